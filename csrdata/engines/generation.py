@@ -1,0 +1,141 @@
+"""The worker of `generate_beams`: one shard of prompts in, all their candidate sentences out.
+
+Puts the search together: the decoder proposes, the scorer and the guidance's reward judge. Which shard runs where is the
+engine's business (`local.py`); a shard's result depends on its prompts, the models and the settings alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from csrdata.policy.decoding import SentenceDecoder
+from csrdata.policy.loading import Policy
+from csrdata.policy.prompting import banned_ids, check_prompt, encode, end_ids, is_canonical, load_image, render
+from csrdata.records import Fate, Prompt, Sentence
+from csrdata.relevance.clip import ClipScorer
+from csrdata.search.beam import Layer, Proposal, Reward, Verdict, search
+from csrdata.search.responses import path_to
+from csrdata.search.reward import calibrate
+
+
+def generate(
+    prompts: Sequence[Prompt],
+    *,
+    root: Path,
+    policy: Policy,
+    scorer: ClipScorer,
+    groups: int,
+    diversity_penalty: float,
+    keep_best: int,
+    keep_worst: int,
+    rank_by: str,
+    max_sentence_tokens: int,
+    max_response_tokens: int,
+    max_sentences: int,
+    guidance: str,
+    image_weight: float,
+    scale: str,
+) -> list[Sentence]:
+    """Search the answers to a shard of prompts and return every candidate, prompt by prompt.
+
+    Args:
+        prompts: searched together, in one batch.
+        root: the folder that image paths are relative to.
+        policy: proposes the sentences.
+        scorer: gives R_I.
+        groups, diversity_penalty, max_sentence_tokens, max_response_tokens: see `SentenceDecoder`.
+        keep_best, keep_worst, rank_by, max_sentences: see `search`.
+        guidance, image_weight, scale: see `steering`.
+
+    Raises:
+        UserError: an image is missing or unreadable, or a prompt is empty.
+    """
+    for prompt in prompts:
+        check_prompt(prompt.text, prompt_id=prompt.prompt_id)
+    images = [load_image(root / prompt.image, prompt_id=prompt.prompt_id) for prompt in prompts]
+    inputs = encode(policy.processor, images, [render(policy.processor, prompt.text) for prompt in prompts])
+    decoder = SentenceDecoder(
+        policy.model,
+        policy.tokenizer,
+        inputs.to(policy.model.device, policy.model.dtype),
+        groups=groups,
+        diversity_penalty=diversity_penalty,
+        max_sentence_tokens=max_sentence_tokens,
+        max_response_tokens=max_response_tokens,
+        end_ids=end_ids(policy.model, policy.processor),
+        banned_ids=banned_ids(policy.model, policy.processor),
+    )
+    trees = search(
+        [prompt.prompt_id for prompt in prompts],
+        propose=decoder.propose,
+        reward=steering(scorer, images, guidance=guidance, image_weight=image_weight, scale=scale),
+        keep_best=keep_best,
+        keep_worst=keep_worst,
+        rank_by=rank_by,
+        max_sentences=max_sentences,
+    )
+    return [
+        sentence
+        for tree in trees
+        for sentence in mark_canonical(tree, policy=policy)
+    ]
+
+
+def steering(scorer: ClipScorer, images: Sequence[object], *, guidance: str, image_weight: float, scale: str) -> Reward:
+    """Return the search's `Reward`: each image embedded once, a layer's sentences judged together.
+
+    Args:
+        scorer: gives R_I (equation 3).
+        images: one a prompt, by the prompt's index.
+        guidance: `reward` steers by the calibrated reward (the paper), `likelihood` by the language term alone (the
+            released code), `none` leaves the candidates in the order of their groups.
+        image_weight: lambda of equation 4, 0..1.
+        scale: a `csrdata.search.reward.Scale`, over a layer of one prompt.
+    """
+    embeddings = scorer.embed_images(images)
+    weight = image_weight if guidance == "reward" else 0.0
+
+    def judge(layers: Sequence[Layer]) -> list[list[Verdict]]:
+        owners = [prompt for prompt, proposals in layers for _ in proposals]
+        texts = [proposal.text for _, proposals in layers for proposal in proposals]
+        scores = iter(scorer.relevance(embeddings[owners], texts) if texts else [])
+        return [verdicts(proposals, [next(scores) for _ in proposals]) for _, proposals in layers]
+
+    def verdicts(proposals: Sequence[Proposal], scores: Sequence[tuple[float, bool]]) -> list[Verdict]:
+        rewards = calibrate(
+            [proposal.logprob for proposal in proposals],
+            [len(proposal.token_ids) for proposal in proposals],
+            [relevance for relevance, _ in scores],
+            image_weight=weight,
+            scale=scale,
+        )
+        if guidance == "none":
+            rewards = [0.0] * len(rewards)
+        return [
+            Verdict(relevance, truncated, reward)
+            for (relevance, truncated), reward in zip(scores, rewards, strict=True)
+        ]
+
+    return judge
+
+
+def mark_canonical(tree: Sequence[Sentence], *, policy: Policy) -> list[Sentence]:
+    """Say of each leaf whether tokenising its answer again gives exactly the tokens that were generated.
+
+    Training tokenises texts; where its tokens differ from those that were sampled it would see another answer, with
+    another probability, than the one that was scored.
+    """
+    nodes = {sentence.node_id: sentence for sentence in tree}
+
+    def canonical(leaf: Sentence) -> bool:
+        path = path_to(leaf, nodes)
+        generated = [token for sentence in path for token in sentence.token_ids]
+        text = "".join(sentence.text for sentence in path)
+        return is_canonical(policy.processor, generated, answer=text)
+
+    return [
+        replace(sentence, canonical=canonical(sentence))
+        if sentence.fate in (Fate.FINISHED, Fate.CUT)
+        else sentence
+        for sentence in tree
+    ]

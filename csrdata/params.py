@@ -1,0 +1,205 @@
+"""params.yaml as frozen, typed sections; an unknown or out-of-range key is refused in one line.
+
+Config stops here and at the stages: what lies below takes plain keyword arguments. What each key means, its unit, range
+and source stand beside it in params.yaml, and a test holds the two against each other.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from csrdata.errors import UserError
+
+FILE = Path("params.yaml")
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+ScaleName = Literal["raw", "unit", "geometric", "rank", "zscore"]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: frozen, no unknown keys, no silent conversions of text to numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Compute(Section):
+    threads: Count
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
+    dtype: Literal["float32", "bfloat16", "float16"]
+
+
+class BuildSeed(Section):
+    kind: Literal["microworld"]
+    seed: Seed
+    train_images: Count
+    validation_images: Count
+    held_out_images: Count
+    out_of_distribution_images: Count
+    scorer_images: Count
+    scorer_steps: Count
+    held_out_scorer_steps: Count
+    scorer_batch: Annotated[int, Field(ge=2)]
+    scorer_learning_rate: Positive
+    policy_images: Count
+    policy_steps: Count
+    policy_batch: Count
+    policy_learning_rate: Positive
+    stereotype_rate: Share
+    question_share: Share
+    metric_images: Count
+
+
+class SamplePrompts(Section):
+    prompts: Count
+    seed: Seed
+    questions_per_image: Annotated[int, Field(ge=0, multiple_of=2)]
+
+
+class Guidance(Section):
+    kind: Literal["reward", "likelihood", "none"]
+    image_weight: Share
+    scale: ScaleName
+
+
+class GenerateBeams(Section):
+    groups: Count
+    diversity_penalty: NotNegative
+    keep_best: Count
+    keep_worst: Annotated[int, Field(ge=0)]
+    rank_by: Literal["sentence", "cumulative"]
+    max_sentence_tokens: Count
+    max_response_tokens: Count
+    max_sentences: Count
+    prompts_per_shard: Count
+    guidance: Guidance
+
+
+class ScoreBeams(Section):
+    image_weight: Share
+    scale: ScaleName
+    aggregate: Literal["sum", "mean"]
+
+
+class SelectPairs(Section):
+    margin: NotNegative
+    max_length_gap: Share
+    length_balance: NotNegative | None
+    seed: Seed
+
+
+class TrainDpo(Section):
+    beta: Positive
+    learning_rate: Positive
+    epochs: Positive
+    batch_size: Count
+    accumulation: Count
+    warmup_share: Share
+    lora_rank: Count
+    lora_alpha: Positive
+    lora_dropout: Share
+    reference_tolerance: Positive
+    seed: Seed
+
+
+class EvaluatePolicy(Section):
+    max_new_tokens: Count
+    batch_size: Count
+
+
+class Summarize(Section):
+    resamples: Annotated[int, Field(ge=100)]
+    confidence: Annotated[float, Field(gt=0, lt=100)]
+    seed: Seed
+
+
+class Iteration(Section):
+    previous: str
+
+
+class Params(Section):
+    """The whole file."""
+
+    compute: Compute
+    build_seed: BuildSeed
+    sample_prompts: SamplePrompts
+    generate_beams: GenerateBeams
+    score_beams: ScoreBeams
+    select_pairs: SelectPairs
+    train_dpo: TrainDpo
+    evaluate_policy: EvaluatePolicy
+    summarize: Summarize
+    iterations: dict[str, Iteration]
+
+
+def load_params(path: Path = FILE) -> Params:
+    """Read and check a params file.
+
+    Raises:
+        UserError: the file is missing or no YAML, a key is unknown (the nearest valid one is named), missing or out of
+            range, or an iteration follows one that is not there.
+    """
+    if not path.is_file():
+        raise UserError(
+            str(path), got="no such file", expected="the pipeline's parameters", do="run this where params.yaml lies"
+        )
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(str(path), got=str(error), expected="YAML", do=f"mend {path}, then: dvc repro") from None
+    if not isinstance(raw, dict):
+        raise UserError(str(path), got=raw, expected="sections of keys", do=f"mend {path}, then: dvc repro")
+    try:
+        params = Params.model_validate(raw)
+    except ValidationError as error:
+        raise _explain(error, path) from None
+    _check_chain(params.iterations, path)
+    return params
+
+
+def _explain(error: ValidationError, path: Path) -> UserError:
+    """Turn the first of pydantic's findings into one line; unknown keys first, as they explain missing ones."""
+    found = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")[0]
+    where = [str(part) for part in found["loc"] if part != "float"]
+    place = f"{path}: {'.'.join(where)}"
+    do = f"mend {path}, then: dvc repro"
+    if found["type"] == "extra_forbidden":
+        valid = _keys_beside(where)
+        near = difflib.get_close_matches(where[-1], valid, n=1, cutoff=0.5)
+        expected = f"{'.'.join([*where[:-1], near[0]])}" if near else f"one of {', '.join(valid)}"
+        return UserError(place, got="an unknown key", expected=expected, do=do)
+    if found["type"] == "missing":
+        return UserError(place, got="no such key", expected="a value", do=do)
+    return UserError(place, got=found["input"], expected=_expectation(found["msg"]), do=do)
+
+
+def _expectation(message: str) -> str:
+    """Turn "Input should be less than or equal to 1" into "a value less than or equal to 1"."""
+    return message.replace("Input should be", "a value").replace("a value a valid", "a valid")
+
+
+def _keys_beside(where: list[str]) -> list[str]:
+    model: Any = Params
+    for part in where[:-1]:
+        model = model.model_fields[part].annotation if part in model.model_fields else Iteration
+    return list(model.model_fields)
+
+
+def _check_chain(iterations: dict[str, Iteration], path: Path) -> None:
+    """Iterations are named 1, 2, ... and each follows the base or an earlier one."""
+    for position, (name, iteration) in enumerate(iterations.items(), start=1):
+        place = f"{path}: iterations.{name}"
+        do = f"mend {path}, then: dvc repro"
+        if name != str(position):
+            raise UserError(place, got=name, expected=f'"{position}"', do=do)
+        earlier = ["base", *list(iterations)[: position - 1]]
+        if iteration.previous not in earlier:
+            raise UserError(
+                f"{place}.previous", got=iteration.previous, expected=f"one of {', '.join(earlier)}", do=do
+            )

@@ -1,0 +1,67 @@
+"""Where each thing lies, relative to the project's root: a stage's name is its folder's name.
+
+A policy is called by the iteration that made it: `base`, then "1", "2", ... The pairs of iteration t come from the policy
+before it and train policy t.
+"""
+
+from pathlib import Path
+
+BASE = "base"
+"""The name of the policy before the first iteration."""
+
+SCENES = Path("data/build_seed")
+"""The microworld's images and truth: `scenes.parquet`, `images/`."""
+SCORER = Path("scorers/search")
+"""The image-text scorer that steers the search and calibrates the reward."""
+HELD_OUT_SCORER = Path("scorers/held_out")
+"""The scorer that the search never sees."""
+
+PROMPTS = Path("data/sample_prompts/prompts.parquet")
+QUESTIONS = Path("data/sample_prompts/questions.parquet")
+TRUTH = Path("data/sample_prompts/truth.parquet")
+
+SEED_METRICS = Path("metrics/build_seed.json")
+SUMMARY = Path("metrics/summary.json")
+PLOTS = Path("plots")
+LOGS = Path("logs")
+"""Timings and machine facts: no output of the DAG."""
+
+
+def policy(name: str) -> Path:
+    """A policy's folder: the base's model, or a later one's chain of adapters."""
+    return Path("policies") / name
+
+
+def candidates(iteration: str) -> Path:
+    """A folder of shards of `Sentence` rows."""
+    return Path("data/generate_beams") / iteration
+
+
+def responses(iteration: str) -> Path:
+    """A folder of shards of `Response` rows, shard for shard those of `candidates`."""
+    return Path("data/score_beams") / iteration
+
+
+def pairs(iteration: str) -> Path:
+    """A table of `Pair` rows."""
+    return Path("data/select_pairs") / iteration / "pairs.parquet"
+
+
+def dropped(iteration: str) -> Path:
+    """A table of `Dropped` rows."""
+    return Path("data/select_pairs") / iteration / "dropped.parquet"
+
+
+def answers(name: str) -> Path:
+    """A table of `Answer` rows: a policy's answers to the evaluation questions."""
+    return Path("data/evaluate_policy") / name / "answers.parquet"
+
+
+def run_log(stage: str, name: str) -> Path:
+    """Timings of one run of a stage, JSON lines."""
+    return LOGS / f"{stage}-{name}.jsonl"
+
+
+def stage_metrics(stage: str, name: str) -> Path:
+    """A stage's figures for one iteration (or the base), JSON."""
+    return Path("metrics") / stage / f"{name}.json"

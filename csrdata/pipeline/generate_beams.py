@@ -1,0 +1,57 @@
+"""Wiring of `generate_beams`: prompts, the previous policy and the scorer in, every candidate sentence out."""
+
+from functools import partial
+from pathlib import Path
+
+from csrdata import paths
+from csrdata.params import Params
+from csrdata.records import Prompt, Sentence
+from csrdata.tables import ShardStore, fingerprint, read_rows
+
+
+def run(params: Params, name: str | None) -> None:
+    """Search the answers to all prompts with the policy before iteration `name`; shards that are good are kept."""
+    from csrdata.engines.generation import generate  # noqa: PLC0415 - torch is loaded here, not by the command line
+    from csrdata.engines.local import run_shards, shard  # noqa: PLC0415
+    from csrdata.engines.runlog import RunLog  # noqa: PLC0415
+    from csrdata.pipeline.runtime import prepare  # noqa: PLC0415
+    from csrdata.policy.loading import load_policy  # noqa: PLC0415
+    from csrdata.relevance.clip import load_scorer  # noqa: PLC0415
+
+    assert name is not None  # noqa: S101 - the entry point saw to it
+    prepare(params.compute)
+    settings = params.generate_beams
+    previous = params.iterations[name].previous
+    prompts = read_rows(paths.PROMPTS, Prompt, made_by="dvc repro sample_prompts")
+    plan = shard(prompts, settings.prompts_per_shard)
+    store = ShardStore(
+        paths.candidates(name),
+        Sentence,
+        fingerprint=fingerprint(
+            prompts=paths.PROMPTS,
+            images=[Path(prompt.image) for prompt in prompts],
+            policy=[paths.policy(paths.BASE), paths.policy(previous)],
+            scorer=paths.SCORER,
+            code=[path for room in ("search", "policy", "relevance") for path in _modules(room)],
+            params=[settings.model_dump(), params.compute.model_dump()],
+        ),
+        shards=len(plan),
+    )
+    policy = load_policy(paths.policy(previous), device=params.compute.device, dtype=params.compute.dtype)
+    worker = partial(
+        generate,
+        root=Path(),
+        policy=policy,
+        scorer=load_scorer(paths.SCORER, device=params.compute.device),
+        **settings.model_dump(exclude={"prompts_per_shard", "guidance"}),
+        guidance=settings.guidance.kind,
+        image_weight=settings.guidance.image_weight,
+        scale=settings.guidance.scale,
+    )
+    log = RunLog(paths.run_log("generate_beams", name))
+    run_shards(store, plan, worker, title=f"generate_beams@{name}", unit="prompt", log=log)
+
+
+def _modules(room: str) -> list[Path]:
+    """The source files of a folder of csrdata: a shard made by other code is made again."""
+    return sorted((Path(__file__).parents[1] / room).glob("*.py"))

@@ -1,0 +1,63 @@
+"""Wiring of `score_beams`: candidate sentences and the held-out scorer in, whole answers with their rewards out."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from csrdata import paths
+from csrdata.params import Params
+from csrdata.records import Prompt, Response, Sentence
+from csrdata.tables import ShardStore, fingerprint, read_rows, read_table, write_json
+
+
+def run(params: Params, name: str | None) -> None:
+    """Score the answers that the search of iteration `name` found."""
+    from csrdata.engines.local import run_shards  # noqa: PLC0415 - torch is loaded here, not by the command line
+    from csrdata.engines.runlog import RunLog  # noqa: PLC0415
+    from csrdata.engines.scoring import score  # noqa: PLC0415
+    from csrdata.pipeline.runtime import prepare  # noqa: PLC0415
+    from csrdata.relevance.clip import load_scorer  # noqa: PLC0415
+
+    assert name is not None  # noqa: S101 - the entry point saw to it
+    prepare(params.compute)
+    settings = params.score_beams
+    prompts = read_rows(paths.PROMPTS, Prompt, made_by="dvc repro sample_prompts")
+    made_by = f"dvc repro generate_beams@{name}"
+    shards = sorted(paths.candidates(name).glob("*.parquet"))
+    store = ShardStore(
+        paths.responses(name),
+        Response,
+        fingerprint=fingerprint(
+            candidates=shards, held_out=paths.HELD_OUT_SCORER, params=[settings.model_dump(), params.compute.model_dump()]
+        ),
+        shards=len(shards),
+    )
+    judge = partial(
+        score,
+        images={prompt.prompt_id: Path(prompt.image) for prompt in prompts},
+        held_out=load_scorer(paths.HELD_OUT_SCORER, device=params.compute.device),
+        image_weight=settings.image_weight,
+        scale=settings.scale,
+        aggregate_by=settings.aggregate,
+    )
+
+    def worker(files: Sequence[Path]) -> list[Response]:
+        return [row for file in files for row in judge(read_rows(file, Sentence, made_by=made_by))]
+
+    log = RunLog(paths.run_log("score_beams", name))
+    run_shards(store, [[file] for file in shards], worker, title=f"score_beams@{name}", unit="shard", log=log)
+    responses = read_table(paths.responses(name), Response, made_by=f"dvc repro score_beams@{name}")
+    write_json(paths.stage_metrics("score_beams", name), _metrics(responses, prompts=len(prompts)))
+
+
+def _metrics(responses: pl.DataFrame, *, prompts: int) -> dict[str, float]:
+    """Figures of the answers, for `dvc metrics show`."""
+    means = responses.select(pl.col("words", "sentences", "reward", "relevance", "relevance_held_out").mean())
+    return {
+        "responses_per_prompt": len(responses) / prompts,
+        "finished": 100 * float(responses["finished"].mean() or 0),  # type: ignore[arg-type]
+        "canonical": 100 * float(responses["canonical"].mean() or 0),  # type: ignore[arg-type]
+        **{f"mean_{name}": value for name, value in means.row(0, named=True).items()},
+    }

@@ -1,0 +1,1 @@
+"""The vision-language model: loading, prompting, decoding, answering, training."""

@@ -1,0 +1,169 @@
+"""The one place where an instruction becomes tokens: for generation, evaluation and training alike.
+
+A prompt is the model's chat template over one user turn, image first, up to where the answer begins. An answer is kept
+*verbatim*: its text is what was decoded right behind the prompt, leading white space included, and its tokens are those
+of `text + end`, `end` being the token that ends an assistant's turn. The template is never asked for the assistant's
+turn: templates strip answers, put a space before them, or write a line break behind the end ("Assistant: a
+cat<end_of_utterance>\n" in SmolVLM's), and training would then see tokens that were never generated. TRL's collator
+tokenises prompt and completion apart from each other and without special tokens, as here, so that rows of plain
+strings (`render`, `completion_text`) reach training unchanged.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+from transformers import BatchFeature, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
+
+from csrdata.errors import UserError
+
+_PROBE = "csrdata-probe"
+"""A stand-in for an answer, to see what the template writes behind one."""
+
+
+def render(processor: ProcessorMixin, text: str) -> str:
+    """Return an instruction as the model's prompt: one image placeholder, the text, the opening of the answer.
+
+    The string carries every special token, beginning-of-sequence too where the model wants one: tokenise it with
+    `add_special_tokens=False`.
+
+    Example: `render(processor, "Describe it.")` -> `"<s>USER: <image>\\nDescribe it. ASSISTANT:"`
+    """
+    prompt = str(processor.apply_chat_template([_user(text)], add_generation_prompt=True, tokenize=False))
+    return _opening(_tokenizer(processor), prompt) + prompt
+
+
+def encode(processor: ProcessorMixin, images: Sequence[Image.Image], prompts: Sequence[str]) -> BatchFeature:
+    """Turn B images and B rendered prompts into a model's inputs, padded on the left.
+
+    Returns:
+        `input_ids` and `attention_mask` [B, L], and whatever the model wants for its images.
+    """
+    return processor(
+        images=[[image] for image in images],
+        text=list(prompts),
+        padding=True,
+        padding_side="left",
+        return_tensors="pt",
+        add_special_tokens=False,
+    )
+
+
+def completion_text(processor: ProcessorMixin, answer: str) -> str:
+    """Return what training is to write behind the prompt: the answer, verbatim, and the end of the turn."""
+    return answer + end_token(processor)
+
+
+def completion_ids(processor: ProcessorMixin, answer: str) -> list[int]:
+    """Return an answer's tokens as training sees them, the end included."""
+    ids: list[int] = _tokenizer(processor)(completion_text(processor, answer), add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def answer_text(processor: ProcessorMixin, token_ids: Sequence[int]) -> str:
+    """Return the text to keep for generated tokens, the end included or not: white space kept, special tokens left out."""
+    text = _tokenizer(processor).decode(
+        list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    return str(text)
+
+
+def is_canonical(processor: ProcessorMixin, token_ids: Sequence[int], *, answer: str | None = None) -> bool:
+    """Say whether tokenising the answer's text gives the generated tokens again, so that training sees them.
+
+    Args:
+        token_ids: the whole answer as generated, the end included.
+        answer: the text as kept, if it was put together in another way than `answer_text` does.
+    """
+    text = answer_text(processor, token_ids) if answer is None else answer
+    return completion_ids(processor, text) == list(token_ids)
+
+
+def end_token(processor: ProcessorMixin) -> str:
+    """Return the token that ends an assistant's turn: the template's own, or else the tokenizer's end-of-sequence.
+
+    Example: "Assistant: a cat<end_of_utterance>\\n" -> `<end_of_utterance>`; "ASSISTANT: a cat " -> `</s>`
+    """
+    tokenizer = _tokenizer(processor)
+    turns = [_user("?"), {"role": "assistant", "content": [{"type": "text", "text": _PROBE}]}]
+    rendered = str(processor.apply_chat_template(turns, tokenize=False))
+    behind = rendered[rendered.rindex(_PROBE) + len(_PROBE) :].lstrip()
+    own = [token for token in _special_tokens(tokenizer) if behind.startswith(token)]
+    if own:
+        return max(own, key=len)
+    return str(tokenizer.eos_token)
+
+
+def end_ids(model: PreTrainedModel, processor: ProcessorMixin) -> list[int]:
+    """Return the tokens at which an answer ends: those of the model's generation config, and `end_token`."""
+    config = model.generation_config
+    listed = config.eos_token_id if config is not None else None
+    ids = listed if isinstance(listed, list) else [] if listed is None else [listed]
+    return sorted({*ids, _id(processor, end_token(processor))})
+
+
+def banned_ids(model: PreTrainedModel, processor: ProcessorMixin) -> list[int]:
+    """Return the tokens that no answer may hold: special ones that end nothing, and ids without a text.
+
+    That is the image placeholder (a policy can sample it, and re-encoding the answer then fails), padding,
+    beginning-of-sequence and the like, and the rows of a padded vocabulary that the tokenizer does not know.
+    """
+    tokenizer = _tokenizer(processor)
+    special = {_id(processor, token) for token in _special_tokens(tokenizer)} | {model.config.image_token_id}
+    unknown = range(len(tokenizer), model.config.get_text_config().vocab_size)
+    return sorted((special | set(unknown)) - set(end_ids(model, processor)))
+
+
+def load_image(path: Path, *, prompt_id: str) -> Image.Image:
+    """Read an image as RGB.
+
+    Raises:
+        UserError: the file is missing or no image.
+    """
+    place = f"prompt {prompt_id}: image {path}"
+    do = "put the image there or leave the prompt out, then: dvc repro"
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except FileNotFoundError:
+        raise UserError(place, got="no such file", expected="an image", do=do) from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(place, got=str(error), expected="a readable image", do=do) from None
+
+
+def check_prompt(text: str, *, prompt_id: str) -> None:
+    """Refuse an instruction without words.
+
+    Raises:
+        UserError: the text is empty or white space.
+    """
+    if not text.strip():
+        do = "give it a text or leave it out, then: dvc repro"
+        raise UserError(f"prompt {prompt_id}", got=text, expected="an instruction with words in it", do=do)
+
+
+def _user(text: str) -> dict[str, object]:
+    return {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}
+
+
+def _opening(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
+    """Return beginning-of-sequence where the tokenizer puts one and the template forgot it, else nothing."""
+    opening = tokenizer.bos_token
+    if opening is None or prompt.startswith(opening):
+        return ""
+    return opening if tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id] else ""
+
+
+def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> Iterable[str]:
+    """Return every special token, those that carry no role (`<row_1_col_1>`) too."""
+    added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return sorted(added | set(tokenizer.all_special_tokens))
+
+
+def _id(processor: ProcessorMixin, token: str) -> int:
+    found = _tokenizer(processor).convert_tokens_to_ids(token)
+    return int(found)
+
+
+def _tokenizer(processor: ProcessorMixin) -> PreTrainedTokenizerBase:
+    return processor.tokenizer  # type: ignore[attr-defined, no-any-return]

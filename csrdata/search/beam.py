@@ -1,0 +1,214 @@
+"""Algorithm 1: the sentence-level search, over two functions (arXiv 2405.14622, section 3.3).
+
+The search knows no model. `Propose` continues live answers by one sentence each, in several ways; `Reward` says what the
+new sentences are worth. What an implementation of `Propose` wants back when a candidate lives on (a row of its cache,
+say) travels as an opaque `state`. Every candidate becomes a row of the tree, with its parent, its fate and why it
+stopped; the rows of a prompt depend on that prompt alone.
+
+Left out on purpose: what a sentence is (`sentences.py`), what a reward is (`reward.py`), which answers make a pair
+(`pairs.py`).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from csrdata.records import NO_PARENT, Fate, Sentence, Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A candidate sentence as the policy proposed it."""
+
+    group: int
+    """The row of diverse group decoding it came from."""
+    text: str
+    token_ids: tuple[int, ...]
+    logprob: float
+    """Sum of natural-log probabilities, without the diversity penalty (equation 2)."""
+    stop: Stop
+    state: object = None
+    """What `Propose` wants back when this candidate lives on; the search never looks at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A live answer: a path from the prompt to an unfinished sentence, to be continued."""
+
+    prompt: int
+    """Index of its prompt in the search's list."""
+    node_id: int
+    """Its last sentence, or `NO_PARENT` for the empty answer."""
+    depth: int
+    """Sentences so far."""
+    tokens: int
+    """Tokens so far."""
+    reward: float
+    """Sum of steering rewards so far."""
+    state: object
+    """The `state` of its last sentence's proposal; None for the empty answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a proposal is worth."""
+
+    relevance: float
+    """R_I, 0..100 (equation 3)."""
+    truncated: bool
+    """The scorer could not read all of the sentence."""
+    reward: float
+    """What ranks it in its layer."""
+
+
+Propose = Callable[[Sequence[Branch]], Sequence[Sequence[Proposal]]]
+"""Continue each live answer by one sentence: a list of candidates for each branch."""
+
+Layer = tuple[int, Sequence[Proposal]]
+"""A prompt's index and those of its layer's proposals that have a text."""
+
+Reward = Callable[[Sequence[Layer]], Sequence[Sequence[Verdict]]]
+"""Judge each prompt's layer: a verdict for each proposal."""
+
+
+def search(
+    prompt_ids: Sequence[str],
+    *,
+    propose: Propose,
+    reward: Reward,
+    keep_best: int,
+    keep_worst: int,
+    rank_by: str,
+    max_sentences: int,
+) -> list[list[Sentence]]:
+    """Search all answers of the prompts, layer by layer, and return each prompt's tree as flat rows.
+
+    Args:
+        prompt_ids: the prompts, in the order of the result.
+        propose: continues live answers of all prompts together.
+        reward: judges the new sentences of all prompts together.
+        keep_best: unfinished candidates of a layer that live on for a high reward, 1 or more.
+        keep_worst: and for a low one, 0 or more.
+        rank_by: `sentence` ranks a layer by each sentence's own reward (Algorithm 1), `cumulative` by the sum along
+            its path.
+        max_sentences: an answer that has this many sentences and has not ended is cut.
+
+    Returns:
+        For each prompt its sentences by `node_id`; `canonical` is left null.
+    """
+    trees: list[list[Sentence]] = [[] for _ in prompt_ids]
+    live = [Branch(index, NO_PARENT, 0, 0, 0.0, None) for index in range(len(prompt_ids))]
+    while live:
+        proposed = [merge_equal(proposals) for proposals in propose(live)]
+        layers = [
+            [(branch, proposal) for branch, proposals in zip(live, proposed, strict=True)
+             if branch.prompt == index for proposal in proposals]
+            for index in range(len(prompt_ids))
+        ]  # fmt: skip
+        asked = [
+            (index, [proposal for _, proposal in layer if proposal.text.strip()])
+            for index, layer in enumerate(layers)
+            if layer
+        ]
+        verdicts = reward(asked)
+        live = []
+        for (index, _), judged in zip(asked, verdicts, strict=True):
+            live += _grow(
+                trees[index],
+                prompt_ids[index],
+                layers[index],
+                iter(judged),
+                keep_best=keep_best,
+                keep_worst=keep_worst,
+                rank_by=rank_by,
+                max_sentences=max_sentences,
+            )
+    return trees
+
+
+def merge_equal(proposals: Sequence[Proposal]) -> list[Proposal]:
+    """Return the proposals without repetitions; of equal ones the most probable stays, under the lowest group.
+
+    Two are equal when they say the same and both end the answer or both do not.
+    """
+    best: dict[tuple[str, bool], Proposal] = {}
+    for proposal in proposals:
+        key = (proposal.text.strip(), proposal.stop is Stop.END)
+        first = best.setdefault(key, proposal)
+        if proposal.logprob > first.logprob:
+            best[key] = replace(proposal, group=first.group)
+    return list(best.values())
+
+
+def survivors(rewards: Sequence[float], *, keep_best: int, keep_worst: int) -> list[Fate]:
+    """Return the fate of each unfinished candidate of a layer, given their rewards.
+
+    The worst are kept on purpose: a preference pair needs a plausible loser. Among equal rewards the earlier counts as
+    the better. With no more candidates than places, all live on.
+
+    Example: rewards 5 4 3 2 1 with keep_best=2, keep_worst=1 -> best best pruned pruned worst
+    """
+    order = sorted(range(len(rewards)), key=lambda index: (-rewards[index], index))
+    fates = [Fate.PRUNED] * len(rewards)
+    for index in order[keep_best:][::-1][:keep_worst]:
+        fates[index] = Fate.KEPT_WORST
+    for index in order[:keep_best]:
+        fates[index] = Fate.KEPT_BEST
+    return fates
+
+
+def _grow(
+    tree: list[Sentence],
+    prompt_id: str,
+    layer: Sequence[tuple[Branch, Proposal]],
+    judged: Iterator[Verdict],
+    *,
+    keep_best: int,
+    keep_worst: int,
+    rank_by: str,
+    max_sentences: int,
+) -> list[Branch]:
+    """Add one layer to a prompt's tree and return the branches that live on, in the order of their nodes."""
+    verdicts = [next(judged) if proposal.text.strip() else None for _, proposal in layer]
+    fates = [_own_fate(branch, proposal, max_sentences=max_sentences) for branch, proposal in layer]
+    open_ = [index for index, fate in enumerate(fates) if fate is None]
+    totals = [branch.reward + (verdict.reward if verdict else 0.0) for (branch, _), verdict in zip(layer, verdicts, strict=True)]
+    own = [verdict.reward if verdict else 0.0 for verdict in verdicts]
+    ranked = totals if rank_by == "cumulative" else own
+    for index, fate in zip(
+        open_, survivors([ranked[i] for i in open_], keep_best=keep_best, keep_worst=keep_worst), strict=True
+    ):
+        fates[index] = fate
+    live = []
+    for (branch, proposal), verdict, fate, total in zip(layer, verdicts, fates, totals, strict=True):
+        node_id = len(tree)
+        tree.append(
+            Sentence(
+                prompt_id=prompt_id,
+                node_id=node_id,
+                parent_id=branch.node_id,
+                depth=branch.depth + 1,
+                group=proposal.group,
+                text=proposal.text,
+                token_ids=list(proposal.token_ids),
+                logprob=proposal.logprob,
+                relevance=verdict.relevance if verdict else None,
+                relevance_truncated=verdict.truncated if verdict else False,
+                steering_reward=verdict.reward if verdict else None,
+                stop=proposal.stop.value,
+                fate=str(fate),
+                canonical=None,
+            )
+        )
+        if fate in (Fate.KEPT_BEST, Fate.KEPT_WORST):
+            tokens = branch.tokens + len(proposal.token_ids)
+            live.append(Branch(branch.prompt, node_id, branch.depth + 1, tokens, total, proposal.state))
+    return live
+
+
+def _own_fate(branch: Branch, proposal: Proposal, *, max_sentences: int) -> Fate | None:
+    """The fate that a candidate has by itself, or None where its layer decides."""
+    if proposal.stop is Stop.END:
+        return Fate.FINISHED
+    if proposal.stop is Stop.RESPONSE_LIMIT or branch.depth + 1 >= max_sentences or not proposal.text.strip():
+        return Fate.CUT
+    return None

@@ -1,0 +1,105 @@
+"""Rewards: equation 4 on a chosen scale, and its aggregate over an answer (arXiv 2405.14622, section 3.2).
+
+A sentence has two raw components: R_T, its own probability (equation 2), kept as `logprob` and `tokens`; and R_I, its
+relevance to the image in 0..100 (equation 3). As printed, equation 4 adds a number up to 100 to one below 1, so the
+language term never counts; the *scale* says how the two are made comparable. Raw components are what is stored: a
+reward is computed from them, here, and nowhere else.
+"""
+
+import math
+from collections.abc import Sequence
+from enum import StrEnum
+from statistics import fmean, pstdev
+
+
+class Scale(StrEnum):
+    """How R_I and R_T are made comparable before they are weighed."""
+
+    RAW = "raw"
+    """Equation 4 as printed: R_I in 0..100 beside R_T in 0..1."""
+    UNIT = "unit"
+    """R_I / 100 beside R_T: both in 0..1."""
+    GEOMETRIC = "geometric"
+    """R_I / 100 beside the per-token geometric mean of probabilities, which a long sentence does not push to 0."""
+    RANK = "rank"
+    """Each component's mid-rank among the sentences given, 0 (lowest) to 1 (highest)."""
+    ZSCORE = "zscore"
+    """Each component standardised over the sentences given; the language one as in `geometric`."""
+
+
+class Aggregate(StrEnum):
+    """How sentence rewards become an answer's."""
+
+    SUM = "sum"
+    """The paper's: positive rewards favour long answers."""
+    MEAN = "mean"
+
+
+def calibrate(
+    logprobs: Sequence[float],
+    tokens: Sequence[int],
+    relevances: Sequence[float],
+    *,
+    image_weight: float,
+    scale: Scale | str,
+) -> list[float]:
+    """Return the calibrated rewards of sentences that are compared with each other (equation 4).
+
+    R(s) = image_weight * R_I(s) + (1 - image_weight) * R_T(s), both on `scale`.
+
+    Args:
+        logprobs: sums of natural-log token probabilities, <= 0, one a sentence.
+        tokens: tokens of each sentence, 1 or more.
+        relevances: R_I of each sentence, 0..100.
+        image_weight: lambda, 0..1; 0 is likelihood alone, 1 relevance alone.
+        scale: `rank` and `zscore` depend on which sentences are given: a layer's when steering, a prompt's tree when
+            scoring; the others take each sentence by itself.
+
+    Example: one sentence of probability 0.5 and relevance 30, image_weight 0.9: raw 27.05, unit 0.32.
+    """
+    scale = Scale(scale)
+    probabilities = [math.exp(logprob) for logprob in logprobs]
+    if scale in (Scale.GEOMETRIC, Scale.ZSCORE):
+        probabilities = [math.exp(logprob / count) for logprob, count in zip(logprobs, tokens, strict=True)]
+    shares = [relevance / 100 for relevance in relevances]
+    match scale:
+        case Scale.RAW:
+            language, image = probabilities, list(relevances)
+        case Scale.UNIT | Scale.GEOMETRIC:
+            language, image = probabilities, shares
+        case Scale.RANK:
+            language, image = _midranks(logprobs), _midranks(relevances)
+        case Scale.ZSCORE:
+            language, image = _standardised(probabilities), _standardised(shares)
+    return [image_weight * i + (1 - image_weight) * t for i, t in zip(image, language, strict=True)]
+
+
+def aggregate(rewards: Sequence[float], how: Aggregate | str) -> float:
+    """Return an answer's reward R(y) from its sentences'; an answer without a sentence has 0."""
+    if not rewards:
+        return 0.0
+    return math.fsum(rewards) if Aggregate(how) is Aggregate.SUM else fmean(rewards)
+
+
+def _midranks(values: Sequence[float]) -> list[float]:
+    """Share of the others that lie below, ties counted half; 0.5 for a value without others.
+
+    Example: 3 1 1 -> 1.0 0.25 0.25
+    """
+    others = len(values) - 1
+    if not others:
+        return [0.5]
+    return [
+        (sum(other < value for other in values) + (sum(other == value for other in values) - 1) / 2) / others
+        for value in values
+    ]
+
+
+def _standardised(values: Sequence[float]) -> list[float]:
+    """Distance from the mean in standard deviations; 0 where all are equal."""
+    if not values:
+        return []
+    mean, deviation = fmean(values), pstdev(values)
+    if deviation < 1e-12:
+        return [0.0] * len(values)
+    return [(value - mean) / deviation for value in values]

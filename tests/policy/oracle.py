@@ -1,0 +1,151 @@
+"""The straightforward decoder that the fast one is held against: nothing kept, nothing shared.
+
+For every sentence it encodes image, prompt and all earlier sentences again, one answer at a time, through transformers' own
+`generate`; the groups' penalty is a logits processor, the sentence's end a stopping criterion that reads the whole text after
+every token.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+
+from csrdata.policy.loading import Policy
+from csrdata.policy.prompting import banned_ids, encode, end_ids, render
+from csrdata.records import Stop
+from csrdata.search.sentences import Boundary, boundary, ends_before
+
+
+@dataclass
+class Sentences:
+    """Where each row stands: complete (and why), or waiting for the token that tells."""
+
+    stops: dict[int, Stop] = field(default_factory=dict)
+    lengths: dict[int, int] = field(default_factory=dict)
+    waiting: dict[int, str] = field(default_factory=dict)
+
+
+class Groups(LogitsProcessor):
+    """Row g is greedy, less the penalty for each earlier row that takes the same token now."""
+
+    def __init__(self, sentences: Sentences, *, penalty: float, banned: Sequence[int], ends: Sequence[int]) -> None:
+        self.sentences, self.penalty, self.banned, self.ends = sentences, penalty, list(banned), list(ends)
+        self.logprobs: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        logprobs = scores.log_softmax(-1)
+        self.logprobs.append(logprobs)
+        counts = torch.zeros(scores.shape[-1])
+        forced = torch.full_like(scores, -torch.inf)
+        for row in range(len(scores)):
+            penalised = logprobs[row] - self.penalty * counts
+            penalised[self.banned] = -torch.inf
+            token = int(penalised.argmax())
+            forced[row, token] = 0.0
+            if row not in self.sentences.stops and token not in self.ends:
+                counts[token] += 1
+        return forced
+
+
+class Ends(StoppingCriteria):
+    """Reads the whole text of each row after every token."""
+
+    def __init__(self, sentences: Sentences, policy: Policy, *, start: int, before: Sequence[int], sentence_limit: int, response_limit: int) -> None:  # fmt: skip
+        self.sentences, self.policy, self.start, self.before = sentences, policy, start, list(before)
+        self.sentence_limit, self.response_limit = sentence_limit, response_limit
+        self.ends = set(end_ids(policy.model, policy.processor))
+
+    def text(self, ids: Sequence[int]) -> str:
+        def decode(tokens: Sequence[int]) -> str:
+            return str(self.policy.tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False))  # fmt: skip
+
+        return decode([*self.before, *ids])[len(decode(self.before)) :]
+
+    def __call__(self, input_ids: Tensor, scores: object, **kwargs: object) -> Tensor:
+        for row, ids in enumerate(input_ids[:, self.start :].tolist()):
+            if row not in self.sentences.stops:
+                self.look(row, ids)
+        return torch.tensor([row in self.sentences.stops for row in range(len(input_ids))])
+
+    def look(self, row: int, ids: list[int]) -> None:
+        if row in self.sentences.waiting:
+            text = self.sentences.waiting.pop(row)
+            following = "" if ids[-1] in self.ends else self.text(ids)[len(text) :]
+            if ends_before(text, following):
+                return self.stop(row, Stop.SENTENCE_END, ids[:-1])
+            if limit := self.limit(ids[:-1]):
+                return self.stop(row, limit, ids[:-1])
+        if ids[-1] in self.ends:
+            return self.stop(row, Stop.END, ids)
+        text = self.text(ids)
+        found = boundary(text)
+        if found is Boundary.END:
+            return self.stop(row, Stop.SENTENCE_END, ids)
+        if found is Boundary.NEXT:
+            self.sentences.waiting[row] = text
+        elif limit := self.limit(ids):
+            self.stop(row, limit, ids)
+        return None
+
+    def limit(self, ids: Sequence[int]) -> Stop | None:
+        if len(self.before) + len(ids) >= self.response_limit:
+            return Stop.RESPONSE_LIMIT
+        return Stop.SENTENCE_LIMIT if len(ids) >= self.sentence_limit else None
+
+    def stop(self, row: int, why: Stop, ids: Sequence[int]) -> None:
+        self.sentences.stops[row], self.sentences.lengths[row] = why, len(ids)
+
+
+def continue_answer(
+    policy: Policy,
+    image: Image.Image,
+    prompt: str,
+    before: Sequence[int],
+    *,
+    groups: int,
+    penalty: float,
+    sentence_limit: int,
+    response_limit: int,
+) -> list[tuple[tuple[int, ...], float, Stop, str]]:
+    """Return each group's sentence after the answer tokens `before`: tokens, log-probability, stop, text."""
+    inputs = encode(policy.processor, [image], [render(policy.processor, prompt)])
+    ids = torch.cat([inputs["input_ids"], torch.tensor([list(before)], dtype=torch.long)], 1)
+    rest = {
+        key: value.repeat_interleave(groups, 0)
+        for key, value in inputs.items()
+        if key not in ("input_ids", "attention_mask")
+    }
+    sentences = Sentences()
+    processor = Groups(
+        sentences,
+        penalty=penalty,
+        banned=banned_ids(policy.model, policy.processor),
+        ends=end_ids(policy.model, policy.processor),
+    )
+    ends = Ends(
+        sentences,
+        policy,
+        start=ids.shape[1],
+        before=before,
+        sentence_limit=sentence_limit,
+        response_limit=response_limit,
+    )
+    output = policy.model.generate(
+        input_ids=ids.repeat_interleave(groups, 0),
+        attention_mask=torch.ones_like(ids).repeat_interleave(groups, 0),
+        **rest,
+        do_sample=False,
+        max_new_tokens=sentence_limit + 2,
+        eos_token_id=None,
+        logits_processor=LogitsProcessorList([processor]),
+        stopping_criteria=StoppingCriteriaList([ends]),
+    )
+    found = []
+    for row, tokens in enumerate(output[:, ids.shape[1] :].tolist()):
+        own = tuple(tokens[: sentences.lengths[row]])
+        logprob = sum(float(processor.logprobs[step][row, token]) for step, token in enumerate(own))
+        found.append((own, logprob, sentences.stops[row], ends.text(own)))
+    return found

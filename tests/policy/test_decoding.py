@@ -1,0 +1,128 @@
+"""The fast decoder against the straightforward one, on two families of models."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import DynamicCache
+
+from csrdata.policy.decoding import SentenceDecoder
+from csrdata.policy.loading import Policy, load_policy
+from csrdata.policy.prompting import banned_ids, encode, end_ids, render
+from csrdata.records import NO_PARENT, Stop
+from csrdata.search.beam import Branch, Proposal
+from tests.policy.oracle import continue_answer
+from tests.tiny import FAMILIES, picture
+
+PROMPTS = ["Describe the image.", "What do you see in this picture? Describe it.", "Describe."]
+GROUPS, PENALTY, SENTENCE_LIMIT, RESPONSE_LIMIT = 4, 1.5, 14, 30
+
+
+@pytest.fixture(scope="module", params=sorted(FAMILIES))
+def policy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Policy:
+    """A tiny policy of each family."""
+    build: Callable[[Path], Path] = FAMILIES[request.param]
+    return load_policy(build(tmp_path_factory.mktemp(request.param) / "policy"))
+
+
+def decoder(policy: Policy, prompts: list[str]) -> SentenceDecoder:
+    images = [picture(PROMPTS.index(prompt)) for prompt in prompts]
+    return SentenceDecoder(
+        policy.model,
+        policy.tokenizer,
+        encode(policy.processor, images, [render(policy.processor, prompt) for prompt in prompts]),
+        groups=GROUPS,
+        diversity_penalty=PENALTY,
+        max_sentence_tokens=SENTENCE_LIMIT,
+        max_response_tokens=RESPONSE_LIMIT,
+        end_ids=end_ids(policy.model, policy.processor),
+        banned_ids=banned_ids(policy.model, policy.processor),
+    )
+
+
+def roots(count: int) -> list[Branch]:
+    return [Branch(index, NO_PARENT, 0, 0, 0.0, None) for index in range(count)]
+
+
+def layers(fast: SentenceDecoder, count: int, depth: int) -> list[tuple[int, tuple[int, ...], list[Proposal]]]:
+    """Decode some layers, two live answers a prompt: (prompt, tokens before, proposals) for each live answer."""
+    live, before, found = roots(count), {None: ()}, []
+    for _ in range(depth):
+        proposed = fast.propose(live)
+        following, states = [], {}
+        for branch, proposals in zip(live, proposed, strict=True):
+            so_far = before[branch.state]
+            found.append((branch.prompt, so_far, proposals))
+            for proposal in [row for row in proposals if row.stop is Stop.SENTENCE_END or row.stop is Stop.SENTENCE_LIMIT][:2]:
+                following.append(
+                    Branch(branch.prompt, 0, branch.depth + 1, len(so_far + proposal.token_ids), 0.0, proposal.state)
+                )
+                states[proposal.state] = so_far + proposal.token_ids
+        live, before = following, states
+        if not live:
+            break
+    return found
+
+
+def test_equal_to_encoding_everything_again(policy: Policy) -> None:
+    """Every sentence of three layers equals plain generate's on the re-encoded prefix; log-probabilities within 1e-4."""
+    seen = set()
+    nodes = layers(decoder(policy, PROMPTS), len(PROMPTS), depth=3)
+    for prompt, before, proposals in nodes:
+        slow = continue_answer(
+            policy,
+            picture(prompt),
+            PROMPTS[prompt],
+            before,
+            groups=GROUPS,
+            penalty=PENALTY,
+            sentence_limit=SENTENCE_LIMIT,
+            response_limit=RESPONSE_LIMIT,
+        )
+        assert [(row.token_ids, row.stop, row.text) for row in proposals] == [(ids, stop, text) for ids, _, stop, text in slow]
+        assert [row.logprob for row in proposals] == pytest.approx([logprob for _, logprob, _, _ in slow], abs=1e-4)
+        seen |= {row.stop for row in proposals}
+    assert len(nodes) > 2 * len(PROMPTS), "answers went on for more than one sentence"
+    assert len(seen) > 1, "sentences stopped for more than one reason"
+
+
+def test_prompts_do_not_touch_each_other(policy: Policy) -> None:
+    """A prompt decoded alone gives the sentences it gives in a batch."""
+    together = layers(decoder(policy, PROMPTS), len(PROMPTS), depth=2)
+    for index, prompt in enumerate(PROMPTS):
+        alone = layers(decoder(policy, [prompt]), 1, depth=2)
+        mine = [proposals for owner, _, proposals in together if owner == index]
+        assert [[row.token_ids for row in row_] for row_ in mine] == [
+            [row.token_ids for row in proposals] for _, _, proposals in alone
+        ]
+
+
+def test_rows_are_diverse_and_clean(policy: Policy) -> None:
+    """The penalty makes first tokens differ; no row holds a banned token; no sentence passes its limit."""
+    (first, *_) = decoder(policy, PROMPTS).propose(roots(len(PROMPTS)))
+    assert len({row.token_ids[0] for row in first}) > 1
+    banned = set(banned_ids(policy.model, policy.processor))
+    assert not banned & {token for row in first for token in row.token_ids}
+    assert max(len(row.token_ids) for row in first) <= SENTENCE_LIMIT
+
+
+def test_the_model_still_works_as_before(policy: Policy) -> None:
+    """Ordinary calls of a model that was switched to the shared-prefix attention give the same logits."""
+    inputs = encode(policy.processor, [picture(0)], [render(policy.processor, PROMPTS[0])])
+    with torch.inference_mode():
+        switched = policy.model(**inputs).logits
+        fresh = load_policy(policy.folder).model(**inputs).logits
+    assert torch.allclose(switched, fresh, atol=1e-6)
+
+
+def test_the_prefix_is_kept_once_a_prompt(policy: Policy) -> None:
+    """Keys and values of the prompts do not grow with rows: they are what one prefill of the batch leaves."""
+    fast = decoder(policy, PROMPTS)
+    held = fast.prefix.bytes()
+    fast.propose(roots(len(PROMPTS)))
+    cache = DynamicCache()
+    inputs = encode(policy.processor, [picture(i) for i in range(3)], [render(policy.processor, p) for p in PROMPTS])
+    policy.model(**inputs, past_key_values=cache, use_cache=True)
+    expected = sum(layer.keys.numel() * 4 + layer.values.numel() * 4 for layer in cache.layers)
+    assert held == fast.prefix.bytes() == expected

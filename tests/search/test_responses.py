@@ -1,0 +1,51 @@
+"""Whole answers from a tree, worked out by hand."""
+
+import pytest
+
+from csrdata.records import NO_PARENT, Fate, Sentence, Stop
+from csrdata.search.responses import responses
+
+
+def node(node_id: int, parent: int, text: str, *, relevance: float | None, fate: Fate, logprob: float = -1.0) -> Sentence:
+    return Sentence(
+        prompt_id="p",
+        node_id=node_id,
+        parent_id=parent,
+        depth=1,
+        group=0,
+        text=text,
+        token_ids=[node_id],
+        logprob=logprob,
+        relevance=relevance,
+        relevance_truncated=False,
+        steering_reward=relevance,
+        stop=Stop.SENTENCE_END,
+        fate=fate,
+        canonical=True if fate is Fate.FINISHED else None,
+    )
+
+
+TREE = [
+    node(0, NO_PARENT, " A b.", relevance=40.0, fate=Fate.KEPT_BEST),
+    node(1, NO_PARENT, " C.", relevance=10.0, fate=Fate.PRUNED),
+    node(2, 0, " D.", relevance=20.0, fate=Fate.KEPT_BEST),
+    node(3, 0, "", relevance=None, fate=Fate.FINISHED, logprob=-0.5),
+    node(4, 2, "", relevance=None, fate=Fate.FINISHED, logprob=-0.25),
+]
+HELD_OUT = {0: 60.0, 1: 0.0, 2: 30.0}
+
+
+@pytest.mark.parametrize(("how", "expected"), [("sum", [40.0, 60.0]), ("mean", [40.0, 30.0])])
+def test_the_end_adds_no_sentence(how: str, expected: list[float]) -> None:
+    """Rewards aggregate over sentences with a text; the end keeps its probability and counts in neither sum nor mean."""
+    found = responses(TREE, HELD_OUT, image_weight=1.0, scale="raw", aggregate_by=how)
+    assert [row.reward for row in found] == expected
+    assert [row.logprob for row in found] == [-1.5, -2.25]
+
+
+def test_texts_join_and_held_out_is_apart() -> None:
+    """An answer's text is its sentences' joined; the held-out scorer's mean stands beside the search's."""
+    short, long = responses(TREE, HELD_OUT, image_weight=1.0, scale="raw", aggregate_by="mean")
+    assert (long.text, long.words, long.sentences, long.tokens) == (" A b. D.", 3, 2, 3)
+    assert (long.relevance, long.relevance_held_out) == (30.0, 45.0)
+    assert (short.leaf_id, long.leaf_id) == (3, 4)

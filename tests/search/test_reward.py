@@ -1,0 +1,55 @@
+"""Equation 4 on each scale, against values worked out by hand."""
+
+import math
+
+import pytest
+
+from csrdata.search.reward import Aggregate, Scale, aggregate, calibrate
+
+HALF = math.log(0.5)
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"),
+    [
+        # one sentence of two tokens: R_T = 0.25, geometric mean 0.5, R_I = 30, lambda = 0.9
+        (Scale.RAW, 0.9 * 30 + 0.1 * 0.25),
+        (Scale.UNIT, 0.9 * 0.3 + 0.1 * 0.25),
+        (Scale.GEOMETRIC, 0.9 * 0.3 + 0.1 * 0.5),
+        (Scale.RANK, 0.5),
+        (Scale.ZSCORE, 0.0),
+    ],
+)
+def test_one_sentence(scale: Scale, expected: float) -> None:
+    """Each scale's value for a single sentence follows from its definition."""
+    (reward,) = calibrate([2 * HALF], [2], [30.0], image_weight=0.9, scale=scale)
+    assert reward == pytest.approx(expected)
+
+
+def test_rank_counts_ties_half() -> None:
+    """Mid-ranks: the highest of three has 1, two equal lowest ones a quarter each."""
+    rewards = calibrate([HALF, HALF, HALF], [1, 1, 1], [3.0, 1.0, 1.0], image_weight=1.0, scale="rank")
+    assert rewards == [1.0, 0.25, 0.25]
+
+
+def test_zscore_by_hand() -> None:
+    """Relevances 10 20 30 standardise to -1.2247 0 1.2247 (population deviation 8.165)."""
+    rewards = calibrate([HALF] * 3, [1] * 3, [10.0, 20.0, 30.0], image_weight=1.0, scale="zscore")
+    assert rewards == pytest.approx([-1.224745, 0.0, 1.224745], abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", list(Scale))
+def test_weights_pick_the_component(scale: Scale) -> None:
+    """Weight 0 ranks by likelihood alone, weight 1 by relevance alone, whatever the scale."""
+    logprobs, tokens, relevances = [-1.0, -2.0, -3.0], [2, 2, 2], [10.0, 20.0, 30.0]
+    by_language = calibrate(logprobs, tokens, relevances, image_weight=0.0, scale=scale)
+    by_image = calibrate(logprobs, tokens, relevances, image_weight=1.0, scale=scale)
+    assert by_language == sorted(by_language, reverse=True)
+    assert by_image == sorted(by_image)
+
+
+def test_aggregates() -> None:
+    """The sum grows with the answer's length, the mean does not; no sentence gives 0."""
+    assert aggregate([1.0, 2.0, 3.0], Aggregate.SUM) == 6.0
+    assert aggregate([1.0, 2.0, 3.0], Aggregate.MEAN) == 2.0
+    assert aggregate([], Aggregate.MEAN) == aggregate([], Aggregate.SUM) == 0.0
