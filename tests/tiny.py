@@ -89,7 +89,14 @@ def tiny_llava(folder: Path, *, seed: int = 0) -> Path:
 
 def tiny_smolvlm(folder: Path, *, seed: int = 0) -> Path:
     """Save a SmolVLM of the first generation (architecture and processor Idefics3); its turns end with `<end_of_utterance>`."""
-    specials = ["<|im_start|>", "<|im_end|>", "<end_of_utterance>", "<image>", "<fake_token_around_image>", "<global-img>"]
+    specials = [
+        "<|im_start|>",
+        "<|im_end|>",
+        "<end_of_utterance>",
+        "<image>",
+        "<fake_token_around_image>",
+        "<global-img>",
+    ]
     tokenizer = _tokenizer(specials, bos="<|im_start|>", eos="<end_of_utterance>", pad="<|im_end|>")
     config = Idefics3Config(
         vision_config={

@@ -7,13 +7,20 @@ other, and only then cast: a small update merged in bfloat16 can round away. Not
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+)
 
 from csrdata.errors import UserError
 from csrdata.tables import atomic_folder, read_json, write_json
@@ -37,7 +44,9 @@ class Policy:
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        return self.processor.tokenizer  # type: ignore[attr-defined, no-any-return]
+        processor: Any = self.processor
+        tokenizer: PreTrainedTokenizerBase = processor.tokenizer
+        return tokenizer
 
     @property
     def device(self) -> torch.device:
@@ -88,7 +97,9 @@ def merge(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
     try:
         stacked = PeftModel.from_pretrained(model, str(adapter))
     except (OSError, ValueError, RuntimeError, TypeError) as error:
-        raise UserError(str(adapter), got=_first_line(error), expected="an adapter of this model", do=AGAIN) from None
+        raise UserError(
+            str(adapter), got=_first_line(error), expected="an adapter of this model", do=AGAIN
+        ) from None
     merged: PreTrainedModel = stacked.merge_and_unload()
     if hasattr(merged, "peft_config"):
         # Left behind by merging; TRL and PEFT would take the model for one that still carries an adapter.
@@ -118,14 +129,16 @@ def read_chain(folder: Path) -> Chain:
     return chain
 
 
-def save_chain(folder: Path, *, previous: Path, name: str, write_adapter: Callable[[Path], None]) -> None:
-    """Write a policy's folder: every adapter of the policy before it, and the new one; the whole folder or none.
+@contextmanager
+def new_chain(folder: Path, *, previous: Path, name: str) -> Iterator[Path]:
+    """Give an empty folder for a new adapter; on success a policy's folder takes shape around it, else nothing does.
+
+    The policy holds every adapter of the policy before it, and the new one as `adapters/NAME`.
 
     Args:
-        folder: `policies/2`, say.
-        previous: the policy that training started from, a model folder or a chain folder.
+        folder: of the new policy: `policies/2`, say.
+        previous: of the policy that training started from, a model folder or a chain folder.
         name: of the new adapter: the iteration that trains it.
-        write_adapter: writes a PEFT adapter into the folder it is given.
     """
     before = read_chain(previous)
     base = before.base.as_posix()
@@ -135,12 +148,12 @@ def save_chain(folder: Path, *, previous: Path, name: str, write_adapter: Callab
             shutil.copytree(adapter, partial / "adapters" / adapter.name)
         new = partial / "adapters" / name
         new.mkdir(parents=True)
-        write_adapter(new)
-        tidy_adapter(new, base=base)
+        yield new
+        _tidy(new, base=base)
         write_json(partial / CHAIN, {"base": base, "adapters": [*names, f"adapters/{name}"]})
 
 
-def tidy_adapter(folder: Path, *, base: str) -> None:
+def _tidy(folder: Path, *, base: str) -> None:
     """Make a saved adapter's bytes depend on its training alone: no model card, the base by its name in the project."""
     (folder / "README.md").unlink(missing_ok=True)
     path = folder / "adapter_config.json"
@@ -150,10 +163,16 @@ def tidy_adapter(folder: Path, *, base: str) -> None:
 
 def _is_chain(raw: Any) -> bool:
     """Say whether chain.json has the right form; adapters lie inside the chain's own folder."""
-    if not isinstance(raw, dict) or not isinstance(raw.get("base"), str) or not isinstance(raw.get("adapters"), list):
+    if (
+        not isinstance(raw, dict)
+        or not isinstance(raw.get("base"), str)
+        or not isinstance(raw.get("adapters"), list)
+    ):
         return False
     return all(
-        isinstance(name, str) and not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
+        isinstance(name, str)
+        and not PurePosixPath(name).is_absolute()
+        and ".." not in PurePosixPath(name).parts
         for name in raw["adapters"]
     )
 
@@ -165,7 +184,10 @@ def _from_pretrained(auto: Any, folder: Path, **options: object) -> Any:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
         part = auto.__name__.removeprefix("Auto")
         raise UserError(
-            f"{folder}: {part}", got=_first_line(error), expected="an image-text-to-text model of transformers", do=AGAIN
+            f"{folder}: {part}",
+            got=_first_line(error),
+            expected="an image-text-to-text model of transformers",
+            do=AGAIN,
         ) from None
 
 

@@ -11,11 +11,15 @@ strings (`render`, `completion_text`) reach training unchanged.
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from transformers import BatchFeature, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from csrdata.errors import UserError
+
+Turn = dict[str, object]
+"""One message of a chat: `role` and `content`, as chat templates want it."""
 
 _PROBE = "csrdata-probe"
 """A stand-in for an answer, to see what the template writes behind one."""
@@ -29,7 +33,7 @@ def render(processor: ProcessorMixin, text: str) -> str:
 
     Example: `render(processor, "Describe it.")` -> `"<s>USER: <image>\\nDescribe it. ASSISTANT:"`
     """
-    prompt = str(processor.apply_chat_template([_user(text)], add_generation_prompt=True, tokenize=False))
+    prompt = _chat(processor, [_user(text)], add_generation_prompt=True)
     return _opening(_tokenizer(processor), prompt) + prompt
 
 
@@ -39,7 +43,7 @@ def encode(processor: ProcessorMixin, images: Sequence[Image.Image], prompts: Se
     Returns:
         `input_ids` and `attention_mask` [B, L], and whatever the model wants for its images.
     """
-    return processor(
+    inputs: BatchFeature = processor(
         images=[[image] for image in images],
         text=list(prompts),
         padding=True,
@@ -47,6 +51,7 @@ def encode(processor: ProcessorMixin, images: Sequence[Image.Image], prompts: Se
         return_tensors="pt",
         add_special_tokens=False,
     )
+    return inputs
 
 
 def completion_text(processor: ProcessorMixin, answer: str) -> str:
@@ -56,7 +61,9 @@ def completion_text(processor: ProcessorMixin, answer: str) -> str:
 
 def completion_ids(processor: ProcessorMixin, answer: str) -> list[int]:
     """Return an answer's tokens as training sees them, the end included."""
-    ids: list[int] = _tokenizer(processor)(completion_text(processor, answer), add_special_tokens=False)["input_ids"]
+    ids: list[int] = _tokenizer(processor)(completion_text(processor, answer), add_special_tokens=False)[
+        "input_ids"
+    ]
     return ids
 
 
@@ -85,8 +92,8 @@ def end_token(processor: ProcessorMixin) -> str:
     Example: "Assistant: a cat<end_of_utterance>\\n" -> `<end_of_utterance>`; "ASSISTANT: a cat " -> `</s>`
     """
     tokenizer = _tokenizer(processor)
-    turns = [_user("?"), {"role": "assistant", "content": [{"type": "text", "text": _PROBE}]}]
-    rendered = str(processor.apply_chat_template(turns, tokenize=False))
+    turns: list[Turn] = [_user("?"), {"role": "assistant", "content": [{"type": "text", "text": _PROBE}]}]
+    rendered = _chat(processor, turns)
     behind = rendered[rendered.rindex(_PROBE) + len(_PROBE) :].lstrip()
     own = [token for token in _special_tokens(tokenizer) if behind.startswith(token)]
     if own:
@@ -115,7 +122,7 @@ def banned_ids(model: PreTrainedModel, processor: ProcessorMixin) -> list[int]:
 
 
 def load_image(path: Path, *, prompt_id: str) -> Image.Image:
-    """Read an image as RGB.
+    """Read an image as RGB, upright (a camera's note on orientation is followed).
 
     Raises:
         UserError: the file is missing or no image.
@@ -124,7 +131,7 @@ def load_image(path: Path, *, prompt_id: str) -> Image.Image:
     do = "put the image there or leave the prompt out, then: dvc repro"
     try:
         with Image.open(path) as image:
-            return image.convert("RGB")
+            return ImageOps.exif_transpose(image).convert("RGB")
     except FileNotFoundError:
         raise UserError(place, got="no such file", expected="an image", do=do) from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -142,7 +149,11 @@ def check_prompt(text: str, *, prompt_id: str) -> None:
         raise UserError(f"prompt {prompt_id}", got=text, expected="an instruction with words in it", do=do)
 
 
-def _user(text: str) -> dict[str, object]:
+def _chat(processor: Any, turns: Sequence[Turn], **options: bool) -> str:
+    return str(processor.apply_chat_template(list(turns), tokenize=False, **options))
+
+
+def _user(text: str) -> Turn:
     return {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}
 
 
@@ -161,9 +172,10 @@ def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> Iterable[str]:
 
 
 def _id(processor: ProcessorMixin, token: str) -> int:
-    found = _tokenizer(processor).convert_tokens_to_ids(token)
+    found: Any = _tokenizer(processor).convert_tokens_to_ids(token)
     return int(found)
 
 
-def _tokenizer(processor: ProcessorMixin) -> PreTrainedTokenizerBase:
-    return processor.tokenizer  # type: ignore[attr-defined, no-any-return]
+def _tokenizer(processor: Any) -> PreTrainedTokenizerBase:
+    tokenizer: PreTrainedTokenizerBase = processor.tokenizer
+    return tokenizer

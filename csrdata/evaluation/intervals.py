@@ -1,0 +1,179 @@
+"""How sure a figure is: bootstrap intervals over images, and a paired test against the base on the same images.
+
+Every figure here is a ratio of sums over images (a mean is one whose denominators are 1), so that the unit that is
+resampled is always the image, whatever is counted in it: mentions, sentences or questions of one image are not
+independent of each other.
+
+The test is a paired permutation test: if an iteration had changed nothing, then which of an image's two outcomes is the
+base's is a coin flip; so the coins are flipped for all images and the difference of the two ratios is taken anew. It is
+exact for any sample size and needs no distribution, and unlike a sign-flip of differences it holds for ratios of sums;
+a paired bootstrap would be approximate just where figures are near 0 or 100. p is never 0: (1 + k) / (1 + n).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.float64]
+
+_CELLS = 4_000_000
+"""Resamples times images held in memory at once."""
+_ULPS = 1e-9
+"""Differences this close are ties: sums of the same numbers in another order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ratio:
+    """A figure: `scale` * sum(numerators) / sum(denominators), one entry an image."""
+
+    numerators: Numbers
+    """[images]."""
+    denominators: Numbers
+    """[images], >= 0."""
+    scale: float = 1.0
+    """100 for a percentage."""
+
+    @property
+    def value(self) -> float | None:
+        """The figure; None where there is nothing to divide by."""
+        below = float(self.denominators.sum())
+        return self.scale * float(self.numerators.sum()) / below if below else None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure with its interval, and how likely so large a change from the base is by chance."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    p_vs_base: float | None
+    """Two-sided, 0 < p <= 1; None for the base itself, or where there is no figure."""
+
+
+def ratio(numerators: Sequence[float], denominators: Sequence[float], *, scale: float = 1.0) -> Ratio:
+    """Make a ratio from one numerator and one denominator an image."""
+    return Ratio(np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64), scale)
+
+
+def percentage(numerators: Sequence[float], denominators: Sequence[float]) -> Ratio:
+    """A ratio in 0..100."""
+    return ratio(numerators, denominators, scale=100.0)
+
+
+def mean(values: Sequence[float]) -> Ratio:
+    """The mean over images."""
+    return ratio(values, [1.0] * len(values))
+
+
+def figures(
+    ratios: Mapping[str, Ratio],
+    base: Mapping[str, Ratio] | None,
+    *,
+    resamples: int,
+    confidence: float,
+    seed: int,
+) -> dict[str, Figure]:
+    """Give each ratio its interval, and its test against the base's ratio of the same name.
+
+    Args:
+        ratios: M of them over the same N images, in the same order.
+        base: the base's over the same images, in the same order; None for the base itself.
+        resamples: of the images for the intervals, and flips of all coins for the test.
+        confidence: of the intervals, percent: 95 takes the percentiles 2.5 and 97.5.
+        seed: equal seeds resample the same images.
+    """
+    names = list(ratios)
+    low, high = _intervals([ratios[name] for name in names], resamples=resamples, confidence=confidence, seed=seed)
+    against = [None] * len(names) if base is None else [base[name] for name in names]
+    chances = _paired_tests([ratios[name] for name in names], against, resamples=resamples, seed=seed)
+    return {
+        name: Figure(ratios[name].value, low[index], high[index], chances[index]) for index, name in enumerate(names)
+    }
+
+
+def _intervals(
+    ratios: Sequence[Ratio], *, resamples: int, confidence: float, seed: int
+) -> tuple[list[float | None], list[float | None]]:
+    """Percentile intervals from images drawn with replacement; all ratios see the same draws."""
+    above, below = _columns(ratios)
+    images = len(above)
+    if not images:
+        return [None] * len(ratios), [None] * len(ratios)
+    rng = np.random.default_rng([seed, 0])
+    chances = np.full(images, 1 / images)
+    drawn = [
+        _divide(weights @ above, weights @ below)
+        for size in _chunks(resamples, images)
+        for weights in [rng.multinomial(images, chances, size=size).astype(np.float64)]
+    ]
+    tail = (100 - confidence) / 200
+    values = np.concatenate(drawn)
+    bounds = [_quantiles(values[:, index], tail) for index in range(len(ratios))]
+    return [low for low, _ in bounds], [high for _, high in bounds]
+
+
+def _quantiles(values: Numbers, tail: float) -> tuple[float | None, float | None]:
+    """Both bounds over the draws in which the figure exists."""
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return None, None
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _paired_tests(
+    ratios: Sequence[Ratio], base: Sequence[Ratio | None], *, resamples: int, seed: int
+) -> list[float | None]:
+    """Two-sided p of each difference to the base, from swapping the two outcomes of images at random."""
+    tested = [index for index, other in enumerate(base) if _has_values(ratios[index], other)]
+    chances: list[float | None] = [None] * len(ratios)
+    if not tested:
+        return chances
+    above, below = _columns([ratios[index] for index in tested])
+    base_above, base_below = _columns([other for index in tested if (other := base[index]) is not None])
+    observed = np.abs(_difference(above.sum(0), below.sum(0), base_above.sum(0), base_below.sum(0)))
+    reached = np.zeros(len(tested), dtype=np.int64)
+    rng = np.random.default_rng([seed, 1])
+    for size in _chunks(resamples, len(above)):
+        swap = rng.integers(0, 2, size=(size, len(above))).astype(np.float64)
+        moved_above, moved_below = swap @ (base_above - above), swap @ (base_below - below)
+        flipped = _difference(
+            above.sum(0) + moved_above,
+            below.sum(0) + moved_below,
+            base_above.sum(0) - moved_above,
+            base_below.sum(0) - moved_below,
+        )
+        # A flip that leaves nothing to divide by counts against us: NaN is not smaller.
+        smaller = np.abs(flipped) < observed * (1 - _ULPS) - _ULPS
+        reached += (~smaller).sum(0)
+    for position, index in enumerate(tested):
+        chances[index] = float(1 + reached[position]) / (1 + resamples)
+    return chances
+
+
+def _has_values(own: Ratio, other: Ratio | None) -> bool:
+    return other is not None and own.value is not None and other.value is not None
+
+
+def _difference(above: Numbers, below: Numbers, base_above: Numbers, base_below: Numbers) -> Numbers:
+    return _divide(above, below) - _divide(base_above, base_below)
+
+
+def _divide(above: Numbers, below: Numbers) -> Numbers:
+    """Divide; NaN where there is nothing to divide by."""
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+
+
+def _columns(ratios: Sequence[Ratio]) -> tuple[Numbers, Numbers]:
+    """Scaled numerators and denominators of M ratios: [images, M] each."""
+    above = np.stack([ratio.scale * ratio.numerators for ratio in ratios], axis=1)
+    return above, np.stack([ratio.denominators for ratio in ratios], axis=1)
+
+
+def _chunks(resamples: int, images: int) -> list[int]:
+    """Cut the resamples so that a chunk's weights fit in memory; the draws do not depend on the cut."""
+    size = max(1, _CELLS // max(1, images))
+    return [min(size, resamples - start) for start in range(0, resamples, size)]

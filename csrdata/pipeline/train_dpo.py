@@ -1,0 +1,36 @@
+"""train_dpo@t: the pairs of iteration t and the policy before it -> policy t, its chain of adapters and the step log."""
+
+import dataclasses
+from pathlib import Path
+
+from csrdata import paths
+from csrdata.params import Params
+from csrdata.pipeline import runtime
+from csrdata.records import Pair
+from csrdata.tables import read_rows, write_json, write_table
+
+
+def step_log(name: str) -> Path:
+    """Where iteration `name`'s step log lies: one row for each optimiser step."""
+    return Path("data/train_dpo") / name / "log.parquet"
+
+
+def run(params: Params, name: str | None) -> None:
+    """Train policy `name`."""
+    if name is None:
+        raise ValueError("train_dpo trains one iteration")
+    section = params.train_dpo
+    previous = paths.policy(params.iterations[name].previous)
+    runtime.prepare(params.compute, seed=section.seed)
+
+    import polars as pl
+
+    from csrdata.policy.loading import load_policy, new_chain
+    from csrdata.policy.training import train
+
+    pairs = read_rows(paths.pairs(name), Pair, made_by=f"dvc repro select_pairs@{name}")
+    policy = load_policy(previous, device=params.compute.device, dtype=params.compute.dtype)
+    with new_chain(paths.policy(name), previous=previous, name=name) as adapter:
+        report = train(policy, pairs, root=Path(), adapter_folder=adapter, **section.model_dump())
+    write_table(step_log(name), pl.DataFrame([dataclasses.asdict(step) for step in report.steps]))
+    write_json(paths.stage_metrics("train_dpo", name), report.summary())

@@ -1,0 +1,338 @@
+"""Pairs -> a LoRA adapter, by DPO (equation 1) through TRL, against the policy that wrote the pairs (equation 5).
+
+The reference is the policy as loaded: the trained model with its new adapter switched off. Its log-probabilities are
+computed once, checked against those stored at generation, and reused in every step, which TRL itself does for text only.
+Rows are plain strings on TRL's standard columns, so that its collator tokenises what generation tokenised
+(`csrdata.policy.prompting`). Left out on purpose: evaluation, checkpoints, and any choice of a model family.
+"""
+
+import math
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset  # type: ignore[import-untyped]
+from peft import LoraConfig
+from torch import nn
+from tqdm import tqdm
+from transformers import PreTrainedModel
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DataCollatorForVisionPreference, DPOTrainer
+from trl.trainer.utils import disable_dropout_in_model
+
+from csrdata.errors import UserError
+from csrdata.policy.loading import Policy
+from csrdata.policy.preflight import check_batch, check_references, check_texts
+from csrdata.policy.prompting import completion_text, load_image, render
+from csrdata.records import Pair
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimiser step, as TRL logs it: means over the step's pairs."""
+
+    step: int
+    """1 upwards."""
+    loss: float
+    """Equation 1; ln 2 where policy and reference agree."""
+    learning_rate: float
+    grad_norm: float
+    """Of the adapter's weights, before clipping at 1."""
+    accuracy: float
+    """0..1: how often the implicit reward of chosen exceeds that of rejected."""
+    margin: float
+    """Implicit reward of chosen minus that of rejected: beta times the difference of log-ratios, in nats."""
+    chosen_reward: float
+    rejected_reward: float
+    chosen_logprob: float
+    """Of whole answers under the policy in training, in nats."""
+    rejected_logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingReport:
+    """What training did; equal inputs give an equal report."""
+
+    pairs: int
+    steps: tuple[Step, ...]
+    adapter_parameters: int
+    reference_gap: float
+    """Largest difference between a reference log-probability and the one stored at generation, in nats."""
+
+    def summary(self) -> dict[str, float]:
+        """Return the figures of the run: the first and last tenth of its steps, and what went in."""
+        tenth = max(1, len(self.steps) // 10)
+        first, last = self.steps[:tenth], self.steps[-tenth:]
+        return {
+            "pairs": self.pairs,
+            "steps": len(self.steps),
+            "adapter_parameters": self.adapter_parameters,
+            "reference_gap": self.reference_gap,
+            "loss_first_tenth": _mean([step.loss for step in first]),
+            "loss_last_tenth": _mean([step.loss for step in last]),
+            "accuracy_last_tenth": _mean([step.accuracy for step in last]),
+            "margin_last_tenth": _mean([step.margin for step in last]),
+            "grad_norm_mean": _mean([step.grad_norm for step in self.steps]),
+        }
+
+
+class ReferencedPairs(DataCollatorForVisionPreference):
+    """TRL's collator, which also hands on the reference's log-probabilities once they are known."""
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = super().torch_call(examples)
+        for column in ("ref_chosen_logps", "ref_rejected_logps"):
+            if column in examples[0]:
+                batch[column] = torch.tensor([example[column] for example in examples])
+        return batch
+
+
+def train(
+    policy: Policy,
+    pairs: Sequence[Pair],
+    *,
+    root: Path,
+    adapter_folder: Path,
+    beta: float,
+    learning_rate: float,
+    epochs: float,
+    batch_size: int,
+    accumulation: int,
+    warmup_share: float,
+    lora_rank: int,
+    lora_alpha: float,
+    lora_dropout: float,
+    reference_tolerance: float,
+    seed: int,
+    progress: bool = True,
+) -> TrainingReport:
+    """Train a LoRA adapter on the policy's language model and save it.
+
+    Args:
+        policy: the previous iterate, which wrote the pairs; its model is changed in place, load it again afterwards.
+        pairs: with the log-probabilities stored at generation.
+        root: the folder that the pairs' image paths are relative to.
+        adapter_folder: gets `adapter_config.json` and `adapter_model.safetensors`.
+        beta: of equation 1, > 0.
+        learning_rate: the peak: linear warm-up, then a cosine to 0.
+        epochs: passes over the pairs.
+        batch_size: pairs in one forward.
+        accumulation: forwards in one step.
+        warmup_share: 0..1 of the steps.
+        lora_rank, lora_alpha, lora_dropout: of the adapter on every linear layer of the language model; the vision tower,
+            the projector and the output layer stay as they are.
+        reference_tolerance: nats, see `check_references`.
+        seed: of the adapter's initial weights, the order of the pairs and the dropout.
+        progress: show progress bars.
+
+    Raises:
+        UserError: there are no pairs, an image does not load, or the preflight fails; nothing has been trained then.
+    """
+    if not pairs:
+        raise UserError(
+            "pairs to train on",
+            got="none",
+            expected="1 or more",
+            do="see why prompts were dropped: csrdata stats; lower select_pairs.margin in params.yaml, then: dvc repro",
+        )
+    for pair in pairs:
+        check_texts(pair)
+    disable_dropout_in_model(policy.model)  # before PEFT adds the adapter's own, which is wanted
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer: Any = DPOTrainer(
+            model=policy.model,
+            args=_config(
+                policy,
+                pairs=len(pairs),
+                output_dir=scratch,
+                beta=beta,
+                learning_rate=learning_rate,
+                epochs=epochs,
+                batch_size=batch_size,
+                accumulation=accumulation,
+                warmup_share=warmup_share,
+                seed=seed,
+                progress=progress,
+            ),
+            train_dataset=_dataset(policy, pairs, root=root),
+            processing_class=policy.processor,
+            data_collator=ReferencedPairs(processor=policy.processor, max_length=None),
+            peft_config=LoraConfig(
+                r=lora_rank,
+                lora_alpha=lora_alpha,  # type: ignore[arg-type]
+                lora_dropout=lora_dropout,
+                target_modules=language_layers(policy.model),
+                task_type="CAUSAL_LM",
+            ),
+        )
+        references = _preflight(trainer, policy, pairs, batch_size=batch_size, progress=progress)
+        gap = check_references(pairs, *references, policy=policy, tolerance=reference_tolerance)
+        trainer.train_dataset = _dataset(policy, pairs, root=root, references=references)
+        trainer.precompute_ref_logps = True
+        trainer.train()
+    trainer.model.save_pretrained(str(adapter_folder))
+    weights = [weight.numel() for weight in trainer.model.parameters() if weight.requires_grad]
+    return TrainingReport(
+        pairs=len(pairs),
+        steps=_steps(trainer.state.log_history),
+        adapter_parameters=sum(weights),
+        reference_gap=gap,
+    )
+
+
+def language_layers(model: PreTrainedModel) -> str:
+    """Return the pattern of the language model's linear layers: all of them, nothing of tower, projector or output.
+
+    Found by looking, not by a family's names. Example, for a LLaVA:
+    `model\\.language_model\\..*\\.(down_proj|gate_proj|k_proj|o_proj|q_proj|up_proj|v_proj)`
+
+    Raises:
+        UserError: the model has no language model as a part of its own.
+    """
+    decoder = _decoder(model)
+    where = [name for name, module in model.named_modules() if module is decoder]
+    layers = {
+        name.rsplit(".", 1)[-1] for name, module in decoder.named_modules() if isinstance(module, nn.Linear)
+    }
+    if not where or not where[0] or not layers:
+        raise UserError(
+            f"policy {type(model).__name__}",
+            got="no language model with linear layers in it",
+            expected="an image-text-to-text model of transformers whose language model is a part of its own",
+            do="choose another base model, then: dvc repro",
+        )
+    return rf"{re.escape(where[0])}\..*\.({'|'.join(sorted(layers))})"
+
+
+def _decoder(model: Any) -> nn.Module:
+    """Return the language model inside a vision-language model (transformers leaves this function untyped)."""
+    decoder: nn.Module = model.get_decoder()
+    return decoder
+
+
+def _config(
+    policy: Policy,
+    *,
+    pairs: int,
+    output_dir: str,
+    beta: float,
+    learning_rate: float,
+    epochs: float,
+    batch_size: int,
+    accumulation: int,
+    warmup_share: float,
+    seed: int,
+    progress: bool,
+) -> DPOConfig:
+    on_cpu = policy.device.type == "cpu"
+    forwards = math.ceil(pairs / batch_size)
+    steps = math.ceil(epochs * math.ceil(forwards / accumulation))
+    return DPOConfig(
+        output_dir=output_dir,
+        beta=beta,
+        learning_rate=learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=math.ceil(warmup_share * steps),
+        num_train_epochs=epochs,
+        per_device_train_batch_size=batch_size,
+        gradient_accumulation_steps=accumulation,
+        # Truncation would cut answers silently; the preflight holds every row against the model's positions instead.
+        max_length=None,
+        # The preflight's forward and the adapter's dropout are ours to handle: see `train`.
+        disable_dropout=False,
+        remove_unused_columns=False,
+        use_cpu=on_cpu,
+        bf16=policy.model.dtype == torch.bfloat16,
+        fp16=policy.model.dtype == torch.float16,
+        gradient_checkpointing=not on_cpu,
+        dataloader_pin_memory=not on_cpu,
+        seed=seed,
+        data_seed=seed,
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=not progress,
+    )
+
+
+def _dataset(
+    policy: Policy,
+    pairs: Sequence[Pair],
+    *,
+    root: Path,
+    references: tuple[list[float], list[float]] | None = None,
+) -> Dataset:
+    """Return rows on TRL's standard columns; images are read when a row is, and no sooner."""
+    columns: dict[str, list[Any]] = {
+        "prompt": [render(policy.processor, pair.prompt) for pair in pairs],
+        "chosen": [completion_text(policy.processor, pair.chosen) for pair in pairs],
+        "rejected": [completion_text(policy.processor, pair.rejected) for pair in pairs],
+        "images": [[pair.image] for pair in pairs],
+        "prompt_id": [pair.prompt_id for pair in pairs],
+    }
+    if references is not None:
+        columns["ref_chosen_logps"], columns["ref_rejected_logps"] = references
+    return Dataset.from_dict(columns).with_transform(_reader(root))
+
+
+def _reader(root: Path) -> Callable[[dict[str, list[Any]]], dict[str, list[Any]]]:
+    """Return what turns the image paths of rows into images, by the same reader as generation's."""
+
+    def read(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        named = zip(rows["images"], rows["prompt_id"], strict=True)
+        return {
+            **rows,
+            "images": [[load_image(root / path, prompt_id=name) for path in paths] for paths, name in named],
+        }
+
+    return read
+
+
+@torch.no_grad()
+def _preflight(
+    trainer: Any, policy: Policy, pairs: Sequence[Pair], *, batch_size: int, progress: bool
+) -> tuple[list[float], list[float]]:
+    """Check every batch as training's collator makes it; return the reference's log-probabilities of all pairs."""
+    trainer.model.eval()
+    model = trainer.model.get_base_model()
+    chosen: list[float] = []
+    rejected: list[float] = []
+    starts = range(0, len(pairs), batch_size)
+    for start in tqdm(starts, desc="preflight", unit="batch", disable=not progress):
+        part = pairs[start : start + batch_size]
+        rows = [trainer.train_dataset[start + offset] for offset in range(len(part))]
+        batch = {name: value.to(policy.device) for name, value in trainer.data_collator(rows).items()}
+        check_batch(batch, part, policy=policy, model=model)
+        for found, kept in zip(
+            trainer.compute_ref_log_probs(trainer.model, batch), (chosen, rejected), strict=True
+        ):
+            kept.extend(found.float().tolist())
+    return chosen, rejected
+
+
+def _steps(history: Sequence[Mapping[str, float]]) -> tuple[Step, ...]:
+    """Return TRL's log without its clocks."""
+    return tuple(
+        Step(
+            step=int(row["step"]),
+            loss=row["loss"],
+            learning_rate=row["learning_rate"],
+            grad_norm=row["grad_norm"],
+            accuracy=row["rewards/accuracies"],
+            margin=row["rewards/margins"],
+            chosen_reward=row["rewards/chosen"],
+            rejected_reward=row["rewards/rejected"],
+            chosen_logprob=row["logps/chosen"],
+            rejected_logprob=row["logps/rejected"],
+        )
+        for row in history
+        if "loss" in row
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

@@ -1,0 +1,130 @@
+"""Image-text relevance by CLIP: R_I of equation 3, from any dual encoder that open_clip reads.
+
+An image is embedded once and kept by the caller; texts come in batches, equal ones embedded once. The scorer knows no
+search and no prompt: it says how well a text fits an image, and whether its text limit cut the text.
+
+One rule of exactness: the same call gives the same bits. The texts of one call are embedded in fixed chunks, in order of
+first appearance; a text that stands in another chunk, beside others, may differ in the last bits (a matrix product's
+order of summation depends on its shape). Nothing is remembered between calls for that reason: what was asked before a
+kill must not change what comes after it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from PIL.Image import Image
+from safetensors import SafetensorError
+from torch import Tensor
+
+from csrdata.errors import UserError
+
+HUB = "hf-hub:"
+"""How the name of a scorer on the Hugging Face Hub begins; anything else is a folder."""
+CHUNK = 256
+"""Texts or images that go through an encoder together."""
+
+
+@dataclass(frozen=True)
+class ClipScorer:
+    """An open_clip model in eval mode, float32, with its own preprocessing and tokenizer."""
+
+    model: Any
+    preprocess: Callable[[Image], Tensor]
+    tokenizer: Callable[..., Tensor]
+    context_length: int
+    """Tokens of the longest text it sees, start and end marks included (77 for CLIP)."""
+    device: str
+
+    @torch.inference_mode()
+    def embed_images(self, images: Sequence[Image]) -> Tensor:
+        """Return the images' embeddings, [N, D], of length 1."""
+        if not images:
+            return self._no_rows()
+        pixels = torch.stack([self.preprocess(image.convert("RGB")) for image in images])
+        chunks = [self.model.encode_image(chunk.to(self.device), normalize=True) for chunk in torch.split(pixels, CHUNK)]
+        return torch.cat(chunks)
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Return the texts' embeddings, [N, D], of length 1; white space around a text does not count."""
+        return self._embed(texts)[0]
+
+    @torch.inference_mode()
+    def relevance(self, image_embeddings: Tensor, texts: Sequence[str]) -> list[tuple[float, bool]]:
+        """Return R_I = max(100 * cosine, 0) of each image with its text (equation 3), and whether the text was cut.
+
+        Args:
+            image_embeddings: [N, D] from `embed_images`, one row for each text.
+            texts: N texts; white space around them does not count.
+
+        Returns:
+            N pairs (R_I in 0..100, True where the text did not fit into the scorer's text limit).
+        """
+        if len(image_embeddings) != len(texts):
+            raise ValueError(f"{len(image_embeddings)} image rows for {len(texts)} texts")
+        embeddings, truncated = self._embed(texts)
+        scores = (100 * (image_embeddings * embeddings).sum(dim=-1)).clamp(0, 100)
+        return list(zip(scores.tolist(), truncated, strict=True))
+
+    def _embed(self, texts: Sequence[str]) -> tuple[Tensor, list[bool]]:
+        """Embed each distinct text once; return [N, D] and which of the N texts were cut."""
+        if not texts:
+            return self._no_rows(), []
+        stripped = [text.strip() for text in texts]
+        places = {text: place for place, text in enumerate(dict.fromkeys(stripped))}
+        tokens, cut = self._tokenize(list(places))
+        chunks = [self.model.encode_text(chunk.to(self.device), normalize=True) for chunk in torch.split(tokens, CHUNK)]
+        rows = [places[text] for text in stripped]
+        return torch.cat(chunks)[rows], [cut[row] for row in rows]
+
+    def _tokenize(self, texts: list[str]) -> tuple[Tensor, list[bool]]:
+        """Return token ids [N, context_length] and which texts were cut to fit.
+
+        The tokenizer cuts silently, so it is asked for two slots more than the model has: a text that reaches into them
+        does not fit.
+        """
+        limit = self.context_length
+        wide = self.tokenizer(["", *texts], context_length=limit + 2)
+        padding, wide = wide[0, -1], wide[1:]
+        cut = (wide[:, limit] != padding).tolist()
+        tokens = wide[:, :limit].clone()
+        for row, is_cut in enumerate(cut):
+            if is_cut:
+                tokens[row] = self.tokenizer([texts[row]], context_length=limit)[0]
+        return tokens, cut
+
+    def _no_rows(self) -> Tensor:
+        width = self.model.encode_text(self.tokenizer([""], context_length=self.context_length).to(self.device)).shape[-1]
+        return torch.zeros(0, width, device=self.device)
+
+
+def load_scorer(folder_or_name: str | Path, *, device: str = "cpu") -> ClipScorer:
+    """Load a scorer, in eval mode and float32.
+
+    Args:
+        folder_or_name: a folder that holds `open_clip_config.json` and the weights, or `hf-hub:` and a Hub id.
+        device: a torch device, `cpu` or `cuda`.
+
+    Raises:
+        UserError: the folder is no scorer, or cannot be read as one.
+    """
+    name = str(folder_or_name)
+    place = name if name.startswith(HUB) else f"local-dir:{Path(name).resolve()}"
+    if not name.startswith(HUB) and not (Path(name) / "open_clip_config.json").is_file():
+        raise _no_scorer(name, "no open_clip_config.json in it")
+    try:
+        model, preprocess = open_clip.create_model_from_pretrained(place, device=device)
+        tokenizer = open_clip.get_tokenizer(place)
+    except (RuntimeError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise _no_scorer(name, str(error) or type(error).__name__) from None
+    # open_clip returns the model in train mode: dropout would be on.
+    model.eval().requires_grad_(False)
+    return ClipScorer(model, preprocess, tokenizer, model.context_length, device)
+
+
+def _no_scorer(name: str, got: str) -> UserError:
+    return UserError(name, got=got, expected="an open_clip scorer", do="dvc repro build_seed")

@@ -1,0 +1,174 @@
+"""Chosen and rejected from the answers to one prompt, or the reason why there is no pair.
+
+With `max_length_gap=1` and `margin=0` this is the paper's rule: the highest and the lowest cumulative reward among whole
+answers. Both knobs exist because rewards lean on length: a sum favours long answers, a mean short ones, and a policy that
+learns "shorter is better" looks less hallucinating for the wrong reason. `balance` mends over the whole set what `select`
+cannot see in one prompt.
+
+Nothing is lost: every prompt gives one `Pair` or one `Dropped`.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from csrdata.records import Dropped, DropReason, Pair, Prompt, Response
+
+
+def select(prompt: Prompt, responses: Sequence[Response], *, margin: float, max_length_gap: float) -> Pair | Dropped:
+    """Return the two answers that lie furthest apart in reward, or why no two do.
+
+    Only finished answers count, and only those whose tokens survive tokenising again: training must see what was scored.
+
+    Args:
+        prompt: the prompt that all `responses` answer.
+        responses: its whole answers, in any order.
+        margin: least difference of rewards, >= 0, on the scale of `Response.reward`.
+        max_length_gap: largest difference in words as a share of the longer answer, 0..1; 1 = any.
+
+    Returns:
+        A pair with `chosen_reward - rejected_reward >= margin` and different texts (equal rewards and equal differences
+        are decided by the lower leaf ids), or a `Dropped`.
+
+    Example: rewards 5 4 1 in 10, 9 and 3 words with margin 0.5 -> (5, 1); with max_length_gap=0.5 -> (5, 4)
+    """
+    whole = [response for response in responses if response.finished and response.canonical]
+    widest = _furthest_apart(whole, max_length_gap=1.0)
+    if widest is None:
+        return _without_pair(prompt, responses, whole)
+    chosen, rejected = widest
+    difference = chosen.reward - rejected.reward
+    if difference < margin:
+        return Dropped(prompt.prompt_id, DropReason.UNDER_MARGIN, f"largest difference {difference:.4g} < {margin:g}")
+    similar = _furthest_apart(whole, max_length_gap=max_length_gap)
+    if similar is None:
+        detail = f"no two of {len(whole)} answers within a length gap of {max_length_gap:g}"
+        return Dropped(prompt.prompt_id, DropReason.LENGTH_GAP, detail)
+    chosen, rejected = similar
+    similar_difference = chosen.reward - rejected.reward
+    if similar_difference < margin:
+        detail = (
+            f"largest difference {similar_difference:.4g} < {margin:g} within a length gap of {max_length_gap:g}; "
+            f"{difference:.4g} without"
+        )
+        return Dropped(prompt.prompt_id, DropReason.LENGTH_GAP, detail)
+    return _pair(prompt, chosen, rejected)
+
+
+def balance(pairs: Sequence[Pair], *, tolerance: float | None, seed: int) -> tuple[list[Pair], list[Dropped]]:
+    """Leave out pairs until chosen and rejected answers are equally long on average.
+
+    One at a time, the pair goes whose gap (words of chosen minus words of rejected) leans furthest to the heavy side
+    without tipping the set beyond the other; so few go. Equal gaps are decided by a hash of seed and prompt id: the
+    margin has no say, or the clearest preferences would be the ones to go.
+
+    Args:
+        pairs: one a prompt.
+        tolerance: words, >= 0: how far the two means may lie apart; None leaves the set as it is.
+        seed: breaks ties.
+
+    Returns:
+        The pairs kept and the prompts left out, both in the order of `pairs`.
+
+    Example: gaps +4 +1 -1 0 with tolerance 0.5 -> the first goes
+    """
+    gaps = {pair.prompt_id: pair.chosen_words - pair.rejected_words for pair in pairs}
+    left_out = set() if tolerance is None else _too_heavy(gaps, tolerance=tolerance, seed=seed)
+    kept = [pair for pair in pairs if pair.prompt_id not in left_out]
+    dropped = [
+        Dropped(
+            pair.prompt_id,
+            DropReason.LENGTH_BALANCE,
+            f"chosen {pair.chosen_words} words, rejected {pair.rejected_words}; margin {pair.margin:.4g}",
+        )
+        for pair in pairs
+        if pair.prompt_id in left_out
+    ]
+    return kept, dropped
+
+
+def _without_pair(prompt: Prompt, responses: Sequence[Response], whole: Sequence[Response]) -> Dropped:
+    if len(whole) < 2:
+        finished = sum(response.finished for response in responses)
+        detail = f"{len(responses)} answers, {finished} finished, {len(whole)} of them canonical"
+        return Dropped(prompt.prompt_id, DropReason.NO_RESPONSE, detail)
+    return Dropped(prompt.prompt_id, DropReason.EQUAL_TEXTS, f"{len(whole)} answers, one text")
+
+
+def _furthest_apart(whole: Sequence[Response], *, max_length_gap: float) -> tuple[Response, Response] | None:
+    """Return the (higher, lower) of different texts and similar length with the largest difference; None without one."""
+    falling = sorted(whole, key=lambda response: (-response.reward, response.leaf_id))
+    rising = sorted(whole, key=lambda response: (response.reward, response.leaf_id))
+    best: tuple[Response, Response] | None = None
+    widest = -1.0
+    for high in falling:
+        for low in rising:
+            difference = high.reward - low.reward
+            if difference <= widest:
+                break
+            different = high.text.strip() != low.text.strip()
+            if difference >= 0 and different and _length_gap(high, low) <= max_length_gap:
+                best, widest = (high, low), difference
+                break
+    return best
+
+
+def _length_gap(one: Response, other: Response) -> float:
+    """Difference in words as a share of the longer answer, 0..1."""
+    return abs(one.words - other.words) / max(one.words, other.words, 1)
+
+
+def _too_heavy(gaps: dict[str, int], *, tolerance: float, seed: int) -> set[str]:
+    """Return the ids whose leaving brings the mean gap within the tolerance."""
+    remaining = sorted(gaps, key=lambda prompt_id: (gaps[prompt_id], _lot(seed, prompt_id)))
+    total = sum(gaps.values())
+    left_out: set[str] = set()
+    while abs(total) > tolerance * len(remaining):
+        from_the_heavy_side = reversed(remaining) if total > 0 else remaining
+        leaving = _heaviest(from_the_heavy_side, gaps, total=total, least=-tolerance * (len(remaining) - 1))
+        leaving = leaving or remaining[-1 if total > 0 else 0]
+        remaining.remove(leaving)
+        left_out.add(leaving)
+        total -= gaps[leaving]
+    return left_out
+
+
+def _heaviest(ids: Iterable[str], gaps: dict[str, int], *, total: int, least: float) -> str | None:
+    """Return the first id whose leaving lightens the heavy side and does not tip the total beyond `least`."""
+    sign = 1 if total > 0 else -1
+    for prompt_id in ids:
+        weight = sign * gaps[prompt_id]
+        if weight <= 0:
+            return None
+        if sign * total - weight >= least:
+            return prompt_id
+    return None
+
+
+def _lot(seed: int, prompt_id: str) -> bytes:
+    """A number that depends on nothing but the seed and the prompt."""
+    return hashlib.blake2b(f"{seed}:{prompt_id}".encode(), digest_size=8).digest()
+
+
+def _pair(prompt: Prompt, chosen: Response, rejected: Response) -> Pair:
+    return Pair(
+        prompt_id=prompt.prompt_id,
+        image=prompt.image,
+        prompt=prompt.text,
+        chosen=chosen.text,
+        rejected=rejected.text,
+        chosen_leaf=chosen.leaf_id,
+        rejected_leaf=rejected.leaf_id,
+        chosen_reward=chosen.reward,
+        rejected_reward=rejected.reward,
+        margin=chosen.reward - rejected.reward,
+        chosen_reward_held_out=chosen.reward_held_out,
+        rejected_reward_held_out=rejected.reward_held_out,
+        chosen_relevance=chosen.relevance,
+        rejected_relevance=rejected.relevance,
+        chosen_logprob=chosen.logprob,
+        rejected_logprob=rejected.logprob,
+        chosen_tokens=chosen.tokens,
+        rejected_tokens=rejected.tokens,
+        chosen_words=chosen.words,
+        rejected_words=rejected.words,
+    )

@@ -1,0 +1,117 @@
+"""How one talks to the policy: its tokenizer, its chat template and its processor.
+
+Tokens: byte-level BPE whose training text is the microworld's own, so that every word is one token; any other text still
+has tokens. Template: "USER: <image>\\nDescribe this image. ASSISTANT:", and an answer follows as " There is ...</s>". The
+space belongs to the answer's first word, as byte-level words carry it, so prompt and answer have the same ids whether
+they are tokenised apart (as preference training does) or together, and generation starts where training did.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import CLIPImageProcessor, LlavaProcessor, PreTrainedTokenizerFast
+
+from csrdata.sources.microworld.drawing import IMAGE_SIZE
+from csrdata.sources.microworld.language import (
+    DESCRIBE_PROMPTS,
+    NO,
+    QUESTION_PATTERNS,
+    YES,
+    judge_prompt,
+    with_article,
+)
+from csrdata.sources.microworld.reading import all_sentences
+from csrdata.sources.microworld.scorer_training import PIXEL_MEAN, PIXEL_STD
+from csrdata.sources.microworld.world import SHAPES
+
+PAD, BEGIN, END, IMAGE = "<pad>", "<s>", "</s>", "<image>"
+HIGHEST_VOCABULARY = 2048
+"""Entries, 1.. ; the merges run out at about half of it."""
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message['role'] == 'user' %}"
+    "{% if not loop.first %} {% endif %}USER: "
+    "{% if message['content'] is string %}{{ message['content'] }}"
+    "{% else %}"
+    "{% for part in message['content'] if part['type'] == 'image' %}<image>\n{% endfor %}"
+    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}"
+    "{% endif %} ASSISTANT:"
+    "{% elif message['role'] == 'assistant' %}"
+    " {% if message['content'] is string %}{{ message['content'] }}"
+    "{% else %}"
+    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}"
+    "{% endif %}{{ eos_token }}"
+    "{% else %}{{ raise_exception('a message is from user or assistant, not ' + message['role']) }}"
+    "{% endif %}{% endfor %}"
+)
+
+
+def build_tokenizer() -> Any:
+    """The policy's tokenizer, trained on all that is said in the microworld; always the same."""
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    core.train_from_iterator(
+        _corpus(),
+        trainers.BpeTrainer(
+            vocab_size=HIGHEST_VOCABULARY,
+            special_tokens=[PAD, BEGIN, END, IMAGE],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token=BEGIN,
+        eos_token=END,
+        pad_token=PAD,
+        extra_special_tokens={"image_token": IMAGE},
+        padding_side="left",
+    )
+
+
+def build_processor(tokenizer: Any, *, patch: int) -> Any:
+    """The policy's processor; `patch` is the vision tower's patch size, pixels."""
+    image_processor = CLIPImageProcessor(
+        size={"shortest_edge": IMAGE_SIZE},
+        crop_size={"height": IMAGE_SIZE, "width": IMAGE_SIZE},
+        image_mean=list(PIXEL_MEAN),
+        image_std=list(PIXEL_STD),
+    )
+    return LlavaProcessor(
+        image_processor=image_processor,
+        tokenizer=tokenizer,
+        patch_size=patch,
+        # The class token counts as an additional image token, and "default" takes it off again.
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def user_message(text: str) -> dict[str, Any]:
+    """One image and a request, as typed content."""
+    return {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}
+
+
+def prompt_text(processor: Any, request: str) -> str:
+    """The prompt up to where the answer begins."""
+    return str(processor.apply_chat_template([user_message(request)], add_generation_prompt=True, tokenize=False))
+
+
+def answer_text(answer: str) -> str:
+    """What follows the prompt, as the template writes it."""
+    return f" {answer}{END}"
+
+
+def _corpus() -> list[str]:
+    """Every word in the positions it can take; sentences are told apart from their first words by the space."""
+    sentences = list(all_sentences())
+    asked = [pattern.format(shape=with_article(shape)) for pattern in QUESTION_PATTERNS for shape in SHAPES]
+    requests = [*DESCRIBE_PROMPTS, *asked, judge_prompt(sentences[0], sentences[-1])]
+    prompts = [f"USER: {request} ASSISTANT:" for request in requests]
+    frames = [f"USER: \n{request} ASSISTANT:" for request in requests]
+    answers = [f" {text}" for text in (YES, NO, "A.", "B.", *sentences)]
+    return [*prompts * 8, *frames * 8, *requests * 8, *answers, *sentences]

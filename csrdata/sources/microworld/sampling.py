@@ -1,0 +1,145 @@
+"""From the microworld's scenes to the rows that the rest of the pipeline knows: prompts, questions, truth.
+
+Which scene is asked about in which words follows from a stable hash of (seed, scene): more prompts keep those that were
+there before, and no row depends on another. Every image of a prompt is one of the split `train`, no evaluation image is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from csrdata.errors import UserError
+from csrdata.records import Kind, Prompt, Question, Side, Truth
+from csrdata.sources.microworld.language import NEGATIVE_KINDS, describe_prompts
+from csrdata.sources.microworld.language import questions as yes_no_questions
+from csrdata.sources.microworld.reader import to_truth
+from csrdata.sources.microworld.world import (
+    OUT_OF_DISTRIBUTION,
+    Scene,
+    SceneObject,
+    stable_number,
+    stable_random,
+)
+
+TRAIN = "train"
+EVALUATION_SPLITS = ("validation", "held_out", OUT_OF_DISTRIBUTION)
+
+_COLUMNS = ("scene_id", "split", "image", "theme", "objects")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A scene that was drawn to a file."""
+
+    scene: Scene
+    split: str
+    image: str
+    """Path of the image file, POSIX, relative to the project's root."""
+
+
+def read_pictures(path: Path, *, made_by: str) -> list[Picture]:
+    """Read `scenes.parquet`: columns scene_id, split, image, theme, objects (a list of shape, colour, place).
+
+    Raises:
+        UserError: the file is missing, no Parquet, or without one of the columns.
+    """
+    if not path.is_file():
+        raise UserError(str(path), got="no such table", expected="the microworld's scenes", do=made_by)
+    try:
+        table = pl.read_parquet(path, columns=list(_COLUMNS))
+    except (OSError, pl.exceptions.PolarsError) as error:
+        columns = ", ".join(_COLUMNS)
+        raise UserError(
+            str(path), got=str(error).splitlines()[0], expected=f"Parquet with the columns {columns}", do=made_by
+        ) from None
+    return [
+        Picture(
+            scene=Scene(row["scene_id"], row["theme"], tuple(SceneObject(**thing) for thing in row["objects"])),
+            split=row["split"],
+            image=row["image"],
+        )
+        for row in table.iter_rows(named=True)
+    ]
+
+
+def sample_prompts(pictures: Sequence[Picture], *, count: int, seed: int) -> list[Prompt]:
+    """Draw `count` of the training images and a wording for each, in the order of their ids.
+
+    Raises:
+        UserError: there are fewer training images than that.
+    """
+    training = [picture for picture in pictures if picture.split == TRAIN]
+    if count > len(training):
+        raise UserError(
+            "params.yaml: sample_prompts.prompts",
+            got=count,
+            expected=f"at most the {len(training)} training images",
+            do="lower it or raise build_seed.train_images, then: dvc repro",
+        )
+    drawn = sorted(training, key=lambda picture: stable_number("prompt", seed, picture.scene.scene_id))[:count]
+    return [
+        Prompt(prompt_id=picture.scene.scene_id, image=picture.image, text=_wording(picture.scene, seed))
+        for picture in sorted(drawn, key=lambda picture: picture.scene.scene_id)
+    ]
+
+
+def sample_questions(pictures: Sequence[Picture], *, per_image: int, seed: int) -> list[Question]:
+    """Ask about every evaluation image: one description, and balanced yes/no questions.
+
+    Args:
+        per_image: yes/no questions about an image, even, 0..6; an image of two objects gets at most four.
+
+    Raises:
+        UserError: `per_image` is more than there are kinds of absent objects to balance with.
+    """
+    most = 2 * len(NEGATIVE_KINDS)
+    if per_image > most:
+        raise UserError(
+            "params.yaml: sample_prompts.questions_per_image",
+            got=per_image,
+            expected=f"at most {most} in the microworld: one no-question of each kind ({', '.join(NEGATIVE_KINDS)})",
+            do="lower it, then: dvc repro",
+        )
+    return [
+        question
+        for picture in pictures
+        if picture.split in EVALUATION_SPLITS
+        for question in _ask(picture, pairs=per_image // 2, seed=seed)
+    ]
+
+
+def truths(pictures: Sequence[Picture]) -> list[Truth]:
+    """Return what is known about every image, those of prompts too."""
+    return [to_truth(picture.scene, image=picture.image, split=picture.split) for picture in pictures]
+
+
+def _ask(picture: Picture, *, pairs: int, seed: int) -> list[Question]:
+    scene = picture.scene
+    describe = Question(
+        question_id=f"{scene.scene_id}/describe",
+        split=picture.split,
+        kind=Kind.DESCRIBE,
+        image=picture.image,
+        text=_wording(scene, seed),
+        answer=None,
+        negative=None,
+    )
+    yes_no = [
+        Question(
+            question_id=f"{scene.scene_id}/yes_no-{number}",
+            split=picture.split,
+            kind=Kind.YES_NO,
+            image=picture.image,
+            text=asked.text,
+            answer=Side.YES if asked.answer else Side.NO,
+            negative=None if asked.answer else asked.kind,
+        )
+        for number, asked in enumerate(yes_no_questions(scene, seed=seed, pairs=pairs) if pairs else [])
+    ]
+    return [describe, *yes_no]
+
+
+def _wording(scene: Scene, seed: int) -> str:
+    return stable_random("wording", seed, scene.scene_id).choice(describe_prompts())

@@ -1,0 +1,74 @@
+"""How often a scorer prefers a true sentence to the same one made false in one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from PIL import Image
+
+from csrdata.sources.microworld.drawing import draw
+from csrdata.sources.microworld.language import SENTENCE_PATTERNS, sentence
+from csrdata.sources.microworld.world import COLOURS, PLACES, SHAPES, Scene, scene_objects, stable_random
+
+
+@dataclass(frozen=True)
+class _Contest:
+    """Sentences on one object of one scene, in the same words: the true one, then the false ones by kind."""
+
+    true: str
+    shape: str
+    colour: str
+    place: str
+
+
+@torch.inference_mode()
+def scorer_metrics(folder: Path, scenes: Sequence[Scene], *, seed: int, batch: int = 256) -> dict[str, float]:
+    """Share of objects, 0..100, whose true sentence beats the one with an absent shape, a wrong colour, a wrong place.
+
+    Loads the scorer as any other is loaded: images through its own transform, text through its own tokenizer.
+    """
+    model, transform = _load(folder)
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
+    wins = {"shape": 0, "colour": 0, "place": 0}
+    total = 0
+    for start in range(0, len(scenes), batch):
+        part = scenes[start : start + batch]
+        pictures = torch.stack([transform(Image.fromarray(draw(scene))) for scene in part])
+        seen = model.encode_image(pictures, normalize=True)
+        contests = [(row, contest) for row, scene in enumerate(part) for contest in _contests(scene, seed=seed)]
+        texts = [text for _, each in contests for text in (each.true, each.shape, each.colour, each.place)]
+        said = model.encode_text(tokenizer(texts), normalize=True).view(len(contests), 4, -1)
+        scores = torch.einsum("nkd,nd->nk", said, seen[[row for row, _ in contests]])
+        for column, kind in enumerate(wins, start=1):
+            wins[kind] += int((scores[:, 0] > scores[:, column]).sum())
+        total += len(contests)
+    return {f"prefers_true_{kind}": 100 * count / total for kind, count in wins.items()}
+
+
+def _load(folder: Path) -> tuple[Any, Any]:
+    model, transform = open_clip.create_model_from_pretrained(f"local-dir:{folder}")  # type: ignore[misc]
+    return model.eval(), transform
+
+
+def _contests(scene: Scene, *, seed: int) -> list[_Contest]:
+    rng = stable_random("contests", seed, scene.scene_id)
+    absent = [shape for shape in SHAPES if shape not in scene_objects(scene)]
+    contests = []
+    for thing in scene.objects:
+        words = {"pattern": rng.randrange(len(SENTENCE_PATTERNS)), "phrase": rng.randrange(3)}
+        wrong_colour = rng.choice([colour for colour in COLOURS if colour != thing.colour])
+        wrong_place = rng.choice([place for place in PLACES if place != thing.place])
+        contests.append(
+            _Contest(
+                sentence(thing, **words),
+                sentence(replace(thing, shape=rng.choice(absent)), **words),
+                sentence(replace(thing, colour=wrong_colour), **words),
+                sentence(replace(thing, place=wrong_place), **words),
+            )
+        )
+    return contests

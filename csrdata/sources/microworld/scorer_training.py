@@ -1,0 +1,227 @@
+"""Trains a small CLIP from scratch on true sentences, and saves it in open_clip's standard format.
+
+The loss is CLIP's, with one difference: a sentence is often true of several images of a batch (some 650 claims, 256
+images), so every image that it is true of counts as its partner, and the other way round, instead of punishing the model
+for being right.
+
+To save time, the text tower is trained with only the token ids that occur; the saved model is a standard one, with the
+whole vocabulary of open_clip's own tokenizer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from open_clip.tokenizer import SimpleTokenizer
+from safetensors.torch import save_file
+from tqdm import tqdm
+
+from csrdata.sources.microworld.drawing import IMAGE_SIZE, draw_all
+from csrdata.sources.microworld.folders import is_complete, whole_folder
+from csrdata.sources.microworld.reading import Claim, all_sentences
+from csrdata.sources.microworld.world import COLOURS, PLACES, SHAPES, sample_scenes, stable_number
+
+VOCABULARY = 49408
+"""Token ids of open_clip's built-in tokenizer."""
+CONTEXT_LENGTH = 32
+"""Tokens a text may have, both marks included; a sentence of the microworld has at most 14."""
+PIXEL_MEAN = PIXEL_STD = (0.5, 0.5, 0.5)
+_HIGHEST_LOGIT_SCALE = math.log(100)  # as in CLIP
+
+
+@dataclass(frozen=True)
+class ScorerShape:
+    """Sizes of a CLIP; its vision tower is also the policy's eye."""
+
+    patch: int
+    width: int
+    layers: int
+    head_width: int
+    text_width: int
+    text_layers: int
+    embedding: int
+
+    def config(self, *, vocabulary: int, context: int) -> dict[str, Any]:
+        """open_clip's `model_cfg`."""
+        return {
+            "embed_dim": self.embedding,
+            "vision_cfg": {
+                "image_size": IMAGE_SIZE,
+                "layers": self.layers,
+                "width": self.width,
+                "head_width": self.head_width,
+                "patch_size": self.patch,
+            },
+            "text_cfg": {
+                "context_length": context,
+                "vocab_size": vocabulary,
+                "width": self.text_width,
+                "heads": max(1, self.text_width // 32),
+                "layers": self.text_layers,
+            },
+        }
+
+
+SCORER = ScorerShape(patch=16, width=128, layers=4, head_width=32, text_width=128, text_layers=2, embedding=128)
+HELD_OUT_SCORER = ScorerShape(patch=16, width=96, layers=6, head_width=24, text_width=96, text_layers=3, embedding=96)
+
+
+def train_scorer(
+    folder: Path,
+    *,
+    shape: ScorerShape,
+    split: str,
+    scenes: int,
+    steps: int,
+    batch: int,
+    learning_rate: float,
+    seed: int,
+    sentences_per_image: int = 2,
+    weight_decay: float = 0.02,
+    warm_up: int = 60,
+) -> None:
+    """Train on `scenes` scenes of `split` and save into `folder`; a folder finished with these settings is kept.
+
+    `batch`: images a step; `sentences_per_image`: true sentences drawn for each of them, 1 or more.
+    `learning_rate`: the highest one, after `warm_up` steps; then a cosine down to a hundredth of it.
+    """
+    settings = {key: value for key, value in locals().items() if key not in ("folder", "shape")}
+    settings |= {"shape": asdict(shape), "threads": torch.get_num_threads()}
+    if is_complete(folder, settings):
+        return
+    torch.manual_seed(stable_number("scorer weights", split, seed) % 2**31)
+    rng = np.random.default_rng(stable_number("scorer batches", split, seed))
+    drawn = sample_scenes(split=split, count=scenes, seed=seed)
+    images = torch.from_numpy(draw_all(drawn))
+    said = _Sentences()
+    claims = [[claim_number(thing.shape, thing.colour, thing.place) for thing in scene.objects] for scene in drawn]
+
+    model: Any = open_clip.CLIP(**shape.config(vocabulary=len(said.token_ids), context=said.ids.shape[1]))
+    optimizer = torch.optim.AdamW(decay_groups(list(model.parameters()), weight_decay), lr=learning_rate, betas=(0.9, 0.98), fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_schedule(steps, warm_up))
+    model.train()
+    order: list[int] = []
+    progress = tqdm(range(steps), desc=f"train {folder.name}", unit="step")
+    for step in progress:
+        while len(order) < batch:
+            order.extend(rng.permutation(len(drawn)).tolist())
+        rows, order = order[:batch], order[batch:]
+        chosen = [int(rng.choice(claims[row])) for row in rows for _ in range(sentences_per_image)]
+        texts = said.ids[said.by_claim[chosen, rng.integers(0, said.by_claim.shape[1], len(chosen))]]
+        pictures = model.encode_image(pixels(images[rows]), normalize=True)
+        words = model.encode_text(texts, normalize=True)
+        loss = matching_loss(
+            model.logit_scale.exp() * words @ pictures.T, _is_true([claims[row] for row in rows], chosen)
+        )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        with torch.no_grad():
+            model.logit_scale.clamp_(0, _HIGHEST_LOGIT_SCALE)
+        if step % 20 == 0:
+            progress.set_postfix(loss=f"{loss.item():.3f}")
+    _save(model, folder, shape=shape, token_ids=said.token_ids, settings=settings)
+
+
+def pixels(images: torch.Tensor) -> torch.Tensor:
+    """[N, 64, 64, 3] of 0..255 -> [N, 3, 64, 64] as both image processors give it."""
+    return (images.permute(0, 3, 1, 2).float() / 255 - PIXEL_MEAN[0]) / PIXEL_STD[0]
+
+
+def matching_loss(logits: torch.Tensor, is_true: torch.Tensor) -> torch.Tensor:
+    """CLIP's symmetric loss with several partners: both are [texts, images]; the mean over a row's true partners."""
+    texts = -(F.log_softmax(logits, dim=1) * is_true).sum(1) / is_true.sum(1)
+    images = -(F.log_softmax(logits, dim=0) * is_true).sum(0) / is_true.sum(0).clamp(min=1)
+    return (texts.mean() + images.mean()) / 2
+
+
+def claim_number(shape: str, colour: str, place: str) -> int:
+    """A claim as one number, 0 .. len(SHAPES) * len(COLOURS) * len(PLACES) - 1."""
+    return (SHAPES.index(shape) * len(COLOURS) + COLOURS.index(colour)) * len(PLACES) + PLACES.index(place)
+
+
+class _Sentences:
+    """Every sentence of the microworld as token ids, numbered by the ids that occur at all."""
+
+    def __init__(self) -> None:
+        sayings = all_sentences()
+        full = SimpleTokenizer()(list(sayings), context_length=CONTEXT_LENGTH)
+        longest = int((full != 0).sum(1).max())
+        # Sorted, so that the end mark stays the highest id: where open_clip reads the text's embedding.
+        self.token_ids, compact = torch.unique(full[:, :longest], return_inverse=True)
+        self.ids = compact
+        self.by_claim: NDArray[np.int64] = _rows_by_claim(list(sayings.values()))
+
+
+def _rows_by_claim(claims: Sequence[Claim]) -> NDArray[np.int64]:
+    """[claims, wordings]: which sentences say a claim."""
+    rows: dict[int, list[int]] = {}
+    for row, claim in enumerate(claims):
+        rows.setdefault(claim_number(claim.shape, claim.colour, claim.place), []).append(row)
+    return np.asarray([rows[number] for number in range(len(rows))], dtype=np.int64)
+
+
+def _is_true(claims: Sequence[Sequence[int]], said: Sequence[int]) -> torch.Tensor:
+    """[texts, images]: 1.0 where what a text says is so in the image."""
+    holds = torch.zeros(len(SHAPES) * len(COLOURS) * len(PLACES), len(claims))
+    for column, numbers in enumerate(claims):
+        holds[list(numbers), column] = 1
+    return holds[list(said)]
+
+
+def decay_groups(parameters: Sequence[torch.Tensor], weight_decay: float) -> list[dict[str, Any]]:
+    """An optimizer's groups: no decay on gains, biases and the temperature, as is usual."""
+    return [
+        {"params": [each for each in parameters if each.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [each for each in parameters if each.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def cosine_schedule(steps: int, warm_up: int) -> Callable[[int], float]:
+    """The share of the highest learning rate at each step: a short rise, then a cosine down to a hundredth."""
+    warm = min(warm_up, max(1, steps // 10))
+
+    def share(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        return 0.01 + 0.99 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))) / 2
+
+    return share
+
+
+def _save(
+    model: Any, folder: Path, *, shape: ScorerShape, token_ids: torch.Tensor, settings: Mapping[str, object]
+) -> None:
+    """Spread the trained rows over the standard vocabulary and context; what never occurred stays zero."""
+    weights = {key: value.detach().clone() for key, value in model.state_dict().items()}
+    for key, rows, size in (
+        ("token_embedding.weight", token_ids, VOCABULARY),
+        ("positional_embedding", torch.arange(len(weights["positional_embedding"])), CONTEXT_LENGTH),
+    ):
+        full = torch.zeros(size, weights[key].shape[1])
+        full[rows] = weights[key]
+        weights[key] = full
+    config = {
+        "model_cfg": shape.config(vocabulary=VOCABULARY, context=CONTEXT_LENGTH),
+        "preprocess_cfg": {
+            "mean": list(PIXEL_MEAN),
+            "std": list(PIXEL_STD),
+            "interpolation": "bicubic",
+            "resize_mode": "shortest",
+        },
+    }
+    with whole_folder(folder, settings) as part:
+        save_file({key: value.contiguous() for key, value in weights.items()}, part / "open_clip_model.safetensors")
+        (part / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,227 @@
+"""The microworld's scenes: a few coloured shapes, at places of a 3x3 grid, under a theme.
+
+A theme is what a large model's training data is: it makes some objects *usual* (its stereotypes, each with its usual
+colour and place), so that a policy that leans on text names them without looking. This file knows scenes only: how they
+are drawn, described and read back is in `drawing`, `language` and `reading`.
+
+Every scene derives its randomness from a stable hash of (seed, split, index): the n-th scene of a split is the same in
+whatever order, number or process scenes are drawn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SHAPES = (
+    "circle",
+    "ring",
+    "square",
+    "diamond",
+    "triangle",
+    "arrow",
+    "star",
+    "cross",
+    "heart",
+    "crescent",
+    "hexagon",
+    "house",
+)
+COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
+# Row by row: place number // 3 is the row, % 3 the column.
+PLACES = (
+    "top left",
+    "top",
+    "top right",
+    "left",
+    "centre",
+    "right",
+    "bottom left",
+    "bottom",
+    "bottom right",
+)
+# Shapes that are easily taken for one another at 64 pixels; what a weak eye confuses.
+SIMILAR_SHAPES = (
+    frozenset({"circle", "ring", "hexagon", "crescent"}),
+    frozenset({"square", "diamond", "house", "hexagon"}),
+    frozenset({"triangle", "arrow", "house"}),
+    frozenset({"star", "cross", "arrow"}),
+    frozenset({"heart", "diamond", "crescent"}),
+)
+OUT_OF_DISTRIBUTION = "out_of_distribution"
+SPLITS = ("scorer", "held_out_scorer", "policy", "train", "validation", "held_out", OUT_OF_DISTRIBUTION)
+MIXTURE_MARK = "+"
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """One object: a shape of SHAPES in a colour of COLOURS at a place of PLACES."""
+
+    shape: str
+    colour: str
+    place: str
+
+
+@dataclass(frozen=True)
+class Theme:
+    """What a kind of scene usually holds."""
+
+    name: str
+    stereotypes: tuple[SceneObject, ...]
+    """Objects that its scenes often hold, and that its captions often name when they are absent."""
+    common: tuple[str, ...]
+    """Shapes that come up more often than others: the hard negatives of a yes/no question."""
+    ground: tuple[int, int, int]
+    """Background colour, RGB 0..255: how an image shows its theme."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What one image shows. At most one object of each shape and at most one at each place."""
+
+    scene_id: str
+    theme: str
+    """A theme's name; two names joined by "+" out of distribution."""
+    objects: tuple[SceneObject, ...]
+
+
+THEMES = (
+    Theme(
+        "harbour",
+        (
+            SceneObject("crescent", "yellow", "top right"),
+            SceneObject("triangle", "red", "bottom left"),
+            SceneObject("ring", "orange", "right"),
+        ),
+        ("arrow", "cross", "circle"),
+        (196, 214, 232),
+    ),
+    Theme(
+        "garden",
+        (
+            SceneObject("heart", "purple", "left"),
+            SceneObject("circle", "yellow", "top left"),
+            SceneObject("house", "red", "bottom right"),
+        ),
+        ("star", "hexagon", "diamond"),
+        (205, 228, 196),
+    ),
+    Theme(
+        "market",
+        (
+            SceneObject("square", "green", "bottom"),
+            SceneObject("star", "orange", "top"),
+            SceneObject("diamond", "blue", "right"),
+        ),
+        ("heart", "circle", "house"),
+        (236, 222, 190),
+    ),
+    Theme(
+        "night",
+        (
+            SceneObject("star", "yellow", "top left"),
+            SceneObject("house", "blue", "bottom"),
+            SceneObject("arrow", "green", "right"),
+        ),
+        ("crescent", "ring", "heart"),
+        (58, 58, 74),
+    ),
+    Theme(
+        "workshop",
+        (
+            SceneObject("hexagon", "blue", "centre"),
+            SceneObject("cross", "red", "top right"),
+            SceneObject("arrow", "purple", "bottom left"),
+        ),
+        ("square", "triangle", "ring"),
+        (214, 206, 206),
+    ),
+)
+_THEME_BY_NAME = {theme.name: theme for theme in THEMES}
+
+
+def themes_of(scene: Scene) -> tuple[Theme, ...]:
+    """The theme of a scene; two of them out of distribution."""
+    return tuple(_THEME_BY_NAME[name] for name in scene.theme.split(MIXTURE_MARK))
+
+
+def stereotypes_of(scene: Scene) -> tuple[SceneObject, ...]:
+    """The stereotypes of the scene's theme or themes, one per shape, present in the scene or not."""
+    by_shape: dict[str, SceneObject] = {}
+    for theme in themes_of(scene):
+        for stereotype in theme.stereotypes:
+            by_shape.setdefault(stereotype.shape, stereotype)
+    return tuple(by_shape.values())
+
+
+def scene_objects(scene: Scene) -> list[str]:
+    """The shapes that are present, in the scene's order: CHAIR's objects."""
+    return [thing.shape for thing in scene.objects]
+
+
+def stable_number(*parts: object) -> int:
+    """A 64-bit number that depends on the parts alone, never on order, process or Python's hash seed."""
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def stable_random(*parts: object) -> random.Random:
+    """A generator of its own for what the parts name."""
+    return random.Random(stable_number(*parts))
+
+
+def sample_scene(
+    *,
+    split: str,
+    index: int,
+    seed: int,
+    stereotype_presence: float = 0.5,
+    stereotype_conformity: float = 0.85,
+) -> Scene:
+    """Draw scene number `index` of a split.
+
+    `stereotype_presence`: chance that a scene holds each stereotype of its theme, 0..1.
+    `stereotype_conformity`: chance that such an object has its usual colour, and likewise its usual place, 0..1.
+    Scenes have 2 to 5 objects and one theme; out of distribution 5 or 6 objects and a mixture of two themes.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
+    rng = stable_random("scene", seed, split, index)
+    mixed = split == OUT_OF_DISTRIBUTION
+    names = sorted(theme.name for theme in rng.sample(THEMES, 2 if mixed else 1))
+    size = rng.randint(5, 6) if mixed else rng.randint(2, 5)
+    scene = Scene(f"{split}-{index:05d}", MIXTURE_MARK.join(names), ())
+    usual = [thing for thing in stereotypes_of(scene) if rng.random() < stereotype_presence]
+    rng.shuffle(usual)
+
+    objects: list[SceneObject] = []
+    for thing in usual[:size]:
+        colour = thing.colour if rng.random() < stereotype_conformity else rng.choice(COLOURS)
+        free = [place for place in PLACES if place not in {other.place for other in objects}]
+        keeps_place = thing.place in free and rng.random() < stereotype_conformity
+        objects.append(SceneObject(thing.shape, colour, thing.place if keeps_place else rng.choice(free)))
+    common = {shape for theme in themes_of(scene) for shape in theme.common}
+    while len(objects) < size:
+        objects.append(_any_object(rng, objects, scene=scene, common=common))
+    rng.shuffle(objects)
+    return Scene(scene.scene_id, scene.theme, tuple(objects))
+
+
+def sample_scenes(*, split: str, count: int, seed: int) -> list[Scene]:
+    """The first `count` scenes of a split."""
+    return [sample_scene(split=split, index=index, seed=seed) for index in range(count)]
+
+
+def _any_object(
+    rng: random.Random, objects: Sequence[SceneObject], *, scene: Scene, common: set[str]
+) -> SceneObject:
+    """An object of a shape and at a place not yet taken; the theme's stereotypes came up in their own draw."""
+    taken = {thing.shape for thing in objects} | {thing.shape for thing in stereotypes_of(scene)}
+    shapes = [shape for shape in SHAPES if shape not in taken]
+    if not shapes:  # a mixture of two themes can use up what is left
+        shapes = [shape for shape in SHAPES if shape not in {thing.shape for thing in objects}]
+    shape = rng.choices(shapes, weights=[2 if shape in common else 1 for shape in shapes])[0]
+    places = [place for place in PLACES if place not in {thing.place for thing in objects}]
+    return SceneObject(shape, rng.choice(COLOURS), rng.choice(places))

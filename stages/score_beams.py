@@ -1,0 +1,11 @@
+"""Whole answers and their rewards (equation 4).
+
+In: data/generate_beams/T, scorers/held_out; params.yaml: score_beams, compute.
+Out: data/score_beams/T: `Response` rows; metrics/score_beams/T.json.
+Run: `python stages/score_beams.py 1`, or through DVC.
+"""
+
+from csrdata.pipeline import main
+
+if __name__ == "__main__":
+    main("score_beams")

@@ -1,0 +1,11 @@
+"""Chosen and rejected, or the reason for no pair.
+
+In: data/score_beams/T, the prompts; params.yaml: select_pairs.
+Out: data/select_pairs/T: `Pair` and `Dropped` rows; metrics/select_pairs/T.json.
+Run: `python stages/select_pairs.py 1`, or through DVC.
+"""
+
+from csrdata.pipeline import main
+
+if __name__ == "__main__":
+    main("select_pairs")

@@ -1,0 +1,172 @@
+"""Prompting: generation, evaluation and training turn an instruction and its answer into the same tokens."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
+
+from csrdata.errors import UserError
+from csrdata.policy.loading import Policy, load_policy
+from csrdata.policy.prompting import (
+    answer_text,
+    banned_ids,
+    check_prompt,
+    completion_ids,
+    completion_text,
+    encode,
+    end_ids,
+    end_token,
+    is_canonical,
+    load_image,
+    render,
+)
+from tests.tiny import FAMILIES, IMAGE_TOKENS, picture
+
+ANSWERS = [
+    " There is a red circle. It is 3.5 wide.",
+    "Yes.",
+    " two  spaces\n\nand lines \n",
+    "ends with a space ",
+    "é 星",
+]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def policy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Policy:
+    """A tiny policy of each family."""
+    return load_policy(FAMILIES[request.param](tmp_path_factory.mktemp("policy")))
+
+
+def test_the_template_opens_the_answer(policy: Policy) -> None:
+    """A prompt holds one image placeholder, the instruction, and ends where the answer begins."""
+    prompt = render(policy.processor, "Describe the image.")
+    assert prompt.count("<image>") == 1
+    assert "Describe the image." in prompt
+    assert prompt.lower().endswith("assistant:")
+
+
+def test_beginning_of_sequence_comes_once(tmp_path: Path) -> None:
+    """A template that forgets beginning-of-sequence gets it where the tokenizer wants one, and only there."""
+    policy = load_policy(FAMILIES["llava"](tmp_path))
+    processor, tokenizer = policy.processor, policy.tokenizer
+    assert render(processor, "Hi").count("<s>") == 1
+    processor.chat_template = processor.chat_template.replace("{{ bos_token }}", "")
+    assert render(processor, "Hi").count("<s>") == 0
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    assert render(processor, "Hi").startswith("<s>USER")
+
+
+def test_encoding_pads_on_the_left(policy: Policy) -> None:
+    """Rows end together, each with its image tokens, and a row's tokens do not depend on its neighbours."""
+    prompts = [render(policy.processor, text) for text in ("Hi.", "Describe this picture in many words.")]
+    both = encode(policy.processor, [picture(0), picture(1)], prompts)
+    alone = encode(policy.processor, [picture(0)], prompts[:1])
+    assert both["attention_mask"][:, -1].tolist() == [1, 1]
+    assert both["attention_mask"][0, 0] == 0
+    assert both["input_ids"][0][both["attention_mask"][0].bool()].tolist() == alone["input_ids"][0].tolist()
+    placeholders = both["input_ids"] == policy.model.config.image_token_id
+    assert placeholders.sum(1).tolist() == [IMAGE_TOKENS, IMAGE_TOKENS]
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_answers_round_trip(policy: Policy, answer: str) -> None:
+    """Tokens -> text -> tokens is the identity for an answer's own tokens, white space and all; one end closes it."""
+    ids = completion_ids(policy.processor, answer)
+    assert answer_text(policy.processor, ids) == answer
+    assert is_canonical(policy.processor, ids)
+    assert [token for token in ids if token in end_ids(policy.model, policy.processor)] == ids[-1:]
+
+
+def test_other_tokens_of_a_text_are_not_canonical(policy: Policy) -> None:
+    """A text spelled out letter by letter, or without its end, is not what training would see."""
+    letters = [token for letter in "red" for token in completion_ids(policy.processor, letter)[:-1]]
+    end = completion_ids(policy.processor, "")
+    assert answer_text(policy.processor, letters + end) == "red"
+    assert not is_canonical(policy.processor, letters + end)
+    assert not is_canonical(policy.processor, completion_ids(policy.processor, "red")[:-1])
+
+
+def test_trl_sees_the_same_tokens(policy: Policy) -> None:
+    """TRL's vision collator, given `render` and `completion_text`, makes `encode`'s prompt and `completion_ids`."""
+    chosen, rejected = ANSWERS[0], ANSWERS[1]
+    prompt = render(policy.processor, "Describe the image.")
+    row = {
+        "prompt": prompt,
+        "chosen": completion_text(policy.processor, chosen),
+        "rejected": completion_text(policy.processor, rejected),
+        "images": [picture(0)],
+    }
+    batch = DataCollatorForVisionPreference(processor=policy.processor)([row])
+    alone = encode(policy.processor, [picture(0)], [prompt])
+    for index, answer in enumerate((chosen, rejected)):
+        ids = batch["input_ids"][index][batch["attention_mask"][index].bool()].tolist()
+        assert ids == alone["input_ids"][0].tolist() + completion_ids(policy.processor, answer)
+    assert torch.equal(batch["pixel_values"][0], alone["pixel_values"][0])
+
+
+def test_the_end_is_the_templates(policy: Policy) -> None:
+    """An answer ends with the token that the template ends a turn with, whatever it writes behind that."""
+    expected = {"llava": "</s>", "idefics3": "<end_of_utterance>"}[policy.model.config.model_type]
+    assert end_token(policy.processor) == expected
+    assert completion_ids(policy.processor, "a")[-1] == policy.tokenizer.convert_tokens_to_ids(expected)
+
+
+def test_a_template_without_an_end(tmp_path: Path) -> None:
+    """Where the template ends a turn with no token, as LLaVA-1.5's, it is the tokenizer's end-of-sequence."""
+    policy = load_policy(FAMILIES["llava"](tmp_path))
+    policy.processor.chat_template = policy.processor.chat_template.replace("{{ eos_token }}", " ")
+    assert end_token(policy.processor) == "</s>"
+
+
+def test_banned_tokens(policy: Policy) -> None:
+    """No answer may hold the image placeholder, padding, the opening, or an id that the tokenizer does not know."""
+    banned = set(banned_ids(policy.model, policy.processor))
+    tokenizer = policy.tokenizer
+    assert {policy.model.config.image_token_id, tokenizer.pad_token_id, tokenizer.bos_token_id} <= banned
+    assert len(tokenizer) in banned
+    assert not banned & set(end_ids(policy.model, policy.processor))
+    assert not banned & {token for answer in ANSWERS for token in completion_ids(policy.processor, answer)}
+
+
+def test_images_are_rgb(tmp_path: Path) -> None:
+    """Grey, transparent and palette images come out as RGB of the same size."""
+    for mode in ("L", "RGBA", "P"):
+        path = tmp_path / f"{mode}.png"
+        Image.new(mode, (5, 3)).save(path)
+        image = load_image(path, prompt_id="p")
+        assert (image.mode, image.size) == ("RGB", (5, 3))
+
+
+def test_a_turned_photograph_is_upright(tmp_path: Path) -> None:
+    """A camera's orientation note is followed."""
+    image = Image.new("RGB", (4, 2))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "turned.jpg", exif=exif)
+    assert load_image(tmp_path / "turned.jpg", prompt_id="p").size == (2, 4)
+
+
+def test_unreadable_images(tmp_path: Path) -> None:
+    """A missing, broken or cut image names prompt and path."""
+    with pytest.raises(UserError, match=r"prompt p-1: image .*none.png: got no such file, expected an image"):
+        load_image(tmp_path / "none.png", prompt_id="p-1")
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(UserError, match=r"prompt p-2: image .*text.png: got .*, expected a readable image"):
+        load_image(tmp_path / "text.png", prompt_id="p-2")
+    picture(0).save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:400])
+    with pytest.raises(UserError, match=r"prompt p-3: image .*cut.png"):
+        load_image(tmp_path / "cut.png", prompt_id="p-3")
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_empty_prompts(text: str) -> None:
+    """An instruction without words is refused by its prompt's id."""
+    with pytest.raises(UserError, match=r"prompt p-1: got .*, expected an instruction with words in it"):
+        check_prompt(text, prompt_id="p-1")

@@ -1,0 +1,255 @@
+"""Training: the adapter lies on the language model, the reference is who wrote the pairs, equal runs give equal bytes."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from csrdata.errors import UserError
+from csrdata.policy.loading import Policy, load_policy, new_chain
+from csrdata.policy.prompting import completion_ids, encode, load_image, render
+from csrdata.policy.training import TrainingReport, language_layers, train
+from csrdata.records import Pair
+from csrdata.tables import hash_path
+from tests.tiny import FAMILIES, pictures
+
+KNOBS: dict[str, Any] = {
+    "beta": 0.1,
+    "learning_rate": 1e-2,
+    "epochs": 2.0,
+    "batch_size": 2,
+    "accumulation": 1,
+    "warmup_share": 0.0,
+    "lora_rank": 4,
+    "lora_alpha": 8.0,
+    "lora_dropout": 0.0,
+    "reference_tolerance": 1e-4,
+    "seed": 0,
+    "progress": False,
+}
+
+TEXTS = [
+    (" There is a red circle.", " A blue square sits in the corner."),
+    (" A green star. I see a circle.", " No, there is none."),
+    ("Yes.", " There is a triangle at the top left. There is a red circle."),
+    (" In the middle I see a green star.", " A red\ncircle  sits here."),
+]
+
+
+@pytest.fixture(params=FAMILIES)
+def base(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's root with a tiny base policy of each family, and pictures."""
+    monkeypatch.chdir(tmp_path)
+    pictures(Path("images"), len(TEXTS))
+    return FAMILIES[request.param](Path("policies/base"))
+
+
+def logprob(policy: Policy, image: Path, prompt: str, answer: str) -> float:
+    """Return an answer's log-probability by the plainest forward there is: one row, no padding."""
+    ids = completion_ids(policy.processor, answer)
+    picture = load_image(image, prompt_id="test")
+    inputs = encode(policy.processor, [picture], [render(policy.processor, prompt)])
+    tail = torch.tensor([ids])
+    inputs["input_ids"] = torch.cat([inputs["input_ids"], tail], dim=1)
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    with torch.inference_mode():
+        logprobs = policy.model(**inputs).logits[0, -len(ids) - 1 : -1].log_softmax(-1)
+    return float(logprobs.gather(1, tail.T).sum())
+
+
+def written_by(folder: Path) -> list[Pair]:
+    """Return pairs whose stored log-probabilities and token counts are those of a policy."""
+    policy = load_policy(folder)
+    tokens = lambda text: len(completion_ids(policy.processor, text))  # noqa: E731
+    pairs = []
+    for index, (chosen, rejected) in enumerate(TEXTS):
+        image, prompt = f"images/{index}.png", f"Describe {'the image ' * index}now."
+        pairs.append(
+            Pair(
+                prompt_id=f"train-{index:05d}",
+                image=image,
+                prompt=prompt,
+                chosen=chosen,
+                rejected=rejected,
+                chosen_leaf=0,
+                rejected_leaf=1,
+                chosen_reward=1.0,
+                rejected_reward=0.0,
+                margin=1.0,
+                chosen_reward_held_out=1.0,
+                rejected_reward_held_out=0.0,
+                chosen_relevance=50.0,
+                rejected_relevance=40.0,
+                chosen_logprob=logprob(policy, Path(image), prompt, chosen),
+                rejected_logprob=logprob(policy, Path(image), prompt, rejected),
+                chosen_tokens=tokens(chosen),
+                rejected_tokens=tokens(rejected),
+                chosen_words=len(chosen.split()),
+                rejected_words=len(rejected.split()),
+            )
+        )
+    return pairs
+
+
+def iterate(folder: Path, *, previous: Path, pairs: list[Pair], **knobs: Any) -> TrainingReport:
+    """Train the policy `folder` from the one before it."""
+    with new_chain(folder, previous=previous, name=folder.name) as adapter:
+        return train(load_policy(previous), pairs, root=Path(), adapter_folder=adapter, **{**KNOBS, **knobs})
+
+
+def test_training_prefers_the_chosen(base: Path) -> None:
+    """Pairs' chosen answers gain on the rejected ones, the loss leaves ln 2, and no image tower weight is in the adapter."""
+    pairs = written_by(base)
+    report = iterate(Path("policies/1"), previous=base, pairs=pairs)
+    assert report.steps[0].loss == pytest.approx(math.log(2), abs=1e-5)
+    assert report.steps[-1].loss < 0.6
+    assert [step.step for step in report.steps] == [1, 2, 3, 4]
+    before, after = load_policy(base), load_policy(Path("policies/1"))
+    for pair in pairs:
+        image = Path(pair.image)
+        gain = {
+            text: logprob(after, image, pair.prompt, text) - logprob(before, image, pair.prompt, text)
+            for text in (pair.chosen, pair.rejected)
+        }
+        assert gain[pair.chosen] > gain[pair.rejected]
+    changed = {
+        name
+        for (name, old), new in zip(before.model.named_parameters(), after.model.parameters(), strict=True)
+        if not torch.equal(old, new)
+    }
+    assert len(changed) == 2 * 7
+    assert all("language_model.layers" in name or "text_model.layers" in name for name in changed)
+
+
+def test_references_are_those_of_generation(base: Path) -> None:
+    """TRL's padded batches give the same log-probabilities as one unpadded row at a time, within the tolerance."""
+    report = iterate(Path("policies/1"), previous=base, pairs=written_by(base), batch_size=4)
+    assert 0 <= report.reference_gap < 1e-4
+
+
+def test_wrong_iterate_is_refused(base: Path) -> None:
+    """Pairs of the base do not train policy 2 from policy 1: the error names the prompt, both values and the next step."""
+    pairs = written_by(base)
+    iterate(Path("policies/1"), previous=base, pairs=pairs)
+    with pytest.raises(UserError) as caught:
+        iterate(Path("policies/2"), previous=Path("policies/1"), pairs=pairs)
+    message = str(caught.value)
+    assert message.startswith("pair train-00000: chosen: reference log-probability under policies/1: got -")
+    assert f"{pairs[0].chosen_logprob:.6f} as stored at generation" in message
+    assert "iterations.*.previous" in message
+    assert not Path("policies/2").exists()
+
+
+def test_other_prompt_is_refused(base: Path) -> None:
+    """A pair whose instruction is not the one that generation saw does not train."""
+    pairs = written_by(base)
+    pairs[2] = dataclasses.replace(pairs[2], prompt=pairs[2].prompt + " ")
+    with pytest.raises(UserError, match=r"pair train-00002: .*got -[\d.]+, expected -[\d.]+ as stored"):
+        iterate(Path("policies/1"), previous=base, pairs=pairs)
+
+
+def test_chain_trains_on(base: Path) -> None:
+    """Policy 2 holds both adapters, starts at ln 2 against policy 1, and its chain is the same as stacking by hand."""
+    iterate(Path("policies/1"), previous=base, pairs=written_by(base))
+    report = iterate(Path("policies/2"), previous=Path("policies/1"), pairs=written_by(Path("policies/1")))
+    assert report.steps[0].loss == pytest.approx(math.log(2), abs=1e-5)
+    assert sorted(path.name for path in Path("policies/2/adapters").iterdir()) == ["1", "2"]
+    assert hash_path(Path("policies/2/adapters/1")) == hash_path(Path("policies/1/adapters/1"))
+
+
+def test_equal_runs_give_equal_bytes(base: Path) -> None:
+    """The same inputs give the same folder, wherever it is written, and the same report."""
+    pairs = written_by(base)
+    first = iterate(Path("policies/1"), previous=base, pairs=pairs, lora_dropout=0.1)
+    kept = hash_path(Path("policies/1"))
+    second = iterate(Path("policies/1"), previous=base, pairs=pairs, lora_dropout=0.1)
+    assert (hash_path(Path("policies/1")), second) == (kept, first)
+    other = iterate(Path("policies/1"), previous=base, pairs=pairs, lora_dropout=0.1, seed=1)
+    assert hash_path(Path("policies/1")) != kept
+    assert other != first
+
+
+def test_dropout_reaches_the_adapter(base: Path) -> None:
+    """`lora_dropout` changes training: TRL's habit of switching all dropout off does not swallow it."""
+    pairs = written_by(base)
+    with_dropout = iterate(Path("policies/1"), previous=base, pairs=pairs, lora_dropout=0.5)
+    assert with_dropout.steps != iterate(Path("policies/1"), previous=base, pairs=pairs).steps
+
+
+def test_warm_up_then_cosine(base: Path) -> None:
+    """The learning rate rises over `warmup_share` of the steps, peaks, and falls to nearly 0."""
+    report = iterate(Path("policies/1"), previous=base, pairs=written_by(base), epochs=5.0, warmup_share=0.2)
+    rates = [step.learning_rate for step in report.steps]
+    assert len(rates) == 10
+    assert rates[:3] == pytest.approx([0.0, 0.005, 0.01])
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert rates[-1] < 0.001
+
+
+def test_the_reference_is_computed_once(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of training run one forward each: none is spent on the reference again."""
+    pairs = written_by(base)
+    policy = load_policy(base)
+    calls = []
+    policy.model.get_decoder().register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
+    Path("adapter").mkdir()
+    train(policy, pairs, root=Path(), adapter_folder=Path("adapter"), **KNOBS)
+    assert calls == [False] * 2 + [True] * 4
+
+
+def test_language_layers_only(base: Path) -> None:
+    """The pattern hits every linear layer of the language model and none outside it."""
+    import re
+
+    model = load_policy(base).model
+    hit = {name for name, _ in model.named_modules() if re.fullmatch(language_layers(model), name)}
+    assert len(hit) == 2 * 7
+    assert all(("language_model" in name) or ("text_model" in name) for name in hit)
+
+
+def test_no_pairs(tmp_path: Path) -> None:
+    """Training on nothing says where to look."""
+    policy = load_policy(FAMILIES["llava"](tmp_path / "base"))
+    with pytest.raises(UserError, match=r"csrdata stats; lower select_pairs.margin"):
+        train(policy, [], root=tmp_path, adapter_folder=tmp_path, **KNOBS)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"chosen": "  "}, r"pair train-00001: chosen: got ' ', expected an answer with words"),
+        ({"prompt": ""}, r"prompt train-00001: got '', expected an instruction"),
+        ({"image": "images/none.png"}, r"prompt train-00001: image images/none.png: got no such file"),
+        (
+            {"rejected": "No" * 600},
+            r"pair train-00001: rejected: got \d+ tokens with prompt and image, expected at most",
+        ),
+        (
+            {"rejected_tokens": 99},
+            r"pair train-00001: rejected: got \d+ tokens of the answer, expected the 99 tokens",
+        ),
+        ({"chosen_logprob": math.nan}, r"pair train-00001: chosen: reference .* expected nan as stored"),
+    ],
+)
+def test_bad_pairs(base: Path, change: dict[str, Any], words: str) -> None:
+    """A pair that cannot be trained on is named before the first step, and nothing is written."""
+    pairs = written_by(base)
+    pairs[1] = dataclasses.replace(pairs[1], **change)
+    with pytest.raises(UserError, match=words):
+        iterate(Path("policies/1"), previous=base, pairs=pairs)
+    assert [path.name for path in Path("policies").iterdir()] == ["base"]
+
+
+def test_image_tokens_are_counted(base: Path) -> None:
+    """A processor that writes fewer image tokens than the model makes features is refused by their numbers."""
+    pairs = written_by(base)
+    policy = load_policy(base)
+    if hasattr(policy.processor, "image_seq_len"):
+        policy.processor.image_seq_len = 3
+    else:
+        policy.processor.num_additional_image_tokens = 0
+    with pytest.raises(UserError, match=r"pair train-00000: chosen: got 3 image tokens, expected 4"):
+        train(policy, pairs, root=Path(), adapter_folder=Path(), **KNOBS)

@@ -1,0 +1,126 @@
+"""Sentence ends: what is certain, what needs the next characters, and that splitting loses nothing."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csrdata.search.sentences import TERMINATORS, Boundary, boundary, ends_before, split
+
+PROSE = st.text(st.sampled_from(list("aB3 .!?…\"')(\n。“”*")), max_size=30)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A red circle.",
+        " A red circle.",
+        "Is it red?",
+        "It is red!",
+        "There are 3!",
+        "它是红色的。",
+        "它是红色的吗？",
+        "1. A red circle.",
+        "A title\n",
+        "Objects:\n\n",
+        "A red circle. ",
+        "(It is red) and round.",
+        "The boys' dog.",
+        "There are 3. ",
+    ],
+)
+def test_plain_ends_are_certain_at_once(text: str) -> None:
+    """An ordinary stop, a CJK stop and a new line end a sentence without look-ahead."""
+    assert boundary(text) is Boundary.END
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "\n", "\n\n", "...", ". ", "1.", " 12.", "A red", "It is 3.5", "Mr.", "Ask (Dr.", "Circles, e.g.", "I.e.", "x vs.", "(a)", "don't"],
+)
+def test_these_never_end(text: str) -> None:
+    """Empty text, list markers, titles and abbreviations that something must follow do not end a sentence."""
+    assert boundary(text) is Boundary.NO
+
+
+@pytest.mark.parametrize(
+    ("text", "following", "ended"),
+    [
+        ("It is 3.", "5", False),
+        ("It is 3.", " The", True),
+        ("It is 3.", "\n", True),
+        ("It is 3.", " 5", True),
+        ("(It is 3.", ")", False),
+        ("It is .", "5", False),
+        ("No.", " 5", False),
+        ("No.", " The", True),
+        ("No.", " ", False),
+        ("See Fig.", " 2", False),
+        ("Circles, stars etc.", " and", False),
+        ("Circles, stars etc.", " The", True),
+        ("Circles, stars etc.", ",", False),
+        ("At 5 p.m.", " The", True),
+        ("At 5 p.m.", " it", False),
+        ("By J.", " Smith", False),
+        ("By J.", "\nThe", True),
+        ("Shapes, e", ".", False),
+        ("Shapes, e.", "g", False),
+        ("Wait...", " what", False),
+        ("Wait...", " What", True),
+        ("Wait…", ' "What', True),
+        ("Wait..", ".", False),
+        ('It says "Stop.', '"', False),
+        ('It says "Stop.', " Then", True),
+        ('"Really?"', " she", False),
+        ('"Really?"', " The", True),
+        ("(It is red.)", " 它", True),
+    ],
+)
+def test_what_follows_decides_the_doubtful(text: str, following: str, ended: bool) -> None:
+    """Decimals, numbers, initials, ellipses and open quotes end a sentence only if what follows allows it."""
+    if text[-1] in ".?!…\")":
+        assert boundary(text) is Boundary.NEXT
+    assert ends_before(text, following) is ended
+
+
+@pytest.mark.parametrize("text", ["It is 3.", "No.", "stars etc.", "By J.", "Wait...", 'It says "Stop.', '"Really?"'])
+def test_the_end_of_the_sequence_confirms_every_doubtful_end(text: str) -> None:
+    """Nothing follows, so the sentence is over."""
+    assert boundary(text) is Boundary.NEXT
+    assert ends_before(text, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("", []),
+        (" \n ", []),
+        ("A red circle. A blue star.", ["A red circle.", "A blue star."]),
+        ("Mr. Fox has 3.5 circles. He ate 2.", ["Mr. Fox has 3.5 circles.", "He ate 2."]),
+        ("No. There is none.", ["No.", "There is none."]),
+        ("What?! Yes...", ["What?!", "Yes..."]),
+        ('He said "Stop." Then he left.', ['He said "Stop."', "Then he left."]),
+        ("1. A circle.\n2. A star.", ["1. A circle.", "2. A star."]),
+        ("A title\n\nA circle", ["A title", "A circle"]),
+        ("它是红色的。它很大！", ["它是红色的。", "它很大！"]),
+        ("Shapes, e.g. a star, i.e. one. J. Smith drew it.", ["Shapes, e.g. a star, i.e. one.", "J. Smith drew it."]),
+        ("Hm... fine. Wait... The end", ["Hm... fine.", "Wait...", "The end"]),
+    ],
+)
+def test_a_text_splits_into_its_sentences(text: str, sentences: list[str]) -> None:
+    """The same rules, applied to a whole text."""
+    assert split(text) == sentences
+
+
+@given(PROSE)
+def test_splitting_loses_no_visible_character(text: str) -> None:
+    """Joined again, the sentences hold every visible character in order; none is empty or padded."""
+    sentences = split(text)
+    assert "".join("".join(sentences).split()) == "".join(text.split())
+    assert all(sentence and sentence == sentence.strip() for sentence in sentences)
+
+
+@given(PROSE, PROSE.map(lambda text: "".join(c for c in text if c not in TERMINATORS)))
+def test_only_text_with_a_terminator_can_end_a_sentence(text: str, newer: str) -> None:
+    """The decoder need not look at a row whose newest text holds no terminator: a text that did not end still does not."""
+    if boundary(text) is Boundary.NO:
+        assert boundary(text + newer) is Boundary.NO
