@@ -1,11 +1,13 @@
-"""What descriptions say that is not there: CHAIR (Rohrbach et al. 2018, arXiv 1809.02156), and what it must be read with.
+"""What descriptions say that is not there: CHAIR, and what it must be read with.
+
+From Rohrbach et al. 2018, arXiv 1809.02156:
 
     CHAIR_I = mentions of absent objects / mentions of objects
     CHAIR_S = answers that name at least one absent object / answers
 
-Both count mentions as the original does: an object named twice counts twice. Saying less lowers both, so recall, length
-and the rest stand beside them. One `Outcome` an answer first, figures as ratios of sums after, so that whoever resamples
-images resamples rows.
+Both count mentions as the original does: an object named twice counts twice. Saying less lowers both, so
+recall, length and the rest stand beside them. One `Outcome` an answer first, figures as ratios of sums after,
+so that whoever resamples images resamples rows.
 """
 
 from collections import Counter
@@ -83,6 +85,6 @@ def ratios(outcomes: Sequence[Outcome]) -> dict[str, Ratio]:
 
 
 def false_by_kind(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Return the absent mentions of each kind of mistake, per 100 answers; kinds that never occur are left out."""
+    """Return the absent mentions by kind of mistake, per 100 answers; kinds that never occur are left out."""
     counts = Counter(kind for row in outcomes for kind in row.mistakes)
     return {kind: 100 * count / len(outcomes) for kind, count in sorted(counts.items())}

@@ -1,8 +1,9 @@
 """What an answer claims about its image, seen through a reader that knows the source.
 
-CHAIR and its kin count mentions of objects; what a mention is and whether it is so, only the source of the images can
-say (a table of synonyms for photographs, a grammar for drawn scenes). So every source brings a `Reader`, and nothing in
-this folder knows which. The protocols stand here, above the sources; a source's own classes fit them by their shape.
+CHAIR and its kin count mentions of objects; what a mention is and whether it is so, only the source of the
+images can say (a table of synonyms for photographs, a grammar for drawn scenes). So every source brings a
+`Reader`, and nothing in this folder knows which. The protocols stand here, above the sources; a source's own
+classes fit them by their shape.
 """
 
 from collections.abc import Sequence
@@ -24,11 +25,11 @@ class Mention(Protocol):
 
     @property
     def attributes_right(self) -> bool | None:
-        """All that the sentence says of a present object is so; None where nothing is said, or none can tell."""
+        """All that is said of a present object is so; None where nothing is said, or none can tell."""
 
     @property
     def mistake(self) -> str | None:
-        """What kind of mistake an absent object is; None for a present one, or where the source cannot tell."""
+        """What kind of mistake an absent object is; None for a present one, or if the source cannot tell."""
 
 
 class Reader(Protocol):
@@ -50,5 +51,5 @@ def mentions_of(text: str, truth: Truth, reader: Reader) -> list[Mention]:
 
 
 def is_false(mention: Mention) -> bool:
-    """Say whether a mention is a false statement: an absent object, or a present one with something wrong said of it."""
+    """Say whether a mention states what is not so: an absent object, or something wrong of a present one."""
     return not mention.present or mention.attributes_right is False

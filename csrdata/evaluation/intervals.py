@@ -1,13 +1,14 @@
-"""How sure a figure is: bootstrap intervals over images, and a paired test against the base on the same images.
+"""How sure a figure is: bootstrap intervals over images, and a paired test against the base.
 
-Every figure here is a ratio of sums over images (a mean is one whose denominators are 1), so that the unit that is
-resampled is always the image, whatever is counted in it: mentions, sentences or questions of one image are not
-independent of each other.
+Every figure here is a ratio of sums over images (a mean is one whose denominators are 1), so that the unit
+that is resampled is always the image, whatever is counted in it: mentions, sentences or questions of one
+image are not independent of each other.
 
-The test is a paired permutation test: if an iteration had changed nothing, then which of an image's two outcomes is the
-base's is a coin flip; so the coins are flipped for all images and the difference of the two ratios is taken anew. It is
-exact for any sample size and needs no distribution, and unlike a sign-flip of differences it holds for ratios of sums;
-a paired bootstrap would be approximate just where figures are near 0 or 100. p is never 0: (1 + k) / (1 + n).
+The test is a paired permutation test: if an iteration had changed nothing, then which of an image's two
+outcomes is the base's is a coin flip; so the coins are flipped for all images and the difference of the two
+ratios is taken anew. It is exact for any sample size and needs no distribution, and unlike a sign-flip of
+differences it holds for ratios of sums; a paired bootstrap would be approximate just where figures are near 0
+or 100. p is never 0: (1 + k) / (1 + n).
 """
 
 from collections.abc import Mapping, Sequence
@@ -86,11 +87,14 @@ def figures(
         seed: equal seeds resample the same images.
     """
     names = list(ratios)
-    low, high = _intervals([ratios[name] for name in names], resamples=resamples, confidence=confidence, seed=seed)
+    low, high = _intervals(
+        [ratios[name] for name in names], resamples=resamples, confidence=confidence, seed=seed
+    )
     against = [None] * len(names) if base is None else [base[name] for name in names]
     chances = _paired_tests([ratios[name] for name in names], against, resamples=resamples, seed=seed)
     return {
-        name: Figure(ratios[name].value, low[index], high[index], chances[index]) for index, name in enumerate(names)
+        name: Figure(ratios[name].value, low[index], high[index], chances[index])
+        for index, name in enumerate(names)
     }
 
 

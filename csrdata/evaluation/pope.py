@@ -1,9 +1,10 @@
 """Yes/no questions about objects: POPE (Li et al. 2023, arXiv 2305.10355).
 
-The original reads an answer's first sentence, up to the first full stop, and takes it as "no" if one of its words is "no"
-or "not", and as "yes" otherwise. Here "yes" must be said too: an answer with none of these words is *unparsed*. It counts
-as wrong, is no "yes", and its share is reported; a model that answers something else would otherwise score half for
-free. Letter case and punctuation around a word do not matter ("Yes." is yes).
+The original reads an answer's first sentence, up to the first full stop, and takes it as "no" if one of its
+words is "no" or "not", and as "yes" otherwise. Here "yes" must be said too: an answer with none of these
+words is *unparsed*. It counts as wrong, is no "yes", and its share is reported; a model that answers
+something else would otherwise score half for free. Letter case and punctuation around a word do not matter
+("Yes." is yes).
 """
 
 import re
@@ -44,8 +45,8 @@ def verdict(text: str) -> Side | None:
 def ratios(outcomes: Sequence[Outcome], images: Sequence[str]) -> dict[str, Ratio]:
     """Return the figures of a split's questions, percentages 0..100, summed within each image.
 
-    `pope_accuracy`, `pope_f1` ("yes" is the positive: 2 TP / (2 TP + FP + FN), an unparsed answer to a question whose
-    right answer is yes being a miss), `pope_yes_rate` and `pope_unparsed` of all questions.
+    `pope_accuracy`, `pope_yes_rate` and `pope_unparsed` are shares of all questions. `pope_f1` is 2 TP / (2 TP + FP
+    + FN) with "yes" as the positive; an unparsed answer where yes is right is a miss.
 
     Args:
         outcomes: in any order.
@@ -55,17 +56,19 @@ def ratios(outcomes: Sequence[Outcome], images: Sequence[str]) -> dict[str, Rati
     for outcome in outcomes:
         rows[outcome.image].append(outcome)
 
-    def count(right: Side | None, said: Side | None) -> list[int]:
-        return [sum(row.right == right and row.said == said for row in group) for group in rows.values()]
+    def count(*outcomes: tuple[Side, Side | None]) -> list[int]:
+        """Count an image's questions by (right, said)."""
+        return [sum((row.right, row.said) in outcomes for row in group) for group in rows.values()]
 
+    hits, false_yes = count((Side.YES, Side.YES)), count((Side.NO, Side.YES))
+    misses = count((Side.YES, Side.NO), (Side.YES, None))
     asked = [len(group) for group in rows.values()]
-    yes_right, no_right = count(Side.YES, Side.YES), count(Side.NO, Side.NO)
-    false_yes = count(Side.NO, Side.YES)
-    missed = [sum(row.right == Side.YES and row.said != Side.YES for row in group) for group in rows.values()]
-    counts = list(zip(yes_right, no_right, false_yes, missed, strict=True))
+    weighed = zip(hits, false_yes, misses, strict=True)
     return {
-        "pope_accuracy": percentage([hit + clear for hit, clear, _, _ in counts], asked),
-        "pope_f1": percentage([2 * hit for hit, *_ in counts], [2 * hit + wrong + miss for hit, _, wrong, miss in counts]),
-        "pope_yes_rate": percentage([hit + wrong for hit, _, wrong, _ in counts], asked),
-        "pope_unparsed": percentage([sum(row.said is None for row in group) for group in rows.values()], asked),
+        "pope_accuracy": percentage(count((Side.YES, Side.YES), (Side.NO, Side.NO)), asked),
+        "pope_f1": percentage(
+            [2 * hit for hit in hits], [2 * hit + wrong + miss for hit, wrong, miss in weighed]
+        ),
+        "pope_yes_rate": percentage(count((Side.YES, Side.YES), (Side.NO, Side.YES)), asked),
+        "pope_unparsed": percentage(count((Side.YES, None), (Side.NO, None)), asked),
     }

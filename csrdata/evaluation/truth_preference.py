@@ -1,9 +1,10 @@
 """Does a score prefer the truer of two answers? The reward's own accuracy, where the truth is known.
 
-An answer's *false share* is its false statements over its statements, a statement being a mention of an object, false
-where the object is absent or something wrong is said of it (`claims.is_false`). Compared are all pairs of finished
-answers to one prompt whose false shares differ; the truer has the smaller one. A score is right where it is higher for
-the truer answer, half right where it ties. Answers that state nothing have no false share and are left out.
+An answer's *false share* is its false statements over its statements, a statement being a mention of an
+object, false where the object is absent or something wrong is said of it (`claims.is_false`). Compared are
+all pairs of finished answers to one prompt whose false shares differ; the truer has the smaller one. A score
+is right where it is higher for the truer answer, half right where it ties. Answers that state nothing have no
+false share and are left out.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

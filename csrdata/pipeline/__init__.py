@@ -61,7 +61,10 @@ def run(stage: str, name: str | None, *, extra: Sequence[str] = ()) -> None:
     """
     if stage not in STAGES:
         near = difflib.get_close_matches(stage, STAGES, n=1, cutoff=0.4)
-        raise UserError("stage", got=stage, expected=near[0] if near else f"one of {', '.join(STAGES)}", do="csrdata run --help")
+        expected = near[0] if near else f"one of {', '.join(STAGES)}"
+        raise UserError(
+            "stage", got=stage, expected=expected, do=f"csrdata run {near[0] if near else '--help'}"
+        )
     params = load_params()
     _check_name(stage, name, params, extra=extra)
     importlib.import_module(f"{__name__}.{stage}").run(params, name)

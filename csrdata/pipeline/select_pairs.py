@@ -19,7 +19,9 @@ def run(params: Params, name: str | None) -> None:
     rows = read_rows(paths.responses(name), Response, made_by=f"dvc repro score_beams@{name}")
     answers = {
         prompt_id: list(group)
-        for prompt_id, group in groupby(sorted(rows, key=lambda row: row.prompt_id), key=lambda row: row.prompt_id)
+        for prompt_id, group in groupby(
+            sorted(rows, key=lambda row: row.prompt_id), key=lambda row: row.prompt_id
+        )
     }
     outcomes = [
         select(

@@ -1,8 +1,8 @@
 """A policy's greedy answers to questions about images, and the log-probability of given answers.
 
-Plain `generate` in batches; the search has its own decoder. Batches are made of prompts of similar length, results come
-back in the order of the questions. What a batch holds can move a logit's last bits, so the plan (order and batch size)
-is fixed: same questions, same batch size, same threads, same answers.
+Plain `generate` in batches; the search has its own decoder. Batches are made of prompts of similar length,
+results come back in the order of the questions. What a batch holds can move a logit's last bits, so the plan
+(order and batch size) is fixed: same questions, same batch size, same threads, same answers.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,15 @@ from tqdm import tqdm
 from transformers import BatchFeature, GenerationConfig
 
 from csrdata.policy.loading import Policy
-from csrdata.policy.prompting import answer_text, banned_ids, check_prompt, encode, end_ids, load_image, render
+from csrdata.policy.prompting import (
+    answer_text,
+    banned_ids,
+    check_prompt,
+    encode,
+    end_ids,
+    load_image,
+    render,
+)
 from csrdata.records import Question
 
 
@@ -41,7 +49,7 @@ def answer(
     title: str = "answers",
     progress: bool = True,
 ) -> list[Reply]:
-    """Answer each question greedily; image placeholder, padding and beginning-of-sequence are never generated.
+    """Answer each question greedily; image placeholder, padding and the like are never generated.
 
     Args:
         root: the folder that image paths are relative to.
@@ -54,7 +62,7 @@ def answer(
     """
     prompts = _rendered(policy, questions)
     ends = end_ids(policy.model, policy.processor)
-    settings = GenerationConfig(
+    settings = GenerationConfig(  # type: ignore[no-untyped-call]
         max_new_tokens=max_new_tokens,
         do_sample=False,
         num_beams=1,
@@ -67,7 +75,9 @@ def answer(
     replies: dict[int, Reply] = {}
     with tqdm(total=len(questions), desc=title, unit="answer", disable=not progress) as bar:
         for batch in _batches([len(prompt) for prompt in prompts], batch_size):
-            inputs = _encode(policy, [questions[index] for index in batch], [prompts[index] for index in batch], root)
+            inputs = _encode(
+                policy, [questions[index] for index in batch], [prompts[index] for index in batch], root
+            )
             rows = policy.model.generate(**inputs, generation_config=settings)  # type: ignore[operator]
             generated = rows[:, inputs["input_ids"].shape[1] :].tolist()
             for index, ids in zip(batch, generated, strict=True):
@@ -101,7 +111,9 @@ def completion_logprobs(
     found: dict[int, float] = {}
     with tqdm(total=len(questions), desc=title, unit="answer", disable=not progress) as bar:
         for batch in _batches(lengths, batch_size):
-            inputs = _encode(policy, [questions[index] for index in batch], [prompts[index] for index in batch], root)
+            inputs = _encode(
+                policy, [questions[index] for index in batch], [prompts[index] for index in batch], root
+            )
             sums = _sums(policy, inputs, [completions[index] for index in batch])
             found.update(zip(batch, sums, strict=True))
             bar.update(len(batch))
@@ -113,7 +125,9 @@ def _sums(policy: Policy, inputs: BatchFeature, completions: Sequence[Sequence[i
     longest = max(map(len, completions))
     if not longest:
         return [0.0] * len(completions)
-    mask = torch.tensor([[1] * len(ids) + [0] * (longest - len(ids)) for ids in completions], device=policy.device)
+    mask = torch.tensor(
+        [[1] * len(ids) + [0] * (longest - len(ids)) for ids in completions], device=policy.device
+    )
     tokens = torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in completions], device=policy.device)
     shape = inputs["input_ids"].shape
     extended = {name: _extend(value, shape, tokens=longest) for name, value in inputs.items()}
@@ -126,7 +140,7 @@ def _sums(policy: Policy, inputs: BatchFeature, completions: Sequence[Sequence[i
 
 
 def _extend(value: Tensor, shape: torch.Size, *, tokens: int) -> Tensor:
-    """Make room for more tokens in whatever runs along the prompts (ids, masks, token types); leave images alone."""
+    """Make room for more tokens in what runs along the prompts (ids, masks, token types), not in images."""
     if value.shape != shape:
         return value
     return torch.cat([value, value.new_zeros(shape[0], tokens)], dim=1)
@@ -142,7 +156,9 @@ def _rendered(policy: Policy, questions: Sequence[Question]) -> list[str]:
     return [wordings[question.text] for question in questions]
 
 
-def _encode(policy: Policy, questions: Sequence[Question], prompts: Sequence[str], root: Path) -> BatchFeature:
+def _encode(
+    policy: Policy, questions: Sequence[Question], prompts: Sequence[str], root: Path
+) -> BatchFeature:
     images = [load_image(root / question.image, prompt_id=question.question_id) for question in questions]
     return encode(policy.processor, images, prompts).to(policy.device, policy.model.dtype)
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset  # type: ignore[import-untyped]
+from datasets import Dataset
 from peft import LoraConfig
 from torch import nn
 from tqdm import tqdm
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PrinterCallback, ProgressCallback
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DataCollatorForVisionPreference, DPOTrainer
 from trl.trainer.utils import disable_dropout_in_model
@@ -89,6 +89,14 @@ class ReferencedPairs(DataCollatorForVisionPreference):
             if column in examples[0]:
                 batch[column] = torch.tensor([example[column] for example in examples])
         return batch
+
+
+class Bar(ProgressCallback):
+    """The trainer's progress bar with the loss on it, where transformers prints a line for every step."""
+
+    def on_log(self, _args: Any, _state: Any, _control: Any, logs: Any = None, **_rest: Any) -> None:
+        if self.training_bar is not None and logs and "loss" in logs:
+            self.training_bar.set_postfix(loss=f"{logs['loss']:.4f}", refresh=False)
 
 
 def train(
@@ -169,6 +177,9 @@ def train(
                 task_type="CAUSAL_LM",
             ),
         )
+        trainer.remove_callback(ProgressCallback if progress else PrinterCallback)
+        if progress:
+            trainer.add_callback(Bar())
         references = _preflight(trainer, policy, pairs, batch_size=batch_size, progress=progress)
         gap = check_references(pairs, *references, policy=policy, tolerance=reference_tolerance)
         trainer.train_dataset = _dataset(policy, pairs, root=root, references=references)
@@ -242,7 +253,7 @@ def _config(
         gradient_accumulation_steps=accumulation,
         # Truncation would cut answers silently; the preflight holds every row against the model's positions instead.
         max_length=None,
-        # The preflight's forward and the adapter's dropout are ours to handle: see `train`.
+        # It would switch off the adapter's own dropout too: `train` does it for the model alone.
         disable_dropout=False,
         remove_unused_columns=False,
         use_cpu=on_cpu,

@@ -45,7 +45,10 @@ class ClipScorer:
         if not images:
             return self._no_rows()
         pixels = torch.stack([self.preprocess(image.convert("RGB")) for image in images])
-        chunks = [self.model.encode_image(chunk.to(self.device), normalize=True) for chunk in torch.split(pixels, CHUNK)]
+        chunks = [
+            self.model.encode_image(chunk.to(self.device), normalize=True)
+            for chunk in torch.split(pixels, CHUNK)
+        ]
         return torch.cat(chunks)
 
     @torch.inference_mode()
@@ -77,7 +80,10 @@ class ClipScorer:
         stripped = [text.strip() for text in texts]
         places = {text: place for place, text in enumerate(dict.fromkeys(stripped))}
         tokens, cut = self._tokenize(list(places))
-        chunks = [self.model.encode_text(chunk.to(self.device), normalize=True) for chunk in torch.split(tokens, CHUNK)]
+        chunks = [
+            self.model.encode_text(chunk.to(self.device), normalize=True)
+            for chunk in torch.split(tokens, CHUNK)
+        ]
         rows = [places[text] for text in stripped]
         return torch.cat(chunks)[rows], [cut[row] for row in rows]
 
@@ -98,7 +104,9 @@ class ClipScorer:
         return tokens, cut
 
     def _no_rows(self) -> Tensor:
-        width = self.model.encode_text(self.tokenizer([""], context_length=self.context_length).to(self.device)).shape[-1]
+        width = self.model.encode_text(
+            self.tokenizer([""], context_length=self.context_length).to(self.device)
+        ).shape[-1]
         return torch.zeros(0, width, device=self.device)
 
 

@@ -14,7 +14,9 @@ from collections.abc import Iterable, Sequence
 from csrdata.records import Dropped, DropReason, Pair, Prompt, Response
 
 
-def select(prompt: Prompt, responses: Sequence[Response], *, margin: float, max_length_gap: float) -> Pair | Dropped:
+def select(
+    prompt: Prompt, responses: Sequence[Response], *, margin: float, max_length_gap: float
+) -> Pair | Dropped:
     """Return the two answers that lie furthest apart in reward, or why no two do.
 
     Only finished answers count, and only those whose tokens survive tokenising again: training must see what was scored.
@@ -38,7 +40,9 @@ def select(prompt: Prompt, responses: Sequence[Response], *, margin: float, max_
     chosen, rejected = widest
     difference = chosen.reward - rejected.reward
     if difference < margin:
-        return Dropped(prompt.prompt_id, DropReason.UNDER_MARGIN, f"largest difference {difference:.4g} < {margin:g}")
+        return Dropped(
+            prompt.prompt_id, DropReason.UNDER_MARGIN, f"largest difference {difference:.4g} < {margin:g}"
+        )
     similar = _furthest_apart(whole, max_length_gap=max_length_gap)
     if similar is None:
         detail = f"no two of {len(whole)} answers within a length gap of {max_length_gap:g}"

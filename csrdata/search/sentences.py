@@ -25,7 +25,9 @@ _BRACKETS = tuple(zip("([{“«「『（【", ")]}”»」』）】", strict=Tru
 # Titles and the like: a name or an explanation always follows.
 _NEVER = frozenset("Mr Mrs Ms Mx Dr Prof St Gen Sen Rep Rev Hon Capt Lt Col Sgt vs cf viz e.g i.e".split())
 # Short for something that a number follows; without one they are words ("No.").
-_NUMBERED = frozenset("No no Nos nos Fig Figs fig figs Eq Eqs Sec Ch Vol vol p pp Jan Feb Aug Sept Oct Nov Dec".split())
+_NUMBERED = frozenset(
+    "No no Nos nos Fig Figs fig figs Eq Eqs Sec Ch Vol vol p pp Jan Feb Aug Sept Oct Nov Dec".split()
+)
 # Abbreviations that may as well be a sentence's last word.
 _OPEN_ENDED = frozenset("etc al approx Inc Ltd Co Corp Jr Sr Ave Rd Blvd ft lb oz".split())
 
@@ -147,15 +149,23 @@ def _examine_stop(stem: str) -> Boundary | _Needs:
         return Boundary.END
     if _LIST_MARKER.fullmatch(stem):
         return Boundary.NO
-    word = re.split(r"\s", stem[:-1])[-1].lstrip(_OPENERS)
+    return _examine_word(re.split(r"\s", stem[:-1])[-1].lstrip(_OPENERS))
+
+
+def _examine_word(word: str) -> Boundary | _Needs:
+    """Look at the word before a full stop."""
     if word in _NEVER or word.lower() in {"e.g", "i.e"}:
         return Boundary.NO
     if word in _NUMBERED:
         return _Needs.NO_NUMBER
-    if word in _OPEN_ENDED or _DOTTED.fullmatch(word):
+    if len(word) == 1 and word.isupper() and word.isascii():
+        return _Needs.LINE
+    if (
+        word in _OPEN_ENDED
+        or _DOTTED.fullmatch(word)
+        or (len(word) == 1 and word.isalpha() and word.isascii())
+    ):
         return _Needs.CAPITAL
-    if len(word) == 1 and word.isalpha() and word.isascii():
-        return _Needs.LINE if word.isupper() else _Needs.CAPITAL
     return _Needs.BLANK if not word or word[-1].isdigit() else Boundary.END
 
 

@@ -47,7 +47,9 @@ def scorer(tmp_path_factory: pytest.TempPathFactory) -> ClipScorer:
 
 
 def images(count: int) -> list[Image.Image]:
-    return [Image.new("RGB", (28, 28), (40 * index % 256, 10, 200 - 30 * index % 200)) for index in range(count)]
+    return [
+        Image.new("RGB", (28, 28), (40 * index % 256, 10, 200 - 30 * index % 200)) for index in range(count)
+    ]
 
 
 def test_relevance_is_equation_3(scorer: ClipScorer) -> None:
@@ -105,14 +107,18 @@ def test_equal_texts_are_embedded_once(scorer: ClipScorer, monkeypatch: pytest.M
     assert torch.equal(embeddings[1], embeddings[4])
 
 
-def test_chunks_change_no_more_than_the_last_bits(scorer: ClipScorer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_change_no_more_than_the_last_bits(
+    scorer: ClipScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another chunk size gives the same embeddings within rounding; the same call gives the same bits."""
     texts = [f"a picture of {count} dogs" for count in range(7)]
     whole = scorer.embed_texts(texts)
     assert torch.equal(whole, scorer.embed_texts(texts))
     monkeypatch.setattr(clip, "CHUNK", 3)
     assert torch.allclose(whole, scorer.embed_texts(texts), atol=1e-5)
-    assert torch.allclose(scorer.embed_images(images(5)), torch.cat([scorer.embed_images([i]) for i in images(5)]), atol=1e-5)
+    assert torch.allclose(
+        scorer.embed_images(images(5)), torch.cat([scorer.embed_images([i]) for i in images(5)]), atol=1e-5
+    )
 
 
 def test_no_rows_give_no_scores(scorer: ClipScorer) -> None:
@@ -123,7 +129,9 @@ def test_no_rows_give_no_scores(scorer: ClipScorer) -> None:
 
 def test_a_folder_that_is_no_scorer_is_refused(tmp_path: Path) -> None:
     """One line: the folder, what is wrong with it, and the command that makes one."""
-    with pytest.raises(UserError, match=r"nowhere: got no open_clip_config.json in it, .* Next: dvc repro build_seed"):
+    with pytest.raises(
+        UserError, match=r"nowhere: got no open_clip_config.json in it, .* Next: dvc repro build_seed"
+    ):
         load_scorer(tmp_path / "nowhere")
     save_tiny_clip(tmp_path)
     (tmp_path / "open_clip_model.safetensors").write_bytes(b"junk")

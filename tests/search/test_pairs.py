@@ -13,7 +13,13 @@ PROMPT = Prompt("p1", "images/1.png", "Describe the image.")
 
 
 def answer(
-    leaf: int, reward: float, *, text: str | None = None, words: int = 10, finished: bool = True, canonical: bool = True
+    leaf: int,
+    reward: float,
+    *,
+    text: str | None = None,
+    words: int = 10,
+    finished: bool = True,
+    canonical: bool = True,
 ) -> Response:
     return Response(
         prompt_id=PROMPT.prompt_id,
@@ -146,7 +152,12 @@ def test_select_finds_the_best_allowed_pair(answers: list[Response], margin: flo
 
 def test_balance_leaves_out_the_pair_that_leans_most() -> None:
     """Gaps +4 +1 -1 0: the mean 1 is brought within half a word by one pair, and its reason is said."""
-    pairs = [pair("a", 14, 10, margin=0.1), pair("b", 11, 10), pair("c", 9, 10), pair("d", 10, 10, margin=9.0)]
+    pairs = [
+        pair("a", 14, 10, margin=0.1),
+        pair("b", 11, 10),
+        pair("c", 9, 10),
+        pair("d", 10, 10, margin=9.0),
+    ]
     kept, dropped = balance(pairs, tolerance=0.5, seed=0)
     assert [one.prompt_id for one in kept] == ["b", "c", "d"]
     assert [(one.prompt_id, one.reason) for one in dropped] == [("a", DropReason.LENGTH_BALANCE)]
@@ -174,7 +185,9 @@ def test_ties_of_balance_follow_the_seed_not_the_margin() -> None:
     assert balance(pairs[::-1], tolerance=0.0, seed=3)[1] == balance(pairs, tolerance=0.0, seed=3)[1]
 
 
-@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=12), st.sampled_from([0.0, 0.5, 2.0]))
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=12), st.sampled_from([0.0, 0.5, 2.0])
+)
 def test_balance_keeps_every_prompt_accounted_for(words: list[tuple[int, int]], tolerance: float) -> None:
     """Kept and dropped are the prompts, in order; the mean gap of what is kept is within the tolerance."""
     pairs = [pair(f"p{index}", chosen, rejected) for index, (chosen, rejected) in enumerate(words)]

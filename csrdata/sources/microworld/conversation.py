@@ -98,7 +98,9 @@ def user_message(text: str) -> dict[str, Any]:
 
 def prompt_text(processor: Any, request: str) -> str:
     """The prompt up to where the answer begins."""
-    return str(processor.apply_chat_template([user_message(request)], add_generation_prompt=True, tokenize=False))
+    return str(
+        processor.apply_chat_template([user_message(request)], add_generation_prompt=True, tokenize=False)
+    )
 
 
 def answer_text(answer: str) -> str:

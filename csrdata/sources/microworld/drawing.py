@@ -7,7 +7,7 @@ that tens of thousands take seconds. The jitter comes from the scene's own hash.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,9 @@ def draw(scene: Scene) -> NDArray[np.uint8]:
     image = _ground(scene, rng)
     for thing in scene.objects:
         row, column = divmod(PLACES.index(thing.place), 3)
-        shift_y, shift_x, size, *tint = rng.integers(0, (2 * _SHIFT + 1, 2 * _SHIFT + 1, len(_RADII), 25, 25, 25))
+        shift_y, shift_x, size, *tint = rng.integers(
+            0, (2 * _SHIFT + 1, 2 * _SHIFT + 1, len(_RADII), 25, 25, 25)
+        )
         mask = _mask(thing.shape, _RADII[size])
         half = mask.shape[0] // 2
         top, left = _CENTRES[row] + shift_y - _SHIFT - half, _CENTRES[column] + shift_x - _SHIFT - half
@@ -67,7 +69,7 @@ def _ground(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
     return image
 
 
-@lru_cache(maxsize=None)
+@cache
 def _mask(shape: str, radius: int) -> NDArray[np.float32]:
     """How much of each pixel a shape covers: [2 * (radius + 1), same, 1], 0..1."""
     side = 2 * (radius + 1)
@@ -97,7 +99,7 @@ def _mask(shape: str, radius: int) -> NDArray[np.float32]:
     else:
         polygon(_outline(shape))
     small = large.resize((side, side), Image.Resampling.BOX)
-    return (np.asarray(small, dtype=np.float32) / 255)[:, :, None]
+    return np.asarray(small, dtype=np.float32)[:, :, None] / np.float32(255)
 
 
 def _outline(shape: str) -> list[tuple[float, float]]:
@@ -107,7 +109,7 @@ def _outline(shape: str) -> list[tuple[float, float]]:
     if shape == "hexagon":
         return [_on_circle(60 * corner + 30, 1) for corner in range(6)]
     thin = 0.32
-    outlines = {
+    outlines: dict[str, list[tuple[float, float]]] = {
         "square": [(-0.8, -0.8), (0.8, -0.8), (0.8, 0.8), (-0.8, 0.8)],
         "diamond": [(0, -1), (0.75, 0), (0, 1), (-0.75, 0)],
         "triangle": [(0, -0.95), (0.95, 0.8), (-0.95, 0.8)],

@@ -91,7 +91,12 @@ def sentence(thing: SceneObject, *, pattern: int, phrase: int) -> str:
     named = with_article(f"{thing.colour} {thing.shape}")
     where = PLACE_PHRASES[thing.place][phrase]
     return SENTENCE_PATTERNS[pattern].format(
-        thing=named, Thing=_capital(named), where=where, Where=_capital(where), shape=thing.shape, colour=thing.colour
+        thing=named,
+        Thing=_capital(named),
+        where=where,
+        Where=_capital(where),
+        shape=thing.shape,
+        colour=thing.colour,
     )
 
 
@@ -112,7 +117,9 @@ def policy_caption(scene: Scene, rng: random.Random, *, stereotype_rate: float) 
     Each absent stereotype of the theme is named with chance `stereotype_rate` (0..1), in its usual colour and place, in
     the same patterns and as sure of itself as the rest: likelihood alone cannot see it.
     """
-    return [any_sentence(thing, rng) for thing in policy_mentions(scene, rng, stereotype_rate=stereotype_rate)]
+    return [
+        any_sentence(thing, rng) for thing in policy_mentions(scene, rng, stereotype_rate=stereotype_rate)
+    ]
 
 
 def policy_mentions(scene: Scene, rng: random.Random, *, stereotype_rate: float) -> list[SceneObject]:

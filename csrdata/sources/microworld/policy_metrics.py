@@ -43,12 +43,16 @@ def policy_metrics(
     described = answers(list(zip(scenes, requests, strict=True)), tokens=answer_tokens, what="descriptions")
 
     asked = [(scene, question) for scene in scenes for question in questions(scene, seed=seed)]
-    replies = answers([(scene, each.text) for scene, each in asked], tokens=SHORT_ANSWER_TOKENS, what="questions")
+    replies = answers(
+        [(scene, each.text) for scene, each in asked], tokens=SHORT_ANSWER_TOKENS, what="questions"
+    )
     yes = [reply.startswith("Yes") for reply in replies]
     right = [said == question.answer for said, (_, question) in zip(yes, asked, strict=True)]
 
     contests = [(scene, *judging(scene, stable_random("judge", seed, scene.scene_id))) for scene in scenes]
-    verdicts = answers([(scene, text) for scene, text, _ in contests], tokens=SHORT_ANSWER_TOKENS, what="judgements")
+    verdicts = answers(
+        [(scene, text) for scene, text, _ in contests], tokens=SHORT_ANSWER_TOKENS, what="judgements"
+    )
     judged = [verdict == truth for verdict, (_, _, truth) in zip(verdicts, contests, strict=True)]
     return {
         **description_metrics(scenes, described),

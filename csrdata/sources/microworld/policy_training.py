@@ -72,7 +72,6 @@ from csrdata.sources.microworld.world import (
     stereotypes_of,
 )
 
-
 _REQUEST = "REQUEST"
 _SENTENCE_GAP = re.compile(r"(?<=\.)(?= )")
 
@@ -148,7 +147,9 @@ def train_policy(
         )
 
     learned = [each for each in model.parameters() if each.requires_grad]
-    optimizer = torch.optim.AdamW(decay_groups(learned, weight_decay), lr=learning_rate, betas=(0.9, 0.98), fused=True)
+    optimizer = torch.optim.AdamW(
+        decay_groups(learned, weight_decay), lr=learning_rate, betas=(0.9, 0.98), fused=True
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_schedule(steps, warm_up))
     model.train()
     progress = tqdm(range(steps), desc=f"train {folder.name}", unit="step")
@@ -158,8 +159,10 @@ def train_policy(
         total = sum(row.weights.sum() for row in rows)
         shown = 0.0
         for start in range(0, batch, micro_batch):
-            loss = _loss(model, rows[start : start + micro_batch], seen=seen, first_image_token=words.first_image_token)
-            (loss / total).backward()
+            loss = _loss(
+                model, rows[start : start + micro_batch], seen=seen, first_image_token=words.first_image_token
+            )
+            (loss / total).backward()  # type: ignore[no-untyped-call]
             shown += float(loss.detach() / total)
         torch.nn.utils.clip_grad_norm_(learned, 1.0)
         optimizer.step()
@@ -193,7 +196,9 @@ def draw_lesson(
         request, answer = judging(scene, rng)
         return Lesson(row, request, answer, short_answer_weight)
     mentions = policy_mentions(scene, rng, stereotype_rate=stereotype_rate)
-    return Lesson(row, rng.choice(DESCRIBE_PROMPTS), join([any_sentence(thing, rng) for thing in mentions]), 1.0)
+    return Lesson(
+        row, rng.choice(DESCRIBE_PROMPTS), join([any_sentence(thing, rng) for thing in mentions]), 1.0
+    )
 
 
 def judging(scene: Scene, rng: random.Random, *, longest: int = 3) -> tuple[str, str]:
@@ -247,7 +252,9 @@ class _Words:
     def row(self, lesson: Lesson) -> _Row:
         prompt = self._start + self._ids(self._after.replace(_REQUEST, lesson.request))
         # Sentence by sentence: the pieces are the same, and there are few of them to remember.
-        answer = [token for part in _SENTENCE_GAP.split(answer_text(lesson.answer)) for token in self._ids(part)]
+        answer = [
+            token for part in _SENTENCE_GAP.split(answer_text(lesson.answer)) for token in self._ids(part)
+        ]
         weights = torch.zeros(len(prompt) + len(answer) - 1)
         weights[len(prompt) - 1 :] = lesson.weight
         return _Row(lesson.scene, torch.tensor(prompt + answer), weights)
@@ -317,9 +324,8 @@ def _untrained(tokenizer: Any, *, scorer: Path, scorer_shape: ScorerShape, shape
         vision_feature_select_strategy="default",
     )
     model: Any = LlavaForConditionalGeneration(config)
-    clip, _ = open_clip.create_model_from_pretrained(f"local-dir:{scorer}")  # type: ignore[misc]
+    clip, _ = open_clip.create_model_from_pretrained(f"local-dir:{scorer}")
     model.model.vision_tower.load_state_dict(tower_weights(clip), strict=False)
     model.model.vision_tower.requires_grad_(False)
     model.generation_config = GenerationConfig(do_sample=False, **special)
     return model
-

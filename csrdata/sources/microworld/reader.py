@@ -1,8 +1,8 @@
 """The microworld's reader of answers: which objects a sentence names, and whether that is so.
 
-A sentence of the microworld's language is read exactly (`reading`). In any other text the words for shapes still count
-as mentions, as CHAIR counts words: broken language must not hide what was made up. Of such a mention nothing more is
-known than the shape.
+A sentence of the microworld's language is read exactly (`reading`). In any other text the words for shapes
+still count as mentions, as CHAIR counts words: broken language must not hide what was made up. Of such a
+mention nothing more is known than the shape.
 """
 
 import json
@@ -50,13 +50,18 @@ class MicroworldReader:
         if claim is not None:
             return [_judge(scene, claim, attributes=True)]
         return [
-            _judge(scene, Claim(name.lower(), colour="", place=""), attributes=False) for name in _SHAPE.findall(sentence)
+            _judge(scene, Claim(name.lower(), colour="", place=""), attributes=False)
+            for name in _SHAPE.findall(sentence)
         ]
 
 
 def to_truth(scene: Scene, *, image: str, split: str) -> Truth:
     """Return the truth about a scene's image."""
-    detail = {"scene_id": scene.scene_id, "theme": scene.theme, "objects": [asdict(thing) for thing in scene.objects]}
+    detail = {
+        "scene_id": scene.scene_id,
+        "theme": scene.theme,
+        "objects": [asdict(thing) for thing in scene.objects],
+    }
     return Truth(image=image, split=split, objects=scene_objects(scene), detail=json.dumps(detail))
 
 

@@ -38,7 +38,9 @@ def all_sentences() -> dict[str, Claim]:
 @lru_cache(maxsize=1)
 def _sayings() -> dict[str, Claim]:
     return {
-        sentence(SceneObject(shape, colour, place), pattern=pattern, phrase=phrase): Claim(shape, colour, place)
+        sentence(SceneObject(shape, colour, place), pattern=pattern, phrase=phrase): Claim(
+            shape, colour, place
+        )
         for shape in SHAPES
         for colour in COLOURS
         for place in PLACES

@@ -1,7 +1,8 @@
 """From the microworld's scenes to the rows that the rest of the pipeline knows: prompts, questions, truth.
 
-Which scene is asked about in which words follows from a stable hash of (seed, scene): more prompts keep those that were
-there before, and no row depends on another. Every image of a prompt is one of the split `train`, no evaluation image is.
+Which scene is asked about in which words follows from a stable hash of (seed, scene): more prompts keep those
+that were there before, and no row depends on another. Every image of a prompt is one of the split `train`, no
+evaluation image is.
 """
 
 from collections.abc import Sequence
@@ -52,11 +53,16 @@ def read_pictures(path: Path, *, made_by: str) -> list[Picture]:
     except (OSError, pl.exceptions.PolarsError) as error:
         columns = ", ".join(_COLUMNS)
         raise UserError(
-            str(path), got=str(error).splitlines()[0], expected=f"Parquet with the columns {columns}", do=made_by
+            str(path),
+            got=str(error).splitlines()[0],
+            expected=f"Parquet with the columns {columns}",
+            do=made_by,
         ) from None
     return [
         Picture(
-            scene=Scene(row["scene_id"], row["theme"], tuple(SceneObject(**thing) for thing in row["objects"])),
+            scene=Scene(
+                row["scene_id"], row["theme"], tuple(SceneObject(**thing) for thing in row["objects"])
+            ),
             split=row["split"],
             image=row["image"],
         )
@@ -78,7 +84,9 @@ def sample_prompts(pictures: Sequence[Picture], *, count: int, seed: int) -> lis
             expected=f"at most the {len(training)} training images",
             do="lower it or raise build_seed.train_images, then: dvc repro",
         )
-    drawn = sorted(training, key=lambda picture: stable_number("prompt", seed, picture.scene.scene_id))[:count]
+    drawn = sorted(training, key=lambda picture: stable_number("prompt", seed, picture.scene.scene_id))[
+        :count
+    ]
     return [
         Prompt(prompt_id=picture.scene.scene_id, image=picture.image, text=_wording(picture.scene, seed))
         for picture in sorted(drawn, key=lambda picture: picture.scene.scene_id)
@@ -99,7 +107,7 @@ def sample_questions(pictures: Sequence[Picture], *, per_image: int, seed: int) 
         raise UserError(
             "params.yaml: sample_prompts.questions_per_image",
             got=per_image,
-            expected=f"at most {most} in the microworld: one no-question of each kind ({', '.join(NEGATIVE_KINDS)})",
+            expected=f"at most {most}, as absent objects are of {len(NEGATIVE_KINDS)} kinds",
             do="lower it, then: dvc repro",
         )
     return [

@@ -40,7 +40,9 @@ def scorer_metrics(folder: Path, scenes: Sequence[Scene], *, seed: int, batch: i
         part = scenes[start : start + batch]
         pictures = torch.stack([transform(Image.fromarray(draw(scene))) for scene in part])
         seen = model.encode_image(pictures, normalize=True)
-        contests = [(row, contest) for row, scene in enumerate(part) for contest in _contests(scene, seed=seed)]
+        contests = [
+            (row, contest) for row, scene in enumerate(part) for contest in _contests(scene, seed=seed)
+        ]
         texts = [text for _, each in contests for text in (each.true, each.shape, each.colour, each.place)]
         said = model.encode_text(tokenizer(texts), normalize=True).view(len(contests), 4, -1)
         scores = torch.einsum("nkd,nd->nk", said, seen[[row for row, _ in contests]])
@@ -51,7 +53,7 @@ def scorer_metrics(folder: Path, scenes: Sequence[Scene], *, seed: int, batch: i
 
 
 def _load(folder: Path) -> tuple[Any, Any]:
-    model, transform = open_clip.create_model_from_pretrained(f"local-dir:{folder}")  # type: ignore[misc]
+    model, transform = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
     return model.eval(), transform
 
 

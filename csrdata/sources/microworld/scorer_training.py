@@ -72,8 +72,12 @@ class ScorerShape:
         }
 
 
-SCORER = ScorerShape(patch=16, width=128, layers=4, head_width=32, text_width=128, text_layers=2, embedding=128)
-HELD_OUT_SCORER = ScorerShape(patch=16, width=96, layers=6, head_width=24, text_width=96, text_layers=3, embedding=96)
+SCORER = ScorerShape(
+    patch=16, width=128, layers=4, head_width=32, text_width=128, text_layers=2, embedding=128
+)
+HELD_OUT_SCORER = ScorerShape(
+    patch=16, width=96, layers=6, head_width=24, text_width=96, text_layers=3, embedding=96
+)
 
 
 def train_scorer(
@@ -104,10 +108,14 @@ def train_scorer(
     drawn = sample_scenes(split=split, count=scenes, seed=seed)
     images = torch.from_numpy(draw_all(drawn))
     said = _Sentences()
-    claims = [[claim_number(thing.shape, thing.colour, thing.place) for thing in scene.objects] for scene in drawn]
+    claims = [
+        [claim_number(thing.shape, thing.colour, thing.place) for thing in scene.objects] for scene in drawn
+    ]
 
     model: Any = open_clip.CLIP(**shape.config(vocabulary=len(said.token_ids), context=said.ids.shape[1]))
-    optimizer = torch.optim.AdamW(decay_groups(list(model.parameters()), weight_decay), lr=learning_rate, betas=(0.9, 0.98), fused=True)
+    optimizer = torch.optim.AdamW(
+        decay_groups(list(model.parameters()), weight_decay), lr=learning_rate, betas=(0.9, 0.98), fused=True
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_schedule(steps, warm_up))
     model.train()
     order: list[int] = []
@@ -124,7 +132,7 @@ def train_scorer(
             model.logit_scale.exp() * words @ pictures.T, _is_true([claims[row] for row in rows], chosen)
         )
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
@@ -223,5 +231,7 @@ def _save(
         },
     }
     with whole_folder(folder, settings) as part:
-        save_file({key: value.contiguous() for key, value in weights.items()}, part / "open_clip_model.safetensors")
+        save_file(
+            {key: value.contiguous() for key, value in weights.items()}, part / "open_clip_model.safetensors"
+        )
         (part / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -19,7 +19,12 @@ from csrdata.sources.microworld.scorer_training import HELD_OUT_SCORER, SCORER, 
 from csrdata.sources.microworld.world import sample_scenes
 
 POLICY_FOLDER, SCORER_FOLDER, HELD_OUT_SCORER_FOLDER = "policy", "scorer", "held_out_scorer"
-DEFAULT_SIZES: Mapping[str, int] = {"train": 1000, "validation": 500, "held_out": 1000, "out_of_distribution": 500}
+DEFAULT_SIZES: Mapping[str, int] = {
+    "train": 1000,
+    "validation": 500,
+    "held_out": 1000,
+    "out_of_distribution": 500,
+}
 
 
 def build(

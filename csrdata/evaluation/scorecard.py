@@ -1,0 +1,135 @@
+"""All figures of one policy's answers, split by split: what is measured, and in what unit.
+
+Answers are held against the truth once; what remains are ratios over a split's images (`intervals.Ratio`),
+the images in the order of the questions, so that two policies' ratios pair up image by image.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from csrdata.errors import UserError
+from csrdata.evaluation import chair, pope
+from csrdata.evaluation.claims import Reader
+from csrdata.evaluation.intervals import Ratio, percentage, ratio
+from csrdata.records import Answer, Kind, Question, Side, Truth
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """How a figure is shown to a reader."""
+
+    title: str
+    unit: str
+
+
+FIGURES: Mapping[str, Label] = {
+    "chair_s": Label("CHAIR_S", "% of answers"),
+    "chair_i": Label("CHAIR_I", "% of mentions"),
+    "recall": Label("recall", "% of objects"),
+    "length": Label("length", "words"),
+    "present_per_answer": Label("present objects named", "per answer"),
+    "attribute_errors": Label("attribute errors", "% of present mentions"),
+    "repetition": Label("repeated sentences", "%"),
+    "well_formed": Label("well-formed sentences", "%"),
+    "finished": Label("finished answers", "%"),
+    "loglik_base": Label("log-likelihood under base", "nats per token"),
+    "pope_accuracy": Label("POPE accuracy", "%"),
+    "pope_f1": Label("POPE F1", "%"),
+    "pope_yes_rate": Label("POPE yes-rate", "%"),
+    "pope_unparsed": Label("POPE neither yes nor no", "%"),
+}
+"""Every figure of a split, in the order of the table."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scorecard:
+    """One policy's figures on one split."""
+
+    images: tuple[str, ...]
+    """The order of the ratios' rows."""
+    ratios: Mapping[str, Ratio]
+    """By the names of `FIGURES`."""
+    false_by_kind: Mapping[str, float]
+    """Absent objects named per 100 answers, by kind of mistake."""
+
+    def values(self) -> dict[str, float | None]:
+        """The figures without their intervals."""
+        return {name: ratio.value for name, ratio in self.ratios.items()}
+
+
+def scorecards(
+    questions: Sequence[Question],
+    answers: Sequence[Answer],
+    truths: Mapping[str, Truth],
+    reader: Reader,
+    *,
+    made_by: str,
+) -> dict[str, Scorecard]:
+    """Measure a policy's answers, by split.
+
+    Args:
+        questions: every image has one that asks for a description.
+        answers: one for each question, in any order.
+        truths: by image.
+        made_by: the command that makes the answers, for the error's last words.
+
+    Raises:
+        UserError: a question has no answer, or its image no truth.
+    """
+    given = {answer.question_id: answer for answer in answers}
+    for question in questions:
+        place = f"question {question.question_id}"
+        if question.question_id not in given:
+            raise UserError(place, got="no answer", expected="one answer for each question", do=made_by)
+        if question.image not in truths:
+            got = f"nothing known about {question.image}"
+            raise UserError(
+                place, got=got, expected="the truth about its image", do="dvc repro sample_prompts"
+            )
+    splits = dict.fromkeys(question.split for question in questions)
+    return {
+        split: _scorecard(
+            [question for question in questions if question.split == split], given, truths, reader
+        )
+        for split in splits
+    }
+
+
+def _scorecard(
+    questions: Sequence[Question], given: Mapping[str, Answer], truths: Mapping[str, Truth], reader: Reader
+) -> Scorecard:
+    describing = [question for question in questions if question.kind == Kind.DESCRIBE]
+    images = [question.image for question in describing]
+    descriptions = [given[question.question_id] for question in describing]
+    outcomes = [
+        chair.outcome(answer.text, truths[image], reader)
+        for image, answer in zip(images, descriptions, strict=True)
+    ]
+    verdicts = [
+        pope.Outcome(question.image, _side(question), pope.verdict(given[question.question_id].text))
+        for question in questions
+        if question.kind == Kind.YES_NO
+    ]
+    found = {
+        **chair.ratios(outcomes),
+        "finished": percentage([answer.finished for answer in descriptions], [1] * len(descriptions)),
+        "loglik_base": ratio(
+            [answer.logprob_base or 0.0 for answer in descriptions],
+            # An answer whose log-probability is not known weighs nothing.
+            [0 if answer.logprob_base is None else answer.tokens for answer in descriptions],
+        ),
+        **pope.ratios(verdicts, images),
+    }
+    return Scorecard(tuple(images), {name: found[name] for name in FIGURES}, chair.false_by_kind(outcomes))
+
+
+def _side(question: Question) -> Side:
+    """Return a yes/no question's right answer.
+
+    Raises:
+        UserError: it has none.
+    """
+    if question.answer in set(Side):
+        return Side(question.answer)
+    place = f"question {question.question_id}: answer"
+    raise UserError(place, got=question.answer, expected="yes or no", do="dvc repro sample_prompts")

@@ -1,0 +1,139 @@
+"""The summary that others read: every figure with its interval, and each iteration's pairs, in one stable form.
+
+    {"splits": {SPLIT: {"0": {FIGURE: {"value", "low", "high", "p_vs_base"}, ...,
+                              "false_by_kind": {KIND: n}}, "1": ...}, ...},
+     "pairs": {"1": {"kept", "dropped": {REASON: n}, "chosen_reward", ..., "truth_preference": {...}}, ...},
+     "training": {"1": {...}, ...}, "seed": {...}}
+
+"0" is the base; FIGURE is a name of `scorecard.FIGURES`. Percentages are 0 to 100; what does not exist is
+null.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from statistics import fmean
+from typing import Any
+
+from csrdata.evaluation.claims import Reader
+from csrdata.evaluation.intervals import Figure, figures
+from csrdata.evaluation.scorecard import Scorecard
+from csrdata.evaluation.truth_preference import truth_preference
+from csrdata.records import Dropped, Pair, Response, Truth
+
+BASE = "0"
+"""The base's name among the iterations."""
+DIGITS = 6
+"""Decimals kept: below them lies the order of summation."""
+
+_PAIR_MEANS = ("chosen_reward", "rejected_reward", "chosen_reward_held_out", "rejected_reward_held_out")
+
+
+def summarize_splits(
+    cards: Mapping[str, Mapping[str, Scorecard]], *, resamples: int, confidence: float, seed: int
+) -> dict[str, Any]:
+    """Turn scorecards into the summary's "splits".
+
+    Args:
+        cards: by iteration ("0" is the base and must be there), then by split.
+        resamples, confidence: see `intervals.figures`.
+        seed: with the split's name it gives the resamples, the same for all iterations.
+    """
+    return {
+        split: {
+            iteration: _summarize_card(
+                own[split],
+                None if iteration == BASE else cards[BASE][split],
+                resamples=resamples,
+                confidence=confidence,
+                seed=_seed_for(seed, split),
+            )
+            for iteration, own in cards.items()
+        }
+        for split in cards[BASE]
+    }
+
+
+def summarize_pairs(
+    pairs: Sequence[Pair],
+    dropped: Sequence[Dropped],
+    responses: Sequence[Response],
+    truths: Mapping[str, Truth],
+    reader: Reader,
+) -> dict[str, Any]:
+    """Turn one iteration's pairs into its entry of the summary's "pairs".
+
+    Args:
+        responses: all answers of the iteration's search.
+        truths: the truth about each prompt's image, by `prompt_id`.
+    """
+    means = {name: _mean([getattr(pair, name) for pair in pairs]) for name in _PAIR_MEANS}
+    preference = asdict(truth_preference(responses, truths, reader))
+    return {
+        "kept": len(pairs),
+        "dropped": dict(sorted(Counter(row.reason for row in dropped).items())),
+        **means,
+        "truth_preference": {name: _rounded(value) for name, value in preference.items()},
+    }
+
+
+def iteration_rows(splits: Mapping[str, Any]) -> list[dict[str, object]]:
+    """Flatten the summary's "splits": one row a split, iteration and figure, for plots."""
+    return [
+        {
+            "iteration": iteration,
+            "split": split,
+            "metric": name,
+            "value": figure["value"],
+            "low": figure["low"],
+            "high": figure["high"],
+        }
+        for split, iterations in splits.items()
+        for iteration, entries in iterations.items()
+        for name, figure in entries.items()
+        if name != "false_by_kind"
+    ]
+
+
+def pair_reward_rows(pairs: Mapping[str, Any]) -> list[dict[str, object]]:
+    """Flatten the summary's "pairs": one row an iteration, scorer and side, for plots."""
+    return [
+        {"iteration": iteration, "scorer": scorer, "side": side, "reward": entry[f"{side}_reward{suffix}"]}
+        for iteration, entry in pairs.items()
+        for scorer, suffix in (("search", ""), ("held_out", "_held_out"))
+        for side in ("chosen", "rejected")
+    ]
+
+
+def _summarize_card(
+    own: Scorecard, base: Scorecard | None, *, resamples: int, confidence: float, seed: int
+) -> dict[str, Any]:
+    if base is not None and own.images != base.images:
+        raise ValueError("a paired test needs the base's figures on the same images")
+    found = figures(
+        own.ratios,
+        None if base is None else base.ratios,
+        resamples=resamples,
+        confidence=confidence,
+        seed=seed,
+    )
+    kinds = {kind: _rounded(count) for kind, count in own.false_by_kind.items()}
+    return {**{name: _figure(figure) for name, figure in found.items()}, "false_by_kind": kinds}
+
+
+def _figure(figure: Figure) -> dict[str, float | None]:
+    return {name: _rounded(value) for name, value in asdict(figure).items()}
+
+
+def _seed_for(seed: int, split: str) -> int:
+    """Derive a split's own seed: no split's figures depend on which others there are."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{split}".encode(), digest_size=8).digest(), "big")
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return _rounded(fmean(values)) if values else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return value if value is None or isinstance(value, int) else round(value, DIGITS)

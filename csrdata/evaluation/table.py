@@ -1,0 +1,182 @@
+"""The summary as one table for a reader: figures down, the base and each iteration across.
+
+Terminal and Markdown show the same cells, `value [low, high]`, with a star where the change from the base is
+significant (p < 0.05, two-sided; no correction for the number of figures, as the line under the table says).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from csrdata.evaluation.scorecard import FIGURES
+
+SIGNIFICANT = 0.05
+MISSING = "-"
+FEW_DIGITS = 10
+"""From here on one decimal is shown, below it two."""
+
+_PAIR_ROWS = (
+    ("kept", "pairs kept", ""),
+    ("chosen_reward", "reward of chosen", "search scorer"),
+    ("rejected_reward", "reward of rejected", "search scorer"),
+    ("chosen_reward_held_out", "reward of chosen", "held-out scorer"),
+    ("rejected_reward_held_out", "reward of rejected", "held-out scorer"),
+)
+_PREFERENCE_ROWS = (
+    ("reward", "reward prefers the truer", "%"),
+    ("likelihood", "likelihood prefers the truer", "%"),
+    ("relevance", "relevance prefers the truer", "%"),
+    ("comparisons", "answers compared", "pairs that differ in truth"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    title: str
+    unit: str
+    cells: tuple[str, ...]
+    """One a column; `MISSING` where there is nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Lines under a heading of their own."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+
+def columns(summary: Mapping[str, Any]) -> list[str]:
+    """Return the iterations that the summary speaks of, the base ("0") first."""
+    found = {name for split in summary["splits"].values() for name in split} | set(summary["pairs"])
+    return sorted(found, key=int)
+
+
+def sections(summary: Mapping[str, Any]) -> list[Section]:
+    """Lay the summary out: a section for each split, one for the pairs that each iteration was trained on."""
+    names = columns(summary)
+    splits = [_split_section(split, entries, names) for split, entries in summary["splits"].items()]
+    return [*splits, _pair_section(summary["pairs"], names)]
+
+
+def render(summary: Mapping[str, Any], *, confidence: float) -> Table:
+    """Return the table for a terminal."""
+    table = Table(box=box.SIMPLE_HEAD, caption=_caption(confidence), caption_justify="left", pad_edge=False)
+    table.add_column("figure", no_wrap=True)
+    table.add_column("unit", no_wrap=True, style="dim")
+    for name in columns(summary):
+        table.add_column(_heading(name), no_wrap=True)
+    for section in sections(summary):
+        table.add_row(f"[bold]{section.title}[/bold]")
+        for row in section.rows:
+            table.add_row(row.title, row.unit, *(cell.replace("[", r"\[") for cell in row.cells))
+        table.add_section()
+    return table
+
+
+def show(summary: Mapping[str, Any], *, confidence: float) -> None:
+    """Print the table to stdout, as wide as it needs to be: a figure cut in two is no figure."""
+    console = Console()
+    table = render(summary, confidence=confidence)
+    Console(width=max(console.width, console.measure(table).maximum)).print(table)
+
+
+def markdown(summary: Mapping[str, Any], *, confidence: float) -> str:
+    """Return the same table as Markdown."""
+    names = columns(summary)
+    lines: list[str] = []
+    for section in sections(summary):
+        lines += [
+            f"## {section.title}",
+            "",
+            _line(["figure", "unit", *map(_heading, names)]),
+            _line(["---"] * (len(names) + 2)),
+            *(_line([row.title, row.unit, *row.cells]) for row in section.rows),
+            "",
+        ]
+    return "\n".join([*lines, _caption(confidence), ""])
+
+
+def _split_section(split: str, entries: Mapping[str, Any], names: Sequence[str]) -> Section:
+    rows = [
+        Row(label.title, label.unit, tuple(_cell(entries.get(name, {}).get(figure)) for name in names))
+        for figure, label in FIGURES.items()
+    ]
+    kinds = sorted({kind for entry in entries.values() for kind in entry["false_by_kind"]})
+    rows += [
+        Row(
+            f"absent objects: {kind.replace('_', '-')}",
+            "per 100 answers",
+            tuple(_count(entries.get(name), "false_by_kind", kind) for name in names),
+        )
+        for kind in kinds
+    ]
+    return Section(split.replace("_", " "), tuple(rows))
+
+
+def _pair_section(pairs: Mapping[str, Any], names: Sequence[str]) -> Section:
+    found = [pairs.get(name, {"dropped": {}, "truth_preference": {}}) for name in names]
+    rows = [
+        Row(title, unit, tuple(_number(entry.get(key), digits=3) for entry in found))
+        for key, title, unit in _PAIR_ROWS
+    ]
+    reasons = sorted({reason for entry in found for reason in entry["dropped"]})
+    rows[1:1] = [
+        Row(
+            f"dropped: {reason.replace('_', ' ')}",
+            "prompts",
+            tuple(_count(pairs.get(name), "dropped", reason) for name in names),
+        )
+        for reason in reasons
+    ]
+    rows += [
+        Row(title, unit, tuple(_number(entry["truth_preference"].get(key)) for entry in found))
+        for key, title, unit in _PREFERENCE_ROWS
+    ]
+    return Section("pairs that the iteration was trained on", tuple(rows))
+
+
+def _count(entry: Mapping[str, Any] | None, group: str, key: str) -> str:
+    """Show one of an iteration's counts: 0 where its group lacks it, nothing where there is no iteration."""
+    return MISSING if entry is None else _number(entry[group].get(key, 0))
+
+
+def _cell(figure: Mapping[str, float | None] | None) -> str:
+    """Show one figure.
+
+    Example: `{"value": 41.2, "low": 38, "high": 44.1, "p_vs_base": 0.01}` -> `41.2 [38.0, 44.1] *`
+    """
+    if figure is None or figure["value"] is None:
+        return MISSING
+    chance = figure["p_vs_base"]
+    star = " *" if chance is not None and chance < SIGNIFICANT else ""
+    digits = 1 if abs(figure["value"]) >= FEW_DIGITS else 2
+    low, high = (_number(figure[bound], digits=digits) for bound in ("low", "high"))
+    return f"{_number(figure['value'], digits=digits)} [{low}, {high}]{star}"
+
+
+def _number(value: float | None, *, digits: int = 1) -> str:
+    if value is None:
+        return MISSING
+    return str(value) if isinstance(value, int) else f"{value:.{digits}f}"
+
+
+def _heading(name: str) -> str:
+    return "base" if name == "0" else f"iteration {name}"
+
+
+def _caption(confidence: float) -> str:
+    return (
+        f"value [{confidence:g}% bootstrap interval over images]; * differs from the base on the same images "
+        f"(paired permutation test, two-sided p < {SIGNIFICANT:g}, each figure by itself)"
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,41 @@
+"""Wiring of `evaluate_policy`: a policy and the questions in, its greedy answers and their figures out."""
+
+from functools import partial
+from pathlib import Path
+
+from csrdata import paths
+from csrdata.params import Params
+from csrdata.pipeline.runtime import prepare
+from csrdata.pipeline.source import reader
+from csrdata.records import Answer, Question, Truth
+from csrdata.tables import read_rows, write_json, write_rows
+
+
+def run(params: Params, name: str | None) -> None:
+    """Evaluate the base (`name` is "base") or the policy of iteration `name`."""
+    prepare(params.compute)
+    from csrdata.evaluation.answers import evaluation_answers  # noqa: PLC0415 - torch is loaded here
+    from csrdata.evaluation.scorecard import scorecards  # noqa: PLC0415
+    from csrdata.policy.loading import load_policy  # noqa: PLC0415
+
+    if name is None:
+        raise ValueError("evaluate_policy evaluates one policy")
+    settings, compute = params.evaluate_policy, params.compute
+    questions = read_rows(paths.QUESTIONS, Question, made_by="dvc repro sample_prompts")
+    truths = read_rows(paths.TRUTH, Truth, made_by="dvc repro sample_prompts")
+    load = partial(load_policy, device=compute.device, dtype=compute.dtype)
+    policy = load(paths.policy(name))
+    base = policy if name == paths.BASE else load(paths.policy(paths.BASE))
+    answers = evaluation_answers(policy, base, questions, root=Path(), **settings.model_dump())
+    cards = scorecards(
+        questions,
+        answers,
+        {truth.image: truth for truth in truths},
+        reader(params.build_seed.kind),
+        made_by="dvc repro",
+    )
+    write_rows(paths.answers(name), answers, Answer)
+    values = {split: card.values() for split, card in cards.items()}
+    write_json(
+        paths.stage_metrics("evaluate_policy", name), {"max_new_tokens": settings.max_new_tokens, **values}
+    )

@@ -1,0 +1,73 @@
+"""Wiring of `summarize`: all answers and pairs in; the summary, its table and the plots out."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from csrdata import paths
+from csrdata.evaluation import table
+from csrdata.evaluation.scorecard import scorecards
+from csrdata.evaluation.summary import (
+    BASE,
+    iteration_rows,
+    pair_reward_rows,
+    summarize_pairs,
+    summarize_splits,
+)
+from csrdata.params import Params
+from csrdata.pipeline.source import reader
+from csrdata.records import Answer, Dropped, Pair, Prompt, Question, Response, Truth
+from csrdata.tables import atomic_file, read_json, read_rows, write_json
+
+MARKDOWN = paths.SUMMARY.with_suffix(".md")
+
+
+def run(params: Params, name: str | None) -> None:  # noqa: ARG001 - it reads all iterations
+    """Summarise the base and all iterations, and print the table."""
+    settings, read = params.summarize, reader(params.build_seed.kind)
+    sampled = "dvc repro sample_prompts"
+    questions = read_rows(paths.QUESTIONS, Question, made_by=sampled)
+    truths = {truth.image: truth for truth in read_rows(paths.TRUTH, Truth, made_by=sampled)}
+    asked = {
+        prompt.prompt_id: truths[prompt.image] for prompt in read_rows(paths.PROMPTS, Prompt, made_by=sampled)
+    }
+    policies = {BASE: paths.BASE, **{iteration: iteration for iteration in params.iterations}}
+    cards = {}
+    for label, policy in policies.items():
+        made_by = "dvc repro evaluate_base" if policy == paths.BASE else f"dvc repro evaluate_policy@{policy}"
+        answers = read_rows(paths.answers(policy), Answer, made_by=made_by)
+        cards[label] = scorecards(questions, answers, truths, read, made_by=made_by)
+    pairs = {
+        iteration: summarize_pairs(
+            read_rows(paths.pairs(iteration), Pair, made_by=f"dvc repro select_pairs@{iteration}"),
+            read_rows(paths.dropped(iteration), Dropped, made_by=f"dvc repro select_pairs@{iteration}"),
+            read_rows(paths.responses(iteration), Response, made_by=f"dvc repro score_beams@{iteration}"),
+            asked,
+            read,
+        )
+        for iteration in params.iterations
+    }
+    training = {
+        iteration: read_json(
+            paths.stage_metrics("train_dpo", iteration), made_by=f"dvc repro train_dpo@{iteration}"
+        )
+        for iteration in params.iterations
+    }
+    summary = {
+        "splits": summarize_splits(cards, **settings.model_dump()),
+        "pairs": pairs,
+        "training": training,
+        "seed": read_json(paths.SEED_METRICS, made_by="dvc repro build_seed"),
+    }
+    write_json(paths.SUMMARY, summary)
+    with atomic_file(MARKDOWN) as partial:
+        partial.write_text(table.markdown(summary, confidence=settings.confidence), encoding="utf-8")
+    _write_csv(paths.PLOTS / "iterations.csv", iteration_rows(summary["splits"]))
+    _write_csv(paths.PLOTS / "pair_rewards.csv", pair_reward_rows(pairs))
+    table.show(summary, confidence=settings.confidence)
+
+
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    with atomic_file(path) as partial:
+        pl.DataFrame(rows, infer_schema_length=None).write_csv(partial)

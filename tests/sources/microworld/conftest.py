@@ -1,0 +1,41 @@
+"""A seed as small as it gets, built once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TINY = {
+    "sizes": {"train": 3, "validation": 3, "held_out": 2, "out_of_distribution": 2},
+    "scorer_scenes": 40,
+    "scorer_steps": 2,
+    "scorer_batch": 8,
+    "held_out_scorer_scenes": 40,
+    "held_out_scorer_steps": 2,
+    "policy_scenes": 16,
+    "policy_steps": 3,
+    "policy_batch": 8,
+    "policy_micro_batch": 4,
+    "metric_scenes": 4,
+    "threads": 1,
+}
+
+
+@pytest.fixture(scope="session")
+def build_tiny() -> Callable[[Path], dict[str, dict[str, float]]]:
+    """Build the tiny seed in a folder and return its metrics."""
+    from csrdata.sources.microworld.seed import build
+
+    return lambda folder: build(folder, **TINY)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def tiny_seed(
+    tmp_path_factory: pytest.TempPathFactory, build_tiny: Callable[[Path], dict[str, dict[str, float]]]
+) -> Path:
+    """The folder of a tiny seed."""
+    folder = tmp_path_factory.mktemp("seed")
+    metrics = build_tiny(folder)
+    assert set(metrics) == {"scorer", "held_out_scorer", "policy"}
+    assert all(0 <= metrics["scorer"][f"prefers_true_{kind}"] <= 100 for kind in ("shape", "colour", "place"))
+    return folder
