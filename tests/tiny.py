@@ -88,7 +88,7 @@ def tiny_llava(folder: Path, *, seed: int = 0) -> Path:
 
 
 def tiny_smolvlm(folder: Path, *, seed: int = 0) -> Path:
-    """Save a SmolVLM of the first generation (architecture and processor Idefics3); its turns end with `<end_of_utterance>`."""
+    """Save a SmolVLM of the first generation (architecture Idefics3); its turns end with `<end_of_utterance>`."""
     specials = [
         "<|im_start|>",
         "<|im_end|>",

@@ -14,9 +14,9 @@ from csrdata.tables import read_rows, write_json, write_rows
 def run(params: Params, name: str | None) -> None:
     """Evaluate the base (`name` is "base") or the policy of iteration `name`."""
     prepare(params.compute)
-    from csrdata.evaluation.answers import evaluation_answers  # noqa: PLC0415 - torch is loaded here
-    from csrdata.evaluation.scorecard import scorecards  # noqa: PLC0415
-    from csrdata.policy.loading import load_policy  # noqa: PLC0415
+    from csrdata.evaluation.answers import evaluation_answers
+    from csrdata.evaluation.scorecard import scorecards
+    from csrdata.policy.loading import load_policy
 
     if name is None:
         raise ValueError("evaluate_policy evaluates one policy")

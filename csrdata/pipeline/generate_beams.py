@@ -11,12 +11,12 @@ from csrdata.tables import ShardStore, fingerprint, read_rows
 
 def run(params: Params, name: str | None) -> None:
     """Search the answers to all prompts with the policy before iteration `name`; shards that are good are kept."""
-    from csrdata.engines.generation import generate  # noqa: PLC0415 - torch is loaded here, not by the command line
-    from csrdata.engines.local import run_shards, shard  # noqa: PLC0415
-    from csrdata.engines.runlog import RunLog  # noqa: PLC0415
-    from csrdata.pipeline.runtime import prepare  # noqa: PLC0415
-    from csrdata.policy.loading import load_policy  # noqa: PLC0415
-    from csrdata.relevance.clip import load_scorer  # noqa: PLC0415
+    from csrdata.engines.generation import generate
+    from csrdata.engines.local import run_shards, shard
+    from csrdata.engines.runlog import RunLog
+    from csrdata.pipeline.runtime import prepare
+    from csrdata.policy.loading import load_policy
+    from csrdata.relevance.clip import load_scorer
 
     assert name is not None  # noqa: S101 - the entry point saw to it
     prepare(params.compute)

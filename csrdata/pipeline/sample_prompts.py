@@ -8,7 +8,7 @@ from csrdata.tables import write_rows
 
 def run(params: Params, name: str | None) -> None:  # noqa: ARG001 - the same prompts in every iteration
     """Sample what every iteration is asked, and what every policy is asked for evaluation."""
-    from csrdata.sources.microworld import sampling  # noqa: PLC0415 - not loaded for the command line's help
+    from csrdata.sources.microworld import sampling
 
     settings = params.sample_prompts
     pictures = sampling.read_pictures(paths.SCENES / "scenes.parquet", made_by="dvc repro build_seed")

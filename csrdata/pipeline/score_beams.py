@@ -14,11 +14,11 @@ from csrdata.tables import ShardStore, fingerprint, read_rows, read_table, write
 
 def run(params: Params, name: str | None) -> None:
     """Score the answers that the search of iteration `name` found."""
-    from csrdata.engines.local import run_shards  # noqa: PLC0415 - torch is loaded here, not by the command line
-    from csrdata.engines.runlog import RunLog  # noqa: PLC0415
-    from csrdata.engines.scoring import score  # noqa: PLC0415
-    from csrdata.pipeline.runtime import prepare  # noqa: PLC0415
-    from csrdata.relevance.clip import load_scorer  # noqa: PLC0415
+    from csrdata.engines.local import run_shards
+    from csrdata.engines.runlog import RunLog
+    from csrdata.engines.scoring import score
+    from csrdata.pipeline.runtime import prepare
+    from csrdata.relevance.clip import load_scorer
 
     assert name is not None  # noqa: S101 - the entry point saw to it
     prepare(params.compute)

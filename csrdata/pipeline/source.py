@@ -5,6 +5,6 @@ from csrdata.evaluation.claims import Reader
 
 def reader(kind: str) -> Reader:
     """Return what reads the answers about a source's images."""
-    from csrdata.sources.microworld.reader import MicroworldReader  # noqa: PLC0415 - only when asked
+    from csrdata.sources.microworld.reader import MicroworldReader
 
     return {"microworld": MicroworldReader}[kind]()

@@ -94,9 +94,11 @@ class ReferencedPairs(DataCollatorForVisionPreference):
 class Bar(ProgressCallback):
     """The trainer's progress bar with the loss on it, where transformers prints a line for every step."""
 
-    def on_log(self, _args: Any, _state: Any, _control: Any, logs: Any = None, **_rest: Any) -> None:
-        if self.training_bar is not None and logs and "loss" in logs:
-            self.training_bar.set_postfix(loss=f"{logs['loss']:.4f}", refresh=False)
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
+        bar: Any = self.training_bar
+        loss = (logs or {}).get("loss")
+        if bar is not None and loss is not None:
+            bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
 
 
 def train(
@@ -247,7 +249,8 @@ def _config(
         beta=beta,
         learning_rate=learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=math.ceil(warmup_share * steps),
+        # Rounded down: the first step of a warm-up has rate 0, and a run of a few steps would learn nothing.
+        warmup_steps=math.floor(warmup_share * steps),
         num_train_epochs=epochs,
         per_device_train_batch_size=batch_size,
         gradient_accumulation_steps=accumulation,

@@ -43,6 +43,11 @@ def chain_of_two(base: Path) -> Path:
     return previous
 
 
+def _fail(folder: Path) -> None:
+    (folder / "half").write_text("")
+    raise RuntimeError("power cut")
+
+
 def logits(model: PreTrainedModel, processor: object) -> torch.Tensor:
     """Return a model's logits for one fixed image and prompt, in float32."""
     inputs = encode(processor, [picture(3)], [render(processor, "Describe the image.")])  # type: ignore[arg-type]
@@ -51,7 +56,7 @@ def logits(model: PreTrainedModel, processor: object) -> torch.Tensor:
 
 
 def test_merged_equals_stacked(base: Path) -> None:
-    """A loaded chain gives the logits of its adapters stacked on the base unmerged, in float32, and differs from the base."""
+    """A loaded chain gives the logits of its adapters stacked on the base, in float32, and not the base's."""
     policy = load_policy(chain_of_two(base))
     plain = load_policy(base).model
     stacked = PeftModel.from_pretrained(plain, "policies/2/adapters/1", adapter_name="one")
@@ -106,8 +111,7 @@ def test_a_chain_is_written_whole_or_not_at_all(base: Path) -> None:
         pytest.raises(RuntimeError, match="power cut"),
         new_chain(Path("policies/2"), previous=base, name="2") as folder,
     ):
-        (folder / "half").write_text("")
-        raise RuntimeError("power cut")
+        _fail(folder)
     assert hash_path(Path("policies")) == before
 
 
@@ -132,7 +136,8 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
         ('{"base": ', r"chain.json: got line 1: .*, expected JSON"),
     ],
 )
-def test_a_broken_chain(base: Path, chain: str, words: str) -> None:
+@pytest.mark.usefixtures("base")
+def test_a_broken_chain(chain: str, words: str) -> None:
     """A chain that names what is not there says which part."""
     folder = Path("policies/1")
     folder.mkdir()

@@ -39,6 +39,10 @@ TEXTS = [
 ]
 
 
+ONE_FAMILY = pytest.mark.parametrize("base", ["llava"], indirect=True)
+"""For rules that no model family can break."""
+
+
 @pytest.fixture(params=FAMILIES)
 def base(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project's root with a tiny base policy of each family, and pictures."""
@@ -172,6 +176,7 @@ def test_equal_runs_give_equal_bytes(base: Path) -> None:
     assert other != first
 
 
+@ONE_FAMILY
 def test_dropout_reaches_the_adapter(base: Path) -> None:
     """`lora_dropout` changes training: TRL's habit of switching all dropout off does not swallow it."""
     pairs = written_by(base)
@@ -179,6 +184,7 @@ def test_dropout_reaches_the_adapter(base: Path) -> None:
     assert with_dropout.steps != iterate(Path("policies/1"), previous=base, pairs=pairs).steps
 
 
+@ONE_FAMILY
 def test_warm_up_then_cosine(base: Path) -> None:
     """The learning rate rises over `warmup_share` of the steps, peaks, and falls to nearly 0."""
     report = iterate(Path("policies/1"), previous=base, pairs=written_by(base), epochs=5.0, warmup_share=0.2)
@@ -189,7 +195,7 @@ def test_warm_up_then_cosine(base: Path) -> None:
     assert rates[-1] < 0.001
 
 
-def test_the_reference_is_computed_once(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reference_is_computed_once(base: Path) -> None:
     """Steps of training run one forward each: none is spent on the reference again."""
     pairs = written_by(base)
     policy = load_policy(base)
@@ -198,6 +204,15 @@ def test_the_reference_is_computed_once(base: Path, monkeypatch: pytest.MonkeyPa
     Path("adapter").mkdir()
     train(policy, pairs, root=Path(), adapter_folder=Path("adapter"), **KNOBS)
     assert calls == [False] * 2 + [True] * 4
+
+
+@ONE_FAMILY
+def test_a_few_steps_learn(base: Path) -> None:
+    """A run of one step takes it at the peak rate: warm-up rounds down to no step."""
+    report = iterate(
+        Path("policies/1"), previous=base, pairs=written_by(base), batch_size=4, epochs=1.0, warmup_share=0.03
+    )
+    assert [step.learning_rate for step in report.steps] == [KNOBS["learning_rate"]]
 
 
 def test_language_layers_only(base: Path) -> None:

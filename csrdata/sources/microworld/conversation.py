@@ -62,7 +62,7 @@ def build_tokenizer() -> Any:
             show_progress=False,
         ),
     )
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=core,
         bos_token=BEGIN,
         eos_token=END,
@@ -80,7 +80,7 @@ def build_processor(tokenizer: Any, *, patch: int) -> Any:
         image_mean=list(PIXEL_MEAN),
         image_std=list(PIXEL_STD),
     )
-    return LlavaProcessor(
+    return LlavaProcessor(  # type: ignore[no-untyped-call]
         image_processor=image_processor,
         tokenizer=tokenizer,
         patch_size=patch,

@@ -25,8 +25,8 @@ PAINT = {
     "purple": (150, 50, 180),
     "orange": (244, 130, 20),
 }
-_CENTRES = (11, 32, 53)
-_RADII = (8, 9)
+_CENTRES = (12, 32, 52)
+_RADII = (9, 10)
 _SHIFT = 1
 _OVERSIZE = 8
 
@@ -64,8 +64,8 @@ def _ground(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
     band = IMAGE_SIZE // len(themes)
     for number, theme in enumerate(themes):
         image[number * band : (number + 1) * band] = theme.ground
-    image += rng.integers(-8, 9, size=3)
-    image += rng.integers(-5, 6, size=(IMAGE_SIZE, IMAGE_SIZE, 1), dtype=np.int8)
+    image += rng.integers(-5, 6, size=3)
+    image += rng.integers(-4, 5, size=(IMAGE_SIZE, IMAGE_SIZE, 1), dtype=np.int8)
     return image
 
 
@@ -85,7 +85,7 @@ def _mask(shape: str, radius: int) -> NDArray[np.float32]:
         pen.polygon([(middle + x * reach, middle + y * reach) for x, y in points], fill=255)
 
     if shape == "circle":
-        disc(0, 0, 0.95)
+        disc(0, 0, 0.9)
     elif shape == "ring":
         disc(0, 0, 1)
         disc(0, 0, 0.55, fill=0)
@@ -106,11 +106,10 @@ def _outline(shape: str) -> list[tuple[float, float]]:
     """Corners of a polygonal shape, x to the right and y down, -1..1."""
     if shape == "star":
         return [_on_circle(36 * corner, 1 if corner % 2 == 0 else 0.42) for corner in range(10)]
-    if shape == "hexagon":
-        return [_on_circle(60 * corner + 30, 1) for corner in range(6)]
     thin = 0.32
     outlines: dict[str, list[tuple[float, float]]] = {
-        "square": [(-0.8, -0.8), (0.8, -0.8), (0.8, 0.8), (-0.8, 0.8)],
+        "square": [(-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)],
+        "bar": [(-1, -0.4), (1, -0.4), (1, 0.4), (-1, 0.4)],
         "diamond": [(0, -1), (0.75, 0), (0, 1), (-0.75, 0)],
         "triangle": [(0, -0.95), (0.95, 0.8), (-0.95, 0.8)],
         "arrow": [(1, 0), (0.1, -0.9), (0.1, -thin), (-1, -thin), (-1, thin), (0.1, thin), (0.1, 0.9)],

@@ -33,8 +33,8 @@ def policy_metrics(
 
     `answer_tokens`: the longest description, tokens.
     """
-    model: Any = AutoModelForImageTextToText.from_pretrained(folder).eval()
-    processor: Any = AutoProcessor.from_pretrained(folder)
+    model: Any = AutoModelForImageTextToText.from_pretrained(folder).eval()  # type: ignore[no-untyped-call]
+    processor: Any = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
 
     def answers(asked: Sequence[tuple[Scene, str]], *, tokens: int, what: str) -> list[str]:
         return _greedy(model, processor, asked, tokens=tokens, batch=batch, what=what)

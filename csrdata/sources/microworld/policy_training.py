@@ -319,7 +319,7 @@ def _untrained(tokenizer: Any, *, scorer: Path, scorer_shape: ScorerShape, shape
             max_position_embeddings=512,
             **special,
         ),
-        image_token_id=ids(IMAGE),
+        image_token_index=ids(IMAGE),
         vision_feature_layer=-2,
         vision_feature_select_strategy="default",
     )
@@ -327,5 +327,5 @@ def _untrained(tokenizer: Any, *, scorer: Path, scorer_shape: ScorerShape, shape
     clip, _ = open_clip.create_model_from_pretrained(f"local-dir:{scorer}")
     model.model.vision_tower.load_state_dict(tower_weights(clip), strict=False)
     model.model.vision_tower.requires_grad_(False)
-    model.generation_config = GenerationConfig(do_sample=False, **special)
+    model.generation_config = GenerationConfig(do_sample=False, **special)  # type: ignore[no-untyped-call]
     return model

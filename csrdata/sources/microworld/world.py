@@ -26,7 +26,7 @@ SHAPES = (
     "cross",
     "heart",
     "crescent",
-    "hexagon",
+    "bar",
     "house",
 )
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
@@ -44,10 +44,10 @@ PLACES = (
 )
 # Shapes that are easily taken for one another at 64 pixels; what a weak eye confuses.
 SIMILAR_SHAPES = (
-    frozenset({"circle", "ring", "hexagon", "crescent"}),
-    frozenset({"square", "diamond", "house", "hexagon"}),
+    frozenset({"circle", "ring", "crescent"}),
+    frozenset({"square", "diamond", "house", "bar"}),
     frozenset({"triangle", "arrow", "house"}),
-    frozenset({"star", "cross", "arrow"}),
+    frozenset({"star", "cross", "arrow", "bar"}),
     frozenset({"heart", "diamond", "crescent"}),
 )
 OUT_OF_DISTRIBUTION = "out_of_distribution"
@@ -96,7 +96,7 @@ THEMES = (
             SceneObject("ring", "orange", "right"),
         ),
         ("arrow", "cross", "circle"),
-        (196, 214, 232),
+        (194, 220, 240),
     ),
     Theme(
         "garden",
@@ -105,8 +105,8 @@ THEMES = (
             SceneObject("circle", "yellow", "top left"),
             SceneObject("house", "red", "bottom right"),
         ),
-        ("star", "hexagon", "diamond"),
-        (205, 228, 196),
+        ("star", "bar", "diamond"),
+        (204, 232, 200),
     ),
     Theme(
         "market",
@@ -116,7 +116,7 @@ THEMES = (
             SceneObject("diamond", "blue", "right"),
         ),
         ("heart", "circle", "house"),
-        (236, 222, 190),
+        (242, 222, 188),
     ),
     Theme(
         "night",
@@ -126,17 +126,17 @@ THEMES = (
             SceneObject("arrow", "green", "right"),
         ),
         ("crescent", "ring", "heart"),
-        (58, 58, 74),
+        (214, 202, 240),
     ),
     Theme(
         "workshop",
         (
-            SceneObject("hexagon", "blue", "centre"),
+            SceneObject("bar", "blue", "centre"),
             SceneObject("cross", "red", "top right"),
             SceneObject("arrow", "purple", "bottom left"),
         ),
         ("square", "triangle", "ring"),
-        (214, 206, 206),
+        (224, 224, 224),
     ),
 )
 _THEME_BY_NAME = {theme.name: theme for theme in THEMES}

@@ -1,0 +1,40 @@
+"""Histograms for a terminal: counts in equal bins, drawn as one line of blocks."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+BLOCKS = " ▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts of values in bins of equal width from `low` to `high`."""
+
+    low: float
+    high: float
+    counts: tuple[int, ...]
+
+
+def histogram(values: Sequence[float], *, bins: int = 24) -> Histogram | None:
+    """Count finite values in equal bins; None without any. Values that are all equal fill the first bin.
+
+    Example: `histogram([0, 1, 1, 4], bins=2)` -> `Histogram(0, 4, (3, 1))`
+    """
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return None
+    low, high = min(finite), max(finite)
+    counts = [0] * bins
+    for value in finite:
+        counts[min(int(bins * (value - low) / (high - low)), bins - 1) if high > low else 0] += 1
+    return Histogram(low, high, tuple(counts))
+
+
+def sparkline(counts: Sequence[int]) -> str:
+    """Draw counts as blocks, the highest one full; a count above zero is never invisible.
+
+    Example: (0, 1, 8) -> " ▁█"
+    """
+    top = max(counts, default=0)
+    return "".join(BLOCKS[math.ceil(count / top * (len(BLOCKS) - 1))] if count else " " for count in counts)

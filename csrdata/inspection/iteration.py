@@ -1,0 +1,80 @@
+"""One iteration's tables, read together: what the inspection commands look at.
+
+Where the tables lie is the caller's business; what is in them is checked on reading.
+"""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from csrdata.errors import UserError
+from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
+from csrdata.tables import from_table, read_table
+
+
+@dataclass(frozen=True, slots=True)
+class Iteration:
+    """The prompts, and what one iteration made of them."""
+
+    name: str
+    prompts: pl.DataFrame
+    sentences: pl.DataFrame
+    responses: pl.DataFrame
+    pairs: pl.DataFrame
+    dropped: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class SearchTree:
+    """One prompt's part of an iteration."""
+
+    prompt: Prompt
+    sentences: list[Sentence]
+    responses: list[Response]
+    pair: Pair | None
+    dropped: Dropped | None
+
+
+def read_iteration(  # one argument a table
+    name: str, *, prompts: Path, sentences: Path, responses: Path, pairs: Path, dropped: Path
+) -> Iteration:
+    """Read an iteration's tables.
+
+    Raises:
+        UserError: a table is missing or is not what its record says; the command that makes it is named.
+    """
+    return Iteration(
+        name,
+        prompts=read_table(prompts, Prompt, made_by="dvc repro sample_prompts"),
+        sentences=read_table(sentences, Sentence, made_by=f"dvc repro generate_beams@{name}"),
+        responses=read_table(responses, Response, made_by=f"dvc repro score_beams@{name}"),
+        pairs=read_table(pairs, Pair, made_by=f"dvc repro select_pairs@{name}"),
+        dropped=read_table(dropped, Dropped, made_by=f"dvc repro select_pairs@{name}"),
+    )
+
+
+def search_tree(iteration: Iteration, prompt_id: str) -> SearchTree:
+    """Return what the iteration made of one prompt.
+
+    Raises:
+        UserError: no such prompt; the nearest id is named.
+    """
+    mine = pl.col("prompt_id") == prompt_id
+    prompts = from_table(iteration.prompts.filter(mine), Prompt)
+    if not prompts:
+        ids = iteration.prompts["prompt_id"].to_list()
+        near = (difflib.get_close_matches(prompt_id, ids, n=1, cutoff=0.3) or ids[:1] or ["none"])[0]
+        raise UserError(
+            "PROMPT_ID", got=prompt_id, expected=f"a prompt such as {near}", do=f"csrdata show {near}"
+        )
+    pairs = from_table(iteration.pairs.filter(mine), Pair)
+    dropped = from_table(iteration.dropped.filter(mine), Dropped)
+    return SearchTree(
+        prompts[0],
+        sentences=from_table(iteration.sentences.filter(mine), Sentence),
+        responses=from_table(iteration.responses.filter(mine), Response),
+        pair=pairs[0] if pairs else None,
+        dropped=dropped[0] if dropped else None,
+    )

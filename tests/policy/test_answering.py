@@ -1,0 +1,120 @@
+"""Greedy answers and the log-probabilities of answers, on tiny models of two families."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from csrdata.errors import UserError
+from csrdata.policy.answering import answer, completion_logprobs
+from csrdata.policy.loading import Policy, load_policy
+from csrdata.policy.prompting import banned_ids, encode, end_ids, load_image, render
+from csrdata.records import Kind, Question
+from tests.tiny import FAMILIES, pictures
+
+TEXTS = ("Describe the image.", "Is there a triangle?", "What do you see in this picture? Is it red or blue or green?")
+TOKENS = 12
+
+
+@pytest.fixture(scope="module", params=sorted(FAMILIES))
+def policy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Policy:
+    """A tiny policy of each family."""
+    family: str = request.param
+    return load_policy(FAMILIES[family](tmp_path_factory.mktemp(family) / "model"))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with four pictures: 0.png to 3.png."""
+    folder = tmp_path_factory.mktemp("root")
+    pictures(folder, 4)
+    return folder
+
+
+def _questions(count: int = 7) -> list[Question]:
+    return [
+        Question(f"q{index}", "held_out", Kind.DESCRIBE, f"{index % 4}.png", TEXTS[index % 3], None, None)
+        for index in range(count)
+    ]
+
+
+def _logits(policy: Policy, root: Path, question: Question, completion: Sequence[int]) -> torch.Tensor:
+    """Feed one prompt and completion as it is, without padding or batch: logits [tokens + 1, V] from the prompt's last."""
+    images = [load_image(root / question.image, prompt_id=question.question_id)]
+    inputs = encode(policy.processor, images, [render(policy.processor, question.text)])
+    prompt = inputs["input_ids"].shape[1]
+    inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor([[*completion]], dtype=torch.long)], dim=1)
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    with torch.no_grad():
+        logits: torch.Tensor = policy.model(**inputs).logits[0, prompt - 1 :]
+    return logits
+
+
+def test_answers_are_the_models_first_choice_in_the_order_of_the_questions(policy: Policy, root: Path) -> None:
+    """Every token of a batched answer is the most likely one that is allowed, when each question is asked alone."""
+    questions = _questions()
+    replies = answer(policy, questions, root=root, max_new_tokens=TOKENS, batch_size=3, progress=False)
+    banned = banned_ids(policy.model, policy.processor)
+    for question, reply in zip(questions, replies, strict=True):
+        logits = _logits(policy, root, question, reply.token_ids)
+        logits[:, banned] = -torch.inf
+        assert logits.argmax(-1)[:-1].tolist() == list(reply.token_ids)
+        assert not set(banned) & set(reply.token_ids)
+    assert len({reply.token_ids for reply in replies}) > 1
+
+
+def test_batch_size_changes_no_answer(policy: Policy, root: Path) -> None:
+    """Alone or together, a question gets the same answer."""
+    alone, together = (
+        answer(policy, _questions(), root=root, max_new_tokens=TOKENS, batch_size=size, progress=False)
+        for size in (1, 7)
+    )
+    assert alone == together
+
+
+def test_an_answer_ends_at_the_end_token_or_at_the_limit(policy: Policy, root: Path) -> None:
+    """A finished answer's last token is the only end in it; an unfinished one has all the tokens it may have."""
+    ends = set(end_ids(policy.model, policy.processor))
+    replies = answer(policy, _questions(), root=root, max_new_tokens=TOKENS, batch_size=7, progress=False)
+    for reply in replies:
+        assert reply.finished == (reply.token_ids[-1] in ends)
+        assert not ends & set(reply.token_ids[:-1])
+        assert reply.finished or len(reply.token_ids) == TOKENS
+
+
+def test_a_forced_end_is_seen_and_what_follows_is_cut(policy: Policy, root: Path) -> None:
+    """With the end as every question's first choice, an answer is the end alone and has no text."""
+    head = policy.model.get_output_embeddings()
+    end = end_ids(policy.model, policy.processor)[-1]
+    bias = torch.zeros(head.weight.shape[0])
+    bias[end] = 1e4
+    handle = head.register_forward_hook(lambda _module, _inputs, output: output + bias)
+    try:
+        replies = answer(policy, _questions(3), root=root, max_new_tokens=TOKENS, batch_size=3, progress=False)
+    finally:
+        handle.remove()
+    assert [(reply.text, reply.token_ids, reply.finished) for reply in replies] == [("", (end,), True)] * 3
+
+
+def test_logprobs_are_sums_over_the_answers_tokens(policy: Policy, root: Path) -> None:
+    """Batched, padded sums equal those of each prompt and answer fed alone, within 1e-4; an empty answer has 0."""
+    questions = _questions(5)
+    vocabulary = len(policy.tokenizer)
+    generator = torch.Generator().manual_seed(0)
+    completions = [torch.randint(5, vocabulary, (length,), generator=generator).tolist() for length in (4, 9, 1, 0, 6)]
+    found = completion_logprobs(policy, questions, completions, root=root, batch_size=2, progress=False)
+    for question, completion, value in zip(questions, completions, found, strict=True):
+        rows = _logits(policy, root, question, completion).log_softmax(-1)[:-1]
+        expected = sum(float(row[token]) for row, token in zip(rows, completion, strict=True))
+        assert value == pytest.approx(expected, abs=1e-4)
+    assert found[3] == 0
+
+
+def test_an_empty_question_and_a_missing_image_are_refused_by_name(policy: Policy, root: Path) -> None:
+    """The error names the question before anything is generated for its batch."""
+    empty = Question("q-empty", "held_out", Kind.DESCRIBE, "0.png", "  ", None, None)
+    missing = Question("q-missing", "held_out", Kind.DESCRIBE, "none.png", "Describe it.", None, None)
+    for question in (empty, missing):
+        with pytest.raises(UserError, match=question.question_id):
+            answer(policy, [question], root=root, max_new_tokens=2, batch_size=1, progress=False)

@@ -1,0 +1,118 @@
+"""dvc.yaml against the code: names, code dependencies and parameters agree, so that no stale result is served."""
+
+import ast
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from csrdata.params import Params, load_params
+from csrdata.pipeline import STAGES, Needs
+from tests.imports import ROOT, reachable
+
+EXEMPT = frozenset(
+    f"csrdata/{name}.py"
+    for name in ("records", "tables", "params", "paths", "errors", "cli", "engines/runlog")
+)
+"""The vocabulary and the log: an edit there changes no result, and would train everything again."""
+
+DAG: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+BODIES: dict[str, dict[str, Any]] = {name: stage.get("do", stage) for name, stage in DAG["stages"].items()}
+PROFILES = [ROOT / "params.yaml", *sorted((ROOT / "profiles").glob("*.yaml"))]
+
+
+def _script(dvc_stage: str) -> str:
+    """Map a stage of dvc.yaml to the stage of the code: `evaluate_base` is `evaluate_policy` of the base."""
+    return "evaluate_policy" if dvc_stage == "evaluate_base" else dvc_stage
+
+
+def _sections(stage: str) -> set[str]:
+    """Which sections of the parameters a stage's wiring reads: `params.X`, or `params.build_seed.kind`."""
+    tree = ast.parse((ROOT / f"csrdata/pipeline/{stage}.py").read_text(encoding="utf-8"))
+    read = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    keys = {
+        text.removeprefix("params.") for text in read if text.startswith("params.") and text.count(".") == 1
+    }
+    if "params.build_seed.kind" in read and stage != "build_seed":
+        keys = (keys - {"build_seed"}) | {"build_seed.kind"}
+    return keys
+
+
+def test_one_name_everywhere() -> None:
+    """A stage, its script, its wiring and its section of params.yaml share one name."""
+    assert {_script(name) for name in BODIES} == set(STAGES)
+    assert {path.stem for path in (ROOT / "stages").glob("*.py")} == set(STAGES)
+    assert set(Params.model_fields) == set(STAGES) | {"compute", "iterations"}
+    assert all((ROOT / f"csrdata/pipeline/{stage}.py").is_file() for stage in STAGES)
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_stage_calls_its_script(name: str) -> None:
+    """The command is the stage's script, with the iteration (or the base) where it needs one."""
+    argument = {Needs.NOTHING: "", Needs.ITERATION: " ${key}", Needs.POLICY: " ${key}"}[STAGES[_script(name)]]
+    if name == "evaluate_base":
+        argument = " base"
+    assert BODIES[name]["cmd"] == f"python stages/{_script(name)}.py{argument}"
+    assert ("foreach" in DAG["stages"][name]) == (argument == " ${key}")
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_code_dependencies_are_the_imports(name: str) -> None:
+    """A stage depends on exactly the modules it reaches by imports, the vocabulary left out: no stale result."""
+    listed = [dep for dep in BODIES[name]["deps"] if dep.startswith("csrdata/")]
+    expected = reachable(ROOT / f"csrdata/pipeline/{_script(name)}.py", exempt=EXEMPT)
+    assert sorted(listed) == sorted(expected)
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_parameters_are_what_the_wiring_reads(name: str) -> None:
+    """A stage is keyed on the sections it reads; `iterations` only where appending one must re-run it anyway."""
+    expected = _sections(_script(name)) - ({"iterations"} if _script(name) != "summarize" else set())
+    assert set(BODIES[name]["params"]) == expected
+
+
+def test_an_output_has_one_maker_and_an_input_has_one() -> None:
+    """Every dependency on data is made by a stage before it: nothing is read that no stage wrote."""
+    made: set[str] = set()
+    for body in BODIES.values():
+        for out in chain(body.get("outs", []), body.get("metrics", [])):
+            made.add(out if isinstance(out, str) else next(iter(out)))
+    for name, body in BODIES.items():
+        for dep in body["deps"]:
+            generic = dep.replace("${item.previous}", "${key}")
+            inside = any(
+                generic == out or generic.startswith(f"{out}/") or out.startswith(f"{generic}/")
+                for out in made
+            )
+            assert dep.startswith("csrdata/") or inside, f"{name}: {dep}"
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.name)
+def test_profiles_are_complete_and_valid(path: Path) -> None:
+    """Every profile has the keys of params.yaml, all of them, in range."""
+    load_params(path)
+    assert _keys(yaml.safe_load(path.read_text())) == _keys(yaml.safe_load(PROFILES[0].read_text()))
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.name)
+def test_every_parameter_has_its_comment(path: Path) -> None:
+    """Unit, range and source stand beside each key; sections and iterations speak for themselves."""
+    if path != PROFILES[0]:
+        assert path.read_text().startswith("#"), "a profile says what it is for"
+        return
+    lines = path.read_text(encoding="utf-8").splitlines()
+    bare = [
+        line
+        for line in lines
+        if ": " in line.strip() and "#" not in line and not line.strip().startswith('"')
+    ]
+    assert bare == []
+
+
+def _keys(value: object, prefix: str = "") -> set[str]:
+    """Return the dotted names of all keys, the names of iterations left out."""
+    if not isinstance(value, dict) or prefix == "iterations.":
+        return {prefix}
+    return set().union(*(_keys(inner, f"{prefix}{key}.") for key, inner in value.items()))
