@@ -129,7 +129,7 @@ def test_other_inputs_empty_the_store(tmp_path: Path) -> None:
 
 
 def test_a_kill_leaves_whole_shards_only(tmp_path: Path) -> None:
-    """kill -9 in the middle of writing shards: every file that is there reads back, and the rest is missing."""
+    """Kill -9 in the middle of writing shards: every file that is there reads back, and the rest is missing."""
     script = textwrap.dedent("""
         import sys
         from pathlib import Path

@@ -36,7 +36,7 @@ def verdict(text: str) -> Side | None:
 
     Examples: "Yes." -> yes; "No, there is not." -> no; "It is a circle." -> None; "There is not. Yes?" -> no
     """
-    words = {word.lower() for word in _WORDS.findall(text.split(".")[0])}
+    words = {word.lower() for word in _WORDS.findall(text.partition(".")[0])}
     if words & _NEGATIONS:
         return Side.NO
     return Side.YES if "yes" in words else None

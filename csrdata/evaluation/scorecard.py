@@ -20,6 +20,8 @@ class Label:
 
     title: str
     unit: str
+    digits: int = 1
+    """Decimals that mean something."""
 
 
 FIGURES: Mapping[str, Label] = {
@@ -27,12 +29,12 @@ FIGURES: Mapping[str, Label] = {
     "chair_i": Label("CHAIR_I", "% of mentions"),
     "recall": Label("recall", "% of objects"),
     "length": Label("length", "words"),
-    "present_per_answer": Label("present objects named", "per answer"),
+    "present_per_answer": Label("present objects named", "per answer", digits=2),
     "attribute_errors": Label("attribute errors", "% of present mentions"),
     "repetition": Label("repeated sentences", "%"),
     "well_formed": Label("well-formed sentences", "%"),
     "finished": Label("finished answers", "%"),
-    "loglik_base": Label("log-likelihood under base", "nats per token"),
+    "loglik_base": Label("log-likelihood under base", "nats per token", digits=3),
     "pope_accuracy": Label("POPE accuracy", "%"),
     "pope_f1": Label("POPE F1", "%"),
     "pope_yes_rate": Label("POPE yes-rate", "%"),

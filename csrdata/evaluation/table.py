@@ -16,8 +16,8 @@ from csrdata.evaluation.scorecard import FIGURES
 
 SIGNIFICANT = 0.05
 MISSING = "-"
-FEW_DIGITS = 10
-"""From here on one decimal is shown, below it two."""
+UNBOUNDED = 10_000
+"""Columns of a terminal that no table fills."""
 
 _PAIR_ROWS = (
     ("kept", "pairs kept", ""),
@@ -65,9 +65,9 @@ def sections(summary: Mapping[str, Any]) -> list[Section]:
     return [*splits, _pair_section(summary["pairs"], names)]
 
 
-def render(summary: Mapping[str, Any], *, confidence: float) -> Table:
+def render(summary: Mapping[str, Any]) -> Table:
     """Return the table for a terminal."""
-    table = Table(box=box.SIMPLE_HEAD, caption=_caption(confidence), caption_justify="left", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("figure", no_wrap=True)
     table.add_column("unit", no_wrap=True, style="dim")
     for name in columns(summary):
@@ -82,9 +82,10 @@ def render(summary: Mapping[str, Any], *, confidence: float) -> Table:
 
 def show(summary: Mapping[str, Any], *, confidence: float) -> None:
     """Print the table to stdout, as wide as it needs to be: a figure cut in two is no figure."""
-    console = Console()
-    table = render(summary, confidence=confidence)
-    Console(width=max(console.width, console.measure(table).maximum)).print(table)
+    table = render(summary)
+    console = Console(width=Console(width=UNBOUNDED).measure(table).maximum)
+    console.print(table)
+    console.print(_caption(confidence), markup=False, highlight=False)
 
 
 def markdown(summary: Mapping[str, Any], *, confidence: float) -> str:
@@ -105,7 +106,11 @@ def markdown(summary: Mapping[str, Any], *, confidence: float) -> str:
 
 def _split_section(split: str, entries: Mapping[str, Any], names: Sequence[str]) -> Section:
     rows = [
-        Row(label.title, label.unit, tuple(_cell(entries.get(name, {}).get(figure)) for name in names))
+        Row(
+            label.title,
+            label.unit,
+            tuple(_cell(entries.get(name, {}).get(figure), digits=label.digits) for name in names),
+        )
         for figure, label in FIGURES.items()
     ]
     kinds = sorted({kind for entry in entries.values() for kind in entry["false_by_kind"]})
@@ -113,7 +118,7 @@ def _split_section(split: str, entries: Mapping[str, Any], names: Sequence[str])
         Row(
             f"absent objects: {kind.replace('_', '-')}",
             "per 100 answers",
-            tuple(_count(entries.get(name), "false_by_kind", kind) for name in names),
+            tuple(_count(entries.get(name), "false_by_kind", kind, none=0.0) for name in names),
         )
         for kind in kinds
     ]
@@ -131,7 +136,7 @@ def _pair_section(pairs: Mapping[str, Any], names: Sequence[str]) -> Section:
         Row(
             f"dropped: {reason.replace('_', ' ')}",
             "prompts",
-            tuple(_count(pairs.get(name), "dropped", reason) for name in names),
+            tuple(_count(pairs.get(name), "dropped", reason, none=0) for name in names),
         )
         for reason in reasons
     ]
@@ -142,12 +147,12 @@ def _pair_section(pairs: Mapping[str, Any], names: Sequence[str]) -> Section:
     return Section("pairs that the iteration was trained on", tuple(rows))
 
 
-def _count(entry: Mapping[str, Any] | None, group: str, key: str) -> str:
-    """Show one of an iteration's counts: 0 where its group lacks it, nothing where there is no iteration."""
-    return MISSING if entry is None else _number(entry[group].get(key, 0))
+def _count(entry: Mapping[str, Any] | None, group: str, key: str, *, none: float) -> str:
+    """Show one of an iteration's counts: `none` where its group lacks it, nothing where there is no iteration."""
+    return MISSING if entry is None else _number(entry[group].get(key, none))
 
 
-def _cell(figure: Mapping[str, float | None] | None) -> str:
+def _cell(figure: Mapping[str, float | None] | None, *, digits: int) -> str:
     """Show one figure.
 
     Example: `{"value": 41.2, "low": 38, "high": 44.1, "p_vs_base": 0.01}` -> `41.2 [38.0, 44.1] *`
@@ -156,7 +161,6 @@ def _cell(figure: Mapping[str, float | None] | None) -> str:
         return MISSING
     chance = figure["p_vs_base"]
     star = " *" if chance is not None and chance < SIGNIFICANT else ""
-    digits = 1 if abs(figure["value"]) >= FEW_DIGITS else 2
     low, high = (_number(figure[bound], digits=digits) for bound in ("low", "high"))
     return f"{_number(figure['value'], digits=digits)} [{low}, {high}]{star}"
 

@@ -1,4 +1,4 @@
-"""What an iteration's rewards and pairs look like, as plain figures: counts, distributions, and what length has to do with it.
+"""What an iteration's rewards and pairs look like, as plain figures, and what length has to do with them.
 
 Percentages are 0 to 100. A figure that has nothing to stand on (no pair, no finished answer) is None.
 """

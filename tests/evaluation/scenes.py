@@ -22,7 +22,7 @@ STAR = "A blue star sits at the bottom."
 WRONG_COLOUR = "There is a red star at the bottom."
 WRONG_PLACE = "There is a blue star at the top."
 HEART = "There is a purple heart on the left."
-HEXAGON = "There is a green hexagon at the top left."
+RING = "There is a green ring at the top left."
 BROKEN = "There is is a heart at circle the."
 
 

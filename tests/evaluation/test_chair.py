@@ -7,8 +7,8 @@ from tests.evaluation.scenes import (
     BROKEN,
     CIRCLE,
     HEART,
-    HEXAGON,
     READER,
+    RING,
     STAR,
     TRUTH,
     WRONG_COLOUR,
@@ -39,7 +39,7 @@ def test_a_true_description_is_faultless() -> None:
 
 def test_chair_s_counts_answers_and_chair_i_mentions() -> None:
     """Two answers, one with two absent objects of four mentions in all: CHAIR_S 50, CHAIR_I 50."""
-    found = _values(text(CIRCLE, STAR), text(HEART, HEXAGON))
+    found = _values(text(CIRCLE, STAR), text(HEART, RING))
     assert found["chair_s"] == 50
     assert found["chair_i"] == 50
     assert found["recall"] == 50
@@ -78,6 +78,8 @@ def test_an_empty_answer_lowers_recall_and_divides_by_nothing() -> None:
 
 
 def test_false_mentions_are_counted_by_kind() -> None:
-    """A garden's absent heart is a stereotype, a hexagon where the circle is a look-alike; per 100 answers."""
-    outcomes = [chair.outcome(answer, TRUTH, READER) for answer in (text(HEART, HEXAGON), text(HEART), STAR, STAR)]
+    """A garden's absent heart is a stereotype, a ring where the circle is a look-alike; per 100 answers."""
+    outcomes = [
+        chair.outcome(answer, TRUTH, READER) for answer in (text(HEART, RING), text(HEART), STAR, STAR)
+    ]
     assert chair.false_by_kind(outcomes) == {"look_alike": 25, "stereotype": 50}

@@ -47,16 +47,27 @@ def test_the_unit_is_the_image() -> None:
 
 def test_p_is_that_of_all_swaps() -> None:
     """For 8 images the paired test agrees with enumerating all 256 swaps of their outcomes."""
-    own, base = ratio([1, 0, 2, 1, 0, 1, 0, 0], [3, 2, 4, 2, 1, 2, 3, 1]), ratio([2, 1, 2, 2, 1, 1, 1, 0], [3, 2, 3, 2, 2, 1, 3, 2])
+    own, base = (
+        ratio([1, 0, 2, 1, 0, 1, 0, 0], [3, 2, 4, 2, 1, 2, 3, 1]),
+        ratio([2, 1, 2, 2, 1, 1, 1, 0], [3, 2, 3, 2, 2, 1, 3, 2]),
+    )
 
     def difference(swaps: tuple[bool, ...]) -> float:
         flip = np.asarray(swaps)
-        mine = np.where(flip, base.numerators, own.numerators), np.where(flip, base.denominators, own.denominators)
-        other = np.where(flip, own.numerators, base.numerators), np.where(flip, own.denominators, base.denominators)
+        mine = (
+            np.where(flip, base.numerators, own.numerators),
+            np.where(flip, base.denominators, own.denominators),
+        )
+        other = (
+            np.where(flip, own.numerators, base.numerators),
+            np.where(flip, own.denominators, base.denominators),
+        )
         return float(mine[0].sum() / mine[1].sum() - other[0].sum() / other[1].sum())
 
     observed = abs(difference((False,) * 8))
-    exact = np.mean([abs(difference(swaps)) >= observed - 1e-12 for swaps in itertools.product([False, True], repeat=8)])
+    exact = np.mean(
+        [abs(difference(swaps)) >= observed - 1e-12 for swaps in itertools.product([False, True], repeat=8)]
+    )
     found = _one(own, base, resamples=20_000)
     assert found.p_vs_base == pytest.approx(exact, abs=0.015)
 

@@ -7,7 +7,9 @@ from csrdata.records import Response
 from tests.evaluation.scenes import CIRCLE, HEART, READER, STAR, TRUTH, WRONG_COLOUR, text
 
 
-def _response(answer: str, *, reward: float = 0.0, likelihood: float = 0.0, relevance: float = 0.0, **more: object) -> Response:
+def _response(
+    answer: str, *, reward: float = 0.0, likelihood: float = 0.0, relevance: float = 0.0, **more: object
+) -> Response:
     values: dict[str, object] = {
         "prompt_id": "a",
         "leaf_id": 0,

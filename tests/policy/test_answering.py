@@ -13,7 +13,11 @@ from csrdata.policy.prompting import banned_ids, encode, end_ids, load_image, re
 from csrdata.records import Kind, Question
 from tests.tiny import FAMILIES, pictures
 
-TEXTS = ("Describe the image.", "Is there a triangle?", "What do you see in this picture? Is it red or blue or green?")
+TEXTS = (
+    "Describe the image.",
+    "Is there a triangle?",
+    "What do you see in this picture? Is it red or blue or green?",
+)
 TOKENS = 12
 
 
@@ -44,14 +48,18 @@ def _logits(policy: Policy, root: Path, question: Question, completion: Sequence
     images = [load_image(root / question.image, prompt_id=question.question_id)]
     inputs = encode(policy.processor, images, [render(policy.processor, question.text)])
     prompt = inputs["input_ids"].shape[1]
-    inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor([[*completion]], dtype=torch.long)], dim=1)
+    inputs["input_ids"] = torch.cat(
+        [inputs["input_ids"], torch.tensor([[*completion]], dtype=torch.long)], dim=1
+    )
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     with torch.no_grad():
         logits: torch.Tensor = policy.model(**inputs).logits[0, prompt - 1 :]
     return logits
 
 
-def test_answers_are_the_models_first_choice_in_the_order_of_the_questions(policy: Policy, root: Path) -> None:
+def test_answers_are_the_models_first_choice_in_the_order_of_the_questions(
+    policy: Policy, root: Path
+) -> None:
     """Every token of a batched answer is the most likely one that is allowed, when each question is asked alone."""
     questions = _questions()
     replies = answer(policy, questions, root=root, max_new_tokens=TOKENS, batch_size=3, progress=False)
@@ -85,13 +93,15 @@ def test_an_answer_ends_at_the_end_token_or_at_the_limit(policy: Policy, root: P
 
 def test_a_forced_end_is_seen_and_what_follows_is_cut(policy: Policy, root: Path) -> None:
     """With the end as every question's first choice, an answer is the end alone and has no text."""
-    head = policy.model.get_output_embeddings()
+    head = policy.model.get_output_embeddings()  # type: ignore[no-untyped-call]
     end = end_ids(policy.model, policy.processor)[-1]
     bias = torch.zeros(head.weight.shape[0])
     bias[end] = 1e4
     handle = head.register_forward_hook(lambda _module, _inputs, output: output + bias)
     try:
-        replies = answer(policy, _questions(3), root=root, max_new_tokens=TOKENS, batch_size=3, progress=False)
+        replies = answer(
+            policy, _questions(3), root=root, max_new_tokens=TOKENS, batch_size=3, progress=False
+        )
     finally:
         handle.remove()
     assert [(reply.text, reply.token_ids, reply.finished) for reply in replies] == [("", (end,), True)] * 3
@@ -102,7 +112,9 @@ def test_logprobs_are_sums_over_the_answers_tokens(policy: Policy, root: Path) -
     questions = _questions(5)
     vocabulary = len(policy.tokenizer)
     generator = torch.Generator().manual_seed(0)
-    completions = [torch.randint(5, vocabulary, (length,), generator=generator).tolist() for length in (4, 9, 1, 0, 6)]
+    completions = [
+        torch.randint(5, vocabulary, (length,), generator=generator).tolist() for length in (4, 9, 1, 0, 6)
+    ]
     found = completion_logprobs(policy, questions, completions, root=root, batch_size=2, progress=False)
     for question, completion, value in zip(questions, completions, found, strict=True):
         rows = _logits(policy, root, question, completion).log_softmax(-1)[:-1]

@@ -43,6 +43,10 @@ class Picture:
 def read_pictures(path: Path, *, made_by: str) -> list[Picture]:
     """Read `scenes.parquet`: columns scene_id, split, image, theme, objects (a list of shape, colour, place).
 
+    Args:
+        path: as seen from the project's root; its images are named relative to its folder.
+        made_by: the command that makes the table, for the error's last words.
+
     Raises:
         UserError: the file is missing, no Parquet, or without one of the columns.
     """
@@ -64,7 +68,7 @@ def read_pictures(path: Path, *, made_by: str) -> list[Picture]:
                 row["scene_id"], row["theme"], tuple(SceneObject(**thing) for thing in row["objects"])
             ),
             split=row["split"],
-            image=row["image"],
+            image=(path.parent / row["image"]).as_posix(),
         )
         for row in table.iter_rows(named=True)
     ]

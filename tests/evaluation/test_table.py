@@ -1,0 +1,53 @@
+"""The table that a reader sees: cells, stars, gaps."""
+
+from typing import Any
+
+import pytest
+
+from csrdata.evaluation import table
+
+
+def _summary(p_vs_base: float | None) -> dict[str, Any]:
+    base = {"value": 52.04, "low": 49.0, "high": 55.0, "p_vs_base": None}
+    first = {"value": 41.26, "low": 38.0, "high": 44.14, "p_vs_base": p_vs_base}
+    splits = {
+        "0": {"chair_s": base, "false_by_kind": {}},
+        "1": {"chair_s": first, "false_by_kind": {"other": 2.5}},
+    }
+    pair = {
+        "kept": 3,
+        "dropped": {"no_response": 1},
+        "chosen_reward": None,
+        "truth_preference": {"reward": 71.0},
+    }
+    return {"splits": {"held_out": splits}, "pairs": {"1": pair}}
+
+
+def _row(summary: dict[str, Any], title: str) -> tuple[str, ...]:
+    (found,) = [row for section in table.sections(summary) for row in section.rows if row.title == title]
+    return found.cells
+
+
+@pytest.mark.parametrize(("chance", "star"), [(0.0499, " *"), (0.05, ""), (None, "")])
+def test_a_star_marks_a_significant_change(chance: float | None, star: str) -> None:
+    """P under 0.05 is starred, 0.05 is not; the base never is."""
+    assert _row(_summary(chance), "CHAIR_S") == ("52.0 [49.0, 55.0]", f"41.3 [38.0, 44.1]{star}")
+
+
+def test_what_is_not_there_is_a_dash_and_what_never_happened_is_zero() -> None:
+    """A figure or a pair set that an iteration lacks is a dash; a kind of mistake that it never makes is 0."""
+    summary = _summary(0.5)
+    assert _row(summary, "recall") == ("-", "-")
+    assert _row(summary, "pairs kept") == ("-", "3")
+    assert _row(summary, "absent objects: other") == ("0.0", "2.5")
+    assert _row(summary, "dropped: no response") == ("-", "1")
+    assert _row(summary, "reward prefers the truer") == ("-", "71.0")
+
+
+def test_iterations_stand_in_the_order_of_their_numbers() -> None:
+    """Iteration 10 follows iteration 2, whatever the order of the JSON's keys."""
+    assert table.columns({"splits": {"held_out": {"10": {}, "0": {}, "2": {}}}, "pairs": {}}) == [
+        "0",
+        "2",
+        "10",
+    ]

@@ -1,0 +1,99 @@
+"""What `stats` and `show` say about an iteration small enough to work out by hand."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console, RenderableType
+
+from csrdata.errors import UserError
+from csrdata.inspection.histogram import Histogram, histogram, sparkline
+from csrdata.inspection.iteration import search_tree
+from csrdata.inspection.report import report
+from csrdata.inspection.stats import stats
+from csrdata.inspection.tree import render
+from tests.inspection.made import EMPTY, ITERATION
+
+
+def _text(drawn: RenderableType) -> str:
+    page = io.StringIO()
+    Console(width=160, file=page).print(drawn)
+    return page.getvalue()
+
+
+def test_counts_cover_every_candidate_and_prompt() -> None:
+    """Fates and stops add up to the candidates; kept and dropped add up to the prompts."""
+    figures = stats(ITERATION)
+    counts, pairs = figures["counts"], figures["pairs"]
+    assert sum(counts["by_fate"].values()) == sum(counts["by_stop"].values()) == counts["candidates"] == 5
+    assert counts["by_fate"]["finished"] == counts["by_stop"]["end"] == 2
+    assert pairs["kept"] + sum(pairs["dropped"].values()) == counts["prompts"] == 2
+
+
+def test_length_and_likelihood_beside_the_choice() -> None:
+    """The chosen answer is the shorter one by a word, and the language term alone would have taken the other."""
+    pairs = stats(ITERATION)["pairs"]
+    assert (pairs["chosen_shorter"], pairs["mean_length_gap"], pairs["length_only_auc"]) == (100, -1, 0)
+    assert pairs["likelihood_prefers_rejected"] == 100
+    assert stats(ITERATION)["responses"]["reward_length_correlation"] == pytest.approx(-1)
+
+
+def test_components_are_those_of_sentences_with_text() -> None:
+    """The end has no relevance and is in no distribution; two tokens of -1 nat each are e^-1 a token."""
+    found = stats(ITERATION)["distributions"]
+    assert found["R_I of a sentence"]["count"] == 3
+    assert found["R_I of a sentence"]["p50"] == 10
+    assert found["R_T of a sentence, per token"]["mean"] == pytest.approx(0.36787944)
+
+
+def test_nothing_made_gives_no_figures_but_a_report() -> None:
+    """Without a pair or an answer the figures are null, not an error; the JSON keeps its keys."""
+    figures = stats(EMPTY)
+    assert figures["pairs"]["length_only_auc"] is None
+    assert json.loads(json.dumps(figures)).keys() == stats(ITERATION).keys()
+    assert figures["pairs"].keys() == stats(ITERATION)["pairs"].keys()
+    assert "prompts without a pair" in _text(report(figures))
+
+
+def test_the_report_shows_every_figure() -> None:
+    """Each count and each distribution has its line."""
+    text = _text(report(stats(ITERATION)))
+    for words in (
+        "kept_best".replace("_", " "),
+        "R_I of a sentence",
+        "margin of a pair",
+        "no response",
+        "length only auc",
+    ):
+        assert words in text
+
+
+def test_a_tree_shows_every_candidate_and_marks_the_pair() -> None:
+    """Chosen path +, rejected path -, the pruned neither; brackets in a text are text, not markup."""
+    lines = _text(render(search_tree(ITERATION, "train-00000"))).splitlines()
+    marked = {mark: [line for line in lines if f"── {mark} " in line] for mark in "+-"}
+    assert ["A red circle." in line or "(end)" in line for line in marked["+"]] == [True, True]
+    assert any("A [blue] star." in line and "R_I 2.0" in line for line in marked["-"])
+    assert any("A fog." in line and "pruned" in line for line in lines)
+    assert any("R(y) 0.9, 3 words" in line for line in marked["+"])
+
+
+def test_a_prompt_without_a_pair_shows_why() -> None:
+    """The reason and its figures stand in the title."""
+    assert "no pair: no_response: 0 answers" in _text(render(search_tree(ITERATION, "train-00001")))
+
+
+def test_an_unknown_prompt_names_the_nearest() -> None:
+    """A slip in the id is answered with the id that was meant."""
+    with pytest.raises(
+        UserError, match=r"got train-0001, expected a prompt such as train-00001\. Next: csrdata show"
+    ):
+        search_tree(ITERATION, "train-0001")
+
+
+def test_a_histogram_counts_every_finite_value() -> None:
+    """The highest value falls into the last bin; equal values share one; no value gives no histogram."""
+    assert histogram([0, 1, 1, 4], bins=2) == Histogram(0, 4, (3, 1))
+    assert histogram([2.0, 2.0], bins=3) == Histogram(2.0, 2.0, (2, 0, 0))
+    assert histogram([float("nan")]) is None
+    assert sparkline((0, 1, 8)) == " ▁█"

@@ -1,0 +1,25 @@
+"""A project in a folder of its own: a few microworld scenes and small parameters, as `build_seed` would leave them."""
+
+from pathlib import Path
+from typing import Any
+
+from csrdata import paths
+from csrdata.params import Params, load_params
+from csrdata.sources.microworld.images import write_scenes
+
+SIZES = {"train": 6, "validation": 3, "held_out": 4, "out_of_distribution": 3}
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+
+
+def small_params(**sections: dict[str, Any]) -> Params:
+    """Return the shipped parameters with a few keys changed: `small_params(sample_prompts={"prompts": 4})`."""
+    raw = load_params(PARAMS).model_dump()
+    changed = {"compute": {"threads": 1}, "sample_prompts": {"prompts": 4}, "summarize": {"resamples": 200}}
+    for section, keys in [*changed.items(), *sections.items()]:
+        raw[section] |= keys
+    return Params.model_validate(raw)
+
+
+def draw_world() -> None:
+    """Draw the scenes into the present folder."""
+    write_scenes(paths.SCENES, sizes=SIZES, seed=0)

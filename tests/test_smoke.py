@@ -1,0 +1,187 @@
+"""The whole pipeline through DVC in a temporary clone, at the smoke profile's sizes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.imports import ROOT
+
+FIGURES = {
+    "chair_s",
+    "chair_i",
+    "recall",
+    "length",
+    "present_per_answer",
+    "attribute_errors",
+    "repetition",
+    "well_formed",
+    "loglik_base",
+    "pope_accuracy",
+    "pope_f1",
+    "pope_yes_rate",
+}
+SPLITS = {"validation", "held_out", "out_of_distribution"}
+
+
+def _environment(project: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        # The clone's own code, not the installed checkout's.
+        "PYTHONPATH": str(project),
+        "DVC_NO_ANALYTICS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def _dvc(project: Path, *words: str) -> str:
+    """Run dvc in the clone and return what it said; a failure fails the test with its words."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *words],
+        cwd=project,
+        env=_environment(project),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+    return done.stdout
+
+
+def _ran(output: str) -> list[str]:
+    """Return the stages that a `dvc repro` ran, in order."""
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
+
+
+def _edit_params(project: Path, section: str, **values: object) -> str:
+    """Change a section of the clone's params.yaml and return the text from before."""
+    path = project / "params.yaml"
+    before = path.read_text(encoding="utf-8")
+    params = yaml.safe_load(before)
+    params[section].update(values)
+    path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    return before
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of the working tree with the smoke profile, after one `dvc repro`."""
+    folder = tmp_path_factory.mktemp("clone")
+    listing = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name in listing.splitlines():
+        # A run's record in the checkout is of other sizes.
+        if (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith(("metrics/", "plots/")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    shutil.copy(ROOT / "profiles/smoke.yaml", folder / "params.yaml")
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    _dvc(folder, "repro")
+    return folder
+
+
+@pytest.fixture
+def restored(project: Path) -> Iterator[Path]:
+    """The clone, with params.yaml put back afterwards."""
+    before = (project / "params.yaml").read_text(encoding="utf-8")
+    yield project
+    (project / "params.yaml").write_text(before, encoding="utf-8")
+
+
+def _summary(project: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((project / "metrics/summary.json").read_text(encoding="utf-8"))
+    return summary
+
+
+@pytest.mark.timeout(900)
+def test_a_second_run_has_nothing_to_do(project: Path) -> None:
+    """What is up to date is skipped: no stage runs again."""
+    assert _ran(_dvc(project, "repro")) == []
+
+
+def test_the_summary_has_its_stable_form(project: Path) -> None:
+    """Every split has the base and each iteration, every figure its value and interval, the base no p-value."""
+    summary = _summary(project)
+    assert set(summary["splits"]) == SPLITS
+    for split in summary["splits"].values():
+        assert list(split) == ["0", "1", "2"]
+        for policy, figures in split.items():
+            assert set(figures) >= FIGURES
+            for name in FIGURES:
+                assert set(figures[name]) == {"value", "low", "high", "p_vs_base"}
+            assert (figures["chair_s"]["p_vs_base"] is None) == (policy == "0")
+
+
+def test_every_prompt_is_accounted_for(project: Path) -> None:
+    """Kept and dropped add up to the prompts in every iteration, and there are pairs to train on."""
+    for entry in _summary(project)["pairs"].values():
+        assert entry["kept"] + sum(entry["dropped"].values()) == 12
+        assert entry["kept"] > 0
+        assert {"chosen_reward", "rejected_reward", "truth_preference"} <= set(entry)
+
+
+def test_no_run_leaves_partial_files(project: Path) -> None:
+    """What is written atomically leaves nothing half-written behind."""
+    assert list(project.rglob("*.partial")) == []
+
+
+def test_selecting_again_needs_no_model(restored: Path) -> None:
+    """A change of selection re-runs select_pairs and what follows it, not the seed, the search or the scores."""
+    _edit_params(restored, "select_pairs", margin=0.01)
+    assert _ran(_dvc(restored, "repro", "--dry", "--single-item", "select_pairs@1")) == ["select_pairs@1"]
+    would_run = _ran(_dvc(restored, "repro", "--dry", "select_pairs@1"))
+    assert would_run == ["select_pairs@1"]
+
+
+def test_a_killed_search_ends_with_the_same_bytes(project: Path) -> None:
+    """Killed between two shards, the next run keeps what is complete, makes the rest, and dvc.lock does not change."""
+    lock = (project / "dvc.lock").read_bytes()
+    shards = project / "data/generate_beams/1"
+    shutil.rmtree(shards)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", "--no-run-cache", "generate_beams@1"],
+        cwd=project,
+        env=_environment(project),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    first = shards / "00000.parquet"
+    deadline = time.monotonic() + 120
+    while not first.is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert first.is_file()
+    made = first.stat().st_mtime_ns
+    assert len(list(shards.glob("*.parquet"))) < 6, "killed too late to prove anything"
+    assert _ran(_dvc(project, "repro", "--no-run-cache", "generate_beams@1")) == ["generate_beams@1"]
+    assert first.stat().st_mtime_ns == made
+    assert (project / "dvc.lock").read_bytes() == lock
+    assert _ran(_dvc(project, "repro")) == []
+
+
+@pytest.mark.timeout(900)
+def test_an_appended_iteration_runs_alone(restored: Path) -> None:
+    """Only the new iteration's stages and the summary run; all others stay as they are."""
+    _edit_params(restored, "iterations", **{"3": {"previous": "2"}})
+    stages = ("generate_beams", "score_beams", "select_pairs", "train_dpo", "evaluate_policy")
+    assert sorted(_ran(_dvc(restored, "repro"))) == sorted([*(f"{stage}@3" for stage in stages), "summarize"])
+    assert list(_summary(restored)["splits"]["held_out"]) == ["0", "1", "2", "3"]
