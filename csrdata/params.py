@@ -53,6 +53,7 @@ class BuildSeed(Section):
     policy_learning_rate: Positive
     stereotype_rate: Share
     question_share: Share
+    judging_share: Share
     metric_images: Count
 
 

@@ -19,7 +19,8 @@ def select(
 ) -> Pair | Dropped:
     """Return the two answers that lie furthest apart in reward, or why no two do.
 
-    Only finished answers count, and only those whose tokens survive tokenising again: training must see what was scored.
+    Only finished answers that say something count, and only those whose tokens survive tokenising again: training must
+    see what was scored.
 
     Args:
         prompt: the prompt that all `responses` answer.
@@ -33,7 +34,11 @@ def select(
 
     Example: rewards 5 4 1 in 10, 9 and 3 words with margin 0.5 -> (5, 1); with max_length_gap=0.5 -> (5, 4)
     """
-    whole = [response for response in responses if response.finished and response.canonical]
+    whole = [
+        response
+        for response in responses
+        if response.finished and response.canonical and response.text.strip()
+    ]
     widest = _furthest_apart(whole, max_length_gap=1.0)
     if widest is None:
         return _without_pair(prompt, responses, whole)
@@ -93,7 +98,9 @@ def balance(pairs: Sequence[Pair], *, tolerance: float | None, seed: int) -> tup
 def _without_pair(prompt: Prompt, responses: Sequence[Response], whole: Sequence[Response]) -> Dropped:
     if len(whole) < 2:
         finished = sum(response.finished for response in responses)
-        detail = f"{len(responses)} answers, {finished} finished, {len(whole)} of them canonical"
+        detail = (
+            f"{len(responses)} answers, {finished} finished, {len(whole)} of them with words and canonical"
+        )
         return Dropped(prompt.prompt_id, DropReason.NO_RESPONSE, detail)
     return Dropped(prompt.prompt_id, DropReason.EQUAL_TEXTS, f"{len(whole)} answers, one text")
 

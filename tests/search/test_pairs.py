@@ -94,6 +94,7 @@ def test_answers_of_unlike_length_are_no_pair() -> None:
         ([answer(0, 5.0)], DropReason.NO_RESPONSE),
         ([answer(0, 5.0), answer(1, 1.0, finished=False)], DropReason.NO_RESPONSE),
         ([answer(0, 5.0), answer(1, 1.0, canonical=False)], DropReason.NO_RESPONSE),
+        ([answer(0, 5.0), answer(1, 1.0, text=" ")], DropReason.NO_RESPONSE),
         ([answer(0, 5.0, text="a"), answer(1, 1.0, text=" a\n")], DropReason.EQUAL_TEXTS),
         ([answer(0, 5.0), answer(1, 4.8)], DropReason.UNDER_MARGIN),
         ([answer(0, 5.0, words=20), answer(1, 1.0, words=2)], DropReason.LENGTH_GAP),
@@ -121,7 +122,7 @@ ANSWERS = st.lists(
         answer,
         st.integers(0, 50),
         st.sampled_from([-1.0, 0.0, 0.1, 0.5, 2.0]),
-        text=st.sampled_from(["a", "b", "a ", "c", "d"]),
+        text=st.sampled_from(["a", "b", "a ", "c", "d", ""]),
         words=st.integers(0, 12),
         finished=st.booleans(),
         canonical=st.booleans(),
@@ -136,7 +137,7 @@ def test_select_finds_the_best_allowed_pair(answers: list[Response], margin: flo
     """Among all allowed pairs, found by trying every one, none is wider; equal texts and small margins never pass."""
     allowed = [
         abs(one.reward - other.reward)
-        for one, other in combinations([a for a in answers if a.finished and a.canonical], 2)
+        for one, other in combinations([a for a in answers if a.finished and a.canonical and a.text], 2)
         if one.text.strip() != other.text.strip()
         and abs(one.words - other.words) <= gap * max(one.words, other.words)
         and abs(one.reward - other.reward) >= margin

@@ -7,17 +7,21 @@ import pytest
 
 TINY = {
     "sizes": {"train": 3, "validation": 3, "held_out": 2, "out_of_distribution": 2},
-    "scorer_scenes": 40,
+    "seed": 0,
+    "scorer_images": 40,
     "scorer_steps": 2,
-    "scorer_batch": 8,
-    "held_out_scorer_scenes": 40,
     "held_out_scorer_steps": 2,
-    "policy_scenes": 16,
+    "scorer_batch": 8,
+    "scorer_learning_rate": 1e-3,
+    "policy_images": 16,
     "policy_steps": 3,
     "policy_batch": 8,
+    "policy_learning_rate": 2e-3,
     "policy_micro_batch": 4,
-    "metric_scenes": 4,
-    "threads": 1,
+    "stereotype_rate": 0.6,
+    "question_share": 0.3,
+    "judging_share": 0.05,
+    "metric_images": 4,
 }
 
 
@@ -26,7 +30,13 @@ def build_tiny() -> Callable[[Path], dict[str, dict[str, float]]]:
     """Build the tiny seed in a folder and return its metrics."""
     from csrdata.sources.microworld.seed import build
 
-    return lambda folder: build(folder, **TINY)  # type: ignore[arg-type]
+    return lambda folder: build(
+        scenes=folder,
+        scorer=folder / "scorer",
+        held_out_scorer=folder / "held_out_scorer",
+        policy=folder / "policy",
+        **TINY,  # type: ignore[arg-type]
+    )
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from csrdata.sources.microworld.folders import digest
 from csrdata.sources.microworld.images import read_scenes
 from csrdata.sources.microworld.policy_training import draw_lesson, judging
 from csrdata.sources.microworld.reading import all_sentences
-from csrdata.sources.microworld.scorer_training import matching_loss, pixels
+from csrdata.sources.microworld.scorer_training import holds, matching_loss, pixels
 from csrdata.sources.microworld.world import sample_scene, sample_scenes, stable_random
 
 ANSWER = "There is an orange ring at the top left. The house on the left side is blue."
@@ -203,11 +203,15 @@ def test_judging_has_a_true_answer() -> None:
     assert {answer for _, answer in contests} == {"A.", "B."}
 
 
-def test_matching_loss_counts_every_partner() -> None:
-    """Two texts that are both true of one image are no rivals: a loss worked out by hand.
+def test_matching_loss_leaves_out_what_is_true_too() -> None:
+    """A text is no rival of an image that it is true of: a loss worked out by hand.
 
-    Logits 0 everywhere, images 2, text 0 true of image 0, text 1 true of both:
-    texts: ln 2 each; images: ln 2 each; so ln 2.
+    Logits 0 everywhere, text 0 true of image 0, text 1 of both. By text: ln 2, ln 1; by image: ln 1, ln 2.
     """
-    is_true = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
-    assert torch.allclose(matching_loss(torch.zeros(2, 2), is_true), torch.tensor(2.0).log())
+    is_true = torch.tensor([[True, False], [True, True]])
+    assert torch.allclose(matching_loss(torch.zeros(2, 2), is_true), torch.tensor(2.0).log() / 2)
+
+
+def test_a_text_holds_where_all_its_claims_do() -> None:
+    """Of two images, the second shows both things that the text names."""
+    assert holds([[3], [3, 5]], [[3, 5], [3]]).tolist() == [[False, True], [True, True]]
