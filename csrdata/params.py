@@ -148,12 +148,17 @@ def load_params(path: Path = FILE) -> Params:
     """
     if not path.is_file():
         raise UserError(
-            str(path), got="no such file", expected="the pipeline's parameters", do="run this where params.yaml lies"
+            str(path),
+            got="no such file",
+            expected="the pipeline's parameters",
+            do="run this where params.yaml lies",
         )
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(str(path), got=str(error), expected="YAML", do=f"mend {path}, then: dvc repro") from None
+        raise UserError(
+            str(path), got=str(error), expected="YAML", do=f"mend {path}, then: dvc repro"
+        ) from None
     if not isinstance(raw, dict):
         raise UserError(str(path), got=raw, expected="sections of keys", do=f"mend {path}, then: dvc repro")
     try:
@@ -166,7 +171,7 @@ def load_params(path: Path = FILE) -> Params:
 
 def _explain(error: ValidationError, path: Path) -> UserError:
     """Turn the first of pydantic's findings into one line; unknown keys first, as they explain missing ones."""
-    found = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")[0]
+    found = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
     where = [str(part) for part in found["loc"] if part != "float"]
     place = f"{path}: {'.'.join(where)}"
     do = f"mend {path}, then: dvc repro"

@@ -78,7 +78,9 @@ def read_rows(path: Path, record: type[T], *, made_by: str) -> list[T]:
 def write_json(path: Path, value: object) -> None:
     """Write JSON atomically, keys sorted, so that equal values are equal bytes."""
     with atomic_file(path) as partial:
-        partial.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.write_text(
+            json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
 
 def read_json(path: Path, *, made_by: str) -> Any:
@@ -92,7 +94,9 @@ def read_json(path: Path, *, made_by: str) -> Any:
     except FileNotFoundError:
         raise UserError(str(path), got="no such file", expected="a JSON file", do=made_by) from None
     except json.JSONDecodeError as error:
-        raise UserError(str(path), got=f"line {error.lineno}: {error.msg}", expected="JSON", do=made_by) from None
+        raise UserError(
+            str(path), got=f"line {error.lineno}: {error.msg}", expected="JSON", do=made_by
+        ) from None
 
 
 @contextmanager
@@ -168,7 +172,7 @@ class ShardStore:
 def fingerprint(**parts: object) -> dict[str, str]:
     """Name what a result depends on: a path by its content's hash, anything else by its JSON's.
 
-    Example: `fingerprint(prompts=Path("prompts.parquet"), params={"groups": 5})` -> `{"params": "9f...", "prompts": "3a..."}`
+    Example: `fingerprint(prompts=Path("a.parquet"), params={"groups": 5})` -> `{"params": "9f...", "prompts": "3a..."}`
     """
     return {name: _digest(part) for name, part in sorted(parts.items())}
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
@@ -135,6 +136,13 @@ def test_every_prompt_is_accounted_for(project: Path) -> None:
         assert entry["kept"] + sum(entry["dropped"].values()) == 12
         assert entry["kept"] > 0
         assert {"chosen_reward", "rejected_reward", "truth_preference"} <= set(entry)
+
+
+def test_the_image_term_is_alive(project: Path) -> None:
+    """Relevances are above 0 and differ, so that the run goes through equation 4 and not through likelihood alone."""
+    rows = pl.read_parquet(project / "data/score_beams/1/*.parquet")
+    assert rows["relevance"].min() > 0  # type: ignore[operator]
+    assert rows["relevance"].n_unique() > 10
 
 
 def test_no_run_leaves_partial_files(project: Path) -> None:

@@ -54,7 +54,10 @@ def test_no_rows_keep_the_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        (pl.DataFrame({"prompt_id": ["p"], "reason": ["r"]}), "column detail: got no such column, expected String"),
+        (
+            pl.DataFrame({"prompt_id": ["p"], "reason": ["r"]}),
+            "column detail: got no such column, expected String",
+        ),
         (
             pl.DataFrame({"prompt_id": ["p"], "reason": ["r"], "detail": [1]}),
             "column detail: got Int64, expected String",
@@ -141,7 +144,9 @@ def test_a_kill_leaves_whole_shards_only(tmp_path: Path) -> None:
                 print(index, flush=True)
     """)
     process = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.getcwd()}
+        [sys.executable, "-c", script, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
     )
     assert process.stdout is not None
     for _ in range(5):

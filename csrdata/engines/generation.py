@@ -10,7 +10,15 @@ from pathlib import Path
 
 from csrdata.policy.decoding import SentenceDecoder
 from csrdata.policy.loading import Policy
-from csrdata.policy.prompting import banned_ids, check_prompt, encode, end_ids, is_canonical, load_image, render
+from csrdata.policy.prompting import (
+    banned_ids,
+    check_prompt,
+    encode,
+    end_ids,
+    is_canonical,
+    load_image,
+    render,
+)
 from csrdata.records import Fate, Prompt, Sentence
 from csrdata.relevance.clip import ClipScorer
 from csrdata.search.beam import Layer, Proposal, Reward, Verdict, search
@@ -74,14 +82,12 @@ def generate(
         rank_by=rank_by,
         max_sentences=max_sentences,
     )
-    return [
-        sentence
-        for tree in trees
-        for sentence in mark_canonical(tree, policy=policy)
-    ]
+    return [sentence for tree in trees for sentence in mark_canonical(tree, policy=policy)]
 
 
-def steering(scorer: ClipScorer, images: Sequence[object], *, guidance: str, image_weight: float, scale: str) -> Reward:
+def steering(
+    scorer: ClipScorer, images: Sequence[object], *, guidance: str, image_weight: float, scale: str
+) -> Reward:
     """Return the search's `Reward`: each image embedded once, a layer's sentences judged together.
 
     Args:

@@ -31,7 +31,9 @@ def score(
         image_weight, scale, aggregate_by: see `csrdata.search.responses.responses`.
     """
     trees = {prompt_id: list(tree) for prompt_id, tree in groupby(sentences, key=lambda row: row.prompt_id)}
-    embeddings = held_out.embed_images([load_image(images[prompt_id], prompt_id=prompt_id) for prompt_id in trees])
+    embeddings = held_out.embed_images(
+        [load_image(images[prompt_id], prompt_id=prompt_id) for prompt_id in trees]
+    )
     spoken = [
         (position, sentence)
         for position, tree in enumerate(trees.values())

@@ -30,7 +30,9 @@ def run(params: Params, name: str | None) -> None:
         paths.responses(name),
         Response,
         fingerprint=fingerprint(
-            candidates=shards, held_out=paths.HELD_OUT_SCORER, params=[settings.model_dump(), params.compute.model_dump()]
+            candidates=shards,
+            held_out=paths.HELD_OUT_SCORER,
+            params=[settings.model_dump(), params.compute.model_dump()],
         ),
         shards=len(shards),
     )

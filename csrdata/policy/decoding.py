@@ -17,7 +17,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    DynamicCache,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
@@ -326,7 +332,10 @@ class _Step:
         lengths = self.suffix.lengths[self.rows]
         self.suffix.write(layer, self.rows, lengths, key, value)
         longest = int(lengths.max()) + 1
-        own_keys, own_values = self.suffix.keys[layer][:, :, :longest], self.suffix.values[layer][:, :, :longest]
+        own_keys, own_values = (
+            self.suffix.keys[layer][:, :, :longest],
+            self.suffix.values[layer][:, :, :longest],
+        )
         if not self.all_rows:
             own_keys, own_values = own_keys[self.rows], own_values[self.rows]
         keys, values = self.prefix.keys[layer], self.prefix.values[layer]
@@ -377,7 +386,9 @@ def shared_prefix_attention(
     Shapes: query [rows, heads, 1, d], key and value [rows, kv_heads, 1, d]; returns [rows, 1, heads, d].
     """
     if shared_prefix is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, *args, scaling=scaling, **kwargs)
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, *args, scaling=scaling, **kwargs
+        )
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     output = shared_prefix.attend(module.layer_idx, query[:, :, 0], key[:, :, 0], value[:, :, 0], scaling)  # type: ignore[arg-type]
     return output[:, None], None
@@ -389,7 +400,7 @@ AttentionMaskInterface.register(SHARED_PREFIX, sdpa_mask)
 
 def use_shared_prefix(model: PreTrainedModel) -> None:
     """Switch a model's attention to the shared-prefix one; ordinary calls of the model stay what they were."""
-    if model.config.get_text_config()._attn_implementation != SHARED_PREFIX:
+    if model.config.get_text_config()._attn_implementation != SHARED_PREFIX:  # noqa: SLF001 - there is no public one
         model.set_attn_implementation(SHARED_PREFIX)
 
 
@@ -405,15 +416,21 @@ def _prefill(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> tuple[Pref
         use_cache=True,
         logits_to_keep=1,
     )
-    prefix = Prefix([layer.keys for layer in cache.layers], [layer.values for layer in cache.layers], mask.bool())
+    prefix = Prefix(
+        [layer.keys for layer in cache.layers], [layer.values for layer in cache.layers], mask.bool()
+    )
     return prefix, output.logits[:, -1]
 
 
 def _may_close(tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> frozenset[int]:
     """The tokens after which a sentence may have ended: those with a terminator, or with a part of a character."""
-    texts = tokenizer.batch_decode([[index] for index in range(vocabulary)], clean_up_tokenization_spaces=False)
+    texts = tokenizer.batch_decode(
+        [[index] for index in range(vocabulary)], clean_up_tokenization_spaces=False
+    )
     return frozenset(
-        index for index, text in enumerate(texts) if "\N{REPLACEMENT CHARACTER}" in text or set(text) & TERMINATORS
+        index
+        for index, text in enumerate(texts)
+        if "\N{REPLACEMENT CHARACTER}" in text or set(text) & TERMINATORS
     )
 
 

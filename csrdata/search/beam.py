@@ -171,8 +171,8 @@ def _grow(
     verdicts = [next(judged) if proposal.text.strip() else None for _, proposal in layer]
     fates = [_own_fate(branch, proposal, max_sentences=max_sentences) for branch, proposal in layer]
     open_ = [index for index, fate in enumerate(fates) if fate is None]
-    totals = [branch.reward + (verdict.reward if verdict else 0.0) for (branch, _), verdict in zip(layer, verdicts, strict=True)]
     own = [verdict.reward if verdict else 0.0 for verdict in verdicts]
+    totals = [branch.reward + reward for (branch, _), reward in zip(layer, own, strict=True)]
     ranked = totals if rank_by == "cumulative" else own
     for index, fate in zip(
         open_, survivors([ranked[i] for i in open_], keep_best=keep_best, keep_worst=keep_worst), strict=True

@@ -101,7 +101,9 @@ def sentences(project: Path, scorer: ClipScorer, prompts: list[Prompt]) -> list[
     return search(project, load_policy(project / "policy"), scorer, prompts)
 
 
-def answers(project: Path, scorer: ClipScorer, sentences: list[Sentence], prompts: list[Prompt]) -> list[Response]:
+def answers(
+    project: Path, scorer: ClipScorer, sentences: list[Sentence], prompts: list[Prompt]
+) -> list[Response]:
     return score(
         sentences,
         images={prompt.prompt_id: project / prompt.image for prompt in prompts},
@@ -155,7 +157,12 @@ def test_answers_make_pairs_and_pairs_train(
     """Each prompt gives a pair or a reason, and the pairs survive training's preflight and a step."""
     found = answers(project, scorer, sentences, prompts)
     selected = [
-        select(prompt, [row for row in found if row.prompt_id == prompt.prompt_id], margin=0.0, max_length_gap=1.0)
+        select(
+            prompt,
+            [row for row in found if row.prompt_id == prompt.prompt_id],
+            margin=0.0,
+            max_length_gap=1.0,
+        )
         for prompt in prompts
     ]
     pairs = [row for row in selected if isinstance(row, Pair)]

@@ -31,7 +31,9 @@ class Sentences:
 class Groups(LogitsProcessor):
     """Row g is greedy, less the penalty for each earlier row that takes the same token now."""
 
-    def __init__(self, sentences: Sentences, *, penalty: float, banned: Sequence[int], ends: Sequence[int]) -> None:
+    def __init__(
+        self, sentences: Sentences, *, penalty: float, banned: Sequence[int], ends: Sequence[int]
+    ) -> None:
         self.sentences, self.penalty, self.banned, self.ends = sentences, penalty, list(banned), list(ends)
         self.logprobs: list[Tensor] = []
 

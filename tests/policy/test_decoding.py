@@ -45,7 +45,9 @@ def roots(count: int) -> list[Branch]:
     return [Branch(index, NO_PARENT, 0, 0, 0.0, None) for index in range(count)]
 
 
-def layers(fast: SentenceDecoder, count: int, depth: int) -> list[tuple[int, tuple[int, ...], list[Proposal]]]:
+def layers(
+    fast: SentenceDecoder, count: int, depth: int
+) -> list[tuple[int, tuple[int, ...], list[Proposal]]]:
     """Decode some layers, two live answers a prompt: (prompt, tokens before, proposals) for each live answer."""
     live, before, found = roots(count), {None: ()}, []
     for _ in range(depth):
@@ -54,9 +56,18 @@ def layers(fast: SentenceDecoder, count: int, depth: int) -> list[tuple[int, tup
         for branch, proposals in zip(live, proposed, strict=True):
             so_far = before[branch.state]
             found.append((branch.prompt, so_far, proposals))
-            for proposal in [row for row in proposals if row.stop is Stop.SENTENCE_END or row.stop is Stop.SENTENCE_LIMIT][:2]:
+            for proposal in [
+                row for row in proposals if row.stop is Stop.SENTENCE_END or row.stop is Stop.SENTENCE_LIMIT
+            ][:2]:
                 following.append(
-                    Branch(branch.prompt, 0, branch.depth + 1, len(so_far + proposal.token_ids), 0.0, proposal.state)
+                    Branch(
+                        branch.prompt,
+                        0,
+                        branch.depth + 1,
+                        len(so_far + proposal.token_ids),
+                        0.0,
+                        proposal.state,
+                    )
                 )
                 states[proposal.state] = so_far + proposal.token_ids
         live, before = following, states
@@ -80,8 +91,12 @@ def test_equal_to_encoding_everything_again(policy: Policy) -> None:
             sentence_limit=SENTENCE_LIMIT,
             response_limit=RESPONSE_LIMIT,
         )
-        assert [(row.token_ids, row.stop, row.text) for row in proposals] == [(ids, stop, text) for ids, _, stop, text in slow]
-        assert [row.logprob for row in proposals] == pytest.approx([logprob for _, logprob, _, _ in slow], abs=1e-4)
+        assert [(row.token_ids, row.stop, row.text) for row in proposals] == [
+            (ids, stop, text) for ids, _, stop, text in slow
+        ]
+        assert [row.logprob for row in proposals] == pytest.approx(
+            [logprob for _, logprob, _, _ in slow], abs=1e-4
+        )
         seen |= {row.stop for row in proposals}
     assert len(nodes) > 2 * len(PROMPTS), "answers went on for more than one sentence"
     assert len(seen) > 1, "sentences stopped for more than one reason"
@@ -103,7 +118,9 @@ def test_rows_are_diverse_and_clean(policy: Policy) -> None:
     proposed = decoder(policy, PROMPTS).propose(roots(len(PROMPTS)))
     assert any(len({row.token_ids[0] for row in proposals}) == GROUPS for proposals in proposed)
     rows = [row for proposals in proposed for row in proposals]
-    assert not set(banned_ids(policy.model, policy.processor)) & {token for row in rows for token in row.token_ids}
+    assert not set(banned_ids(policy.model, policy.processor)) & {
+        token for row in rows for token in row.token_ids
+    }
     assert max(len(row.token_ids) for row in rows) <= SENTENCE_LIMIT
 
 
@@ -122,7 +139,9 @@ def test_the_prefix_is_kept_once_a_prompt(policy: Policy) -> None:
     held = fast.prefix.bytes()
     fast.propose(roots(len(PROMPTS)))
     cache = DynamicCache()
-    inputs = encode(policy.processor, [picture(i) for i in range(3)], [render(policy.processor, p) for p in PROMPTS])
+    inputs = encode(
+        policy.processor, [picture(i) for i in range(3)], [render(policy.processor, p) for p in PROMPTS]
+    )
     policy.model(**inputs, past_key_values=cache, use_cache=True)
     expected = sum(layer.keys.numel() * 4 + layer.values.numel() * 4 for layer in cache.layers)
     assert held == fast.prefix.bytes() == expected

@@ -39,7 +39,10 @@ class Scripted:
 
     def reward(self, layers: Sequence[Layer]) -> list[list[Verdict]]:
         return [
-            [Verdict(relevance=50.0, truncated=False, reward=self._look_up(prompt, proposal)) for proposal in proposals]
+            [
+                Verdict(relevance=50.0, truncated=False, reward=self._look_up(prompt, proposal))
+                for proposal in proposals
+            ]
             for prompt, proposals in layers
         ]
 
@@ -158,7 +161,9 @@ def scripts(draw: st.DrawFn) -> Script:
     reward = st.floats(-5, 5)
     for path in ["", *"abcd", *(a + b for a in "abcd" for b in "abcd")]:
         key = "".join(f"{letter}." for letter in path)
-        texts = draw(st.lists(st.sampled_from(["a.", "b.", "c.", "d.", ""]), min_size=1, max_size=4, unique=True))
+        texts = draw(
+            st.lists(st.sampled_from(["a.", "b.", "c.", "d.", ""]), min_size=1, max_size=4, unique=True)
+        )
         script[key] = [(text, draw(reward)) for text in texts]
     return script
 

@@ -6,7 +6,9 @@ from csrdata.records import NO_PARENT, Fate, Sentence, Stop
 from csrdata.search.responses import responses
 
 
-def node(node_id: int, parent: int, text: str, *, relevance: float | None, fate: Fate, logprob: float = -1.0) -> Sentence:
+def node(
+    node_id: int, parent: int, text: str, *, relevance: float | None, fate: Fate, logprob: float = -1.0
+) -> Sentence:
     return Sentence(
         prompt_id="p",
         node_id=node_id,

@@ -149,7 +149,7 @@ def matching_loss(logits: torch.Tensor, is_true: torch.Tensor) -> torch.Tensor:
     `logits`, `is_true`: [batch, batch], texts by images; 100 or less, and True where a text holds.
     """
     own = torch.arange(len(logits))
-    others = is_true.clone().fill_diagonal_(False)  # noqa: FBT003
+    others = is_true.clone().fill_diagonal_(False)
     rivals = logits.masked_fill(others, -math.inf)
     return (F.cross_entropy(rivals, own) + F.cross_entropy(rivals.T, own)) / 2
 
@@ -202,6 +202,14 @@ def holds(claims: Sequence[Sequence[int]], said: Sequence[Sequence[int]]) -> tor
     for column, numbers in enumerate(claims):
         seen[list(numbers), column] = True
     return torch.stack([seen[list(numbers)].all(0) for numbers in said])
+
+
+def decay_groups(parameters: Sequence[torch.Tensor], weight_decay: float) -> list[dict[str, Any]]:
+    """An optimizer's groups: no decay on gains, biases and the temperature, as is usual."""
+    return [
+        {"params": [each for each in parameters if each.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [each for each in parameters if each.ndim < 2], "weight_decay": 0.0},
+    ]
 
 
 def cosine_schedule(steps: int, warm_up: int) -> Callable[[int], float]:
