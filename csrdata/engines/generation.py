@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from PIL.Image import Image
+
 from csrdata.policy.decoding import SentenceDecoder
 from csrdata.policy.loading import Policy
 from csrdata.policy.prompting import (
@@ -86,7 +88,7 @@ def generate(
 
 
 def steering(
-    scorer: ClipScorer, images: Sequence[object], *, guidance: str, image_weight: float, scale: str
+    scorer: ClipScorer, images: Sequence[Image], *, guidance: str, image_weight: float, scale: str
 ) -> Reward:
     """Return the search's `Reward`: each image embedded once, a layer's sentences judged together.
 

@@ -146,7 +146,7 @@ class SentenceDecoder:
         allowed[:, self.banned_ids] = -torch.inf
         nodes = torch.tensor([row.node for row in rows], device=logits.device)
         groups = torch.tensor([row.group for row in rows], device=logits.device)
-        _, nodes = nodes.unique(return_inverse=True)
+        _, nodes = torch.unique(nodes, return_inverse=True)
         taken = logprobs.new_zeros(int(nodes.max()) + 1, logprobs.shape[-1])
         tokens = nodes.new_zeros(len(rows))
         for group in range(self.groups):
@@ -296,7 +296,9 @@ class _Step:
         self.suffix = suffix
         self.rows = torch.tensor(active, device=device)
         self.all_rows = len(active) == len(suffix.lengths)
-        present, prompt_of_row, counts = prompts[list(active)].unique(return_inverse=True, return_counts=True)
+        present, prompt_of_row, counts = torch.unique(
+            prompts[list(active)], return_inverse=True, return_counts=True
+        )
         first = counts.cumsum(0) - counts
         order = prompt_of_row.argsort(stable=True)
         rank = torch.empty_like(order)
@@ -376,7 +378,7 @@ def shared_prefix_attention(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
-    *args: Any,
+    *,
     shared_prefix: _Step | None = None,
     scaling: float | None = None,
     **kwargs: Any,
@@ -386,9 +388,7 @@ def shared_prefix_attention(
     Shapes: query [rows, heads, 1, d], key and value [rows, kv_heads, 1, d]; returns [rows, 1, heads, d].
     """
     if shared_prefix is None:
-        return sdpa_attention_forward(
-            module, query, key, value, attention_mask, *args, scaling=scaling, **kwargs
-        )
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     output = shared_prefix.attend(module.layer_idx, query[:, :, 0], key[:, :, 0], value[:, :, 0], scaling)  # type: ignore[arg-type]
     return output[:, None], None
@@ -416,9 +416,8 @@ def _prefill(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> tuple[Pref
         use_cache=True,
         logits_to_keep=1,
     )
-    prefix = Prefix(
-        [layer.keys for layer in cache.layers], [layer.values for layer in cache.layers], mask.bool()
-    )
+    layers: list[Any] = list(cache.layers)
+    prefix = Prefix([layer.keys for layer in layers], [layer.values for layer in layers], mask.bool())
     return prefix, output.logits[:, -1]
 
 

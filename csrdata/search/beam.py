@@ -174,10 +174,9 @@ def _grow(
     own = [verdict.reward if verdict else 0.0 for verdict in verdicts]
     totals = [branch.reward + reward for (branch, _), reward in zip(layer, own, strict=True)]
     ranked = totals if rank_by == "cumulative" else own
-    for index, fate in zip(
-        open_, survivors([ranked[i] for i in open_], keep_best=keep_best, keep_worst=keep_worst), strict=True
-    ):
-        fates[index] = fate
+    ranks = survivors([ranked[index] for index in open_], keep_best=keep_best, keep_worst=keep_worst)
+    for index, survival in zip(open_, ranks, strict=True):
+        fates[index] = survival
     live = []
     for (branch, proposal), verdict, fate, total in zip(layer, verdicts, fates, totals, strict=True):
         node_id = len(tree)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SHAPES = (
     "circle",
@@ -52,6 +52,9 @@ SIMILAR_SHAPES = (
 )
 OUT_OF_DISTRIBUTION = "out_of_distribution"
 SPLITS = ("scorer", "held_out_scorer", "policy", "train", "validation", "held_out", OUT_OF_DISTRIBUTION)
+SCORER_SPLITS = ("scorer", "held_out_scorer")
+"""What scorers are taught on: any object as often as any other, whatever the theme. A CLIP has seen more of the world than
+the captions of one kind; and where half of a batch shows the same stereotypes, there is little to tell apart."""
 MIXTURE_MARK = "+"
 
 
@@ -184,7 +187,8 @@ def sample_scene(
 
     `stereotype_presence`: chance that a scene holds each stereotype of its theme, 0..1.
     `stereotype_conformity`: chance that such an object has its usual colour, and likewise its usual place, 0..1.
-    Scenes have 2 to 5 objects and one theme; out of distribution 5 or 6 objects and a mixture of two themes.
+    Scenes have 2 to 5 objects and one theme; out of distribution 5 or 6 objects and a mixture of two themes. In the scorers'
+    splits the theme is a ground to look at, and nothing is usual.
     """
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
@@ -193,6 +197,8 @@ def sample_scene(
     names = sorted(theme.name for theme in rng.sample(THEMES, 2 if mixed else 1))
     size = rng.randint(5, 6) if mixed else rng.randint(2, 5)
     scene = Scene(f"{split}-{index:05d}", MIXTURE_MARK.join(names), ())
+    if split in SCORER_SPLITS:
+        return replace(scene, objects=_any_objects(rng, size))
     usual = [thing for thing in stereotypes_of(scene) if rng.random() < stereotype_presence]
     rng.shuffle(usual)
 
@@ -212,6 +218,12 @@ def sample_scene(
 def sample_scenes(*, split: str, count: int, seed: int) -> list[Scene]:
     """The first `count` scenes of a split."""
     return [sample_scene(split=split, index=index, seed=seed) for index in range(count)]
+
+
+def _any_objects(rng: random.Random, size: int) -> tuple[SceneObject, ...]:
+    """Objects that no theme has a say in."""
+    shapes, places = rng.sample(SHAPES, size), rng.sample(PLACES, size)
+    return tuple(SceneObject(shape, rng.choice(COLOURS), place) for shape, place in zip(shapes, places, strict=True))
 
 
 def _any_object(
