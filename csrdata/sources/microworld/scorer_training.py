@@ -1,8 +1,7 @@
 """Trains a small CLIP from scratch on true sentences, and saves it in open_clip's standard format.
 
-Every image of a batch comes with some of its true sentences. The loss is CLIP's, with one difference: a sentence is often
-true of several images of a batch (some 650 claims, 256 images), so every image that it is true of counts as its partner,
-and the other way round, instead of punishing the model for being right.
+Every image of a batch comes with a text of one or two of its true sentences. The loss is CLIP's, with one difference: a
+text is sometimes true of other images too, and those are left out instead of punishing the model for being right.
 
 To save time, the text tower is trained with only the token ids that occur; the saved model is a standard one, with the
 whole vocabulary of open_clip's own tokenizer.
@@ -21,7 +20,6 @@ import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import save_file
 from tqdm import tqdm
@@ -34,9 +32,8 @@ from csrdata.sources.microworld.world import COLOURS, PLACES, SHAPES, sample_sce
 VOCABULARY = 49408
 """Token ids of open_clip's built-in tokenizer."""
 CONTEXT_LENGTH = 32
-"""Tokens a text may have, both marks included; a sentence of the microworld has at most 14."""
-# About those of the images, so that the ground is near zero and the shapes stand out.
-PIXEL_MEAN, PIXEL_STD = (0.82, 0.82, 0.82), (0.2, 0.2, 0.2)
+"""Tokens a text may have, both marks included; two sentences of the microworld fit."""
+PIXEL_MEAN = PIXEL_STD = (0.5, 0.5, 0.5)
 _HIGHEST_LOGIT_SCALE = math.log(100)  # as in CLIP
 
 
@@ -91,13 +88,12 @@ def train_scorer(
     batch: int,
     learning_rate: float,
     seed: int,
-    sentences_per_image: int = 2,
     weight_decay: float = 0.02,
     warm_up: int = 60,
 ) -> None:
     """Train on `scenes` scenes of `split` and save into `folder`; a folder finished with these settings is kept.
 
-    `batch`: images a step; `sentences_per_image`: true sentences drawn for each of them, 1 or more.
+    `batch`: images a step, each with one text.
     `learning_rate`: the highest one, after `warm_up` steps; then a cosine down to a hundredth of it.
     """
     settings = {key: value for key, value in locals().items() if key not in ("folder", "shape")}
@@ -125,7 +121,7 @@ def train_scorer(
         while len(order) < batch:
             order.extend(rng.permutation(len(drawn)).tolist())
         rows, order = order[:batch], order[batch:]
-        texts, said_claims = said.draw([claims[row] for row in rows], rng, each=sentences_per_image)
+        texts, said_claims = said.draw([claims[row] for row in rows], rng)
         pictures = model.encode_image(pixels(images[rows]), normalize=True)
         words = model.encode_text(texts, normalize=True)
         logits = model.logit_scale.exp() * words @ pictures.T
@@ -148,13 +144,14 @@ def pixels(images: torch.Tensor) -> torch.Tensor:
 
 
 def matching_loss(logits: torch.Tensor, is_true: torch.Tensor) -> torch.Tensor:
-    """CLIP's symmetric loss with several partners: the mean over a row's (a column's) true ones.
+    """CLIP's symmetric loss: text n belongs to image n, and is held against the images that it is not true of.
 
-    `logits`, `is_true`: [texts, images]; a text is true of at least one image, and of every image there is a true text.
+    `logits`, `is_true`: [batch, batch], texts by images; 100 or less, and True where a text holds.
     """
-    by_text = -(F.log_softmax(logits, dim=1) * is_true).sum(1) / is_true.sum(1)
-    by_image = -(F.log_softmax(logits, dim=0) * is_true).sum(0) / is_true.sum(0)
-    return (by_text.mean() + by_image.mean()) / 2
+    own = torch.arange(len(logits))
+    others = is_true.clone().fill_diagonal_(False)
+    rivals = logits.masked_fill(others, -math.inf)
+    return (F.cross_entropy(rivals, own) + F.cross_entropy(rivals.T, own)) / 2
 
 
 def claim_number(shape: str, colour: str, place: str) -> int:
@@ -170,32 +167,41 @@ class _Sentences:
         full = SimpleTokenizer()(list(sayings), context_length=CONTEXT_LENGTH)
         # Sorted, so that the end mark stays the highest id: where open_clip reads the text's embedding.
         self.token_ids, compact = torch.unique(full, return_inverse=True)
-        self.length = int((full != 0).sum(1).max())
-        self._ids = compact[:, : self.length]
+        lengths = (full != 0).sum(1).tolist()
+        rows = compact.tolist()
+        self._bare = [row[1 : length - 1] for row, length in zip(rows, lengths, strict=True)]
+        self._begin, self._end = rows[0][0], len(self.token_ids) - 1
+        self.length = 2 * max(len(bare) for bare in self._bare) + 2
         self._by_claim = _rows_by_claim(list(sayings.values()))
 
     def draw(
-        self, claims: Sequence[Sequence[int]], rng: np.random.Generator, *, each: int
-    ) -> tuple[torch.Tensor, list[int]]:
-        """For each image `each` sentences on its claims: ids [images * each, length], and the number of each claim."""
-        said = [int(rng.choice(numbers)) for numbers in claims for _ in range(each)]
-        return self._ids[self._by_claim[said, rng.integers(self._by_claim.shape[1], size=len(said))]], said
+        self, claims: Sequence[Sequence[int]], rng: np.random.Generator
+    ) -> tuple[torch.Tensor, list[list[int]]]:
+        """For each image's claims one text of one or two of them: ids [images, length], and what the texts claim."""
+        texts = torch.zeros(len(claims), self.length, dtype=torch.long)
+        chosen = [rng.permutation(each)[: rng.integers(1, 3)].tolist() for each in claims]
+        for row, numbers in enumerate(chosen):
+            ids = [self._begin]
+            for number in numbers:
+                ids += self._bare[self._by_claim[number][rng.integers(len(self._by_claim[number]))]]
+            texts[row, : len(ids) + 1] = torch.tensor([*ids, self._end])
+        return texts, chosen
 
 
-def _rows_by_claim(claims: Sequence[Claim]) -> NDArray[np.int64]:
-    """[claims, wordings]: the sentences that say a claim."""
+def _rows_by_claim(claims: Sequence[Claim]) -> list[list[int]]:
+    """By claim number: the sentences that say it."""
     rows: dict[int, list[int]] = {}
     for row, claim in enumerate(claims):
         rows.setdefault(claim_number(claim.shape, claim.colour, claim.place), []).append(row)
-    return np.asarray([rows[number] for number in range(len(rows))], dtype=np.int64)
+    return [rows[number] for number in range(len(rows))]
 
 
-def holds(claims: Sequence[Sequence[int]], said: Sequence[int]) -> torch.Tensor:
-    """[texts, images]: 1.0 where what a text claims is so in the image."""
-    seen = torch.zeros(len(SHAPES) * len(COLOURS) * len(PLACES), len(claims))
+def holds(claims: Sequence[Sequence[int]], said: Sequence[Sequence[int]]) -> torch.Tensor:
+    """[texts, images]: whether all that a text claims is so in the image."""
+    seen = torch.zeros(len(SHAPES) * len(COLOURS) * len(PLACES), len(claims), dtype=torch.bool)
     for column, numbers in enumerate(claims):
-        seen[list(numbers), column] = 1
-    return seen[list(said)]
+        seen[list(numbers), column] = True
+    return torch.stack([seen[list(numbers)].all(0) for numbers in said])
 
 
 def decay_groups(parameters: Sequence[torch.Tensor], weight_decay: float) -> list[dict[str, Any]]:

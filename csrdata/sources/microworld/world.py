@@ -223,7 +223,9 @@ def sample_scenes(*, split: str, count: int, seed: int) -> list[Scene]:
 def _any_objects(rng: random.Random, size: int) -> tuple[SceneObject, ...]:
     """Objects that no theme has a say in."""
     shapes, places = rng.sample(SHAPES, size), rng.sample(PLACES, size)
-    return tuple(SceneObject(shape, rng.choice(COLOURS), place) for shape, place in zip(shapes, places, strict=True))
+    return tuple(
+        SceneObject(shape, rng.choice(COLOURS), place) for shape, place in zip(shapes, places, strict=True)
+    )
 
 
 def _any_object(
