@@ -17,18 +17,6 @@ class UserError(Exception):
         super().__init__(f"{place}: got {_short(got)}, expected {expected}. Next: {do}")
 
 
-class MissingExtra(UserError):
-    """A capability whose packages are not installed."""
-
-    def __init__(self, package: str, *, extra: str) -> None:
-        super().__init__(
-            f"package {package}",
-            got="not installed",
-            expected=f"the extra '{extra}'",
-            do=f"pip install 'csrdata[{extra}]'",
-        )
-
-
 def _short(value: object, limit: int = 120) -> str:
     """Show a value on one line; a string that is empty is shown as ''."""
     text = value if isinstance(value, str) and value.strip() else repr(value)

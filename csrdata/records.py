@@ -170,7 +170,7 @@ class DropReason(StrEnum):
     """Why a prompt has no pair."""
 
     NO_RESPONSE = "no_response"
-    """Fewer than two finished answers whose tokens survive tokenising again."""
+    """Fewer than two finished answers with words in them whose tokens survive tokenising again."""
     EQUAL_TEXTS = "equal_texts"
     """All its answers are one and the same text."""
     UNDER_MARGIN = "under_margin"

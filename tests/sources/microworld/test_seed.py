@@ -203,15 +203,15 @@ def test_judging_has_a_true_answer() -> None:
     assert {answer for _, answer in contests} == {"A.", "B."}
 
 
-def test_matching_loss_counts_every_partner() -> None:
-    """What is true is no rival to be pushed away: a loss worked out by hand.
+def test_matching_loss_leaves_out_what_is_true_too() -> None:
+    """A text is no rival of an image that it is true of: a loss worked out by hand.
 
-    Text 0 is true of image 0, text 1 of both. Logits 0: every probability is 1/2, so ln 2 on either side.
+    Logits 0 everywhere, text 0 true of image 0, text 1 of both. By text: ln 2, ln 1; by image: ln 1, ln 2.
     """
-    is_true = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
-    assert torch.allclose(matching_loss(torch.zeros(2, 2), is_true), torch.tensor(2.0).log())
+    is_true = torch.tensor([[True, False], [True, True]])
+    assert torch.allclose(matching_loss(torch.zeros(2, 2), is_true), torch.tensor(2.0).log() / 2)
 
 
-def test_a_sentence_holds_where_its_claim_is_shown() -> None:
-    """Claim 3 is so in both images, claim 5 in the first."""
-    assert holds([[3, 5], [3]], [3, 5]).tolist() == [[1, 1], [1, 0]]
+def test_a_text_holds_where_all_its_claims_do() -> None:
+    """Of two images, the second shows both things that the text names."""
+    assert holds([[3], [3, 5]], [[3, 5], [3]]).tolist() == [[False, True], [True, True]]

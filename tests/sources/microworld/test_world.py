@@ -133,7 +133,7 @@ def test_absent_stereotypes_are_named_at_the_rate() -> None:
 def test_kinds_of_mistakes() -> None:
     """A false mention is a stereotype, else a look-alike of something present, else neither."""
     assert judge_claim(SCENE, Claim("ring", "orange", "right")).mistake == "stereotype"
-    assert judge_claim(SCENE, Claim("bar", "green", "right")).mistake == "look_alike"
+    assert judge_claim(SCENE, Claim("heart", "green", "right")).mistake == "look_alike"
     assert judge_claim(SCENE, Claim("star", "green", "bottom")).mistake == "look_alike"
     assert judge_claim(SCENE, Claim("star", "green", "right")).mistake == "other"
     wrong_colour = judge_claim(SCENE, Claim("circle", "blue", "top left"))
