@@ -1,7 +1,7 @@
-"""From a scene to its image: 64 x 64 pixels, a soft ground in the theme's colour, shapes with a little jitter.
+"""From a scene to its image: 64 x 64 pixels, a soft, grainy ground in the theme's colour, shapes of one size.
 
 Masks of the shapes are drawn once, four times too large, and shrunk; an image is then a few small blends in numpy, so
-that tens of thousands take seconds. The jitter comes from the scene's own hash.
+that tens of thousands take seconds. Grain and tints come from the scene's own hash.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ PAINT = {
     "orange": (244, 130, 20),
 }
 _CENTRES = (12, 32, 52)
-_RADII = (9, 10)
-_SHIFT = 1
+_RADIUS = 10
 _OVERSIZE = 8
 
 
@@ -37,12 +36,10 @@ def draw(scene: Scene) -> NDArray[np.uint8]:
     image = _ground(scene, rng)
     for thing in scene.objects:
         row, column = divmod(PLACES.index(thing.place), 3)
-        shift_y, shift_x, size, *tint = rng.integers(
-            0, (2 * _SHIFT + 1, 2 * _SHIFT + 1, len(_RADII), 25, 25, 25)
-        )
-        mask = _mask(thing.shape, _RADII[size])
+        tint = rng.integers(0, 25, size=3)
+        mask = _mask(thing.shape, _RADIUS)
         half = mask.shape[0] // 2
-        top, left = _CENTRES[row] + shift_y - _SHIFT - half, _CENTRES[column] + shift_x - _SHIFT - half
+        top, left = _CENTRES[row] - half, _CENTRES[column] - half
         window = image[top : top + 2 * half, left : left + 2 * half]
         paint = np.asarray(PAINT[thing.colour], dtype=np.float32) + np.asarray(tint, dtype=np.float32) - 12
         window += mask * (paint - window)

@@ -59,6 +59,9 @@ class ScorerShape:
                 "width": self.width,
                 "head_width": self.head_width,
                 "patch_size": self.patch,
+                # The mean over patches instead of the class token: every patch learns from the first step, where a class
+                # token has to find out first where to look.
+                "pool_type": "avg",
             },
             "text_cfg": {
                 "context_length": context,
