@@ -92,7 +92,9 @@ def test_the_policy_sees_with_the_scorers_eye(tiny_seed: Path, policy: Any) -> N
     clip, _ = open_clip.create_model_from_pretrained(f"local-dir:{tiny_seed / 'scorer'}")  # type: ignore[misc]
     images = pixels(torch.from_numpy(draw(sample_scene(split="train", index=0, seed=0)))[None])
     with torch.inference_mode():
-        pooled = policy.model.vision_tower(images).pooler_output
+        tower = policy.model.vision_tower
+        # The scorer pools by the mean over its patches; the class token comes first.
+        pooled = tower.post_layernorm(tower(images).last_hidden_state)[:, 1:].mean(1)
         assert torch.allclose(pooled @ clip.eval().visual.proj, clip.encode_image(images), atol=1e-5)
 
 
