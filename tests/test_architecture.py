@@ -13,7 +13,7 @@ LEVELS = [
     {"search"},
     {"tables"},
     {"policy", "relevance", "sources"},
-    {"inspection", "publishing", "evaluation", "engines"},
+    {"inspection", "evaluation", "engines"},
     {"params", "paths"},
     {"pipeline", "cli"},
 ]
