@@ -15,7 +15,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint clean
+.PHONY: help repro test lint bench clean
 
 help:  ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -30,11 +30,14 @@ test: lint  ## lint, types, import rules, tests and one run of the smoke profile
 lint: $(STAMP)  ## lint, format and types only
 	ruff check .
 	ruff format --check .
-	mypy --strict csrdata stages
+	mypy --strict csrdata stages benchmarks
+
+bench: $(STAMP)  ## time the search against two others (after `make repro`; nothing else should run beside it)
+	python -m benchmarks.search
 
 clean:  ## remove what tools leave behind; data, policies and the environment stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
-	find csrdata stages tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find benchmarks csrdata stages tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv installs in seconds what takes pip minutes; where it cannot be had, pip does.
 $(STAMP): pyproject.toml constraints.txt

@@ -56,10 +56,13 @@ def stats(
     iteration: IterationOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show how rewards and pairs of an iteration are distributed."""
+    """Show how rewards and pairs of an iteration are distributed, and what its search has cost."""
+    from csrdata import paths
+    from csrdata.inspection.cost import cost
     from csrdata.inspection.stats import stats as figures_of
 
-    figures = figures_of(_read(iteration))
+    table = _read(iteration)
+    figures = figures_of(table) | {"search": cost(paths.run_log("generate_beams", table.name))}
     if as_json:
         print(json.dumps(figures, indent=2))
         return

@@ -47,6 +47,7 @@ class BuildSeed(Section):
     held_out_scorer_steps: Count
     scorer_batch: Annotated[int, Field(ge=2)]
     scorer_learning_rate: Positive
+    matrix_learning_rate: Positive
     policy_images: Count
     policy_steps: Count
     policy_batch: Count
@@ -97,6 +98,7 @@ class SelectPairs(Section):
 
 class TrainDpo(Section):
     beta: Positive
+    sft_weight: NotNegative
     learning_rate: Positive
     epochs: Positive
     batch_size: Count

@@ -53,6 +53,7 @@ def test_stats_prints_json_alone_on_stdout(project: Path) -> None:
     """Data goes to stdout and parses; which iteration was taken is said on stderr."""
     done = _csrdata(project, "stats", "--json")
     assert json.loads(done.stdout)["pairs"]["kept"] == 1
+    assert json.loads(done.stdout)["search"] is None  # no run log: nothing was searched here
     assert done.stderr == "iteration 1\n"
 
 

@@ -7,9 +7,11 @@ engine's business (`local.py`); a shard's result depends on its prompts, the mod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from PIL.Image import Image
 
+from csrdata.engines.clock import Clock
 from csrdata.policy.decoding import SentenceDecoder
 from csrdata.policy.loading import Policy
 from csrdata.policy.prompting import (
@@ -23,7 +25,7 @@ from csrdata.policy.prompting import (
 )
 from csrdata.records import Fate, Prompt, Sentence
 from csrdata.relevance.clip import ClipScorer
-from csrdata.search.beam import Layer, Proposal, Reward, Verdict, search
+from csrdata.search.beam import Branch, Layer, Proposal, Reward, Verdict, search
 from csrdata.search.responses import path_to
 from csrdata.search.reward import calibrate
 
@@ -45,6 +47,7 @@ def generate(
     guidance: str,
     image_weight: float,
     scale: str,
+    clock: Clock,
 ) -> list[Sentence]:
     """Search the answers to a shard of prompts and return every candidate, prompt by prompt.
 
@@ -56,35 +59,52 @@ def generate(
         groups, diversity_penalty, max_sentence_tokens, max_response_tokens: see `SentenceDecoder`.
         keep_best, keep_worst, rank_by, max_sentences: see `search`.
         guidance, image_weight, scale: see `steering`.
+        clock: is told what the time goes into: read, vision, prefill, decode, clip, check.
 
     Raises:
         UserError: an image is missing or unreadable, or a prompt is empty.
     """
     for prompt in prompts:
         check_prompt(prompt.text, prompt_id=prompt.prompt_id)
-    images = [load_image(root / prompt.image, prompt_id=prompt.prompt_id) for prompt in prompts]
-    inputs = encode(policy.processor, images, [render(policy.processor, prompt.text) for prompt in prompts])
-    decoder = SentenceDecoder(
-        policy.model,
-        policy.tokenizer,
-        inputs.to(policy.model.device, policy.model.dtype),
-        groups=groups,
-        diversity_penalty=diversity_penalty,
-        max_sentence_tokens=max_sentence_tokens,
-        max_response_tokens=max_response_tokens,
-        end_ids=end_ids(policy.model, policy.processor),
-        banned_ids=banned_ids(policy.model, policy.processor),
-    )
+    with clock.spend("read"):
+        images = [load_image(root / prompt.image, prompt_id=prompt.prompt_id) for prompt in prompts]
+        rendered = [render(policy.processor, prompt.text) for prompt in prompts]
+        inputs = encode(policy.processor, images, rendered).to(policy.model.device, policy.model.dtype)
+    model: Any = policy.model
+    with clock.spend_within("prefill", model.get_decoder(), rest="vision"):
+        decoder = SentenceDecoder(
+            policy.model,
+            policy.tokenizer,
+            inputs,
+            groups=groups,
+            diversity_penalty=diversity_penalty,
+            max_sentence_tokens=max_sentence_tokens,
+            max_response_tokens=max_response_tokens,
+            end_ids=end_ids(policy.model, policy.processor),
+            banned_ids=banned_ids(policy.model, policy.processor),
+        )
+    with clock.spend("clip"):
+        reward = steering(scorer, images, guidance=guidance, image_weight=image_weight, scale=scale)
+
+    def propose(branches: Sequence[Branch]) -> list[list[Proposal]]:
+        with clock.spend("decode"):
+            return decoder.propose(branches)
+
+    def judge(layers: Sequence[Layer]) -> Sequence[Sequence[Verdict]]:
+        with clock.spend("clip"):
+            return reward(layers)
+
     trees = search(
         [prompt.prompt_id for prompt in prompts],
-        propose=decoder.propose,
-        reward=steering(scorer, images, guidance=guidance, image_weight=image_weight, scale=scale),
+        propose=propose,
+        reward=judge,
         keep_best=keep_best,
         keep_worst=keep_worst,
         rank_by=rank_by,
         max_sentences=max_sentences,
     )
-    return [sentence for tree in trees for sentence in mark_canonical(tree, policy=policy)]
+    with clock.spend("check"):
+        return [sentence for tree in trees for sentence in mark_canonical(tree, policy=policy)]
 
 
 def steering(

@@ -9,7 +9,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from csrdata.engines.runlog import RunLog
+from csrdata.engines.clock import Clock
+from csrdata.engines.runlog import RunLog, peak_memory
 from csrdata.tables import ShardStore
 
 
@@ -21,6 +22,7 @@ def run_shards(
     title: str,
     unit: str,
     log: RunLog,
+    clock: Clock | None = None,
 ) -> None:
     """Make the shards that are missing from a store.
 
@@ -30,17 +32,28 @@ def run_shards(
         worker: a shard's items in, its rows out.
         title: what the progress bar says.
         unit: what it counts: the name of one item.
-        log: gets each shard's items, rows and seconds.
+        log: gets each shard's items, rows, seconds and the process's peak memory so far.
+        clock: what the worker tells where its time goes; the log gets that too.
     """
+    clock = clock or Clock()
     missing = store.missing()
     done = sum(len(items) for index, items in enumerate(plan) if index not in set(missing))
     with tqdm(total=sum(map(len, plan)), initial=done, desc=title, unit=unit, smoothing=0.1) as bar:
         for index in missing:
             start = time.perf_counter()
             rows = worker(plan[index])
-            store.write(index, rows)
+            with clock.spend("write"):
+                store.write(index, rows)
             seconds = time.perf_counter() - start
-            log.add("shard", index=index, items=len(plan[index]), rows=len(rows), seconds=round(seconds, 3))
+            log.add(
+                "shard",
+                index=index,
+                items=len(plan[index]),
+                rows=len(rows),
+                seconds=round(seconds, 3),
+                spent=clock.take(),
+                **peak_memory(),
+            )
             bar.set_postfix_str(f"{len(rows) / seconds:.0f} rows/s")
             bar.update(len(plan[index]))
 

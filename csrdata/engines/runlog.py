@@ -6,6 +6,8 @@ No output of the DAG: it is different on every run. A log that cannot be written
 import json
 import os
 import platform
+import resource
+import sys
 import time
 from pathlib import Path
 
@@ -26,3 +28,14 @@ class RunLog:
                 file.write(line + "\n")
         except OSError:
             return
+
+
+def peak_memory() -> dict[str, float]:
+    """Return the most memory this process has held, in MiB; on an accelerator also there."""
+    import torch
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    peak = {"peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)}
+    if torch.cuda.is_available():
+        peak["peak_device_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return peak

@@ -78,31 +78,25 @@ def summarize_pairs(
     }
 
 
-def iteration_rows(splits: Mapping[str, Any]) -> list[dict[str, object]]:
-    """Flatten the summary's "splits": one row a split, iteration and figure, for plots."""
+def iteration_rows(iterations: Mapping[str, Any]) -> list[dict[str, object]]:
+    """Flatten one split of the summary's "splits", for plots: a row an iteration, a column a figure and its interval."""
     return [
-        {
-            "iteration": iteration,
-            "split": split,
-            "metric": name,
-            "value": figure["value"],
-            "low": figure["low"],
-            "high": figure["high"],
+        {"iteration": iteration}
+        | {
+            column: figure[key]
+            for name, figure in entries.items()
+            if name != "false_by_kind"
+            for column, key in ((name, "value"), (f"{name}_low", "low"), (f"{name}_high", "high"))
         }
-        for split, iterations in splits.items()
         for iteration, entries in iterations.items()
-        for name, figure in entries.items()
-        if name != "false_by_kind"
     ]
 
 
 def pair_reward_rows(pairs: Mapping[str, Any]) -> list[dict[str, object]]:
-    """Flatten the summary's "pairs": one row an iteration, scorer and side, for plots."""
+    """Flatten the summary's "pairs", for plots: a row an iteration, a column a mean reward."""
     return [
-        {"iteration": iteration, "scorer": scorer, "side": side, "reward": entry[f"{side}_reward{suffix}"]}
+        {"iteration": iteration, **{name: entry[name] for name in _PAIR_MEANS}}
         for iteration, entry in pairs.items()
-        for scorer, suffix in (("search", ""), ("held_out", "_held_out"))
-        for side in ("chosen", "rejected")
     ]
 
 

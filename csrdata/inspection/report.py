@@ -13,6 +13,15 @@ def report(figures: Mapping[str, Any]) -> Group:
     """Lay out what `csrdata.inspection.stats.stats` returns."""
     counts, responses, pairs = figures["counts"], figures["responses"], figures["pairs"]
     plain = {name: value for name, value in counts.items() if not isinstance(value, dict)}
+    search = figures.get("search")
+    costs = (
+        []
+        if search is None
+        else [
+            _figures("the search", {name: value for name, value in search.items() if name != "spent"}),
+            _figures("the search's time, %", search["spent"]),
+        ]
+    )
     return Group(
         _figures(f"iteration {figures['iteration']}: candidates", plain),
         _figures("by fate", counts["by_fate"]),
@@ -21,6 +30,7 @@ def report(figures: Mapping[str, Any]) -> Group:
         _figures("answers", responses),
         _figures("pairs", {name: value for name, value in pairs.items() if name != "dropped"}),
         _figures("prompts without a pair", pairs["dropped"]),
+        *costs,
     )
 
 

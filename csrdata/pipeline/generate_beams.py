@@ -11,6 +11,7 @@ from csrdata.tables import ShardStore, fingerprint, read_rows
 
 def run(params: Params, name: str | None) -> None:
     """Search the answers to all prompts with the policy before iteration `name`; shards that are good are kept."""
+    from csrdata.engines.clock import Clock
     from csrdata.engines.generation import generate
     from csrdata.engines.local import run_shards, shard
     from csrdata.engines.runlog import RunLog
@@ -38,6 +39,7 @@ def run(params: Params, name: str | None) -> None:
         shards=len(plan),
     )
     policy = load_policy(paths.policy(previous), device=params.compute.device, dtype=params.compute.dtype)
+    clock = Clock()
     worker = partial(
         generate,
         root=Path(),
@@ -47,9 +49,10 @@ def run(params: Params, name: str | None) -> None:
         guidance=settings.guidance.kind,
         image_weight=settings.guidance.image_weight,
         scale=settings.guidance.scale,
+        clock=clock,
     )
     log = RunLog(paths.run_log("generate_beams", name))
-    run_shards(store, plan, worker, title=f"generate_beams@{name}", unit="prompt", log=log)
+    run_shards(store, plan, worker, title=f"generate_beams@{name}", unit="prompt", log=log, clock=clock)
 
 
 def _modules(room: str) -> list[Path]:

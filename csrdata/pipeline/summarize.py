@@ -63,7 +63,8 @@ def run(params: Params, name: str | None) -> None:  # noqa: ARG001 - it reads al
     write_json(paths.SUMMARY, summary)
     with atomic_file(MARKDOWN) as partial:
         partial.write_text(table.markdown(summary, confidence=settings.confidence), encoding="utf-8")
-    _write_csv(paths.PLOTS / "iterations.csv", iteration_rows(summary["splits"]))
+    for split, iterations in summary["splits"].items():
+        _write_csv(paths.PLOTS / f"{split}.csv", iteration_rows(iterations))
     _write_csv(paths.PLOTS / "pair_rewards.csv", pair_reward_rows(pairs))
     table.show(summary, confidence=settings.confidence)
 

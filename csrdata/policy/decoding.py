@@ -1,8 +1,7 @@
 """Batched diverse group decoding of sentences over a shared image-and-prompt prefix.
 
-Each prompt is encoded once, image included, and its keys and values are kept once; all rows of all its live answers
-attend to that one prefix and to their own short suffix (shared-prefix attention as in Hydragen, arXiv 2402.05099). The
-attention enters through transformers' attention interface, so that any model that uses it can be decoded this way.
+Each prompt is encoded once, image included; all rows of all its live answers attend to that one prefix
+(`shared_attention`), and a sentence's tokens go through the model once.
 
 Diverse group decoding (group size 1, arXiv 1610.02424): for every live answer `groups` rows decode greedily and in order;
 row g loses `diversity_penalty` nats on a token for each earlier row of the same answer that takes it at this step. The
@@ -12,27 +11,17 @@ No third-party package but torch and transformers; the search (`csrdata.search.b
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import (
-    AttentionInterface,
-    AttentionMaskInterface,
-    DynamicCache,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+from csrdata.policy.shared_attention import Own, Shared, Step, use_shared_prefix
 from csrdata.records import Stop
 from csrdata.search.beam import Branch, Proposal
 from csrdata.search.sentences import TERMINATORS, Boundary, boundary, ends_before
-
-SHARED_PREFIX = "csrdata_shared_prefix"
-"""The attention's name in transformers' interface."""
 
 
 class SentenceDecoder:
@@ -76,6 +65,7 @@ class SentenceDecoder:
         self.end_ids, self.banned_ids = sorted(end_ids), sorted(set(banned_ids) - set(end_ids))
         self.may_close = _may_close(tokenizer, model.config.get_text_config().vocab_size)
         self.prefix, self.prompt_logits = _prefill(model, inputs)
+        self.present = list(range(len(self.prompt_logits)))
         self.layer: _Layer | None = None
 
     @torch.inference_mode()
@@ -87,11 +77,12 @@ class SentenceDecoder:
             for index in range(len(branches))
             for group in range(self.groups)
         ]
-        suffix = nodes.suffix.select([row.node for row in rows])
-        prompts = torch.tensor([branch.prompt for branch in branches]).repeat_interleave(self.groups)
         logits = logits.repeat_interleave(self.groups, 0)
+        step = Step(
+            nodes.prompts, nodes.past, nodes.prompt_of_branch, [row.node for row in rows], logits.device
+        )
         active = list(range(len(rows)))
-        step = _Step(self.prefix, suffix, prompts, active)
+        stored = _Stored(len(rows))
         while True:
             tokens, logprobs = self._choose(logits, [rows[index] for index in active])
             going = [
@@ -99,33 +90,41 @@ class SentenceDecoder:
                 for position, (index, token, logprob) in enumerate(zip(active, tokens, logprobs, strict=True))
                 if not self._take(rows[index], token, logprob)
             ]
-            if not going:
-                break
             if len(going) < len(active):
+                staying = set(going)
+                leaving = [position for position in range(len(active)) if position not in staying]
+                stored.add([active[position] for position in leaving], step.own.select(leaving))
+                if not going:
+                    break
                 active = [active[position] for position in going]
-                step = _Step(self.prefix, suffix, prompts, active)
+                step.keep(going)
             logits = self._forward([tokens[position] for position in going], step)
-        self.layer = _Layer(suffix, [row.before + row.ids for row in rows])
+        self.layer = _Layer(nodes, stored, rows)
         return [
             [self._proposal(rows[index], index) for index in range(start, start + self.groups)]
             for start in range(0, len(rows), self.groups)
         ]
 
-    def _branch(self, branches: Sequence[Branch]) -> "tuple[_Layer, Tensor]":
-        """Return the live answers' suffixes and tokens, and the logits [branches, V] of their next token."""
-        device = self.prompt_logits.device
+    def _branch(self, branches: Sequence[Branch]) -> "tuple[_Nodes, Tensor]":
+        """Return what the live answers attend to, and the logits [branches, V] of their next token."""
+        prompts = [branch.prompt for branch in branches]
+        present = sorted(set(prompts))
+        if len(present) < len(self.present):
+            self.prefix = self.prefix.select([self.present.index(prompt) for prompt in present])
+            self.present = present
+        place = {prompt: index for index, prompt in enumerate(self.present)}
+        prompt_of_branch = [place[prompt] for prompt in prompts]
         if self.layer is None:
-            fresh = _Layer(Suffix.empty(len(branches), device), [() for _ in branches])
-            return fresh, self.prompt_logits[[branch.prompt for branch in branches]]
+            nodes = _Nodes(self.prefix, None, prompt_of_branch, [() for _ in branches])
+            return nodes, self.prompt_logits[prompts]
         states = [int(branch.state) for branch in branches]  # type: ignore[call-overload]
-        ids = [self.layer.ids[state] for state in states]
-        suffix = self.layer.suffix.select(states)
-        suffix.lengths = torch.tensor([len(own) - 1 for own in ids], device=device)
-        prompts = torch.tensor([branch.prompt for branch in branches])
-        step = _Step(self.prefix, suffix, prompts, list(range(len(branches))))
-        return _Layer(suffix, ids), self._forward([own[-1] for own in ids], step)
+        past, ids = self.layer.branch(states)
+        step = Step(self.prefix, past, prompt_of_branch, range(len(branches)), self.prompt_logits.device)
+        logits = self._forward([own[-1] for own in ids], step)
+        past.append(step.own)
+        return _Nodes(self.prefix, past, prompt_of_branch, ids), logits
 
-    def _forward(self, tokens: Sequence[int], step: "_Step") -> Tensor:
+    def _forward(self, tokens: Sequence[int], step: "Step") -> Tensor:
         """Feed one token to each of the step's rows and return the next token's logits [rows, V]."""
         output = self.model(
             input_ids=torch.tensor(tokens, device=self.prompt_logits.device)[:, None],
@@ -133,7 +132,7 @@ class SentenceDecoder:
             use_cache=False,
             shared_prefix=step,
         )
-        step.advance()
+        step.own.length += 1
         return output.logits[:, -1]  # type: ignore[no-any-return]
 
     def _choose(self, logits: Tensor, rows: "Sequence[_Row]") -> tuple[list[int], list[float]]:
@@ -223,189 +222,89 @@ class _Row:
         return True
 
 
+class _Stored:
+    """The sentences of a layer whose rows have stopped: where each row's keys and values lie."""
+
+    def __init__(self, rows: int) -> None:
+        self.parts: list[Own] = []
+        self.where = [(0, 0)] * rows
+
+    def add(self, rows: Sequence[int], own: Own) -> None:
+        for position, row in enumerate(rows):
+            self.where[row] = (len(self.parts), position)
+        self.parts.append(own)
+
+
 @dataclass(slots=True)
+class _Nodes:
+    """The live answers of a layer, and what they attend to."""
+
+    prompts: Shared
+    past: Shared | None
+    """Of each answer so far; None where nothing has been said."""
+    prompt_of_branch: Sequence[int]
+    """Rows of `prompts`."""
+    ids: list[tuple[int, ...]]
+    """Each answer's tokens so far."""
+
+
 class _Layer:
     """The rows of a finished layer: what the next one branches from."""
 
-    suffix: "Suffix"
-    ids: list[tuple[int, ...]]
-    """Each row's tokens of the whole answer so far."""
+    def __init__(self, nodes: _Nodes, stored: _Stored, rows: "Sequence[_Row]") -> None:
+        self.nodes, self.stored, self.rows = nodes, stored, rows
 
+    def branch(self, states: Sequence[int]) -> tuple[Shared, list[tuple[int, ...]]]:
+        """Return what these rows' answers have behind them but for their last token, with room for it; and their tokens."""
+        rows = [self.rows[state] for state in states]
+        ids = [row.before + row.ids for row in rows]
+        longest = max(map(len, ids))
+        # Which of the stored tokens go where: by part, (its row, its token) -> (the branch, the place in its answer).
+        moves: dict[int, list[tuple[int, int, int, int]]] = {}
+        for branch, (state, row) in enumerate(zip(states, rows, strict=True)):
+            part, position = self.stored.where[state]
+            moves.setdefault(part, []).extend(
+                (position, token, branch, len(row.before) + token) for token in range(len(row.ids) - 1)
+            )
+        device = self.nodes.prompts.mask.device
+        indices = {part: torch.tensor(found, device=device).T for part, found in moves.items() if found}
+        parents = [row.node for row in rows]
+        past = self.nodes.past.select(parents) if self.nodes.past else None
 
-@dataclass(slots=True)
-class Prefix:
-    """The prompts' keys and values, once a prompt."""
+        def join(shape_of: Tensor, past: Tensor | None, parts: dict[int, Tensor]) -> Tensor:
+            joined = shape_of.new_zeros(len(rows), shape_of.shape[1], longest, shape_of.shape[3])
+            if past is not None:
+                kept = min(longest, past.shape[2])
+                joined[:, :, :kept] = past[:, :, :kept]
+            for part, own in parts.items():
+                position, token, branch, place = indices[part]
+                joined[branch, :, place] = own[position, :, token]
+            return joined
 
-    keys: list[Tensor]
-    """A layer each: [P, kv_heads, L, d]."""
-    values: list[Tensor]
-    mask: Tensor
-    """[P, L], True where there is a token; padding stands on the left."""
-
-    def bytes(self) -> int:
-        """Memory of keys and values."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in [*self.keys, *self.values])
-
-
-@dataclass(slots=True)
-class Suffix:
-    """The rows' own keys and values: room for more tokens than there are, so that no step copies the past."""
-
-    lengths: Tensor
-    """[R]: tokens of each row whose keys and values are stored."""
-    keys: list[Tensor] = field(default_factory=list)
-    """A layer each: [R, kv_heads, capacity, d]."""
-    values: list[Tensor] = field(default_factory=list)
-
-    @classmethod
-    def empty(cls, rows: int, device: torch.device) -> "Suffix":
-        return cls(torch.zeros(rows, dtype=torch.long, device=device))
-
-    def select(self, rows: Sequence[int]) -> "Suffix":
-        """Return a copy of these rows, in this order; a row may come more than once."""
-        return Suffix(
-            self.lengths[list(rows)],
-            [keys[list(rows)] for keys in self.keys],
-            [values[list(rows)] for values in self.values],
-        )
-
-    def write(self, layer: int, rows: Tensor, positions: Tensor, key: Tensor, value: Tensor) -> None:
-        """Store one token's keys and values [rows, kv_heads, d] at each row's position; grow in steps of 32 tokens."""
-        needed = int(positions.max()) + 1
-        if layer == len(self.keys):
-            shape = (len(self.lengths), key.shape[1], _padded(needed), key.shape[2])
-            self.keys.append(key.new_zeros(shape))
-            self.values.append(value.new_zeros(shape))
-        elif needed > self.keys[layer].shape[2]:
-            more = (0, 0, 0, _padded(needed) - self.keys[layer].shape[2])
-            self.keys[layer] = torch.nn.functional.pad(self.keys[layer], more)
-            self.values[layer] = torch.nn.functional.pad(self.values[layer], more)
-        self.keys[layer][rows, :, positions] = key
-        self.values[layer][rows, :, positions] = value
-
-
-class _Step:
-    """The rows that decode together until one of them stops, and where their keys and values lie.
-
-    For the prefix, rows of one prompt are laid side by side in a grid [prompts, most rows of a prompt]: one matrix
-    product reads a prompt's keys once for all its rows.
-    """
-
-    def __init__(self, prefix: Prefix, suffix: Suffix, prompts: Tensor, active: Sequence[int]) -> None:
-        device = prefix.mask.device
-        self.suffix = suffix
-        self.rows = torch.tensor(active, device=device)
-        self.all_rows = len(active) == len(suffix.lengths)
-        present, prompt_of_row, counts = torch.unique(
-            prompts[list(active)], return_inverse=True, return_counts=True
-        )
-        first = counts.cumsum(0) - counts
-        order = prompt_of_row.argsort(stable=True)
-        rank = torch.empty_like(order)
-        rank[order] = torch.arange(len(order)) - first[prompt_of_row[order]]
-        self.width = int(counts.max())
-        self.slots = (prompt_of_row * self.width + rank).to(device)
-        self.grid = len(present) * self.width
-        self.present = None if len(present) == len(prefix.mask) else present.to(device)
-        mask = prefix.mask if self.present is None else prefix.mask[self.present]
-        self.prefix, self.prefix_mask = prefix, mask
-        self.starts = mask.sum(-1)[prompt_of_row.to(device)]
-
-    def positions(self) -> Tensor:
-        """Positions [rows] of the tokens that are fed next, counted from the prompt's first token."""
-        return self.starts + self.suffix.lengths[self.rows]
-
-    def advance(self) -> None:
-        """One token was stored for each row."""
-        self.suffix.lengths[self.rows] += 1
-
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """Attend from one new token of each row to the prompt and to the row's own tokens.
-
-        Args:
-            query: [rows, heads, d]; key, value: [rows, kv_heads, d] of the new token.
-
-        Returns:
-            [rows, heads, d].
-        """
-        rows, heads, size = query.shape
-        kv_heads = key.shape[1]
-        share = heads // kv_heads
-        lengths = self.suffix.lengths[self.rows]
-        self.suffix.write(layer, self.rows, lengths, key, value)
-        longest = int(lengths.max()) + 1
-        own_keys, own_values = (
-            self.suffix.keys[layer][:, :, :longest],
-            self.suffix.values[layer][:, :, :longest],
-        )
-        if not self.all_rows:
-            own_keys, own_values = own_keys[self.rows], own_values[self.rows]
-        keys, values = self.prefix.keys[layer], self.prefix.values[layer]
-        if self.present is not None:
-            keys, values = keys[self.present], values[self.present]
-        prompts = len(keys)
-
-        # Scores against the prompt, on the grid [prompts, kv_heads, width * share, L]; then back to one row a line.
-        grid = query.new_zeros(self.grid, kv_heads, share, size)
-        grid[self.slots] = query.view(rows, kv_heads, share, size)
-        grid = grid.view(prompts, self.width, kv_heads, share, size).transpose(1, 2)
-        grid = grid.reshape(prompts, kv_heads, self.width * share, size)
-        scores = (grid @ keys.transpose(-1, -2)) * scaling
-        scores = scores.masked_fill(~self.prefix_mask[:, None, None], -torch.inf)
-        far = scores.float().logsumexp(-1, keepdim=True)
-        seen = (scores.float() - far).exp().to(values.dtype) @ values
-        seen, far = self._rows(seen, kv_heads, share), self._rows(far, kv_heads, share)
-
-        # Scores against the row's own tokens, and the two parts merged by their log-sum-exp.
-        scores = (query.view(rows, kv_heads, share, size) @ own_keys.transpose(-1, -2)) * scaling
-        beyond = torch.arange(longest, device=lengths.device) > lengths[:, None]
-        scores = scores.masked_fill(beyond[:, None, None], -torch.inf)
-        near = scores.float().logsumexp(-1, keepdim=True)
-        own = (scores.float() - near).exp().to(own_values.dtype) @ own_values
-        weight = torch.sigmoid(near - far).to(own.dtype)
-        return torch.lerp(seen, own, weight).reshape(rows, heads, size)
-
-    def _rows(self, grid: Tensor, kv_heads: int, share: int) -> Tensor:
-        """[prompts, kv_heads, width * share, n] -> [rows, kv_heads, share, n]."""
-        prompts, size = grid.shape[0], grid.shape[-1]
-        grid = grid.view(prompts, kv_heads, self.width, share, size).transpose(1, 2)
-        return grid.reshape(self.grid, kv_heads, share, size)[self.slots]
-
-
-def shared_prefix_attention(
-    module: torch.nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    *,
-    shared_prefix: _Step | None = None,
-    scaling: float | None = None,
-    **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """The attention under transformers' interface; without a `shared_prefix` it is the ordinary one.
-
-    Shapes: query [rows, heads, 1, d], key and value [rows, kv_heads, 1, d]; returns [rows, 1, heads, d].
-    """
-    if shared_prefix is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
-    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    output = shared_prefix.attend(module.layer_idx, query[:, :, 0], key[:, :, 0], value[:, :, 0], scaling)  # type: ignore[arg-type]
-    return output[:, None], None
-
-
-AttentionInterface.register(SHARED_PREFIX, shared_prefix_attention)
-AttentionMaskInterface.register(SHARED_PREFIX, sdpa_mask)
-
-
-def use_shared_prefix(model: PreTrainedModel) -> None:
-    """Switch a model's attention to the shared-prefix one; ordinary calls of the model stay what they were."""
-    if model.config.get_text_config()._attn_implementation != SHARED_PREFIX:  # noqa: SLF001 - there is no public one
-        model.set_attn_implementation(SHARED_PREFIX)
+        keys, values = [], []
+        for layer, prompts in enumerate(self.nodes.prompts.keys):
+            owned = {part: self.stored.parts[part] for part in indices}
+            keys.append(
+                join(
+                    prompts,
+                    past.keys[layer] if past else None,
+                    {part: own.keys[layer] for part, own in owned.items()},
+                )
+            )
+            values.append(
+                join(
+                    self.nodes.prompts.values[layer],
+                    past.values[layer] if past else None,
+                    {part: own.values[layer] for part, own in owned.items()},
+                )
+            )
+        lengths = torch.tensor([len(own) - 1 for own in ids], device=device)
+        mask = torch.arange(longest, device=device) < lengths[:, None]
+        return Shared(keys, values, mask), ids
 
 
 @torch.inference_mode()
-def _prefill(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> tuple[Prefix, Tensor]:
+def _prefill(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> tuple[Shared, Tensor]:
     """Encode images and prompts once; return their keys and values and the first token's logits [P, V]."""
     mask = inputs["attention_mask"]
     cache = DynamicCache(config=model.config.get_text_config())
@@ -417,7 +316,7 @@ def _prefill(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> tuple[Pref
         logits_to_keep=1,
     )
     layers: list[Any] = list(cache.layers)
-    prefix = Prefix([layer.keys for layer in layers], [layer.values for layer in layers], mask.bool())
+    prefix = Shared([layer.keys for layer in layers], [layer.values for layer in layers], mask.bool())
     return prefix, output.logits[:, -1]
 
 
@@ -431,7 +330,3 @@ def _may_close(tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> frozenset
         for index, text in enumerate(texts)
         if "\N{REPLACEMENT CHARACTER}" in text or set(text) & TERMINATORS
     )
-
-
-def _padded(tokens: int) -> int:
-    return -(-tokens // 32) * 32

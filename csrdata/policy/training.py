@@ -38,7 +38,7 @@ class Step:
     step: int
     """1 upwards."""
     loss: float
-    """Equation 1; ln 2 where policy and reference agree."""
+    """Equation 1, ln 2 where policy and reference agree; plus the anchor's term, where it has a weight."""
     learning_rate: float
     grad_norm: float
     """Of the adapter's weights, before clipping at 1."""
@@ -108,6 +108,7 @@ def train(
     root: Path,
     adapter_folder: Path,
     beta: float,
+    sft_weight: float,
     learning_rate: float,
     epochs: float,
     batch_size: int,
@@ -128,6 +129,9 @@ def train(
         root: the folder that the pairs' image paths are relative to.
         adapter_folder: gets `adapter_config.json` and `adapter_model.safetensors`.
         beta: of equation 1, > 0.
+        sft_weight: >= 0, of an added term: the mean negative log-probability of the chosen answers' tokens, nats. It keeps
+            the chosen answer's end from being pushed down along with the rejected one's (RPO, arXiv 2404.19733, equation 1;
+            not in the CSR paper).
         learning_rate: the peak: linear warm-up, then a cosine to 0.
         epochs: passes over the pairs.
         batch_size: pairs in one forward.
@@ -160,6 +164,7 @@ def train(
                 pairs=len(pairs),
                 output_dir=scratch,
                 beta=beta,
+                sft_weight=sft_weight,
                 learning_rate=learning_rate,
                 epochs=epochs,
                 batch_size=batch_size,
@@ -233,6 +238,7 @@ def _config(
     pairs: int,
     output_dir: str,
     beta: float,
+    sft_weight: float,
     learning_rate: float,
     epochs: float,
     batch_size: int,
@@ -247,6 +253,8 @@ def _config(
     return DPOConfig(
         output_dir=output_dir,
         beta=beta,
+        loss_type=["sigmoid", "sft"] if sft_weight else ["sigmoid"],
+        loss_weights=[1.0, sft_weight] if sft_weight else None,
         learning_rate=learning_rate,
         lr_scheduler_type="cosine",
         # Rounded down: the first step of a warm-up has rate 0, and a run of a few steps would learn nothing.

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from csrdata.engines.clock import Clock
 from csrdata.engines.generation import generate
 from csrdata.engines.scoring import score
 from csrdata.policy.loading import Policy, load_policy
@@ -93,6 +94,7 @@ def search(project: Path, policy: Policy, scorer: ClipScorer, prompts: list[Prom
         guidance=guidance,
         image_weight=0.9,
         scale="zscore",
+        clock=Clock(),
     )
 
 
@@ -173,6 +175,7 @@ def test_answers_make_pairs_and_pairs_train(
         root=project,
         adapter_folder=project / "adapter",
         beta=0.1,
+        sft_weight=0.0,
         learning_rate=1e-3,
         epochs=1,
         batch_size=len(pairs),

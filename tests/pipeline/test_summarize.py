@@ -1,6 +1,5 @@
 """`summarize`: the stable form of summary.json, its figures, its plots and its table."""
 
-import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -173,18 +172,16 @@ def test_pairs_are_counted_and_their_rewards_averaged(summary: dict[str, Any]) -
 
 
 def test_plots_hold_what_the_summary_holds(summary: dict[str, Any]) -> None:
-    """One CSV row a split, iteration and figure, and one an iteration, scorer and side."""
-    with (paths.PLOTS / "iterations.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["iteration", "split", "metric", "value", "low", "high"]
-    assert len(rows) == 3 * 4 * (len(summary["splits"]["held_out"]["0"]) - 1)
-    (found,) = [
-        row for row in rows if (row["iteration"], row["split"], row["metric"]) == ("0", "held_out", "chair_s")
-    ]
-    assert float(found["value"]) == 100
+    """A file a split: a row an iteration, a column a figure and its interval; and one of the pairs' rewards."""
+    figures = set(summary["splits"]["held_out"]["0"]) - {"false_by_kind"}
+    for split in summary["splits"]:
+        table = pl.read_csv(paths.PLOTS / f"{split}.csv")
+        assert table["iteration"].to_list() == [0, 1, 2, 3]
+        assert len(table.columns) == 1 + 3 * len(figures)
+    base = pl.read_csv(paths.PLOTS / "held_out.csv").row(0, named=True)
+    assert (base["chair_s"], base["chair_s_low"], base["chair_s_high"]) == (100, 100, 100)
     rewards = pl.read_csv(paths.PLOTS / "pair_rewards.csv")
-    assert rewards.columns == ["iteration", "scorer", "side", "reward"]
-    assert rewards.filter(iteration=2, scorer="held_out", side="rejected")["reward"].to_list() == [0.125]
+    assert rewards.filter(iteration=2)["rejected_reward_held_out"].to_list() == [0.125]
 
 
 def test_the_table_shows_every_figure(capsys: pytest.CaptureFixture[str]) -> None:

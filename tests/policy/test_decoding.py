@@ -7,12 +7,12 @@ import pytest
 import torch
 from transformers import DynamicCache
 
+from benchmarks.naive import continue_answer
 from csrdata.policy.decoding import SentenceDecoder
 from csrdata.policy.loading import Policy, load_policy
 from csrdata.policy.prompting import banned_ids, encode, end_ids, render
 from csrdata.records import NO_PARENT, Stop
 from csrdata.search.beam import Branch, Proposal
-from tests.policy.oracle import continue_answer
 from tests.tiny import FAMILIES, picture
 
 PROMPTS = ["Describe the image.", "What do you see in this picture? Describe it.", "Describe."]

@@ -18,6 +18,7 @@ from tests.tiny import FAMILIES, pictures
 
 KNOBS: dict[str, Any] = {
     "beta": 0.1,
+    "sft_weight": 0.0,
     "learning_rate": 1e-2,
     "epochs": 2.0,
     "batch_size": 2,
@@ -182,6 +183,16 @@ def test_dropout_reaches_the_adapter(base: Path) -> None:
     pairs = written_by(base)
     with_dropout = iterate(Path("policies/1"), previous=base, pairs=pairs, lora_dropout=0.5)
     assert with_dropout.steps != iterate(Path("policies/1"), previous=base, pairs=pairs).steps
+
+
+@ONE_FAMILY
+def test_the_anchor_holds_on_to_the_chosen_answers(base: Path) -> None:
+    """`sft_weight` adds the chosen answers' mean token loss, and their log-probability ends higher for it."""
+    pairs = written_by(base)
+    plain = iterate(Path("policies/1"), previous=base, pairs=pairs)
+    anchored = iterate(Path("policies/1"), previous=base, pairs=pairs, sft_weight=2.0)
+    assert anchored.steps[0].loss > plain.steps[0].loss
+    assert anchored.steps[-1].chosen_logprob > plain.steps[-1].chosen_logprob
 
 
 @ONE_FAMILY

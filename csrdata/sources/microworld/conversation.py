@@ -8,6 +8,7 @@ they are tokenised apart (as preference training does) or together, and generati
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -15,16 +16,20 @@ from transformers import CLIPImageProcessor, LlavaProcessor, PreTrainedTokenizer
 
 from csrdata.sources.microworld.drawing import IMAGE_SIZE
 from csrdata.sources.microworld.language import (
+    COLOUR_QUESTION,
     DESCRIBE_PROMPTS,
     NO,
+    PLACE_PHRASES,
+    PLACE_QUESTION,
     QUESTION_PATTERNS,
     YES,
+    as_answer,
     judge_prompt,
     with_article,
 )
 from csrdata.sources.microworld.reading import all_sentences
 from csrdata.sources.microworld.scorer_training import PIXEL_MEAN, PIXEL_STD
-from csrdata.sources.microworld.world import SHAPES
+from csrdata.sources.microworld.world import COLOURS, SHAPES
 
 PAD, BEGIN, END, IMAGE = "<pad>", "<s>", "</s>", "<image>"
 HIGHEST_VOCABULARY = 2048
@@ -103,6 +108,13 @@ def prompt_text(processor: Any, request: str) -> str:
     )
 
 
+def next_prompt_text(processor: Any, request: str) -> str:
+    """What follows an answer when the same conversation goes on, up to where the next answer begins."""
+    talk = [user_message("?"), {"role": "assistant", "content": "."}, {"role": "user", "content": request}]
+    whole = str(processor.apply_chat_template(talk, add_generation_prompt=True, tokenize=False))
+    return whole[whole.index(END) + len(END) :]
+
+
 def answer_text(answer: str) -> str:
     """What follows the prompt, as the template writes it."""
     return f" {answer}{END}"
@@ -112,8 +124,12 @@ def _corpus() -> list[str]:
     """Every word in the positions it can take; sentences are told apart from their first words by the space."""
     sentences = list(all_sentences())
     asked = [pattern.format(shape=with_article(shape)) for pattern in QUESTION_PATTERNS for shape in SHAPES]
+    asked += [
+        pattern.format(shape=shape) for pattern in (PLACE_QUESTION, COLOUR_QUESTION) for shape in SHAPES
+    ]
+    looked_up = [as_answer(words) for words in (*COLOURS, *itertools.chain(*PLACE_PHRASES.values()))]
     requests = [*DESCRIBE_PROMPTS, *asked, judge_prompt(sentences[0], sentences[-1])]
     prompts = [f"USER: {request} ASSISTANT:" for request in requests]
     frames = [f"USER: \n{request} ASSISTANT:" for request in requests]
-    answers = [f" {text}" for text in (YES, NO, "A.", "B.", *sentences)]
+    answers = [f" {text}" for text in (YES, NO, "A.", "B.", *looked_up, *sentences)]
     return [*prompts * 8, *frames * 8, *requests * 8, *answers, *sentences]

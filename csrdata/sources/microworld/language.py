@@ -56,6 +56,7 @@ QUESTION_PATTERNS = (
     "Do you see {shape} in the image?",
     "Can you see {shape} in this picture?",
 )
+PLACE_QUESTION, COLOUR_QUESTION = "Where is the {shape}?", "What colour is the {shape}?"
 JUDGE_PATTERN = "Which of these two answers fits the image better? A: {first} B: {second}"
 YES, NO = "Yes.", "No."
 NEGATIVE_KINDS = ("random", "popular", "adversarial")
@@ -134,6 +135,18 @@ def policy_mentions(scene: Scene, rng: random.Random, *, stereotype_rate: float)
 def ask(shape: str, rng: random.Random) -> str:
     """Example: "arrow" -> "Is there an arrow in the image?"."""
     return rng.choice(QUESTION_PATTERNS).format(shape=with_article(shape))
+
+
+def look_up(thing: SceneObject, rng: random.Random) -> tuple[str, str]:
+    """Ask where a present object is, or of which colour: the question and its answer."""
+    if rng.random() < 0.5:
+        return PLACE_QUESTION.format(shape=thing.shape), as_answer(rng.choice(PLACE_PHRASES[thing.place]))
+    return COLOUR_QUESTION.format(shape=thing.shape), as_answer(thing.colour)
+
+
+def as_answer(words: str) -> str:
+    """Example: "at the top" -> "At the top."."""
+    return f"{_capital(words)}."
 
 
 def judge_prompt(first: str, second: str) -> str:

@@ -1,9 +1,4 @@
-"""Trains the policy: a small LLaVA whose frozen vision tower is the scorer's, taught by captions that name stereotypes.
-
-What it is taught on each image, drawn anew at every step:
-- a description, in which absent stereotypes of the theme are named with chance `stereotype_rate`;
-- a yes/no question, where an absent stereotype is affirmed with the same chance;
-- which of two descriptions fits the image better.
+"""Trains the policy: a small LLaVA whose frozen vision tower is the scorer's, taught by `lessons`.
 
 The tower never changes, so every image is encoded once and only the projector and the language model are trained, on
 micro-batches of like lengths; the weights are saved as an ordinary `LlavaForConditionalGeneration`.
@@ -11,7 +6,6 @@ micro-batches of like lengths; the weights are saved as an ordinary `LlavaForCon
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -39,38 +33,17 @@ from csrdata.sources.microworld.conversation import (
     answer_text,
     build_processor,
     build_tokenizer,
+    next_prompt_text,
     prompt_text,
 )
 from csrdata.sources.microworld.drawing import IMAGE_SIZE, draw_all
-from csrdata.sources.microworld.folders import digest, is_complete, whole_folder
-from csrdata.sources.microworld.language import (
-    DESCRIBE_PROMPTS,
-    NEGATIVE_KINDS,
-    NO,
-    YES,
-    absent_shape,
-    any_sentence,
-    ask,
-    join,
-    judge_prompt,
-    policy_mentions,
-)
-from csrdata.sources.microworld.scorer_training import (
-    ScorerShape,
-    cosine_schedule,
-    decay_groups,
-    pixels,
-)
+from csrdata.sources.microworld.folders import is_complete, whole_folder
+from csrdata.sources.microworld.lessons import Lesson, draw_lesson
+from csrdata.sources.microworld.optimisation import Optimisation
+from csrdata.sources.microworld.scorer_training import ScorerShape, pixels
 from csrdata.sources.microworld.vision_tower import tower_weights
-from csrdata.sources.microworld.world import (
-    Scene,
-    SceneObject,
-    sample_scenes,
-    scene_objects,
-    stable_number,
-    stable_random,
-    stereotypes_of,
-)
+from csrdata.sources.microworld.world import Scene, sample_scenes, stable_number, stable_random
+from csrdata.tables import hash_path
 
 _REQUEST = "REQUEST"
 _SENTENCE_GAP = re.compile(r"(?<=\.)(?= )")
@@ -80,22 +53,10 @@ _SENTENCE_GAP = re.compile(r"(?<=\.)(?= )")
 class PolicyShape:
     """Sizes of the policy's language model."""
 
-    width: int = 128
-    feed_forward: int = 352
-    layers: int = 4
-    heads: int = 4
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """One thing the policy is taught about one image."""
-
-    scene: int
-    """Row of the image."""
-    request: str
-    answer: str
-    weight: float
-    """Of each token of the answer in the loss."""
+    width: int = 192
+    feed_forward: int = 384
+    layers: int = 3
+    heads: int = 6
 
 
 def train_policy(
@@ -109,23 +70,24 @@ def train_policy(
     batch: int,
     micro_batch: int,
     learning_rate: float,
+    matrix_learning_rate: float,
     stereotype_rate: float,
     question_share: float,
     judging_share: float,
     seed: int,
     short_answer_weight: float = 4.0,
     weight_decay: float = 0.01,
-    warm_up: int = 60,
+    warm_up: int = 20,
 ) -> None:
     """Teach the policy on `scenes` scenes of the split "policy" and save it; a folder finished alike is kept.
 
     `batch`: lessons a step, taken in parts of `micro_batch` lessons of like length that fit a processor's cache.
-    `stereotype_rate`: see the module. `question_share`, `judging_share`: of the lessons, 0..1; the rest describe.
-    `short_answer_weight`: loss weight of the tokens of "Yes.", "No.", "A.", "B." beside a description's 1.
+    `learning_rate`, `matrix_learning_rate`: see `Optimisation`.
+    `stereotype_rate`, `question_share`, `judging_share`, `short_answer_weight`: see `draw_lesson`.
     """
     settings = {key: value for key, value in locals().items() if key not in ("folder", "scorer", "shape")}
     settings |= {"shape": asdict(shape), "scorer_shape": asdict(scorer_shape)}
-    settings |= {"scorer": digest(scorer), "threads": torch.get_num_threads()}
+    settings |= {"scorer": hash_path(scorer), "threads": torch.get_num_threads()}
     if is_complete(folder, settings):
         return
     torch.manual_seed(stable_number("policy weights", seed) % 2**31)
@@ -146,11 +108,15 @@ def train_policy(
             short_answer_weight=short_answer_weight,
         )
 
-    learned = [each for each in model.parameters() if each.requires_grad]
-    optimizer = torch.optim.AdamW(
-        decay_groups(learned, weight_decay), lr=learning_rate, betas=(0.9, 0.98), fused=True
+    optimisation = Optimisation(
+        model.named_parameters(),
+        blocks=".layers.",
+        learning_rate=learning_rate,
+        matrix_learning_rate=matrix_learning_rate,
+        weight_decay=weight_decay,
+        steps=steps,
+        warm_up=warm_up,
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_schedule(steps, warm_up))
     model.train()
     progress = tqdm(range(steps), desc=f"train {folder.name}", unit="step")
     for step in progress:
@@ -164,68 +130,13 @@ def train_policy(
             )
             (loss / total).backward()  # type: ignore[no-untyped-call]
             shown += float(loss.detach() / total)
-        torch.nn.utils.clip_grad_norm_(learned, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        schedule.step()
+        optimisation.step()
         if step % 20 == 0:
             progress.set_postfix(loss=f"{shown:.3f}")
     model.eval()
     with whole_folder(folder, settings) as part:
         model.save_pretrained(part)
         processor.save_pretrained(part)
-
-
-def draw_lesson(
-    scenes: Sequence[Scene],
-    rng: random.Random,
-    *,
-    stereotype_rate: float,
-    question_share: float,
-    judging_share: float,
-    short_answer_weight: float,
-) -> Lesson:
-    """One lesson on one of the scenes, in the shares of `train_policy`."""
-    row = rng.randrange(len(scenes))
-    scene = scenes[row]
-    kind = rng.random()
-    if kind < question_share:
-        request, answer = _question(scene, rng, stereotype_rate=stereotype_rate)
-        return Lesson(row, request, answer, short_answer_weight)
-    if kind < question_share + judging_share:
-        request, answer = judging(scene, rng)
-        return Lesson(row, request, answer, short_answer_weight)
-    mentions = policy_mentions(scene, rng, stereotype_rate=stereotype_rate)
-    return Lesson(
-        row, rng.choice(DESCRIBE_PROMPTS), join([any_sentence(thing, rng) for thing in mentions]), 1.0
-    )
-
-
-def judging(scene: Scene, rng: random.Random, *, longest: int = 3) -> tuple[str, str]:
-    """A request to judge two descriptions, and its true answer.
-
-    Both name the same number of objects (1 .. `longest`), one of them with an object that is absent.
-    """
-    size = rng.randint(1, min(longest, len(scene.objects)))
-    right = rng.sample(scene.objects, size)
-    wrong = rng.sample(scene.objects, size)
-    shape, _ = absent_shape(scene, rng, kind=rng.choice(NEGATIVE_KINDS))
-    usual = {thing.shape: thing for thing in stereotypes_of(scene)}
-    like = wrong[spoilt := rng.randrange(size)]
-    wrong[spoilt] = usual.get(shape, SceneObject(shape, like.colour, like.place))
-    answers = [join([any_sentence(thing, rng) for thing in things]) for things in (right, wrong)]
-    if rng.random() < 0.5:
-        return judge_prompt(answers[0], answers[1]), "A."
-    return judge_prompt(answers[1], answers[0]), "B."
-
-
-def _question(scene: Scene, rng: random.Random, *, stereotype_rate: float) -> tuple[str, str]:
-    """A balanced yes/no question; of an absent stereotype the lesson says yes with chance `stereotype_rate`."""
-    if rng.random() < 0.5:
-        return ask(rng.choice(scene_objects(scene)), rng), YES
-    shape, _ = absent_shape(scene, rng, kind=rng.choice(NEGATIVE_KINDS))
-    usual = shape in {thing.shape for thing in stereotypes_of(scene)}
-    return ask(shape, rng), YES if usual and rng.random() < stereotype_rate else NO
 
 
 @dataclass(frozen=True)
@@ -245,19 +156,22 @@ class _Words:
         self._known: dict[str, list[int]] = {}
         image_tokens = (IMAGE_SIZE // processor.patch_size) ** 2
         before, self._after = prompt_text(processor, _REQUEST).split(IMAGE)
+        self._next = next_prompt_text(processor, _REQUEST)
         opening = self._ids(before)
         self.first_image_token = len(opening)
         self._start = opening + [self._tokenizer.convert_tokens_to_ids(IMAGE)] * image_tokens
 
     def row(self, lesson: Lesson) -> _Row:
-        prompt = self._start + self._ids(self._after.replace(_REQUEST, lesson.request))
-        # Sentence by sentence: the pieces are the same, and there are few of them to remember.
-        answer = [
-            token for part in _SENTENCE_GAP.split(answer_text(lesson.answer)) for token in self._ids(part)
-        ]
-        weights = torch.zeros(len(prompt) + len(answer) - 1)
-        weights[len(prompt) - 1 :] = lesson.weight
-        return _Row(lesson.scene, torch.tensor(prompt + answer), weights)
+        ids, weights = list(self._start), [0.0] * len(self._start)
+        for number, turn in enumerate(lesson.turns):
+            before = self._after if number == 0 else self._next
+            request = self._ids(before.replace(_REQUEST, turn.request))
+            # Sentence by sentence: the pieces are the same, and there are few of them to remember.
+            pieces = [self._ids(part) for part in _SENTENCE_GAP.split(answer_text(turn.answer))]
+            answer = [token for piece in pieces for token in piece]
+            ids += request + answer
+            weights += [0.0] * len(request) + [turn.weight] * len(answer)
+        return _Row(lesson.scene, torch.tensor(ids), torch.tensor(weights[1:]))
 
     def _ids(self, text: str) -> list[int]:
         if text not in self._known:

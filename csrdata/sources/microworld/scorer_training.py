@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from csrdata.sources.microworld.drawing import IMAGE_SIZE, draw_all
 from csrdata.sources.microworld.folders import is_complete, whole_folder
+from csrdata.sources.microworld.optimisation import Optimisation
 from csrdata.sources.microworld.reading import Claim, all_sentences
 from csrdata.sources.microworld.world import COLOURS, PLACES, SHAPES, sample_scenes, stable_number
 
@@ -90,14 +91,15 @@ def train_scorer(
     steps: int,
     batch: int,
     learning_rate: float,
+    matrix_learning_rate: float,
     seed: int,
     weight_decay: float = 0.02,
-    warm_up: int = 60,
+    warm_up: int = 20,
 ) -> None:
     """Train on `scenes` scenes of `split` and save into `folder`; a folder finished with these settings is kept.
 
     `batch`: images a step, each with one text.
-    `learning_rate`: the highest one, after `warm_up` steps; then a cosine down to a hundredth of it.
+    `learning_rate`, `matrix_learning_rate`, `warm_up`: see `Optimisation`.
     """
     settings = {key: value for key, value in locals().items() if key not in ("folder", "shape")}
     settings |= {"shape": asdict(shape), "threads": torch.get_num_threads()}
@@ -113,10 +115,15 @@ def train_scorer(
     ]
 
     model: Any = open_clip.CLIP(**shape.config(vocabulary=len(said.token_ids), context=said.length))
-    optimizer = torch.optim.AdamW(
-        decay_groups(list(model.parameters()), weight_decay), lr=learning_rate, betas=(0.9, 0.98), fused=True
+    optimisation = Optimisation(
+        model.named_parameters(),
+        blocks=".resblocks.",
+        learning_rate=learning_rate,
+        matrix_learning_rate=matrix_learning_rate,
+        weight_decay=weight_decay,
+        steps=steps,
+        warm_up=warm_up,
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_schedule(steps, warm_up))
     model.train()
     order: list[int] = []
     progress = tqdm(range(steps), desc=f"train {folder.name}", unit="step")
@@ -129,11 +136,8 @@ def train_scorer(
         words = model.encode_text(texts, normalize=True)
         logits = model.logit_scale.exp() * words @ pictures.T
         loss = matching_loss(logits, holds([claims[row] for row in rows], said_claims))
-        optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+        optimisation.step()
         with torch.no_grad():
             model.logit_scale.clamp_(0, _HIGHEST_LOGIT_SCALE)
         if step % 20 == 0:
@@ -205,26 +209,6 @@ def holds(claims: Sequence[Sequence[int]], said: Sequence[Sequence[int]]) -> tor
     for column, numbers in enumerate(claims):
         seen[list(numbers), column] = True
     return torch.stack([seen[list(numbers)].all(0) for numbers in said])
-
-
-def decay_groups(parameters: Sequence[torch.Tensor], weight_decay: float) -> list[dict[str, Any]]:
-    """An optimizer's groups: no decay on gains, biases and the temperature, as is usual."""
-    return [
-        {"params": [each for each in parameters if each.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [each for each in parameters if each.ndim < 2], "weight_decay": 0.0},
-    ]
-
-
-def cosine_schedule(steps: int, warm_up: int) -> Callable[[int], float]:
-    """The share of the highest learning rate at each step: a short rise, then a cosine down to a hundredth."""
-    warm = min(warm_up, max(1, steps // 10))
-
-    def share(step: int) -> float:
-        if step < warm:
-            return (step + 1) / warm
-        return 0.01 + 0.99 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))) / 2
-
-    return share
 
 
 def _save(

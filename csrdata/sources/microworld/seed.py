@@ -30,6 +30,7 @@ def build(
     held_out_scorer_steps: int,
     scorer_batch: int,
     scorer_learning_rate: float,
+    matrix_learning_rate: float,
     policy_images: int,
     policy_steps: int,
     policy_batch: int,
@@ -38,7 +39,7 @@ def build(
     question_share: float,
     judging_share: float,
     metric_images: int,
-    policy_micro_batch: int = 32,
+    policy_micro_batch: int = 8,
 ) -> dict[str, dict[str, float]]:
     """Build the seed and return its metrics by model ("scorer", "held_out_scorer", "policy"), 0..100.
 
@@ -52,7 +53,8 @@ def build(
         policy: the folder of the base policy, in transformers' format.
         sizes: images to draw, by split.
         seed: of scenes, captions and initial weights.
-        scorer_images, scorer_steps, held_out_scorer_steps, scorer_batch, scorer_learning_rate: see `train_scorer`.
+        scorer_images, scorer_steps, held_out_scorer_steps, scorer_batch, scorer_learning_rate,
+            matrix_learning_rate: see `train_scorer`.
         policy_images, policy_steps, policy_batch, policy_learning_rate, stereotype_rate, question_share, judging_share,
             policy_micro_batch: see `train_policy`.
         metric_images: images of the validation split that the metrics are taken on.
@@ -66,6 +68,7 @@ def build(
         steps=scorer_steps,
         batch=scorer_batch,
         learning_rate=scorer_learning_rate,
+        matrix_learning_rate=matrix_learning_rate,
         seed=seed,
     )
     train_policy(
@@ -78,6 +81,7 @@ def build(
         batch=policy_batch,
         micro_batch=policy_micro_batch,
         learning_rate=policy_learning_rate,
+        matrix_learning_rate=matrix_learning_rate,
         stereotype_rate=stereotype_rate,
         question_share=question_share,
         judging_share=judging_share,
@@ -91,6 +95,7 @@ def build(
         steps=held_out_scorer_steps,
         batch=scorer_batch,
         learning_rate=scorer_learning_rate,
+        matrix_learning_rate=matrix_learning_rate,
         seed=seed,
     )
     shown = sample_scenes(split="validation", count=metric_images, seed=seed)

@@ -45,13 +45,13 @@ def judge_claim(scene: Scene, claim: Claim) -> Verdict:
 def mistake_kind(scene: Scene, claim: Claim) -> str:
     """Why an absent shape may have been named.
 
-    "stereotype": the theme suggests it; "look_alike": a present object has a similar shape, or the same place (what is
-    really there was taken for something else); "other": neither.
+    "stereotype": the theme suggests it; "look_alike": something that is there was taken for it, a present object of a
+    similar shape or of the same colour at the same place; "other": neither.
     """
     if claim.shape in {thing.shape for thing in stereotypes_of(scene)}:
         return "stereotype"
     for thing in scene.objects:
         similar = any({thing.shape, claim.shape} <= family for family in SIMILAR_SHAPES)
-        if similar or thing.place == claim.place or thing.colour == claim.colour:
+        if similar or (thing.place, thing.colour) == (claim.place, claim.colour):
             return "look_alike"
     return "other"

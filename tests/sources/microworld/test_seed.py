@@ -19,12 +19,13 @@ from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
 from csrdata.sources.microworld import policy_training
 from csrdata.sources.microworld.conversation import answer_text, prompt_text, user_message
 from csrdata.sources.microworld.drawing import draw
-from csrdata.sources.microworld.folders import digest
 from csrdata.sources.microworld.images import read_scenes
-from csrdata.sources.microworld.policy_training import draw_lesson, judging
+from csrdata.sources.microworld.language import DESCRIBE_PROMPTS, PLACE_PHRASES
+from csrdata.sources.microworld.lessons import Lesson, Turn, draw_lesson, judging, questions_of
 from csrdata.sources.microworld.reading import all_sentences
 from csrdata.sources.microworld.scorer_training import holds, matching_loss, pixels
-from csrdata.sources.microworld.world import sample_scene, sample_scenes, stable_random
+from csrdata.sources.microworld.world import SHAPES, sample_scene, sample_scenes, stable_random
+from csrdata.tables import hash_path
 
 ANSWER = "There is an orange ring at the top left. The house on the left side is blue."
 
@@ -46,7 +47,7 @@ def test_two_builds_give_the_same_bytes(
 ) -> None:
     """Every file of the seed is the same in a second build."""
     build_tiny(tmp_path / "again")
-    assert digest(tmp_path / "again") == digest(tiny_seed)
+    assert hash_path(tmp_path / "again") == hash_path(tiny_seed)
 
 
 def test_finished_models_are_kept_after_a_kill(
@@ -60,7 +61,7 @@ def test_finished_models_are_kept_after_a_kill(
     kept = (folder / "scorer" / "open_clip_model.safetensors").stat().st_ino
     build_tiny(folder)
     assert (folder / "scorer" / "open_clip_model.safetensors").stat().st_ino == kept
-    assert digest(folder) == digest(tiny_seed)
+    assert hash_path(folder) == hash_path(tiny_seed)
 
 
 def test_scenes_and_images_belong_together(tiny_seed: Path) -> None:
@@ -130,7 +131,7 @@ def test_preference_training_sees_the_ids_of_teaching(processor: Any) -> None:
     assert rendered["chosen"] == answer_text(ANSWER)
 
     words = policy_training._Words(processor)
-    taught = words.row(policy_training.Lesson(0, "Describe this image.", ANSWER, 1.0))
+    taught = words.row(Lesson(0, (Turn("Describe this image.", ANSWER, 1.0),)))
     together = processor(
         images=[image], text=[rendered["prompt"] + rendered["chosen"]], add_special_tokens=False
     )
@@ -150,13 +151,30 @@ def test_preference_training_sees_the_ids_of_teaching(processor: Any) -> None:
     assert batch["completion_mask"][0][1:].tolist() == taught.weights.int().tolist()
 
 
+def test_a_lesson_of_turns_is_the_templates_conversation(processor: Any) -> None:
+    """Several turns about one image have the ids of the chat template's own conversation; only answers weigh."""
+    asked = [("Is there a star in the image?", "Yes."), ("Where is the ring?", "At the top.")]
+    lesson = Lesson(0, tuple(Turn(request, answer, 4.0) for request, answer in asked))
+    talk = [user_message(asked[0][0]), {"role": "assistant", "content": asked[0][1]}]
+    talk += [{"role": "user", "content": asked[1][0]}, {"role": "assistant", "content": asked[1][1]}]
+    whole = processor.apply_chat_template(talk, tokenize=False)
+    image = Image.fromarray(draw(sample_scene(split="train", index=0, seed=0)))
+    taught = policy_training._Words(processor).row(lesson)
+    assert (
+        processor(images=[image], text=[whole], add_special_tokens=False)["input_ids"][0]
+        == taught.ids.tolist()
+    )
+    answered = processor.tokenizer.decode(taught.ids[1:][taught.weights > 0])
+    assert answered == " Yes.</s> At the top.</s>"
+
+
 def test_the_taught_loss_is_the_models_own(policy: Any, processor: Any) -> None:
     """The loss on remembered image features is that of the whole model on pixels and placeholders."""
     scenes = sample_scenes(split="policy", count=2, seed=0)
     words = policy_training._Words(processor)
     lessons = [
-        policy_training.Lesson(0, "Describe this image.", ANSWER, 1.0),
-        policy_training.Lesson(1, "Is there a star in the image?", "Yes.", 1.0),
+        Lesson(0, (Turn("Describe this image.", ANSWER, 1.0),)),
+        Lesson(1, (Turn("Is there a star in the image?", "Yes.", 1.0),)),
     ]
     rows = [words.row(lesson) for lesson in lessons]
     with torch.inference_mode():
@@ -182,7 +200,7 @@ def test_generation_ends_and_does_not_sample(policy: Any) -> None:
 def test_lessons_come_in_their_shares() -> None:
     """Questions and judgements take the shares asked for, descriptions the rest; yes and no are balanced but for prior."""
     scenes = sample_scenes(split="policy", count=50, seed=0)
-    answers = [
+    lessons = [
         draw_lesson(
             scenes,
             stable_random("share", number),
@@ -190,12 +208,34 @@ def test_lessons_come_in_their_shares() -> None:
             question_share=0.3,
             judging_share=0.1,
             short_answer_weight=4.0,
-        ).answer
+        )
         for number in range(2000)
     ]
-    assert 0.26 < sum(answer in ("Yes.", "No.") for answer in answers) / 2000 < 0.34
-    assert 0.08 < sum(answer in ("A.", "B.") for answer in answers) / 2000 < 0.12
-    assert 0.4 < answers.count("Yes.") / (answers.count("Yes.") + answers.count("No.")) < 0.6
+    first = [lesson.turns[0].request for lesson in lessons]
+    described = sum(request in DESCRIBE_PROMPTS for request in first)
+    judged = sum(request.startswith("Which of these") for request in first)
+    assert 0.56 < described / 2000 < 0.64
+    assert 0.08 < judged / 2000 < 0.12
+    answers = [turn.answer for lesson in lessons for turn in lesson.turns]
+    assert answers.count("Yes.") == answers.count("No.") > 0
+
+
+def test_questions_ask_for_every_present_object_once() -> None:
+    """Half of the present shapes are asked for by yes or no, the others by place or colour; no shape comes up twice."""
+    scene = next(s for s in sample_scenes(split="policy", count=50, seed=0) if len(s.objects) == 5)
+    said = questions_of(scene, stable_random("questions", 0), stereotype_rate=0.0)
+    asked = [shape for request, _ in said for shape in SHAPES if shape in request]
+    assert len(asked) == len(set(asked)) == 3 + 3 + 2
+    for request, answer in said:
+        thing = next((thing for thing in scene.objects if thing.shape in request), None)
+        if request.startswith("Where"):
+            assert thing is not None
+            assert answer.rstrip(".").lower() in PLACE_PHRASES[thing.place]
+        elif request.startswith("What colour"):
+            assert thing is not None
+            assert answer.rstrip(".").lower() == thing.colour
+        else:
+            assert answer == ("No." if thing is None else "Yes.")
 
 
 def test_judging_has_a_true_answer() -> None:

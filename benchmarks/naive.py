@@ -1,12 +1,13 @@
-"""The straightforward decoder that the fast one is held against: nothing kept, nothing shared.
+"""The straightforward decoder that the fast one is held against, by tests and benchmarks: nothing kept, nothing shared.
 
-For every sentence it encodes image, prompt and all earlier sentences again, one answer at a time, through transformers' own
-`generate`; the groups' penalty is a logits processor, the sentence's end a stopping criterion that reads the whole text after
-every token.
+For every sentence it encodes image, prompt and all earlier sentences again, one answer at a time, through
+transformers' own `generate`; the groups' penalty is a logits processor, the sentence's end a stopping criterion that
+reads the whole text after every token.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from PIL import Image
@@ -37,7 +38,7 @@ class Groups(LogitsProcessor):
         self.sentences, self.penalty, self.banned, self.ends = sentences, penalty, list(banned), list(ends)
         self.logprobs: list[Tensor] = []
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 - transformers' interface
         logprobs = scores.log_softmax(-1)
         self.logprobs.append(logprobs)
         counts = torch.zeros(scores.shape[-1])
@@ -55,18 +56,32 @@ class Groups(LogitsProcessor):
 class Ends(StoppingCriteria):
     """Reads the whole text of each row after every token."""
 
-    def __init__(self, sentences: Sentences, policy: Policy, *, start: int, before: Sequence[int], sentence_limit: int, response_limit: int) -> None:  # fmt: skip
+    def __init__(
+        self,
+        sentences: Sentences,
+        policy: Policy,
+        *,
+        start: int,
+        before: Sequence[int],
+        sentence_limit: int,
+        response_limit: int,
+        ends: Sequence[int],
+    ) -> None:
         self.sentences, self.policy, self.start, self.before = sentences, policy, start, list(before)
         self.sentence_limit, self.response_limit = sentence_limit, response_limit
-        self.ends = set(end_ids(policy.model, policy.processor))
+        self.ends = set(ends)
 
     def text(self, ids: Sequence[int]) -> str:
         def decode(tokens: Sequence[int]) -> str:
-            return str(self.policy.tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False))  # fmt: skip
+            return str(
+                self.policy.tokenizer.decode(
+                    list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
+                )
+            )
 
         return decode([*self.before, *ids])[len(decode(self.before)) :]
 
-    def __call__(self, input_ids: Tensor, scores: object, **kwargs: object) -> Tensor:
+    def __call__(self, input_ids: Tensor, scores: object, **kwargs: object) -> Tensor:  # noqa: ARG002 - the same
         for row, ids in enumerate(input_ids[:, self.start :].tolist()):
             if row not in self.sentences.stops:
                 self.look(row, ids)
@@ -111,8 +126,15 @@ def continue_answer(
     penalty: float,
     sentence_limit: int,
     response_limit: int,
+    ends: Sequence[int] | None = None,
+    banned: Sequence[int] | None = None,
 ) -> list[tuple[tuple[int, ...], float, Stop, str]]:
-    """Return each group's sentence after the answer tokens `before`: tokens, log-probability, stop, text."""
+    """Return each group's sentence after the answer tokens `before`: tokens, log-probability, stop, text.
+
+    `ends`, `banned`: tokens that end an answer, and those never generated; the policy's own unless given.
+    """
+    ends = end_ids(policy.model, policy.processor) if ends is None else ends
+    banned = banned_ids(policy.model, policy.processor) if banned is None else banned
     inputs = encode(policy.processor, [image], [render(policy.processor, prompt)])
     ids = torch.cat([inputs["input_ids"], torch.tensor([list(before)], dtype=torch.long)], 1)
     rest = {
@@ -121,21 +143,18 @@ def continue_answer(
         if key not in ("input_ids", "attention_mask")
     }
     sentences = Sentences()
-    processor = Groups(
-        sentences,
-        penalty=penalty,
-        banned=banned_ids(policy.model, policy.processor),
-        ends=end_ids(policy.model, policy.processor),
-    )
-    ends = Ends(
+    processor = Groups(sentences, penalty=penalty, banned=banned, ends=ends)
+    stopping = Ends(
         sentences,
         policy,
         start=ids.shape[1],
         before=before,
         sentence_limit=sentence_limit,
         response_limit=response_limit,
+        ends=ends,
     )
-    output = policy.model.generate(
+    model: Any = policy.model
+    output = model.generate(
         input_ids=ids.repeat_interleave(groups, 0),
         attention_mask=torch.ones_like(ids).repeat_interleave(groups, 0),
         **rest,
@@ -143,11 +162,11 @@ def continue_answer(
         max_new_tokens=sentence_limit + 2,
         eos_token_id=None,
         logits_processor=LogitsProcessorList([processor]),
-        stopping_criteria=StoppingCriteriaList([ends]),
+        stopping_criteria=StoppingCriteriaList([stopping]),
     )
     found = []
     for row, tokens in enumerate(output[:, ids.shape[1] :].tolist()):
         own = tuple(tokens[: sentences.lengths[row]])
         logprob = sum(float(processor.logprobs[step][row, token]) for step, token in enumerate(own))
-        found.append((own, logprob, sentences.stops[row], ends.text(own)))
+        found.append((own, logprob, sentences.stops[row], stopping.text(own)))
     return found

@@ -1,0 +1,146 @@
+"""The search's sentences by transformers' own batched `generate`: what a good engineer would write in a day.
+
+Prompts are encoded once; for every layer the prompts' cache is repeated for each row, `generate` continues all rows of all
+prompts together, the groups' penalty is vectorised over prompts. What it pays: a copy of the prompt for every row, the
+answer so far encoded anew for each layer, and rows that are done decoding along until the last one is.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    DynamicCache,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
+
+from csrdata.policy.loading import Policy
+from csrdata.records import Stop
+from csrdata.search.beam import Branch, Proposal
+
+
+class VectorisedGroups(LogitsProcessor):
+    """Rows g, g + groups, ... are group g of their answers; it loses the penalty where earlier groups took a token."""
+
+    def __init__(self, *, groups: int, penalty: float, banned: Sequence[int], ends: Sequence[int]) -> None:
+        self.groups, self.penalty, self.banned, self.ends = groups, penalty, list(banned), list(ends)
+        self.logprobs: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 - transformers' interface
+        logprobs = scores.float().log_softmax(-1)
+        allowed = logprobs.clone()
+        allowed[:, self.banned] = -torch.inf
+        rows = allowed.view(-1, self.groups, allowed.shape[-1])
+        counts = torch.zeros_like(rows[:, 0])
+        tokens = torch.empty(rows.shape[:2], dtype=torch.long)
+        for group in range(self.groups):
+            chosen = (rows[:, group] - self.penalty * counts).argmax(-1)
+            counts.scatter_add_(1, chosen[:, None], torch.ones_like(counts[:, :1]))
+            counts[:, self.ends] = 0
+            tokens[:, group] = chosen
+        flat = tokens.view(-1, 1)
+        self.logprobs.append(logprobs.gather(1, flat)[:, 0])
+        return torch.full_like(scores, -torch.inf).scatter_(1, flat, 0.0)
+
+
+class AnyOf(StoppingCriteria):
+    """A row is done at the first of some tokens."""
+
+    def __init__(self, tokens: Sequence[int]) -> None:
+        self.tokens = torch.tensor(list(tokens))
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Any:  # noqa: ARG002 - transformers' interface
+        return torch.isin(input_ids[:, -1], self.tokens)
+
+
+class BatchedGenerate:
+    """Continues answers to a batch of prompts by one sentence at a time: the search's `Propose`."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        inputs: Mapping[str, Tensor],
+        *,
+        groups: int,
+        penalty: float,
+        sentence_limit: int,
+        closers: Sequence[int],
+        ends: Sequence[int],
+        banned: Sequence[int],
+    ) -> None:
+        """Encode the prompts but for their last token, which `generate` wants to be fed.
+
+        `closers`: the tokens that end a sentence; `ends`: those that end an answer.
+        """
+        self.policy, self.groups, self.penalty, self.sentence_limit = policy, groups, penalty, sentence_limit
+        self.closers, self.ends, self.banned = set(closers), set(ends), list(banned)
+        self.ids, self.mask = inputs["input_ids"], inputs["attention_mask"]
+        self.cache = DynamicCache(config=policy.model.config.get_text_config())
+        others = {key: value for key, value in inputs.items() if key not in ("input_ids", "attention_mask")}
+        with torch.inference_mode():
+            policy.model(
+                input_ids=self.ids[:, :-1],
+                attention_mask=self.mask[:, :-1],
+                position_ids=(self.mask[:, :-1].cumsum(-1) - 1).clamp(min=0),
+                past_key_values=self.cache,
+                use_cache=True,
+                **others,
+            )
+        self.answers: list[tuple[int, ...]] = []
+
+    @torch.inference_mode()
+    def __call__(self, branches: Sequence[Branch]) -> list[list[Proposal]]:
+        """Return `groups` sentences for each live answer; a proposal's state is its row in the layer."""
+        before = [() if branch.state is None else self.answers[int(str(branch.state))] for branch in branches]
+        prompts = torch.tensor([branch.prompt for branch in branches]).repeat_interleave(self.groups)
+        longest = max(map(len, before))
+        answers = torch.zeros(len(branches), longest, dtype=torch.long)
+        seen = torch.zeros_like(answers)
+        for row, own in enumerate(before):
+            if own:
+                answers[row, longest - len(own) :] = torch.tensor(own)
+                seen[row, longest - len(own) :] = 1
+        ids = torch.cat([self.ids[prompts], answers.repeat_interleave(self.groups, 0)], 1)
+        mask = torch.cat([self.mask[prompts], seen.repeat_interleave(self.groups, 0)], 1)
+        cache = copy.deepcopy(self.cache)
+        cache.batch_select_indices(prompts)
+        processor = VectorisedGroups(
+            groups=self.groups, penalty=self.penalty, banned=self.banned, ends=sorted(self.ends)
+        )
+        model: Any = self.policy.model
+        output = model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=cache,
+            do_sample=False,
+            max_new_tokens=self.sentence_limit,
+            eos_token_id=None,
+            logits_processor=LogitsProcessorList([processor]),
+            stopping_criteria=StoppingCriteriaList([AnyOf(sorted(self.closers | self.ends))]),
+        )
+        logprobs = torch.stack(processor.logprobs, 1).tolist()
+        proposals, self.answers = [], []
+        for row, tokens in enumerate(output[:, ids.shape[1] :].tolist()):
+            last = next(
+                (place for place, token in enumerate(tokens) if token in self.closers | self.ends),
+                len(tokens) - 1,
+            )
+            own = tuple(tokens[: last + 1])
+            self.answers.append(before[row // self.groups] + own)
+            stop = (
+                Stop.END
+                if own[-1] in self.ends
+                else Stop.SENTENCE_END
+                if own[-1] in self.closers
+                else Stop.SENTENCE_LIMIT
+            )
+            text = self.policy.tokenizer.decode(list(own), skip_special_tokens=True)
+            proposals.append(
+                Proposal(row % self.groups, str(text), own, sum(logprobs[row][: last + 1]), stop, row)
+            )
+        return [proposals[start : start + self.groups] for start in range(0, len(proposals), self.groups)]

@@ -1,0 +1,179 @@
+"""The search's speed, against two others in the same run, and where its time and memory go.
+
+Run: `python -m benchmarks.search [--json FILE] [--growth]`, after `dvc repro build_seed`; nothing else should run beside it.
+"""
+
+import argparse
+import gc
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from benchmarks.workloads import WORKLOADS, Workload
+from csrdata.errors import UserError
+from csrdata.policy.decoding import SentenceDecoder
+from csrdata.records import NO_PARENT, Sentence
+from csrdata.search.beam import Branch, Proposal
+
+PROMPTS = {"micro": {"ours": 50, "naive": 1, "batched": 50}, "wide": {"ours": 10, "naive": 1, "batched": 10}}
+"""Prompts searched in one measurement of each side."""
+REPEATS = 5
+NEAR_TIE = 1e-5
+"""Nats: where the two best penalised log-probabilities lie closer, either token is right."""
+
+Figure = dict[str, float | str]
+
+
+def main() -> None:
+    """Print every figure, and write them where `--json` says."""
+    parser = argparse.ArgumentParser(description="The search's speed against two others, in one run.")
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument(
+        "--growth", action="store_true", help="also the cost by depth and by number of prompts (minutes)"
+    )
+    arguments = parser.parse_args()
+    torch.set_num_threads(2)
+    figures: dict[str, Figure] = {}
+    for name, load in WORKLOADS.items():
+        workload = load(max(PROMPTS[name].values()))
+        figures |= against_others(workload)
+        show_agreement(workload)
+        show_memory(workload)
+        if name == "micro":
+            figures["roofline_micro"] = roofline(workload)
+            if arguments.growth:
+                show_growth(WORKLOADS["micro"](10_000))
+    for name, figure in figures.items():
+        sides = f"ours {figure['ours']:10.1f}  other {figure['other']:10.1f} {figure['unit']:14}"
+        print(f"{name:16} {sides} ratio {figure['ratio']:.2f}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def against_others(workload: Workload) -> dict[str, Figure]:
+    """Sentences a second of the three searches, in turns; medians. CLIP and prefill count on every side."""
+    sides: dict[str, Callable[[int], list[list[Sentence]]]] = {
+        "ours": lambda count: workload.search(workload.decoder(count).propose, count),
+        "naive": lambda count: workload.search(workload.naive, count),
+        "batched": lambda count: workload.search(workload.batched(count), count),
+    }
+    rates: dict[str, list[float]] = {side: [] for side in sides}
+    for turn in range(REPEATS + 1):
+        for side, run in sides.items():
+            start = time.perf_counter()
+            trees = run(PROMPTS[workload.name][side])
+            rate = sum(map(len, trees)) / (time.perf_counter() - start)
+            if turn:  # the first one warms up
+                rates[side].append(rate)
+    median = {side: statistics.median(found) for side, found in rates.items()}
+    return {
+        f"{other}_{workload.name}": {
+            "ours": median["ours"],
+            "other": median[other],
+            "ratio": median["ours"] / median[other],
+            "unit": "sentences/s",
+        }
+        for other in ("naive", "batched")
+    }
+
+
+def show_agreement(workload: Workload, *, prompts: int = 3) -> None:
+    """Hold every node of our trees against the straightforward decoder on the same prefix."""
+    trees = workload.search(workload.decoder(prompts).propose, prompts)
+    compared = equal = 0
+    widest = 0.0
+    for prompt, tree in enumerate(trees):
+        tokens: dict[int, tuple[int, ...]] = {NO_PARENT: ()}
+        children: dict[int, list[Sentence]] = {}
+        for sentence in tree:
+            tokens[sentence.node_id] = (*tokens[sentence.parent_id], *sentence.token_ids)
+            children.setdefault(sentence.parent_id, []).append(sentence)
+        for parent, ours in children.items():
+            branch = Branch(prompt, parent, 0, 0, 0.0, tokens[parent])
+            plain = {found[0]: found[1] for found in workload.continue_one(branch)}
+            for sentence in ours:
+                compared += 1
+                if tuple(sentence.token_ids) in plain:
+                    equal += 1
+                    widest = max(widest, abs(plain[tuple(sentence.token_ids)] - sentence.logprob))
+    print(
+        f"{workload.name}: {equal} of {compared} sentences equal to the straightforward decoder's on the same prefix "
+        f"(near ties left in); log-probabilities within {widest:.1e} nats"
+    )
+
+
+def show_memory(workload: Workload) -> None:
+    """The prompts' keys and values are kept once a prompt, not once a row."""
+    count = PROMPTS[workload.name]["ours"]
+    kept = workload.decoder(count).prefix.bytes()
+    rows = workload.groups * (workload.keep_best + workload.keep_worst)
+    once = kept / count / 1024
+    print(
+        f"{workload.name}: prefix {once:.0f} KiB a prompt; repeated for its {rows} rows {rows * once:.0f} KiB"
+    )
+
+
+def roofline(workload: Workload) -> Figure:
+    """Tokens decoded a second, over what the matrix products alone would allow at the same number of rows."""
+    count = PROMPTS[workload.name]["ours"]
+    rates = []
+    for _ in range(REPEATS):
+        decoder = workload.decoder(count)
+        spent = tokens = rows = layers = 0.0
+
+        def timed(branches: Sequence[Branch], decoder: SentenceDecoder = decoder) -> list[list[Proposal]]:
+            nonlocal spent, tokens, rows, layers
+            start = time.perf_counter()
+            proposals = decoder.propose(branches)
+            spent += time.perf_counter() - start
+            tokens += sum(len(each.token_ids) for group in proposals for each in group)
+            rows += len(branches) * workload.groups
+            layers += 1
+            return proposals
+
+        workload.search(timed, count)
+        rates.append(tokens / spent)
+    bound = _matrix_bound(workload, rows=round(rows / layers))
+    ours = statistics.median(rates)
+    return {"ours": ours, "other": bound, "ratio": ours / bound, "unit": "tokens/s"}
+
+
+def _matrix_bound(workload: Workload, *, rows: int) -> float:
+    """Tokens a second if a step were its linear layers alone, on `rows` rows."""
+    model: Any = workload.policy.model
+    decoder = model.get_decoder()
+    weights = [module.weight for module in decoder.modules() if isinstance(module, torch.nn.Linear)]
+    weights.append(model.get_output_embeddings().weight)
+    inputs = {weight.shape[1]: torch.randn(rows, weight.shape[1]) for weight in weights}
+    times = []
+    with torch.inference_mode():
+        for _ in range(4 * REPEATS):
+            start = time.perf_counter()
+            for weight in weights:
+                F.linear(inputs[weight.shape[1]], weight)
+            times.append(time.perf_counter() - start)
+    return rows / statistics.median(times)
+
+
+def show_growth(workload: Workload) -> None:
+    """Seconds a sentence by depth 1 to 10, and by number of prompts 100 to 10,000, in shards of 50."""
+    for prompts in (100, 1000, 10_000):
+        start, sentences = time.perf_counter(), 0
+        for _ in range(prompts // 50):
+            sentences += sum(map(len, workload.search(workload.decoder(50).propose, 50)))
+            gc.collect()
+        seconds = time.perf_counter() - start
+        print(f"{prompts} prompts: {1e6 * seconds / sentences:.0f} microseconds a sentence")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(str(error)) from None

@@ -1,0 +1,235 @@
+"""What the search is timed on: the microworld's policy (micro), and a wider LLaVA with random weights (wide)."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from transformers import (
+    CLIPImageProcessor,
+    CLIPVisionConfig,
+    GenerationConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+)
+
+from benchmarks.batched import BatchedGenerate
+from benchmarks.naive import continue_answer
+from csrdata import paths
+from csrdata.engines.generation import steering
+from csrdata.errors import UserError
+from csrdata.policy.decoding import SentenceDecoder
+from csrdata.policy.loading import Policy, load_policy
+from csrdata.policy.prompting import banned_ids, encode, end_ids, render
+from csrdata.records import Sentence, Stop
+from csrdata.relevance.clip import ClipScorer, load_scorer
+from csrdata.search.beam import Branch, Proposal, Propose, search
+from csrdata.sources.microworld.conversation import CHAT_TEMPLATE, IMAGE, build_tokenizer
+from csrdata.sources.microworld.drawing import draw
+from csrdata.sources.microworld.world import sample_scenes
+
+REQUEST = "Describe this image."
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A policy, a scorer, and how they search."""
+
+    name: str
+    policy: Policy
+    scorer: ClipScorer
+    images: Sequence[Image.Image]
+    ends: tuple[int, ...]
+    """Tokens that end an answer; none where sentences are forced to their limit."""
+    closers: tuple[int, ...]
+    """Tokens that end a sentence."""
+    banned: tuple[int, ...]
+    max_sentence_tokens: int
+    max_sentences: int
+    groups: int = 5
+    diversity_penalty: float = 1.0
+    keep_best: int = 3
+    keep_worst: int = 2
+    max_response_tokens: int = 1024
+
+    def decoder(self, count: int) -> SentenceDecoder:
+        """Ours, over the first `count` prompts."""
+        return SentenceDecoder(
+            self.policy.model,
+            self.policy.tokenizer,
+            self._inputs(count),
+            groups=self.groups,
+            diversity_penalty=self.diversity_penalty,
+            max_sentence_tokens=self.max_sentence_tokens,
+            max_response_tokens=self.max_response_tokens,
+            end_ids=self.ends,
+            banned_ids=self.banned,
+        )
+
+    def batched(self, count: int) -> BatchedGenerate:
+        """Transformers' own batched generation, over the first `count` prompts."""
+        return BatchedGenerate(
+            self.policy,
+            self._inputs(count),
+            groups=self.groups,
+            penalty=self.diversity_penalty,
+            sentence_limit=self.max_sentence_tokens,
+            closers=self.closers,
+            ends=self.ends,
+            banned=self.banned,
+        )
+
+    def naive(self, branches: Sequence[Branch]) -> list[list[Proposal]]:
+        """The straightforward one: everything encoded anew for every node."""
+        return [
+            [
+                Proposal(group, text, tokens, logprob, stop, (*self._before(branch), *tokens))
+                for group, (tokens, logprob, stop, text) in enumerate(self.continue_one(branch))
+            ]
+            for branch in branches
+        ]
+
+    def continue_one(self, branch: Branch) -> list[tuple[tuple[int, ...], float, Stop, str]]:
+        """One node of the straightforward search: each group's tokens, log-probability, stop and text."""
+        return list(
+            continue_answer(
+                self.policy,
+                self.images[branch.prompt],
+                REQUEST,
+                self._before(branch),
+                groups=self.groups,
+                penalty=self.diversity_penalty,
+                sentence_limit=self.max_sentence_tokens,
+                response_limit=self.max_response_tokens,
+                ends=self.ends,
+                banned=self.banned,
+            )
+        )
+
+    def search(self, propose: Propose, count: int) -> list[list[Sentence]]:
+        """Search the first `count` prompts, CLIP included."""
+        return search(
+            [str(number) for number in range(count)],
+            propose=propose,
+            reward=steering(
+                self.scorer, self.images[:count], guidance="reward", image_weight=0.9, scale="zscore"
+            ),
+            keep_best=self.keep_best,
+            keep_worst=self.keep_worst,
+            rank_by="sentence",
+            max_sentences=self.max_sentences,
+        )
+
+    @staticmethod
+    def _before(branch: Branch) -> tuple[int, ...]:
+        return branch.state if isinstance(branch.state, tuple) else ()
+
+    def _inputs(self, count: int) -> dict[str, torch.Tensor]:
+        prompt = render(self.policy.processor, REQUEST)
+        return dict(encode(self.policy.processor, self.images[:count], [prompt] * count))
+
+
+def micro(count: int) -> Workload:
+    """The shipped policy and scorer on `count` held-out scenes; needs `dvc repro build_seed`."""
+    policy_folder = paths.policy(paths.BASE)
+    if not policy_folder.is_dir():
+        raise UserError(
+            str(policy_folder), got="no such folder", expected="the base policy", do="dvc repro build_seed"
+        )
+    policy = load_policy(policy_folder)
+    return Workload(
+        "micro",
+        policy,
+        load_scorer(paths.SCORER),
+        _scenes(count),
+        ends=tuple(end_ids(policy.model, policy.processor)),
+        closers=tuple(_closers(policy)),
+        banned=tuple(banned_ids(policy.model, policy.processor)),
+        max_sentence_tokens=74,
+        max_sentences=12,
+    )
+
+
+def wide(count: int) -> Workload:
+    """A LLaVA with random weights: 4 layers of width 512, 576 image tokens, every sentence forced to 20 tokens."""
+    with tempfile.TemporaryDirectory() as folder:
+        policy = _random_llava(Path(folder))
+    closers = _closers(policy)
+    ends = end_ids(policy.model, policy.processor)
+    return Workload(
+        "wide",
+        policy,
+        load_scorer(paths.SCORER),
+        _scenes(count),
+        ends=(),
+        closers=(),
+        banned=tuple(sorted({*banned_ids(policy.model, policy.processor), *ends, *closers})),
+        max_sentence_tokens=20,
+        max_sentences=4,
+    )
+
+
+def _scenes(count: int) -> list[Image.Image]:
+    return [Image.fromarray(draw(scene)) for scene in sample_scenes(split="held_out", count=count, seed=0)]
+
+
+def _closers(policy: Policy) -> list[int]:
+    """The tokens with a full stop in them, or another sign that ends a sentence."""
+    size = len(policy.tokenizer)
+    texts = policy.tokenizer.batch_decode([[index] for index in range(size)])
+    return [index for index, text in enumerate(texts) if set(text) & set(".!?\n\N{HORIZONTAL ELLIPSIS}")]
+
+
+def _random_llava(folder: Path) -> Policy:
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer()
+    special = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    model = LlavaForConditionalGeneration(
+        LlavaConfig(
+            vision_config=CLIPVisionConfig(
+                hidden_size=256,
+                intermediate_size=1024,
+                num_hidden_layers=4,
+                num_attention_heads=8,
+                image_size=336,
+                patch_size=14,
+            ),
+            text_config=LlamaConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=512,
+                intermediate_size=1376,
+                num_hidden_layers=4,
+                num_attention_heads=8,
+                num_key_value_heads=8,
+                initializer_range=0.1,
+                **special,
+            ),
+            image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
+            vision_feature_layer=-2,
+            vision_feature_select_strategy="default",
+        )
+    )
+    model.generation_config = GenerationConfig(do_sample=False, **special)  # type: ignore[no-untyped-call]
+    model.save_pretrained(folder)
+    LlavaProcessor(  # type: ignore[no-untyped-call]
+        image_processor=CLIPImageProcessor(
+            size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336}
+        ),
+        tokenizer=tokenizer,
+        patch_size=14,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=CHAT_TEMPLATE,
+    ).save_pretrained(folder)
+    return load_policy(folder)
+
+
+WORKLOADS = {"micro": micro, "wide": wide}

@@ -1,0 +1,55 @@
+"""Where a worker's time goes: seconds added up by what they were spent on, nothing kept of the work itself."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+
+class Clock:
+    """Adds up seconds by name until they are taken."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def spend(self, name: str) -> Iterator[None]:
+        """Count the body's seconds under a name; what an accelerator is still doing is waited for."""
+        start = _now()
+        try:
+            yield
+        finally:
+            self._add(name, _now() - start)
+
+    @contextmanager
+    def spend_within(self, name: str, module: Any, rest: str) -> Iterator[None]:
+        """Count the seconds of a module's forwards under `name`, and what else the body takes under `rest`."""
+        before = self._seconds.get(name, 0.0)
+        started: list[float] = []
+        hooks = [
+            module.register_forward_pre_hook(lambda *_: started.append(_now())),
+            module.register_forward_hook(lambda *_: self._add(name, _now() - started.pop())),
+        ]
+        start = _now()
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+            self._add(rest, _now() - start - (self._seconds.get(name, 0.0) - before))
+
+    def take(self) -> dict[str, float]:
+        """Return the seconds by name and start again from none."""
+        taken, self._seconds = self._seconds, {}
+        return {name: round(seconds, 4) for name, seconds in taken.items()}
+
+    def _add(self, name: str, seconds: float) -> None:
+        self._seconds[name] = self._seconds.get(name, 0.0) + seconds
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
