@@ -45,13 +45,13 @@ def judge_claim(scene: Scene, claim: Claim) -> Verdict:
 def mistake_kind(scene: Scene, claim: Claim) -> str:
     """Why an absent shape may have been named.
 
-    "stereotype": the theme suggests it; "look_alike": something that is there was taken for it, a present object of a
-    similar shape or of the same colour at the same place; "other": neither.
+    "stereotype": the theme suggests it; "look_alike": something that is there was taken for it, an object at the same
+    place or one of a similar shape and the same colour; "other": neither.
     """
     if claim.shape in {thing.shape for thing in stereotypes_of(scene)}:
         return "stereotype"
     for thing in scene.objects:
         similar = any({thing.shape, claim.shape} <= family for family in SIMILAR_SHAPES)
-        if similar or (thing.place, thing.colour) == (claim.place, claim.colour):
+        if thing.place == claim.place or (similar and thing.colour == claim.colour):
             return "look_alike"
     return "other"

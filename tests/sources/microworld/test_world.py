@@ -133,9 +133,9 @@ def test_absent_stereotypes_are_named_at_the_rate() -> None:
 def test_kinds_of_mistakes() -> None:
     """A false mention is a stereotype, else a look-alike of something present, else neither."""
     assert judge_claim(SCENE, Claim("ring", "orange", "right")).mistake == "stereotype"
-    assert judge_claim(SCENE, Claim("heart", "green", "right")).mistake == "look_alike"
-    assert judge_claim(SCENE, Claim("star", "blue", "bottom")).mistake == "look_alike"
-    assert judge_claim(SCENE, Claim("star", "green", "bottom")).mistake == "other"
+    assert judge_claim(SCENE, Claim("heart", "blue", "right")).mistake == "look_alike"
+    assert judge_claim(SCENE, Claim("star", "green", "bottom")).mistake == "look_alike"
+    assert judge_claim(SCENE, Claim("heart", "green", "right")).mistake == "other"
     assert judge_claim(SCENE, Claim("star", "green", "right")).mistake == "other"
     wrong_colour = judge_claim(SCENE, Claim("circle", "blue", "top left"))
     assert wrong_colour.mistake is None
