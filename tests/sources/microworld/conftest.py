@@ -13,6 +13,7 @@ TINY = {
     "held_out_scorer_steps": 2,
     "scorer_batch": 8,
     "scorer_learning_rate": 1e-3,
+    "matrix_learning_rate": 0.02,
     "policy_images": 16,
     "policy_steps": 3,
     "policy_batch": 8,
