@@ -1,6 +1,7 @@
 """The search's speed, against two others in the same run, and where its time and memory go.
 
-Run: `python -m benchmarks.search [--json FILE] [--growth]`, after `dvc repro build_seed`; nothing else should run beside it.
+Run after `dvc repro build_seed`, with nothing else beside it:
+`python -m benchmarks.search [--json FILE] [--workload micro|wide] [--growth]`.
 """
 
 import argparse
@@ -37,21 +38,23 @@ def main() -> None:
     parser.add_argument(
         "--growth", action="store_true", help="also the cost by depth and by number of prompts (minutes)"
     )
+    parser.add_argument("--workload", choices=WORKLOADS, help="this one alone")
     arguments = parser.parse_args()
     torch.set_num_threads(2)
     figures: dict[str, Figure] = {}
-    for name, load in WORKLOADS.items():
-        workload = load(max(PROMPTS[name].values()))
-        figures |= against_others(workload)
+    for name in [arguments.workload] if arguments.workload else WORKLOADS:
+        workload = WORKLOADS[name](max(PROMPTS[name].values()))
+        found = against_others(workload)
         show_agreement(workload)
         show_memory(workload)
         if name == "micro":
-            figures["roofline_micro"] = roofline(workload)
+            found["roofline_micro"] = roofline(workload)
             if arguments.growth:
                 show_growth(WORKLOADS["micro"](10_000))
-    for name, figure in figures.items():
-        sides = f"ours {figure['ours']:10.1f}  other {figure['other']:10.1f} {figure['unit']:14}"
-        print(f"{name:16} {sides} ratio {figure['ratio']:.2f}")
+        for figure_name, figure in found.items():
+            sides = f"ours {figure['ours']:10.1f}  other {figure['other']:10.1f} {figure['unit']:14}"
+            print(f"{figure_name:16} {sides} ratio {figure['ratio']:.2f}", flush=True)
+        figures |= found
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
