@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The search's speed against two others, in one run.")
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument(
-        "--growth", action="store_true", help="also the cost by depth and by number of prompts (minutes)"
+        "--growth", action="store_true", help="also the cost by number of prompts, to 10,000 (minutes)"
     )
     parser.add_argument("--workload", choices=WORKLOADS, help="this one alone")
     arguments = parser.parse_args()
@@ -50,7 +50,7 @@ def main() -> None:
         if name == "micro":
             found["roofline_micro"] = roofline(workload)
             if arguments.growth:
-                show_growth(WORKLOADS["micro"](10_000))
+                show_growth(workload)
         for figure_name, figure in found.items():
             sides = f"ours {figure['ours']:10.1f}  other {figure['other']:10.1f} {figure['unit']:14}"
             print(f"{figure_name:16} {sides} ratio {figure['ratio']:.2f}", flush=True)
@@ -165,7 +165,7 @@ def _matrix_bound(workload: Workload, *, rows: int) -> float:
 
 
 def show_growth(workload: Workload) -> None:
-    """Seconds a sentence by depth 1 to 10, and by number of prompts 100 to 10,000, in shards of 50."""
+    """Seconds a sentence by number of prompts, 100 to 10,000, in shards of 50."""
     for prompts in (100, 1000, 10_000):
         start, sentences = time.perf_counter(), 0
         for _ in range(prompts // 50):

@@ -61,8 +61,8 @@ def stats(
     from csrdata.inspection.cost import cost
     from csrdata.inspection.stats import stats as figures_of
 
-    table = _read(iteration)
-    figures = figures_of(table) | {"search": cost(paths.run_log("generate_beams", table.name))}
+    read = _read(iteration)
+    figures = figures_of(read) | {"search": cost(paths.run_log("generate_beams", read.name))}
     if as_json:
         print(json.dumps(figures, indent=2))
         return

@@ -8,19 +8,18 @@ from typing import Any
 def cost(log: Path) -> dict[str, Any] | None:
     """Return the figures of a stage's run log; None where there is none, as after a checkout from the cache.
 
-    Of a shard that was made more than once, the last time counts. `spent`: percent of the shards' seconds by what they
-    went into; what no name was given to is `other`.
+    Of a shard that was made more than once, the last time counts; a line that a kill cut off does not. `spent`: percent
+    of the shards' seconds by what they went into; what no name was given to is `other`.
     """
-    try:
-        events = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    except (OSError, json.JSONDecodeError):
+    if not log.is_file():
         return None
-    shards = {event["index"]: event for event in events if event["event"] == "shard"}
+    events = [_event(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    shards = {event["index"]: event for event in events if event.get("event") == "shard"}
     if not shards:
         return None
     seconds = sum(shard["seconds"] for shard in shards.values())
     names = dict.fromkeys(name for shard in shards.values() for name in shard.get("spent", {}))
-    spent = {name: sum(shard["spent"].get(name, 0.0) for shard in shards.values()) for name in names}
+    spent = {name: sum(shard.get("spent", {}).get(name, 0.0) for shard in shards.values()) for name in names}
     rows = sum(shard["rows"] for shard in shards.values())
     return {
         "prompts": sum(shard["items"] for shard in shards.values()),
@@ -32,3 +31,11 @@ def cost(log: Path) -> dict[str, Any] | None:
             "other": 100 * (seconds - sum(spent.values())) / seconds,
         },
     }
+
+
+def _event(line: str) -> dict[str, Any]:
+    try:
+        event: dict[str, Any] = json.loads(line)
+    except json.JSONDecodeError:
+        return {}
+    return event

@@ -58,8 +58,14 @@ def test_what_a_search_cost_is_read_from_its_log(tmp_path: Path) -> None:
         run_shards(
             store, [["p", "q"], ["r"]], worker, title="t", unit="prompt", log=RunLog(path), clock=clock
         )
-    found = cost(path)
-    assert found is not None
+    whole = cost(path)
+    old = '{"event": "shard", "index": 2, "items": 1, "rows": 1, "seconds": 1.0}'  # before there was a clock
+    path.write_text(path.read_text(encoding="utf-8") + old + '\n{"event": "sh', encoding="utf-8")
+    mixed = cost(path)
+    assert whole is not None
+    assert mixed is not None
+    assert mixed["prompts"] == whole["prompts"] + 1
+    found = whole
     assert (found["prompts"], len(pl.read_parquet(tmp_path / "shards" / "00000.parquet"))) == (3, 2)
     assert found["sentences_per_second"] == pytest.approx(3 / found["seconds"])
     assert found["peak_mib"] > 10
