@@ -22,7 +22,7 @@ from csrdata.policy.decoding import SentenceDecoder
 from csrdata.records import NO_PARENT, Sentence
 from csrdata.search.beam import Branch, Proposal
 
-PROMPTS = {"micro": {"ours": 50, "naive": 1, "batched": 50}, "wide": {"ours": 10, "naive": 1, "batched": 10}}
+PROMPTS = {"micro": {"ours": 50, "naive": 1, "batched": 50}, "wide": {"ours": 4, "naive": 1, "batched": 4}}
 """Prompts searched in one measurement of each side."""
 REPEATS = 5
 NEAR_TIE = 1e-5

@@ -169,7 +169,7 @@ def wide(count: int) -> Workload:
         closers=(),
         banned=tuple(sorted({*banned_ids(policy.model, policy.processor), *ends, *closers})),
         max_sentence_tokens=20,
-        max_sentences=4,
+        max_sentences=3,
     )
 
 

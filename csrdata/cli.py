@@ -6,7 +6,9 @@ quick and loads no model library.
 
 import json
 import sys
+import tempfile
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +16,7 @@ import typer
 from csrdata.errors import UserError
 
 if TYPE_CHECKING:
+    from csrdata.inspection.diff import Version
     from csrdata.inspection.iteration import Iteration
 
 app = typer.Typer(
@@ -30,6 +33,11 @@ IterationOption = Annotated[
         "--iteration", metavar="T", help="An iteration of params.yaml; by default the last one made."
     ),
 ]
+
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+SIDE = "T (an iteration of this project), REV:T (as it was at a git revision) or hf://datasets/OWNER/NAME@TAG[:T]."
 
 
 def main() -> None:
@@ -52,17 +60,28 @@ def _options(
 
 @app.command()
 def stats(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SOURCE]",
+            help="hf://datasets/OWNER/NAME@TAG; by default this project.",
+            show_default=False,
+        ),
+    ] = None,
     *,
     iteration: IterationOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show how rewards and pairs of an iteration are distributed, and what its search has cost."""
     from csrdata import paths
     from csrdata.inspection.cost import cost
     from csrdata.inspection.stats import stats as figures_of
 
-    read = _read(iteration)
-    figures = figures_of(read) | {"search": cost(paths.run_log("generate_beams", read.name))}
+    if source is None:
+        read = _read(iteration)
+        figures = figures_of(read) | {"search": cost(paths.run_log("generate_beams", read.name))}
+    else:
+        figures = figures_of(_read_from_hub(source, iteration)) | {"search": None}
     if as_json:
         print(json.dumps(figures, indent=2))
         return
@@ -71,6 +90,146 @@ def stats(
     from csrdata.inspection.report import report
 
     Console().print(report(figures))
+
+
+@app.command()
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help=SIDE)],
+    b: Annotated[str, typer.Argument(metavar="B", help="The same.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how the pairs of B differ from those of A: lost, added, flipped, changed, and their distributions."""
+    from csrdata.inspection.diff import diff as figures_of
+
+    with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
+        figures = figures_of(_version(a, Path(scratch) / "a"), _version(b, Path(scratch) / "b"))
+    if as_json:
+        print(json.dumps(figures, indent=2))
+        return
+    from rich.console import Console
+
+    from csrdata.inspection.diff_report import diff_report
+
+    Console().print(diff_report(figures))
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    *,
+    to: Annotated[
+        str, typer.Option("--to", metavar="TRAINER", help="trl, llava, llama-factory or ms-swift.")
+    ],
+    iteration: IterationOption = None,
+) -> None:
+    """Write an iteration's pairs and images as another trainer reads them."""
+    from csrdata import paths
+    from csrdata.publishing.export import export as write
+    from csrdata.records import Pair
+    from csrdata.tables import read_rows
+
+    chosen = _iteration(iteration)
+    pairs = read_rows(paths.pairs(chosen), Pair, made_by=f"dvc repro select_pairs@{chosen}")
+    done = write(pairs, to=to, folder=folder, root=Path(), name=f"csrdata_iteration_{chosen}")
+    print(f"{done.pairs} pairs, {done.images} images in {done.folder}. To train on it:", file=sys.stderr)
+    print(done.usage)
+
+
+@app.command()
+def push(
+    repo_id: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The data set on the Hub.")],
+    *,
+    tag: Annotated[str | None, typer.Option(metavar="TAG", help="A new version, such as v1.2.0.")] = None,
+    iteration: Annotated[
+        list[str] | None,
+        typer.Option(metavar="T", help="An iteration, repeatable; by default all that have pairs."),
+    ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="If the repository is new, only you can read it.")
+    ] = False,
+    dry_run: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write what would go into a folder, print its files, send nothing."),
+    ] = None,
+    images: Annotated[
+        str, typer.Option(metavar="embed|reference", help="Put images into the rows, or only their paths.")
+    ] = "embed",
+    licence: Annotated[
+        str | None, typer.Option("--license", metavar="NAME", help="Of the data set, such as cc-by-4.0.")
+    ] = None,
+    image_licence: Annotated[
+        str | None,
+        typer.Option(
+            "--image-license", metavar="TEXT", help="For the card: what the images are, under which licence."
+        ),
+    ] = None,
+    model: Annotated[
+        bool, typer.Option("--model", help="Publish the policy that one iteration trained instead of pairs.")
+    ] = False,
+    dataset: Annotated[
+        str | None,
+        typer.Option(metavar="OWNER/NAME@TAG", help="With --model: the published pairs it was trained on."),
+    ] = None,
+) -> None:
+    """Publish pairs, candidates and a card as one commit of the Hub, and tag it; with --model, a policy."""
+    from csrdata.pipeline.publish import release
+    from csrdata.publishing.hub import check_name, push_folder
+    from csrdata.publishing.release import tree
+
+    check_name(repo_id, tag)
+    if dataset is not None and not model:
+        raise UserError("--dataset", got=dataset, expected="it with --model", do="csrdata push --help")
+    if model:
+        _push_model(
+            repo_id,
+            tag=tag,
+            names=iteration,
+            private=private,
+            dry_run=dry_run,
+            licence=licence,
+            dataset=dataset,
+        )
+        return
+    with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
+        folder = dry_run or Path(scratch) / "release"
+        manifest = release(
+            folder,
+            repo_id=repo_id,
+            tag=tag,
+            names=iteration,
+            images=images,
+            licence=licence,
+            image_licence=image_licence,
+            hub_may_be_away=dry_run is not None,
+        )
+        if dry_run is not None:
+            files = tree(folder)
+            print("\n".join(f"{size:>15,}  {path}" for path, size in files))
+            total = f"{len(files)} files, {sum(size for _, size in files):,} bytes"
+            print(f"{total}, identity {manifest.identity[:12]}: nothing was sent", file=sys.stderr)
+            return
+        names = ", ".join(one.name for one in manifest.iterations)
+        message = f"{tag or manifest.identity[:12]}: pairs of iteration {names}"
+        print(push_folder(folder, repo_id=repo_id, tag=tag, private=private, message=message).url)
+
+
+@app.command()
+def pull(
+    source: Annotated[str, typer.Argument(metavar="OWNER/NAME@TAG", help="A data set of the Hub at a tag.")],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="The project it comes into; by default NAME.")
+    ] = None,
+) -> None:
+    """Bring a published data set back as a project's tables and images; nothing is overwritten."""
+    from csrdata.pipeline.pull import pull as bring
+    from csrdata.publishing.fetch import parse_source
+
+    found = parse_source(source)
+    target = folder or Path(found.repo_id.partition("/")[2])
+    names = bring(found, target)
+    print(f"iteration {', '.join(names)} of {found}; see it there: csrdata stats", file=sys.stderr)
+    print(target)
 
 
 @app.command()
@@ -103,10 +262,45 @@ def run(
     run_stage(stage, iteration)
 
 
-def _read(name: str | None) -> "Iteration":
-    """Read the tables of an iteration, by default the last one that has pairs."""
+def _push_model(
+    repo_id: str,
+    *,
+    tag: str | None,
+    names: list[str] | None,
+    private: bool,
+    dry_run: Path | None,
+    licence: str | None,
+    dataset: str | None,
+) -> None:
+    """Publish the policy of one iteration, by default the last one's, or write it to a folder."""
+    from csrdata.pipeline.publish_policy import write_policy
+    from csrdata.publishing.fetch import parse_source
+    from csrdata.publishing.hub import push_folder
+
+    if names and len(names) > 1:
+        raise UserError(
+            "--iteration", got=", ".join(names), expected="one with --model", do="csrdata push --help"
+        )
+    chosen = _iteration(names[0] if names else None)
+    pairs = parse_source(dataset) if dataset else None
+    with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
+        folder = dry_run or Path(scratch) / "model"
+        write_policy(folder, repo_id=repo_id, iteration=chosen, dataset=pairs, tag=tag, licence=licence)
+        if dry_run is not None:
+            from csrdata.publishing.release import tree
+
+            print("\n".join(f"{size:>15,}  {path}" for path, size in tree(folder)))
+            return
+        message = f"{tag or 'policy'}: iteration {chosen}"
+        done = push_folder(
+            folder, repo_id=repo_id, repo_type="model", tag=tag, private=private, message=message
+        )
+    print(done.url)
+
+
+def _iteration(name: str | None) -> str:
+    """Return a named iteration, by default the last one that has pairs; which one it is is said."""
     from csrdata import paths
-    from csrdata.inspection.iteration import read_iteration
     from csrdata.params import FILE, load_params
 
     names = list(load_params().iterations)
@@ -117,6 +311,15 @@ def _read(name: str | None) -> "Iteration":
     made = [one for one in names if paths.pairs(one).is_file()]
     chosen = name or (made or names)[-1]
     print(f"iteration {chosen}", file=sys.stderr)
+    return chosen
+
+
+def _read(name: str | None) -> "Iteration":
+    """Read the tables of an iteration, by default the last one that has pairs."""
+    from csrdata import paths
+    from csrdata.inspection.iteration import read_iteration
+
+    chosen = _iteration(name)
     return read_iteration(
         chosen,
         prompts=paths.PROMPTS,
@@ -125,6 +328,68 @@ def _read(name: str | None) -> "Iteration":
         pairs=paths.pairs(chosen),
         dropped=paths.dropped(chosen),
     )
+
+
+def _read_from_hub(word: str, name: str | None) -> "Iteration":
+    """Read the tables of an iteration of a data set of the Hub, by default its last one."""
+    from csrdata.inspection.iteration import read_iteration
+    from csrdata.publishing.fetch import parse_source
+    from csrdata.publishing.remote import fetch_iteration
+
+    source = parse_source(word)
+    with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
+        found = fetch_iteration(source, name, scratch=Path(scratch))
+        print(f"iteration {found.name}", file=sys.stderr)
+        return read_iteration(
+            found.name,
+            prompts=found.prompts,
+            sentences=found.candidates,
+            responses=found.responses,
+            pairs=found.pairs,
+            dropped=found.dropped,
+        )
+
+
+def _version(word: str, scratch: Path) -> "Version":
+    """Read one side of a comparison; what has to be brought for it goes to `scratch`."""
+    from csrdata import paths
+    from csrdata.inspection.diff import read_version
+    from csrdata.params import FILE, load_params
+
+    pairs, dropped = scratch / "pairs.parquet", scratch / "dropped.parquet"
+    if word.startswith("hf://"):
+        from csrdata.publishing.fetch import parse_source
+        from csrdata.publishing.remote import fetch_outcome
+
+        tagged, _, name = word.partition("@")[2].partition(":")
+        source = parse_source(f"{word.partition('@')[0]}@{tagged}")
+        scratch.mkdir()
+        found = fetch_outcome(source, name or None, scratch=scratch)
+        label = f"{source}, iteration {found.name}"
+        return read_version(
+            label, pairs=found.pairs, dropped=found.dropped, made_by=f"csrdata stats {source}"
+        )
+    revision, _, name = word.rpartition(":")
+    if revision:
+        from csrdata.inspection.revisions import bring
+
+        bring(revision, {paths.pairs(name): pairs, paths.dropped(name): dropped})
+        label, made_by = (
+            f"revision {revision}, iteration {name}",
+            f"dvc repro select_pairs@{name} at {revision}",
+        )
+    else:
+        names = list(load_params().iterations)
+        if name not in names:
+            raise UserError(
+                "a version",
+                got=word,
+                expected=f"one of {', '.join(names)} ({FILE}), REV:T or hf://datasets/OWNER/NAME@TAG",
+                do="csrdata diff --help",
+            )
+        pairs, dropped = paths.pairs(name), paths.dropped(name)
+        label, made_by = f"iteration {name}", f"dvc repro select_pairs@{name}"
+    return read_version(label, pairs=pairs, dropped=dropped, made_by=made_by)
 
 
 if __name__ == "__main__":

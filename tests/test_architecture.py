@@ -14,6 +14,7 @@ LEVELS = [
     {"tables"},
     {"policy", "relevance", "sources"},
     {"inspection", "evaluation", "engines"},
+    {"publishing"},
     {"params", "paths"},
     {"pipeline", "cli"},
 ]

@@ -13,7 +13,7 @@ from csrdata.tables import write_rows
 from tests.imports import ROOT
 from tests.inspection.made import DROPPED, PAIR, PROMPTS, RESPONSES, SENTENCES
 
-HEAVY = {"torch", "transformers", "trl", "peft", "open_clip", "datasets", "polars", "dvc"}
+HEAVY = {"torch", "transformers", "trl", "peft", "open_clip", "datasets", "huggingface_hub", "polars", "dvc"}
 
 
 def _csrdata(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -34,7 +34,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("words", [["--help"], ["stats", "--help"], ["show", "--help"], ["run", "--help"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        *([command, "--help"] for command in ("stats", "diff", "export", "pull", "push", "run", "show")),
+    ],
+)
 def test_help_loads_no_heavy_library(words: list[str]) -> None:
     """Help is an answer, not a wait: none of the large packages is imported, by the modules and not by the clock."""
     program = (

@@ -16,15 +16,21 @@ class Histogram:
     counts: tuple[int, ...]
 
 
-def histogram(values: Sequence[float], *, bins: int = 24) -> Histogram | None:
+def histogram(values: Sequence[float], *, bins: int = 24, beside: Sequence[float] = ()) -> Histogram | None:
     """Count finite values in equal bins; None without any. Values that are all equal fill the first bin.
+
+    Args:
+        values: what is counted.
+        bins: 1 or more.
+        beside: other values that the bins must have room for, so that two histograms stand over one axis.
 
     Example: `histogram([0, 1, 1, 4], bins=2)` -> `Histogram(0, 4, (3, 1))`
     """
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return None
-    low, high = min(finite), max(finite)
+    spanned = [*finite, *(value for value in beside if math.isfinite(value))]
+    low, high = min(spanned), max(spanned)
     counts = [0] * bins
     for value in finite:
         counts[min(int(bins * (value - low) / (high - low)), bins - 1) if high > low else 0] += 1

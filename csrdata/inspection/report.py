@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 
@@ -44,20 +45,39 @@ def _figures(title: str, figures: Mapping[str, Any]) -> Table:
 
 
 def _distributions(distributions: Mapping[str, Any]) -> Table:
-    table = Table(title="distributions", title_justify="left")
-    for header in ("of", "count", "mean", "10%", "50%", "90%", "lowest", "", "highest"):
-        table.add_column(header, justify="left" if header in {"of", ""} else "right", no_wrap=header == "")
+    """Lay out distributions in 80 columns: each one's numbers beside its name, its histogram below the name."""
+    table = Table(
+        title="distributions",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("of", min_width=24)
+    for header in ("count", "lowest", "10%", "50%", "90%", "highest", "mean"):
+        table.add_column(header, justify="right", no_wrap=True)
     for name, found in distributions.items():
         if found is None:
             table.add_row(name, "0")
             continue
         bins = found["histogram"]
-        numbers = [_number(found[key]) for key in ("count", "mean", "p10", "p50", "p90")]
-        table.add_row(name, *numbers, _number(bins["low"]), sparkline(bins["counts"]), _number(bins["high"]))
+        numbers = [
+            found["count"],
+            bins["low"],
+            found["p10"],
+            found["p50"],
+            found["p90"],
+            bins["high"],
+            found["mean"],
+        ]
+        table.add_row(f"{name}\n{sparkline(bins['counts'])}", *map(_number, numbers))
     return table
 
 
 def _number(value: float | None) -> str:
     if value is None:
         return "-"
-    return str(value) if isinstance(value, int) else f"{value:.3g}"
+    if isinstance(value, int):
+        return str(value)
+    return "0" if abs(value) < 1e-9 else f"{value:.3g}"

@@ -42,12 +42,12 @@ def _distributions(iteration: Iteration) -> dict[str, Any]:
     spoken = iteration.sentences.filter(pl.col("relevance").is_not_null())
     per_token = (pl.col("logprob") / pl.col("token_ids").list.len()).exp()
     return {
-        "R_T of a sentence, log10": _distribution(spoken["logprob"] / 2.302585092994046),
-        "R_T of a sentence, per token": _distribution(spoken.select(per_token).to_series()),
-        "R_I of a sentence": _distribution(spoken["relevance"]),
-        "steering reward of a sentence": _distribution(spoken["steering_reward"].drop_nulls()),
-        "reward of an answer": _distribution(iteration.responses["reward"]),
-        "margin of a pair": _distribution(iteration.pairs["margin"]),
+        "R_T of a sentence, log10": distribution(spoken["logprob"] / 2.302585092994046),
+        "R_T of a sentence, per token": distribution(spoken.select(per_token).to_series()),
+        "R_I of a sentence": distribution(spoken["relevance"]),
+        "steering reward of a sentence": distribution(spoken["steering_reward"].drop_nulls()),
+        "reward of an answer": distribution(iteration.responses["reward"]),
+        "margin of a pair": distribution(iteration.pairs["margin"]),
     }
 
 
@@ -100,8 +100,14 @@ def _auc(positive: pl.Series, negative: pl.Series) -> float | None:
     return (float(ranks.sum()) - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative))
 
 
-def _distribution(values: pl.Series) -> dict[str, Any] | None:
-    found = histogram(values.to_list())
+def distribution(values: pl.Series, *, beside: pl.Series | None = None) -> dict[str, Any] | None:
+    """Return the count, mean, quantiles and histogram of values, None without any.
+
+    Args:
+        values: no nulls.
+        beside: other values that the histogram's bins must have room for.
+    """
+    found = histogram(values.to_list(), beside=[] if beside is None else beside.to_list())
     if found is None:
         return None
     quantiles = {f"p{percent}": values.quantile(percent / 100, "linear") for percent in (10, 50, 90)}

@@ -15,9 +15,9 @@ from csrdata.inspection.tree import render
 from tests.inspection.made import EMPTY, ITERATION
 
 
-def _text(drawn: RenderableType) -> str:
+def _text(drawn: RenderableType, *, width: int = 160) -> str:
     page = io.StringIO()
-    Console(width=160, file=page).print(drawn)
+    Console(width=width, file=page).print(drawn)
     return page.getvalue()
 
 
@@ -66,6 +66,15 @@ def test_the_report_shows_every_figure() -> None:
         "length only auc",
     ):
         assert words in text
+
+
+def test_the_report_fits_an_ordinary_terminal() -> None:
+    """In 80 columns no number is cut and no histogram is broken."""
+    figures = stats(ITERATION)
+    text = _text(report(figures), width=80)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    for found in figures["distributions"].values():
+        assert sparkline(found["histogram"]["counts"]).rstrip() in text
 
 
 def test_a_tree_shows_every_candidate_and_marks_the_pair() -> None:

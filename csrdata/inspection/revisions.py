@@ -1,0 +1,70 @@
+"""Tables as they were at a git revision, read through DVC's API: from its cache, or else from its remote.
+
+The working tree is neither looked at nor changed. Which paths hold what is the caller's business.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from csrdata.errors import UserError
+
+
+def bring(revision: str, files: Mapping[Path, Path], *, repository: Path = Path()) -> None:
+    """Copy files that DVC tracks, as they were at a revision, to where they can be read.
+
+    Args:
+        revision: anything that git resolves: a tag, a branch, `HEAD~1`, a commit.
+        files: from the path in the project to the path to write; its folder is made.
+        repository: the project's root.
+
+    Raises:
+        UserError: DVC is not installed, this is no git and DVC repository, the revision is not known, or a file is not
+            tracked there or in no cache and no remote.
+    """
+    try:
+        from dvc.api import DVCFileSystem  # type: ignore[import-untyped]
+        from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+        from dvc_data.index.index import DataIndexDirError
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"revision {revision}", got=str(error), expected="DVC", do="pip install 'csrdata[pipeline]'"
+        ) from None
+    try:
+        tree = DVCFileSystem(str(repository), rev=revision)
+        for source, target in files.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _copy(tree, source.as_posix(), target, revision=revision, not_cached=DataIndexDirError)
+    except DvcException as error:
+        raise UserError(
+            f"revision {revision}",
+            got=str(error),
+            expected="a git revision of this project",
+            do="in a git clone of the project: git log --oneline",
+        ) from None
+
+
+def _copy(tree: Any, source: str, target: Path, *, revision: str, not_cached: type[Exception]) -> None:
+    """Copy one file; a path that was not tracked is told from content that is nowhere to be had."""
+    place = f"revision {revision}: {source}"
+    nowhere = UserError(
+        place,
+        got="its hash alone",
+        expected="the file in DVC's cache or remote",
+        do=f"git checkout {revision}, then: dvc pull, or else: dvc repro",
+    )
+    try:
+        tree.info(source)
+    except FileNotFoundError:
+        raise UserError(
+            place,
+            got="no such file",
+            expected="an output of the pipeline at that revision",
+            do=f"git show {revision}:params.yaml, whose iterations are those it has",
+        ) from None
+    except not_cached:
+        raise nowhere from None
+    try:
+        tree.get_file(source, str(target))
+    except FileNotFoundError:
+        raise nowhere from None

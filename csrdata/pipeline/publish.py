@@ -1,0 +1,136 @@
+"""Wiring of a release, for `csrdata push`: params, tables and models in, a checked folder for the Hub out. No stage."""
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from csrdata import paths
+from csrdata.errors import UserError
+from csrdata.params import FILE, Params, load_params
+from csrdata.publishing.columns import parse_images
+from csrdata.publishing.gates import check
+from csrdata.publishing.hub import published_manifest
+from csrdata.publishing.layout import ReleaseIteration
+from csrdata.publishing.manifest import MANIFEST, Manifest, describe_model, parse_manifest
+from csrdata.publishing.origins import origin
+from csrdata.publishing.provenance import check_run, commit
+from csrdata.publishing.release import write_release
+
+LOCK = Path("dvc.lock")
+REPRO = "dvc repro"
+
+
+def release(
+    folder: Path,
+    *,
+    repo_id: str,
+    tag: str | None,
+    names: Sequence[str] | None,
+    images: str,
+    licence: str | None,
+    image_licence: str | None,
+    hub_may_be_away: bool,
+) -> Manifest:
+    """Write a release of this project, hold it against the gates, and return its manifest.
+
+    Args:
+        folder: takes the release.
+        repo_id: `OWNER/NAME`.
+        tag: the version, for the card.
+        names: the iterations; None or none means all that have pairs.
+        images: `embed` or `reference`.
+        licence, image_licence: see `origin`.
+        hub_may_be_away: go on without what is published there; the card's changelog then starts anew.
+
+    Raises:
+        UserError: an argument is none, the project is not what its dvc.lock says, something is missing, the Hub did not
+            answer, the disk is full, or a gate does not hold.
+    """
+    params = load_params()
+    kept = parse_images(images)
+    source = origin(params.build_seed.kind, licence=licence, images=image_licence)
+    iterations = [tables(name) for name in _made(params, names)]
+    lock = LOCK if LOCK.is_file() else None
+    if lock is not None:
+        folders = [
+            (one.prompts.parent, one.candidates, one.responses, one.pairs.parent) for one in iterations
+        ]
+        outs = [out.as_posix() for group in folders for out in group]
+        check_run(lock, outs, params=params.model_dump(), root=Path())
+    wrote = [params.iterations[one.name].previous for one in iterations]
+    models = {
+        "base policy": paths.policy(paths.BASE),
+        **{f"policy {name}": paths.policy(name) for name in wrote if name != paths.BASE},
+        "search scorer": paths.SCORER,
+        "held-out scorer": paths.HELD_OUT_SCORER,
+    }
+    write_release(
+        folder,
+        repo_id=repo_id,
+        iterations=iterations,
+        images=kept,
+        project_root=Path(),
+        params=generating(params, [one.name for one in iterations]),
+        params_file=FILE,
+        lock=lock,
+        models=[describe_model(role, at, made_by=REPRO) for role, at in models.items()],
+        origin=source,
+        tag=tag,
+        date=datetime.now(UTC).date().isoformat(),
+        commit=commit(Path()),
+        previous=_published(repo_id, may_fail=hub_may_be_away),
+    )
+    return check(folder)
+
+
+def tables(name: str) -> ReleaseIteration:
+    """Return where an iteration's tables lie in this project."""
+    return ReleaseIteration(
+        name,
+        prompts=paths.PROMPTS,
+        candidates=paths.candidates(name),
+        responses=paths.responses(name),
+        pairs=paths.pairs(name),
+        dropped=paths.dropped(name),
+    )
+
+
+def generating(params: Params, names: Sequence[str]) -> dict[str, Any]:
+    """Return the sections that the pairs of some iterations depend on: no evaluation, no iteration that came later."""
+    chain = list(names)
+    for name in chain:  # grows while it is walked
+        previous = params.iterations[name].previous
+        if previous in params.iterations and previous not in chain:
+            chain.append(previous)
+    sections = params.model_dump(exclude={"evaluate_policy", "summarize"})
+    sections["iterations"] = {name: one for name, one in sections["iterations"].items() if name in chain}
+    if all(one["previous"] == paths.BASE for one in sections["iterations"].values()):
+        del sections["train_dpo"]
+    return sections
+
+
+def _made(params: Params, names: Sequence[str] | None) -> list[str]:
+    """Return the iterations that were asked for, in the order of params.yaml; by default all that have pairs."""
+    known = list(params.iterations)
+    for name in names or []:
+        if name not in known:
+            expected = f"one of {', '.join(known)} ({FILE})"
+            raise UserError("--iteration", got=name, expected=expected, do="csrdata push --help")
+    made = [name for name in known if (name in names if names else paths.pairs(name).is_file())]
+    if not made:
+        raise UserError("pairs", got="none in this project", expected="one iteration's or more", do=REPRO)
+    return made
+
+
+def _published(repo_id: str, *, may_fail: bool) -> Manifest | None:
+    """Return the manifest of what is published at present."""
+    try:
+        found = published_manifest(repo_id)
+        return None if found is None else parse_manifest(found, place=f"hub {repo_id}: {MANIFEST}")
+    except UserError as error:
+        if not may_fail:
+            raise
+        sys.stderr.write(f"the card's changes start anew: {error}\n")
+        return None

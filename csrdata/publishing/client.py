@@ -1,0 +1,272 @@
+"""The line to the Hub: `huggingface_hub`'s client, patient within bounds, quiet, and with one line for every failure.
+
+What the Hub asks for (429 and Retry-After) is waited for and said, up to `patience` seconds in all; a cut connection and
+the Hub's own trouble (5xx) are tried again. The library repeats some requests by itself and others not at all: `ask`
+repeats the others. Whatever still fails becomes a `UserError`, and the token never stands in it. Meant for one thread of
+a process at a time: the library's client, its log level and its bars are set for the time of the connection.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from csrdata.errors import UserError
+
+if TYPE_CHECKING:
+    import httpx2
+    from huggingface_hub import HfApi
+
+RepoType = Literal["dataset", "model"]
+
+PATIENCE = 300.0
+"""Seconds to wait in all where the Hub asks to wait; the Hub's windows are five minutes long."""
+PAUSES = (1.0, 2.0, 4.0)
+"""Seconds before each further try of a request that broke off or met a 5xx."""
+CONNECT_SECONDS = 30.0
+ANSWER_SECONDS = 600.0
+"""A large commit takes the Hub minutes; a connection that says nothing for longer is dead."""
+
+LOGIN = "hf auth login"
+
+T = TypeVar("T")
+
+
+def tell(line: str) -> None:
+    """Say something to whoever watches; stdout is for data."""
+    sys.stderr.write(line + "\n")
+
+
+@dataclass(slots=True)
+class Connection:
+    """A repository, and how to talk about it."""
+
+    api: "HfApi"
+    repo_id: str
+    repo_type: RepoType
+    token: str | None = field(repr=False)
+    patience: float
+    pauses: Sequence[float]
+    say: Callable[[str], None]
+    waited: float = 0.0
+    """Seconds waited at the Hub's wish."""
+    state: str = "nothing was changed there"
+    """What a failure leaves behind, for its error."""
+
+    @property
+    def place(self) -> str:
+        return f"hub {self.repo_id}"
+
+    @property
+    def here(self) -> dict[str, Any]:
+        """The arguments that every call of the library wants."""
+        return {"repo_id": self.repo_id, "repo_type": self.repo_type}
+
+    def ask(self, call: Callable[[], T]) -> T:
+        """Make a request that the library does not repeat; `call` must bear being called again."""
+        pauses = iter(self.pauses)
+        while True:
+            try:
+                return call()
+            except _passing() as error:
+                seconds = _wait_asked_for(error)
+                if seconds is None:
+                    pause = next(pauses, None)
+                    if pause is None or not _may_pass(error):
+                        raise
+                    self.say(f"{self.place}: {_what(error)}; trying again in {pause:g} s")
+                    time.sleep(pause)
+                else:
+                    # `_heed` has counted it and said so.
+                    time.sleep(seconds)
+
+    def _heed(self, response: "httpx2.Response") -> None:
+        """Look at every answer: count and say a wait that the Hub asks for, refuse one that is too long."""
+        if response.status_code != 429:
+            return
+        seconds = _retry_after(response)
+        self.waited += seconds
+        if self.waited > self.patience:
+            raise UserError(
+                self.place,
+                got=f"429, wait {seconds:g} s",
+                expected=f"at most {self.patience:g} s of waiting in all ({self.state})",
+                do="the same command again, later",
+            )
+        self.say(f"{self.place}: too many requests (429), waiting {seconds:g} s as the Hub asks")
+
+
+@contextmanager
+def connect(
+    repo_id: str,
+    *,
+    repo_type: RepoType,
+    token: str | None = None,
+    endpoint: str | None = None,
+    patience: float = PATIENCE,
+    pauses: Sequence[float] = PAUSES,
+    say: Callable[[str], None] = tell,
+) -> Iterator[Connection]:
+    """Open a line to a repository of the Hub.
+
+    Args:
+        repo_id: `OWNER/NAME`.
+        token: by default the one of `hf auth login` or of HF_TOKEN, if there is one.
+        endpoint: by default the public Hub, or HF_ENDPOINT.
+        patience: seconds to wait in all where the Hub asks to wait.
+        pauses: seconds before each further try after a cut connection or a 5xx.
+
+    Raises:
+        UserError: the `hub` extra is missing, or a request failed for good.
+    """
+    try:
+        import httpx2
+        from huggingface_hub import HfApi, get_token, set_client_factory
+        from huggingface_hub.utils import logging as client_logging
+        from huggingface_hub.utils._http import default_client_factory
+        from huggingface_hub.utils.tqdm import (
+            are_progress_bars_disabled,
+            disable_progress_bars,
+            enable_progress_bars,
+        )
+    except ImportError as error:
+        raise UserError(
+            "the Hub's client", got=str(error), expected="huggingface_hub", do="pip install 'csrdata[hub]'"
+        ) from None
+    token = token or get_token()
+    line = Connection(
+        HfApi(endpoint=endpoint, token=token or False), repo_id, repo_type, token, patience, pauses, say
+    )
+
+    def client() -> httpx2.Client:
+        made = default_client_factory()
+        made.event_hooks = {**made.event_hooks, "response": [line._heed]}  # noqa: SLF001 - its own
+        made.timeout = httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+        return made
+
+    level, bars = client_logging.get_verbosity(), not are_progress_bars_disabled()
+    set_client_factory(client)
+    client_logging.set_verbosity(logging.ERROR)
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    try:
+        yield line
+    except _failures() as error:
+        if not _is_the_clients(error):
+            raise
+        raise _explain(line, error) from None
+    finally:
+        set_client_factory(default_client_factory)
+        client_logging.set_verbosity(level)
+        if bars:
+            enable_progress_bars()
+
+
+def _passing() -> tuple[type[Exception], ...]:
+    import httpx2
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return (HfHubHTTPError, httpx2.TransportError)
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Return what the client raises, and what it shares with everybody."""
+    from huggingface_hub.errors import FileMetadataError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    own = (*_passing(), OfflineModeIsEnabled, FileMetadataError, LocalEntryNotFoundError)
+    return (*own, RuntimeError, ValueError)
+
+
+def _is_the_clients(error: Exception) -> bool:
+    """Say whether the client raised it; a fault of ours keeps its traceback.
+
+    A refused card and a refused LFS object are plain `ValueError`s there, a failed upload is a `RuntimeError`.
+    """
+    if not isinstance(error, RuntimeError | ValueError):
+        return True
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("huggingface_hub")
+
+
+def _status(error: BaseException) -> int | None:
+    response = getattr(error, "response", None)
+    return getattr(response, "status_code", None)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Say whether the same request may succeed a moment later."""
+    status = _status(error)
+    return status is None or status == 408 or status >= 500
+
+
+def _wait_asked_for(error: BaseException) -> float | None:
+    return _retry_after(error.response) if _status(error) == 429 else None  # type: ignore[attr-defined]
+
+
+def _retry_after(response: "httpx2.Response") -> float:
+    """Return the seconds that a 429 asks for, by either of the Hub's headers; 5 where it names none."""
+    from huggingface_hub.utils._http import parse_ratelimit_headers
+
+    limit = parse_ratelimit_headers(response.headers)
+    if limit is not None and limit.remaining == 0:
+        return float(limit.reset_in_seconds) + 1
+    text = response.headers.get("Retry-After", "").strip()
+    return float(text) + 1 if text.isdigit() else 5.0
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return what lies behind the library's wrapping of an error; a card's `ValueError` says more than its cause."""
+    while error.__cause__ is not None and _status(error) is None and not isinstance(error, ValueError):
+        error = error.__cause__
+    return error
+
+
+def _what(error: BaseException) -> str:
+    """Name an error in a few words: the status and the server's own words, or what became of the connection."""
+    status = _status(error)
+    if status is not None:
+        said = str(getattr(error, "server_message", None) or "").strip().splitlines()
+        return f"{status} {said[0]}" if said else str(status)
+    text = " ".join(str(error).split())
+    return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
+
+
+def _explain(line: Connection, error: BaseException) -> UserError:
+    """Turn the client's error into one line, without the token."""
+    cause = _cause(error)
+    if isinstance(cause, UserError):
+        return cause
+    got = _what(cause)
+    if line.token:
+        got = got.replace(line.token, "hf_***")
+    expected, first = _advice(line, cause)
+    again = f"the same command again ({line.state})"
+    return UserError(line.place, got=got, expected=expected, do=f"{first}, then {again}" if first else again)
+
+
+def _advice(line: Connection, cause: BaseException) -> tuple[str, str]:
+    """Return what was expected, and what to do before trying again."""
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    status = _status(cause)
+    unseen = (f"a {line.repo_type} that is there, and a token that may see it", f"check the name, or {LOGIN}")
+    known = {
+        401: ("a token that the Hub accepts", LOGIN) if line.token else unseen,
+        403: (f"a token that may write to {line.repo_id.partition('/')[0]}", f"{LOGIN} with such a token"),
+        404: unseen,
+        412: ("that nobody else pushes meanwhile", ""),
+    }
+    if status in known:
+        return known[status]
+    if isinstance(cause, OfflineModeIsEnabled):
+        return "a way to the Hub", "unset HF_HUB_OFFLINE"
+    if isinstance(cause, ValueError):
+        return "what the Hub accepts", "mend it"
+    if status is None:
+        return "a connection that holds", ""
+    return ("a request that the Hub takes", "") if status < 500 else ("a Hub in good health", "wait a little")

@@ -1,0 +1,100 @@
+"""The columns of a release: preference pairs as TRL reads them, and every candidate sentence.
+
+A pair is a conversation in TRL's standard columns (`images`, `prompt`, `chosen`, `rejected`): plain strings as contents,
+one image before the user's turn, as TRL 1.16 inserts it. Answers are trimmed there, because a chat template puts its own
+space or line break before an answer; the verbatim text that was generated, whose tokens the log-probabilities are of,
+stands in the project's own table beside it. `Features` are written into the Parquet files, so that `load_dataset` gives
+images: a file that polars wrote would give a struct of bytes.
+"""
+
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from csrdata.errors import UserError
+from csrdata.records import Pair, Record, Sentence, columns
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+Images = Literal["embed", "reference"]
+"""`embed`: an image's bytes lie in its row. `reference`: only its path does."""
+
+CONVERSATION = ("prompt", "chosen", "rejected")
+"""The columns that hold messages."""
+
+IMAGE_PATH = "image_path"
+"""The path of a pair's image. Not `image`: TRL's collator would take that for the image itself, before `images`."""
+
+KEPT = tuple(column.name for column in columns(Pair) if column.name not in {*CONVERSATION, "image"})
+"""The columns that a pair keeps as they are: ids, scores, lengths."""
+
+ITERATION = "iteration"
+"""Of a candidate: the iteration whose search proposed it."""
+
+_TYPES = {"String": "string", "Int64": "int64", "Float64": "float64", "Boolean": "bool"}
+
+
+def parse_images(word: str) -> Images:
+    """Read the way of keeping images from the command line or a manifest.
+
+    Raises:
+        UserError: there is no such way.
+    """
+    for known in get_args(Images):
+        if word == known:
+            return known  # type: ignore[no-any-return]
+    raise UserError("images", got=word, expected="embed or reference", do="csrdata push --help")
+
+
+def pair_features(images: Images) -> "Features":
+    """Return the features of the pairs; with `reference` there is no `images` column."""
+    from datasets import Features, Image, List, Value
+
+    messages = List({"role": Value("string"), "content": Value("string")})
+    types = {column.name: column.dtype for column in columns(Pair)}
+    return Features(
+        {
+            **({"images": List(Image())} if images == "embed" else {}),
+            **dict.fromkeys(CONVERSATION, messages),
+            IMAGE_PATH: Value("string"),
+            **{name: Value(_TYPES[types[name]]) for name in KEPT},
+        }
+    )
+
+
+def pair_row(pair: Pair, image: bytes | None) -> dict[str, Any]:
+    """Return a pair's row; `image`: the bytes of its image file, None where rows only name it.
+
+    Example: `Pair(chosen=" A cat.", image="images/7.png", ...)` -> `{"images": [{"bytes": ..., "path": "7.png"}],
+    "chosen": [{"role": "assistant", "content": "A cat."}], "image_path": "images/7.png", ...}`
+    """
+    embedded = {} if image is None else {"images": [{"bytes": image, "path": pair.image.rpartition("/")[2]}]}
+    return {
+        **embedded,
+        "prompt": [_message("user", pair.prompt)],
+        "chosen": [_message("assistant", pair.chosen)],
+        "rejected": [_message("assistant", pair.rejected)],
+        IMAGE_PATH: pair.image,
+        **{name: getattr(pair, name) for name in KEPT},
+    }
+
+
+def candidate_features() -> "Features":
+    """Return the features of the candidates: `csrdata.records.Sentence`, and the iteration."""
+    from datasets import Features, Value
+
+    return Features({ITERATION: Value("string"), **_features(Sentence)})
+
+
+def _features(record: Record) -> dict[str, Any]:
+    from datasets import List, Value
+
+    return {
+        column.name: List(Value(_TYPES[column.dtype[5:-1]]))
+        if column.dtype.startswith("List(")
+        else Value(_TYPES[column.dtype])
+        for column in columns(record)
+    }
+
+
+def _message(role: str, text: str) -> dict[str, str]:
+    return {"role": role, "content": text.strip()}

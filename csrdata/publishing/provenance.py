@@ -1,0 +1,171 @@
+"""What dvc.lock says about a release: what went into the DAG, and whether the tables are those it made.
+
+The card states the parameters, models and hashes behind the data. They are true only while the pipeline is up to date,
+so a project whose params.yaml or tables differ from its dvc.lock is refused: `dvc repro` mends both. The commit is git's.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from csrdata.errors import UserError
+
+REPRO = "dvc repro"
+
+
+def read_lock(path: Path) -> dict[str, Any]:
+    """Return the stages of a dvc.lock by name.
+
+    Raises:
+        UserError: the file is missing or is no dvc.lock.
+    """
+    try:
+        stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+    except FileNotFoundError:
+        raise UserError(str(path), got="no such file", expected="the record of a run", do=REPRO) from None
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+        raise UserError(str(path), got="no stages", expected="a dvc.lock", do=REPRO) from None
+    return dict(stages)
+
+
+def inputs(stages: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the stages read and none of them wrote, by its MD5: source files, foreign data.
+
+    Example: `{"csrdata/search/pairs.py": "3f...", ...}`
+    """
+    made = [PurePosixPath(out["path"]) for stage in stages.values() for out in stage.get("outs", [])]
+    return {
+        dep["path"]: dep["md5"]
+        for stage in stages.values()
+        for dep in stage.get("deps", [])
+        if "md5" in dep and not any(_overlap(PurePosixPath(dep["path"]), out) for out in made)
+    }
+
+
+def behind(stages: Mapping[str, Any], tables: Sequence[str]) -> dict[str, Any]:
+    """Return the stages that made some paths, and all before those, in the lock's order."""
+    wanted = {PurePosixPath(path) for path in tables}
+    found: set[str] = set()
+    grown = True
+    while grown:
+        grown = False
+        for name, stage in stages.items():
+            outs = [PurePosixPath(out["path"]) for out in stage.get("outs", [])]
+            if name not in found and any(_overlap(out, path) for out in outs for path in wanted):
+                found.add(name)
+                wanted |= {PurePosixPath(dep["path"]) for dep in stage.get("deps", [])}
+                grown = True
+    return {name: stage for name, stage in stages.items() if name in found}
+
+
+def check_run(lock: Path, tables: Sequence[str], *, params: Mapping[str, Any], root: Path) -> None:
+    """Hold a project against its dvc.lock: the tables are those it speaks of, made with the present parameters.
+
+    Args:
+        lock: dvc.lock.
+        tables: the outputs that are released, as paths of dvc.lock.
+        params: params.yaml, read.
+        root: the project's folder.
+
+    Raises:
+        UserError: a table or a parameter differs; the first such is named.
+    """
+    stages = behind(read_lock(lock), tables)
+    check_params(stages, params, lock=lock)
+    check_outs(stages, tables, root=root, lock=lock)
+
+
+def check_params(stages: Mapping[str, Any], params: Mapping[str, Any], *, lock: Path) -> None:
+    """Hold params.yaml against the parameters that the stages ran with.
+
+    Args:
+        stages: those whose results are released.
+        params: the whole file, as read.
+        lock: for the error's first words.
+
+    Raises:
+        UserError: a parameter differs; the first such is named.
+    """
+    for name, stage in stages.items():
+        for key, ran_with in stage.get("params", {}).get("params.yaml", {}).items():
+            differing = _difference(_value(params, key), ran_with, key)
+            if differing is not None:
+                key_, now, then = differing
+                raise UserError(
+                    f"params.yaml: {key_}", got=now, expected=f"{then}, as {lock} says of {name}", do=REPRO
+                )
+
+
+def check_outs(stages: Mapping[str, Any], tables: Sequence[str], *, root: Path, lock: Path) -> None:
+    """Hold tables against the hashes in dvc.lock.
+
+    Raises:
+        UserError: a table is not the one that its stage wrote, or no stage wrote it.
+    """
+    made = {out["path"] for stage in stages.values() for out in stage.get("outs", [])}
+    for table in tables:
+        if table not in made:
+            raise UserError(f"{lock}: {table}", got="no such output", expected="what a stage made", do=REPRO)
+    for name, stage in stages.items():
+        for out in stage.get("outs", []):
+            if out["path"] in tables and _md5(root / out["path"]) != out["md5"]:
+                raise UserError(
+                    out["path"], got="other content", expected=f"what {lock} says that {name} made", do=REPRO
+                )
+
+
+def commit(root: Path) -> str | None:
+    """Return the git commit of the project, with `+changes` behind it where tracked files differ; None outside of git.
+
+    Example: "5869a51c3e0b2f7d6a1e4b8c9d0f1a2b3c4d5e6f"
+    """
+    git = shutil.which("git")
+    if git is None:
+        return None
+    found, changed = (
+        subprocess.run([git, *words], cwd=root, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
+        for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+    )
+    if found.returncode:
+        return None
+    return found.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
+
+
+def _overlap(one: PurePosixPath, other: PurePosixPath) -> bool:
+    return one == other or one in other.parents or other in one.parents
+
+
+def _value(params: Mapping[str, Any], key: str) -> Any:
+    found: Any = params
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def _difference(now: Any, then: Any, key: str) -> tuple[str, Any, Any] | None:
+    """Return the first key that differs, and both values; an `iterations` that has grown is no difference."""
+    if isinstance(now, Mapping) and isinstance(then, Mapping):
+        keys = then if key == "iterations" else {**then, **now}
+        parts = (_difference(now.get(part), then.get(part), f"{key}.{part}") for part in keys)
+        return next((part for part in parts if part is not None), None)
+    return None if now == then else (key, now, then)
+
+
+def _md5(path: Path) -> str | None:
+    """Return a file's or folder's hash as DVC writes it; None of what is not there."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if not path.is_dir():
+        return None
+    parts = sorted((part.relative_to(path).as_posix(), part) for part in path.rglob("*") if part.is_file())
+    listed = [{"md5": _md5(part), "relpath": name} for name, part in parts]
+    return (
+        hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+    )

@@ -1,0 +1,264 @@
+"""What `diff` says of two versions small enough to work out by hand, and where a version can come from."""
+
+import dataclasses
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from csrdata.errors import UserError
+from csrdata.inspection.diff import Version, diff, read_version
+from csrdata.inspection.diff_report import diff_report
+from csrdata.inspection.histogram import histogram
+from csrdata.inspection.revisions import bring
+from csrdata.records import Dropped, DropReason, Pair
+from csrdata.tables import read_rows, to_table, write_rows
+from tests.inspection.made import PAIR
+
+
+def _pair(
+    number: int, chosen: str, rejected: str, *, margin: float = 0.8, image: str = "images/0.png"
+) -> Pair:
+    return dataclasses.replace(
+        PAIR, prompt_id=f"train-{number:05d}", image=image, chosen=chosen, rejected=rejected, margin=margin
+    )
+
+
+def _dropped(number: int, reason: DropReason) -> Dropped:
+    return Dropped(f"train-{number:05d}", reason, "by hand")
+
+
+def _version(label: str, pairs: list[Pair], dropped: list[Dropped]) -> Version:
+    return Version(label, pairs=to_table(pairs, Pair), dropped=to_table(dropped, Dropped))
+
+
+OLD = _version(
+    "old",
+    [
+        _pair(0, "cat", "dog"),
+        _pair(1, "cat", "dog"),
+        _pair(2, "cat", "dog"),
+        _pair(3, "cat", "dog"),
+        _pair(4, "cat", "dog"),
+        _pair(5, "cat", "dog"),
+        _pair(6, "cat", "dog"),
+        _pair(7, "cat", "dog"),
+    ],
+    [_dropped(8, DropReason.UNDER_MARGIN), _dropped(9, DropReason.NO_RESPONSE)],
+)
+NEW = _version(
+    "new",
+    [
+        _pair(0, "cat", "dog"),
+        _pair(1, "cat", "dog", margin=1.0),  # rescored
+        _pair(2, "dog", "cat"),  # flipped
+        _pair(3, "dog", "fog"),  # changed on both sides: the loser has become the winner of another
+        _pair(4, "cat", "fog"),  # changed, rejected only
+        _pair(6, "cat", "dog", image="images/9.png"),  # another question under the same id
+        _pair(8, "cat", "dog"),  # was under the margin
+    ],
+    [_dropped(5, DropReason.LENGTH_GAP), _dropped(9, DropReason.NO_RESPONSE)],
+)
+
+
+def test_every_pair_has_one_outcome() -> None:
+    """Same, flipped, changed and lost make up one side; with added in place of lost, the other."""
+    pairs = diff(OLD, NEW)["pairs"]
+    assert pairs == {
+        "a": 8,
+        "b": 7,
+        "same": 2,
+        "rescored": 1,
+        "flipped": 1,
+        "changed": 2,
+        "lost": 3,
+        "added": 2,
+    }
+    kept = pairs["same"] + pairs["flipped"] + pairs["changed"]
+    assert (kept + pairs["lost"], kept + pairs["added"]) == (pairs["a"], pairs["b"])
+
+
+def test_a_lost_pair_has_a_reason() -> None:
+    """What stands in its place: a drop's reason, another question under its id, or no such prompt at all."""
+    figures = diff(OLD, NEW)
+    lost = {reason: count for reason, count in figures["why"]["lost"].items() if count}
+    added = {reason: count for reason, count in figures["why"]["added"].items() if count}
+    assert lost == {"length_gap": 1, "other_question": 1, "no_such_prompt": 1}
+    assert added == {"under_margin": 1, "other_question": 1}
+    assert figures["ids"] == {
+        "flipped": ["train-00002"],
+        "changed": ["train-00003", "train-00004"],
+        "lost": ["train-00005", "train-00006", "train-00007"],
+        "added": ["train-00006", "train-00008"],
+    }
+
+
+def test_the_other_way_round_is_the_mirror() -> None:
+    """Swapping the sides swaps lost with added and turns the signs of the changes."""
+    there, back = diff(OLD, NEW), diff(NEW, OLD)
+    assert (there["pairs"]["lost"], there["pairs"]["added"]) == (
+        back["pairs"]["added"],
+        back["pairs"]["lost"],
+    )
+    assert there["paired"]["prompts"] == back["paired"]["prompts"] == 5
+    assert there["paired"]["mean_margin_change"] == pytest.approx(0.2 / 5)
+    assert back["paired"]["mean_margin_change"] == pytest.approx(-0.2 / 5)
+
+
+def test_dropped_and_changed_are_counted_by_kind() -> None:
+    """Reasons on both sides; of a changed pair, which answer is another."""
+    figures = diff(OLD, NEW)
+    assert figures["dropped"]["under_margin"] == {"a": 1, "b": 0}
+    assert figures["dropped"]["length_gap"] == {"a": 0, "b": 1}
+    assert figures["changed"] == {"chosen": 0, "rejected": 1, "both": 1}
+    assert figures["prompts"] == {"a": 10, "b": 9, "both": 9, "only_a": 1, "only_b": 0}
+
+
+def test_distributions_share_an_axis() -> None:
+    """The same bins on both sides, also where one side's values end earlier."""
+    margin = diff(OLD, NEW)["distributions"]["margin"]
+    assert (margin["a"]["count"], margin["b"]["count"]) == (8, 7)
+    for side in ("a", "b"):
+        assert (margin[side]["histogram"]["low"], margin[side]["histogram"]["high"]) == (0.8, 1.0)
+    found = histogram([0.0, 1.0], bins=2, beside=[4.0])
+    assert found is not None
+    assert (found.high, found.counts) == (4.0, (2, 0))
+
+
+def test_a_version_equals_itself() -> None:
+    """Nothing lost, added, flipped, changed or rescored."""
+    figures = diff(OLD, OLD)
+    assert figures["pairs"]["same"] == 8
+    assert sum(figures["pairs"][kind] for kind in ("rescored", "flipped", "changed", "lost", "added")) == 0
+
+
+def test_nothing_on_one_side_gives_figures_and_a_report() -> None:
+    """An empty version is all lost or all added; means over nothing are null; the JSON keeps its keys."""
+    figures = diff(OLD, _version("none", [], []))
+    assert figures["pairs"]["lost"] == 8
+    assert figures["why"]["lost"]["no_such_prompt"] == 8
+    assert figures["paired"]["mean_margin_change"] is None
+    assert figures["distributions"]["margin"]["b"] is None
+    assert json.loads(json.dumps(figures)).keys() == diff(OLD, NEW).keys()
+    assert "lost" in _text(figures)
+
+
+def _text(figures: dict[str, object], *, width: int = 160) -> str:
+    page = io.StringIO()
+    Console(width=width, file=page).print(diff_report(figures))
+    return page.getvalue()
+
+
+def test_the_report_fits_an_ordinary_terminal() -> None:
+    """In 80 columns no figure is cut or wrapped: the narrow page has the wide page's lines."""
+    wide, narrow = (_text(diff(OLD, NEW), width=width) for width in (160, 80))
+    assert "…" not in narrow
+    assert _rows(wide) == _rows(narrow) != []
+
+
+def _rows(page: str) -> list[str]:
+    """The lines of the table of distributions: those that hold a histogram."""
+    return [line.rstrip() for line in page.splitlines() if "█" in line]
+
+
+def test_the_report_shows_both_sides_and_the_prompts() -> None:
+    """Labels, outcomes with their reasons, and the ids of what moved."""
+    text = _text(diff(OLD, NEW))
+    for words in ("a: old", "b: new", "no such prompt", "flipped: train-00002", "with another margin"):
+        assert words in text
+    lines = [line for line in text.splitlines() if "no pair: length gap" in line]
+    assert [cell.strip() for cell in lines[0].split("│")[2:5]] == ["0", "1", "+1"]
+
+
+def test_a_prompt_with_two_outcomes_is_refused(tmp_path: Path) -> None:
+    """Kept and dropped at once, or kept twice: no comparison could count it right."""
+    write_rows(tmp_path / "pairs.parquet", [_pair(0, "cat", "dog")], Pair)
+    write_rows(tmp_path / "dropped.parquet", [_dropped(0, DropReason.UNDER_MARGIN)], Dropped)
+    with pytest.raises(UserError, match="iteration 1: prompt train-00000: got more than one outcome"):
+        read_version(
+            "iteration 1",
+            pairs=tmp_path / "pairs.parquet",
+            dropped=tmp_path / "dropped.parquet",
+            made_by="dvc repro select_pairs@1",
+        )
+
+
+TABLE = Path("data/select_pairs/1/pairs.parquet")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git repository whose pairs DVC tracks; HEAD~1 has one pair, HEAD has two; both are in a remote."""
+    folder = tmp_path_factory.mktemp("repository")
+
+    def run(*words: str) -> None:
+        subprocess.run(words, cwd=folder, check=True, capture_output=True)
+
+    def dvc(*words: str) -> None:
+        run(sys.executable, "-m", "dvc", *words)
+
+    run("git", "init", "-q")
+    dvc("init", "-q")
+    dvc("remote", "add", "-d", "shelf", str(tmp_path_factory.mktemp("remote")))
+    for count in (1, 2):
+        write_rows(folder / TABLE, [_pair(number, "cat", "dog") for number in range(count)], Pair)
+        dvc("add", "-q", str(TABLE.parent))
+        run("git", "add", "-A")
+        run("git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-qm", str(count))
+        dvc("push", "-q")
+    return folder
+
+
+def _pairs_at(revision: str, repository: Path, target: Path) -> int:
+    bring(revision, {TABLE: target}, repository=repository)
+    return len(read_rows(target, Pair, made_by=""))
+
+
+def test_a_revision_is_read_from_the_cache_or_the_remote(repository: Path, tmp_path: Path) -> None:
+    """What was committed then comes back, whatever lies in the working tree; without a cache, the remote has it."""
+    before = (repository / TABLE).read_bytes()
+    assert _pairs_at("HEAD~1", repository, tmp_path / "old.parquet") == 1
+    assert _pairs_at("HEAD", repository, tmp_path / "new.parquet") == 2
+    shutil.rmtree(repository / ".dvc/cache")
+    assert _pairs_at("HEAD~1", repository, tmp_path / "again.parquet") == 1
+    assert (repository / TABLE).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("revision", "table", "message"),
+    [
+        ("v9", TABLE, "revision v9: got unknown Git revision 'v9', expected a git revision of this project"),
+        (
+            "HEAD",
+            Path("data/select_pairs/9/pairs.parquet"),
+            "9/pairs.parquet: got no such file, expected an output",
+        ),
+    ],
+)
+def test_what_is_not_there_is_one_line(
+    repository: Path, tmp_path: Path, revision: str, table: Path, message: str
+) -> None:
+    """An unknown revision, or a file that it did not have."""
+    with pytest.raises(UserError) as error:
+        bring(revision, {table: tmp_path / "x.parquet"}, repository=repository)
+    assert message in str(error.value)
+
+
+def test_content_that_nobody_kept_is_one_line(repository: Path, tmp_path: Path) -> None:
+    """In no cache and no remote: the revision has a hash, and the way to make the file again."""
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(repository), str(clone)], check=True)
+    (clone / ".dvc/config").write_text("")
+    with pytest.raises(UserError, match="got its hash alone, expected the file in DVC's cache or remote"):
+        bring("HEAD", {TABLE: tmp_path / "x.parquet"}, repository=clone)
+
+
+def test_a_folder_without_git_is_one_line(tmp_path: Path) -> None:
+    """No history, no revision."""
+    with pytest.raises(UserError, match="is not a git repository, expected a git revision of this project"):
+        bring("HEAD", {TABLE: tmp_path / "x.parquet"}, repository=tmp_path)

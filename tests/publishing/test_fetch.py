@@ -1,0 +1,191 @@
+"""Bringing a tagged set back from a Hub on this machine, with the real client."""
+
+import json
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from csrdata.errors import UserError
+from csrdata.publishing.fetch import Source, fetch, is_source, parse_source
+from csrdata.publishing.hub import push_folder
+from tests.publishing.hub_server import online, serve
+from tests.publishing.hub_state import TOKEN, Fault, Hub
+from tests.publishing.test_hub import SET, contents, made_folder
+
+
+@pytest.fixture(params=[None, 1000], ids=["regular", "lfs"])
+def hub(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub with two tags of a set."""
+    online(monkeypatch, tmp_path)
+    with serve(tmp_path / "hub", lfs_from=request.param) as made:
+        push = partial(push_folder, repo_id=SET, message="A set", token=TOKEN, endpoint=made.url)
+        push(made_folder(tmp_path / "one", "one"), tag="v1")
+        push(made_folder(tmp_path / "two", "two"), tag="v2")
+        yield made
+
+
+@pytest.fixture
+def bring(hub: Hub, tmp_path: Path) -> Callable[..., str]:
+    """Fetch into `tmp_path/got`, without a token: the set is public."""
+    return partial(fetch, SET, folder=tmp_path / "got", endpoint=hub.url, pauses=(0.0,), say=lambda _: None)
+
+
+def leftovers(tmp_path: Path) -> list[str]:
+    return [path.name for path in tmp_path.iterdir() if path.name.startswith("got")]
+
+
+@pytest.mark.parametrize("text", ["me/set@v1.0", "hf://datasets/me/set@v1.0"])
+def test_a_source_is_a_name_and_a_tag(text: str) -> None:
+    """Both ways to write it mean the same, and it prints as one that is understood again."""
+    assert parse_source(text) == Source("me/set", "v1.0") == parse_source(str(parse_source(text)))
+
+
+@pytest.mark.parametrize(
+    "text", ["me/set", "set@v1", "me/set@", "hf://models/me/set@v1", "me/set@v1/README.md@x y"]
+)
+def test_what_is_no_source_is_refused(text: str) -> None:
+    """Without owner, name and tag there is nothing that lasts."""
+    with pytest.raises(UserError, match="expected OWNER/NAME@TAG or hf://datasets/OWNER/NAME@TAG"):
+        parse_source(text)
+
+
+def test_only_the_scheme_makes_a_word_a_source() -> None:
+    """An iteration, a revision of git and a folder are none."""
+    assert [is_source(text) for text in ("hf://datasets/me/set@v1", "1", "HEAD:1", "me/set")] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+def test_a_tag_comes_back_byte_for_byte(hub: Hub, bring: Callable[..., str], tmp_path: Path) -> None:
+    """Every file of the tag, none of the other tag, nothing of the client's beside it."""
+    commit = bring(revision="v1")
+    assert commit == hub.repo(SET).tags["v1"]
+    assert contents(tmp_path / "got") == contents(tmp_path / "one")
+    assert leftovers(tmp_path) == ["got"]
+
+
+def test_a_full_folder_is_left_alone(hub: Hub, bring: Callable[..., str], tmp_path: Path) -> None:
+    """What lies there is not mixed with what comes."""
+    (tmp_path / "got").mkdir()
+    (tmp_path / "got/mine.txt").touch()
+    with pytest.raises(UserError, match="got it holds something, expected a new folder"):
+        bring(revision="v1")
+    assert [path.name for path in (tmp_path / "got").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"revision": "v3"}, r"revision: got v3, expected one of v1, v2. Next: csrdata pull me/set@v"),
+        ({"revision": "v1", "token": "hf_stale"}, r"got 401 .*expected a token that the Hub accepts"),
+    ],
+)
+def test_a_refusal_is_one_line(
+    hub: Hub, bring: Callable[..., str], tmp_path: Path, settings: dict[str, str], message: str
+) -> None:
+    """No such tag: those that are there are named. A stale token: how to get a new one."""
+    with pytest.raises(UserError, match=message) as caught:
+        bring(**settings)
+    assert "\n" not in str(caught.value)
+    assert leftovers(tmp_path) == []
+
+
+def test_a_missing_and_a_private_set_look_alike(hub: Hub, bring: Callable[..., str], tmp_path: Path) -> None:
+    """The Hub does not say which it is; the line names both ways out."""
+    hub.repo(SET).private = True
+    with pytest.raises(UserError, match=r"expected a dataset that is there, and a token that may see it"):
+        bring(revision="v1")
+    with pytest.raises(UserError, match=r"hub me/no: got 404 .*Next: check the name, or hf auth login"):
+        fetch("me/no", "v1", tmp_path / "got", endpoint=hub.url, token=TOKEN)
+    bring(revision="v1", token=TOKEN)
+    assert contents(tmp_path / "got") == contents(tmp_path / "one")
+
+
+def test_a_cut_download_goes_on(
+    hub: Hub, bring: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut once: done in one run. Cut for good: nothing is there under the name, and the next run finishes it."""
+    monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr(
+        "huggingface_hub.file_download.time", SimpleNamespace(sleep=lambda _: None, time=lambda: 0.0)
+    )
+    hub.faults = [Fault("BODY", "train-00000", after=500)]
+    bring(revision="v1")
+    assert contents(tmp_path / "got") == contents(tmp_path / "one")
+    shutil.rmtree(tmp_path / "got")
+
+    hub.faults = [Fault("BODY", "train-00000", after=0, times=99)]
+    with pytest.raises(UserError, match=r"what came so far is kept in got.\w{12}.partial") as caught:
+        bring(revision="v1")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "got").exists()
+    hub.faults, hub.requests = [], []
+    bring(revision="v1")
+    assert contents(tmp_path / "got") == contents(tmp_path / "one")
+    assert len(hub.asked("^GET .*train-0000")) == 1
+    assert leftovers(tmp_path) == ["got"]
+
+
+def test_other_bytes_than_the_manifests_are_refused(
+    hub: Hub, bring: Callable[..., str], tmp_path: Path
+) -> None:
+    """A file that is not what the manifest says is named; once it is mended there, the same command brings it."""
+    good = hub.repo(SET).head
+    path = "iteration_1/train-00001.parquet"
+    hub.commit(hub.repo(SET), "oops", {path: hub.store(b"garbled")})
+    hub.repo(SET).tags["v3"] = hub.repo(SET).head.oid
+    with pytest.raises(UserError, match=rf"v3: {path}: got other bytes than its manifest says"):
+        bring(revision="v3")
+    assert not (tmp_path / "got").exists()
+    bring(revision=good.oid)
+    assert contents(tmp_path / "got") == contents(tmp_path / "two")
+
+
+def test_a_manifest_that_points_outside_touches_nothing(
+    hub: Hub, bring: Callable[..., str], tmp_path: Path
+) -> None:
+    """A set from anywhere cannot reach a file beside it."""
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine", encoding="utf-8")
+    manifest = {"identity": "x", "files": [{"path": "../mine.txt", "sha256": "0" * 64}]}
+    hub.commit(hub.repo(SET), "evil", {"provenance/manifest.json": hub.store(json.dumps(manifest).encode())})
+    with pytest.raises(UserError, match=r"got ../mine.txt, expected paths inside it"):
+        bring(revision=hub.repo(SET).head.oid)
+    assert mine.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_set_that_csrdata_did_not_push_is_refused(
+    hub: Hub, bring: Callable[..., str], tmp_path: Path
+) -> None:
+    """Without a manifest there is nothing to hold the files against, and nothing is kept."""
+    hub.commit(hub.repo(SET), "foreign", {"provenance/manifest.json": None})
+    with pytest.raises(
+        UserError, match=r"got no provenance/manifest.json, expected a data set that csrdata pushed"
+    ):
+        bring(revision=hub.repo(SET).head.oid)
+    assert leftovers(tmp_path) == []
+
+
+def test_a_full_disk_is_one_line(hub: Hub, bring: Callable[..., str], tmp_path: Path) -> None:
+    """No room for a file: nothing is there under the name, and with room the same command finishes it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(
+            UserError, match=r"got no room on the disk.*Next: make room, then the same command"
+        ) as caught:
+            bring(revision="v1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "got").exists()
+    bring(revision="v1")
+    assert contents(tmp_path / "got") == contents(tmp_path / "one")

@@ -1,0 +1,158 @@
+"""A policy's folder: one adapter that does what the chain does, and a card that the Hub takes."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForImageTextToText, PreTrainedModel
+
+from csrdata.errors import UserError
+from csrdata.policy.loading import load_policy, new_chain
+from csrdata.policy.training import language_layers
+from csrdata.publishing.fetch import Source, fetch
+from csrdata.publishing.hub import push_folder
+from csrdata.publishing.model import BaseModel, write_model
+from csrdata.tables import hash_path, read_json
+from tests.publishing.hub_server import online, serve
+from tests.publishing.hub_state import TOKEN
+from tests.tiny import FAMILIES
+
+RESULTS = "## held out\n\n| figure | base | iteration 2 |\n| --- | --- | --- |\n| CHAIR_S | 46.2 [43.2, 49.3] | 39.2 |\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's root with a tiny base and a policy of two adapters of different ranks and scales."""
+    monkeypatch.chdir(tmp_path)
+    previous = next(iter(FAMILIES.values()))(Path("policies/base"))
+    for name, rank in (("1", 2), ("2", 4)):
+        with new_chain(Path("policies") / name, previous=previous, name=name) as folder:
+            model = load_policy(previous).model
+            torch.manual_seed(rank)
+            config = LoraConfig(r=rank, lora_alpha=10, target_modules=language_layers(model))
+            adapted = get_peft_model(model, config)
+            for weight in adapted.parameters():
+                if weight.requires_grad:
+                    torch.nn.init.normal_(weight, std=0.05)
+            adapted.save_pretrained(str(folder))
+        previous = Path("policies") / name
+    return tmp_path
+
+
+@pytest.fixture
+def write(project: Path) -> Callable[..., str]:
+    def write(folder: str, *, iteration: str = "2", **other: Any) -> str:
+        settings: dict[str, Any] = {
+            "repo_id": "me/policy",
+            "policy": Path("policies") / iteration,
+            "iteration": iteration,
+            "base": BaseModel(Path("policies/base")),
+            "licence": "apache-2.0",
+            "training": {"beta": 0.1},
+            "results": RESULTS,
+            "version": "0.1.0",
+            "dataset": Source("me/set", "v1"),
+            "tag": "v1",
+        }
+        return write_model(project / folder, **{**settings, **other})
+
+    return write
+
+
+def weights(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    return {name: tensor.float() for name, tensor in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("iteration", ["1", "2"])
+def test_the_folder_is_the_policy(write: Callable[..., str], project: Path, iteration: str) -> None:
+    """Loaded as the card says, base and adapter have the weights of the chain, and not those of the base."""
+    write("out", iteration=iteration)
+    base = AutoModelForImageTextToText.from_pretrained(project / "out/base")
+    before = {name: tensor.clone() for name, tensor in weights(base).items()}
+    merged = weights(PeftModel.from_pretrained(base, str(project / "out")).merge_and_unload())
+    wanted = weights(load_policy(Path("policies") / iteration).model)
+    assert merged.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(merged[name], tensor, atol=1e-6, rtol=1e-5)
+    assert any(not torch.equal(merged[name], before[name]) for name in wanted)
+
+
+def test_it_goes_to_the_hub_and_comes_back(
+    write: Callable[..., str], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pushed as a model by the same push, fetched byte for byte; the same policy is not pushed twice."""
+    write("out")
+    online(monkeypatch, project)
+    with serve(project / "hub", lfs_from=10_000) as hub:
+        send = {"repo_id": "me/policy", "repo_type": "model", "token": TOKEN, "endpoint": hub.url}
+        pushed = push_folder(project / "out", message="A policy", tag="v1", **send)  # type: ignore[arg-type]
+        assert pushed.url == f"{hub.url}/me/policy/tree/v1"
+        fetch("me/policy", "v1", project / "back", repo_type="model", endpoint=hub.url)
+        assert hash_path(project / "back") == hash_path(project / "out")
+        write("again")
+        assert not push_folder(project / "again", message="A policy", **send).committed  # type: ignore[arg-type]
+
+
+def test_the_card_names_what_it_is_made_of(write: Callable[..., str], project: Path) -> None:
+    """Metadata for the Hub; base, data set and its tag, parameters and figures with their intervals for a reader."""
+    identity = write("out", base=BaseModel(Path("policies/base"), "them/base", "a" * 40))
+    text = (project / "out/README.md").read_text(encoding="utf-8")
+    metadata = yaml.safe_load(re.split(r"^---$", text, flags=re.MULTILINE)[1])
+    assert (metadata["base_model"], metadata["datasets"]) == ("them/base", ["me/set"])
+    assert (metadata["license"], metadata["library_name"]) == ("apache-2.0", "peft")
+    for part in (identity, "a" * 40, "at `v1`", "| `beta` | 0.1 |", "46.2 [43.2, 49.3]", "### held out"):
+        assert part in text
+    assert not (project / "out/base").exists()
+    assert (
+        read_json(project / "out/adapter_config.json", made_by="")["base_model_name_or_path"] == "them/base"
+    )
+
+
+def test_the_identity_is_the_weights(write: Callable[..., str]) -> None:
+    """Other words in the card are the same policy; another base is another one."""
+    first = write("a")
+    assert write("b", results="", tag="v2", dataset=None) == first
+    assert write("c", base=BaseModel(Path("policies/base"), "them/base", "a" * 40)) != first
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"iteration": "base"}, r"policies/base/chain.json: got no such file"),
+        ({"base": BaseModel(Path("nowhere"))}, r"nowhere: got no config.json in it"),
+        ({"results": "see /home/ann/results.md"}, r"README.md: line \d+: got an absolute path"),
+    ],
+)
+def test_what_is_no_policy_is_refused(
+    write: Callable[..., str], project: Path, settings: dict[str, Any], message: str
+) -> None:
+    """One line, and no half folder."""
+    with pytest.raises(UserError, match=message):
+        write("out", **settings)
+    assert not (project / "out").exists()
+
+
+def test_an_adapter_that_does_not_add_up_is_refused(write: Callable[..., str], project: Path) -> None:
+    """What is more than a plain LoRA is not flattened in silence."""
+    path = project / "policies/2/adapters/2/adapter_config.json"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"use_dora": false', '"use_dora": true'), encoding="utf-8"
+    )
+    with pytest.raises(UserError, match=r"got use_dora, expected a plain LoRA adapter"):
+        write("out")
+
+
+def test_a_folder_of_something_else_is_left_alone(write: Callable[..., str], project: Path) -> None:
+    """An older folder of a policy is replaced; anything else stays as it is."""
+    write("out", iteration="1")
+    write("out", iteration="2")
+    (project / "mine").mkdir()
+    (project / "mine/thesis.txt").touch()
+    with pytest.raises(UserError, match=r"mine: got something else, expected a new folder"):
+        write("mine")
+    assert (project / "mine/thesis.txt").exists()

@@ -1,0 +1,124 @@
+"""What dvc.lock says, held against the project; its hashes against DVC's own."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from csrdata.errors import UserError
+from csrdata.params import load_params
+from csrdata.publishing.origins import origin
+from csrdata.publishing.provenance import behind, check_run, commit, inputs, read_lock
+from tests.imports import ROOT
+
+TABLES = ["data/generate_beams/1", "data/score_beams/1", "data/select_pairs/1", "data/sample_prompts"]
+
+
+@pytest.fixture(scope="module")
+def lock() -> dict[str, Any]:
+    """The lock of the shipped run."""
+    return read_lock(ROOT / "dvc.lock")
+
+
+def test_the_stages_behind_some_tables(lock: dict[str, Any]) -> None:
+    """The first iteration's pairs rest on no training and no later iteration; the second's on both before it."""
+    assert list(behind(lock, ["data/select_pairs/1"])) == [
+        "build_seed",
+        "sample_prompts",
+        "generate_beams@1",
+        "score_beams@1",
+        "select_pairs@1",
+    ]
+    assert {"train_dpo@1", "select_pairs@1"} < set(behind(lock, ["data/select_pairs/2"]))
+    assert not any(name.startswith("evaluate") for name in behind(lock, ["data/select_pairs/3"]))
+
+
+def test_inputs_are_what_no_stage_made(lock: dict[str, Any]) -> None:
+    """Source files by their MD5; no table, model or metric of the DAG's own."""
+    found = inputs(lock)
+    assert len(found["csrdata/search/pairs.py"]) == 32
+    assert not any(path.startswith(("data/", "policies/", "scorers/", "metrics/")) for path in found)
+
+
+def _dvc(folder: Path, *words: str) -> None:
+    subprocess.run(["dvc", *words], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A project whose one stage DVC itself has run."""
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    stage = {
+        "cmd": "mkdir -p data/sub && cp params.yaml data/b && cp params.yaml data/sub/a",
+        "params": ["select_pairs", "build_seed.kind", "iterations"],
+        "outs": ["data"],
+    }
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"make": stage}}))
+    _dvc(tmp_path, "init", "--no-scm", "--quiet")
+    _dvc(tmp_path, "repro", "--quiet")
+    return tmp_path
+
+
+def _check(run: Path) -> None:
+    params = load_params(run / "params.yaml").model_dump()
+    check_run(run / "dvc.lock", ["data"], params=params, root=run)
+
+
+def _refusal(run: Path) -> str:
+    with pytest.raises(UserError) as error:
+        _check(run)
+    return str(error.value)
+
+
+def test_a_project_must_be_what_its_lock_says(run: Path) -> None:
+    """As DVC left it, it passes; another parameter, table, or one that no stage made, does not. A new iteration is no matter."""
+    _check(run)
+    params = run / "params.yaml"
+    text = params.read_text(encoding="utf-8")
+    params.write_text(text + '  "4": {previous: "3"}\n', encoding="utf-8")
+    _check(run)
+    params.write_text(text.replace("margin: 0.1 ", "margin: 0.3 "), encoding="utf-8")
+    assert _refusal(run).startswith("params.yaml: select_pairs.margin: got 0.3, expected 0.1, as ")
+    assert _refusal(run).endswith("says of make. Next: dvc repro")
+    params.write_text(text, encoding="utf-8")
+    (run / "data/sub/a").write_text("other")
+    assert _refusal(run).startswith("data: got other content, expected what ")
+    with pytest.raises(UserError, match="nowhere: got no such output"):
+        check_run(run / "dvc.lock", ["nowhere"], params=load_params(params).model_dump(), root=run)
+
+
+def test_a_lock_that_is_none(tmp_path: Path) -> None:
+    """A missing or foreign file is one line."""
+    with pytest.raises(UserError, match="got no such file, expected the record of a run"):
+        read_lock(tmp_path / "dvc.lock")
+    (tmp_path / "dvc.lock").write_text("- a list")
+    with pytest.raises(UserError, match=r"got no stages, expected a dvc\.lock"):
+        read_lock(tmp_path / "dvc.lock")
+
+
+def test_the_commit_is_gits(tmp_path: Path) -> None:
+    """None outside of git; the head's hash inside, with a note where tracked files differ."""
+    assert commit(tmp_path) is None
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    (tmp_path / "a").write_text("1")
+    for words in (["init", "-q"], ["add", "a"], ["commit", "-qm", "a"]):
+        subprocess.run([*git, *words], cwd=tmp_path, check=True)
+    head = commit(tmp_path)
+    assert head is not None
+    assert len(head) == 40
+    (tmp_path / "a").write_text("2")
+    assert commit(tmp_path) == f"{head}+changes"
+
+
+def test_a_licence_is_not_guessed() -> None:
+    """Of the microworld's drawings it is known; of anything else the user says it, and what the user says goes first."""
+    assert origin("microworld").licence == "apache-2.0"
+    assert origin("microworld", licence="cc-by-4.0").licence == "cc-by-4.0"
+    with pytest.raises(UserError, match="--license: got none, expected one, as images are of the kind coco"):
+        origin("coco", images="COCO 2014, each under its own licence.")
+    said = origin("coco", licence="cc-by-4.0", images="COCO 2014, each under its own licence.")
+    assert (said.licence, said.limits) == ("cc-by-4.0", ())
+    with pytest.raises(UserError, match=r"--license: got My Own!, expected a name such as cc-by-4\.0"):
+        origin("microworld", licence="My Own!")

@@ -1,0 +1,299 @@
+"""A release read back by the libraries that its readers use: `datasets`, TRL, and csrdata itself."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import Image as ImageFeature
+from datasets import List, Value, load_dataset
+from PIL import Image
+
+from csrdata.errors import UserError
+from csrdata.publishing.columns import pair_row
+from csrdata.publishing.gates import check
+from csrdata.publishing.manifest import MANIFEST, read_manifest
+from csrdata.publishing.release import tree
+from csrdata.publishing.restore import released, restore
+from csrdata.publishing.shards import write_pairs
+from tests.imports import ROOT
+from tests.publishing.project import (
+    MODELS,
+    change_params,
+    iterations,
+    make_project,
+    pairs_of,
+    release,
+    rewrite,
+)
+from tests.tiny import tiny_llava
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return make_project(tmp_path / "project")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def load(folder: Path, config: str | None = None) -> Any:
+    return load_dataset(str(folder), config, cache_dir=str(folder.parent / "cache"))
+
+
+def test_datasets_loads_every_pair_with_its_image(project: Path, tmp_path: Path) -> None:
+    """Each config loads by name: all rows in order, the scores, images that decode, their bytes those of the files."""
+    release(project, tmp_path / "release")
+    for name in ("1", "2"):
+        rows = load(tmp_path / "release", f"iteration_{name}")["train"]
+        assert rows.features["images"] == List(ImageFeature())
+        assert rows[5]["images"][0].size == (28, 28)
+        stored = rows.cast_column("images", List(ImageFeature(decode=False)))
+        assert list(stored) == [
+            pair_row(pair, (project / pair.image).read_bytes()) for pair in pairs_of(name)
+        ]
+    assert load(tmp_path / "release")["train"][0]["chosen"][0]["content"].endswith("by policy 2.")
+
+
+def test_datasets_loads_every_candidate(project: Path, tmp_path: Path) -> None:
+    """One split an iteration; the end has no relevance, all else has its components, reward and fate."""
+    release(project, tmp_path / "release")
+    found = load(tmp_path / "release", "candidates")
+    assert {split: len(rows) for split, rows in found.items()} == {"iteration_1": 28, "iteration_2": 28}
+    assert found["iteration_2"].features["token_ids"] == List(Value("int64"))
+    row = found["iteration_2"][2]
+    assert (row["iteration"], row["text"], row["relevance"], row["fate"]) == ("2", "", None, "finished")
+
+
+def test_the_rows_of_a_small_file_limit_are_the_same(project: Path, tmp_path: Path) -> None:
+    """Rows cut into several files come back whole and in order."""
+    settings: dict[str, Any] = {"images": "embed", "root": project, "made_by": "x"}
+    write_pairs(tmp_path / "many", "1", pairs_of(), file_bytes=400, **settings)
+    files = sorted(path.name for path in (tmp_path / "many/iteration_1").iterdir())
+    assert files[0] == f"train-00000-of-0000{len(files)}.parquet"
+    assert 1 < len(files) <= 6
+    rows = load_dataset(str(tmp_path / "many/iteration_1"), cache_dir=str(tmp_path / "cache"))["train"]
+    assert rows["prompt_id"] == [pair.prompt_id for pair in pairs_of()]
+
+
+def test_the_round_trip_is_exact(project: Path, tmp_path: Path) -> None:
+    """Restored tables, shards, their manifests and the images of pairs are the project's files, byte for byte."""
+    release(project, tmp_path / "release")
+    target = tmp_path / "back"
+    assert released(tmp_path / "release") == ["1", "2"]
+    restore(tmp_path / "release", iterations(target), images_root=target)
+    unpaired, settings = "data/images/6.png", "params.yaml"
+    before = contents(project)
+    del before[unpaired], before[settings]
+    assert contents(target) == before
+
+
+def test_a_path_that_leads_out_is_not_followed(project: Path, tmp_path: Path) -> None:
+    """A release from elsewhere cannot write outside the target: the path is refused and no such file appears."""
+    (project / "evil.png").write_bytes((project / "data/images/0.png").read_bytes())
+    (project / "sub").mkdir()
+    rewrite(project, [pair_with(0, image="sub/../evil.png"), *pairs_of()[1:]])
+    release(project, tmp_path / "release")
+    with pytest.raises(
+        UserError, match=r"column image_path: got sub/../evil.png, expected a path below the project"
+    ):
+        restore(tmp_path / "release", iterations(tmp_path / "back"), images_root=tmp_path / "back")
+    assert not (tmp_path / "back/evil.png").exists()
+
+
+def pair_with(index: int, **fields: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(pairs_of()[index], **fields)
+
+
+def test_equal_inputs_are_equal_bytes(project: Path, tmp_path: Path) -> None:
+    """Two releases of one project at one date are the same folder, plots and card included."""
+    release(project, tmp_path / "a")
+    release(project, tmp_path / "b")
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_identity_is_data_params_and_models(project: Path, tmp_path: Path) -> None:
+    """A tag, a date and an evaluation setting leave it as it is; a row, a parameter, a model or left-out images do not."""
+    first = release(project, tmp_path / "a").identity
+    change_params(project, "evaluate_policy", batch_size=1)
+    assert release(project, tmp_path / "b", tag="v9", date="2030-01-01", commit="e" * 40).identity == first
+    found = {first}
+    found.add(release(project, tmp_path / "c", models=MODELS[:2]).identity)
+    found.add(release(project, tmp_path / "d", images="reference").identity)
+    found.add(release(project, tmp_path / "e", names=("1",)).identity)
+    change_params(project, "select_pairs", margin=0.2)
+    found.add(release(project, tmp_path / "f").identity)
+    rewrite(project, [pair_with(0, margin=7.0), *pairs_of()[1:]])
+    found.add(release(project, tmp_path / "g").identity)
+    assert len(found) == 6
+
+
+def test_rows_may_name_their_image_instead(project: Path, tmp_path: Path) -> None:
+    """With `reference` there is no image and no column for it; the card says how to put them in, and that works."""
+    release(project, tmp_path / "release", images="reference")
+    rows = load(tmp_path / "release", "iteration_1")["train"]
+    assert "images" not in rows.column_names
+    card = (tmp_path / "release/README.md").read_text(encoding="utf-8")
+    code = card.partition("add a column `images` of lists of one:\n\n```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {"pairs": rows.map(lambda row: {"image_path": str(project / row["image_path"])})}
+    exec(code, names)  # noqa: S102 - the card's own lines
+    assert names["pairs"][0]["images"][0].size == (28, 28)
+    restore(tmp_path / "release", iterations(tmp_path / "back"), images_root=tmp_path / "back")
+    assert not (tmp_path / "back/data/images").exists()
+
+
+def test_trl_trains_on_it(project: Path, tmp_path: Path) -> None:
+    """One DPO step of the real trainer on the rows as loaded, as the card has it: images are taken, the loss is ln 2."""
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from trl import DPOConfig, DPOTrainer
+
+    release(project, tmp_path / "release")
+    policy = tiny_llava(tmp_path / "policy")
+    args = DPOConfig(
+        output_dir=str(tmp_path / "out"),
+        max_length=None,
+        max_steps=1,
+        per_device_train_batch_size=2,
+        logging_steps=1,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to="none",
+        save_strategy="no",
+    )
+    trainer = DPOTrainer(
+        model=AutoModelForImageTextToText.from_pretrained(policy),
+        args=args,
+        train_dataset=load(tmp_path / "release", "iteration_1")["train"],
+        processing_class=AutoProcessor.from_pretrained(policy),
+    )
+    batch = trainer.data_collator([trainer.train_dataset[0]])
+    assert batch["pixel_values"].shape[-2:] == (28, 28)
+    trainer.train()
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(0.6931, abs=1e-3)
+
+
+def test_a_full_disk_leaves_nothing(project: Path, tmp_path: Path) -> None:
+    """A file that does not fit is one line; no part of the release is left, an older release stays, the same call finishes."""
+    target = tmp_path / "release"
+    release(project, target, names=("1",))
+    older = contents(target)
+    rows = [pair_with(index, chosen="x" * 40_000 + str(index)) for index in range(6)]
+    for index in range(6):  # noise: no compression makes it fit
+        Image.effect_noise((200, 200), 90).save(project / f"data/images/{index}.png")
+    rewrite(project, rows)
+    script = textwrap.dedent("""
+        import resource, sys
+        from pathlib import Path
+        from csrdata.errors import UserError
+        from tests.publishing.project import release
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+        try:
+            release(Path(sys.argv[1]), Path(sys.argv[2]))
+        except UserError as error:
+            sys.exit(str(error))
+    """)
+    words = [sys.executable, "-c", script, str(project), str(target)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].startswith(
+        f"{target}: got no room on the disk, expected room for the whole release"
+    )
+    assert "Traceback" not in done.stderr
+    assert contents(target) == older
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+    release(project, target)
+    assert released(target) == ["1", "2"]
+
+
+def test_only_a_release_is_replaced(project: Path, tmp_path: Path) -> None:
+    """A folder that holds something else is left alone."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.tex").write_text("years of work")
+    with pytest.raises(
+        UserError, match="got something that is no release, expected an empty or a new folder"
+    ):
+        release(project, tmp_path / "mine")
+    assert contents(tmp_path / "mine") == {"thesis.tex": b"years of work"}
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ("data/images/3.png", "pair train-00003: image data/images/3.png: got no such file"),
+        ("data/select_pairs/2/pairs.parquet", "Next: dvc repro select_pairs@2"),
+        ("data/generate_beams/2", "Next: dvc repro generate_beams@2"),
+        ("data/score_beams/1", "Next: dvc repro score_beams@1"),
+    ],
+)
+def test_what_is_missing_is_named_and_nothing_is_left(
+    project: Path, tmp_path: Path, missing: str, words: str
+) -> None:
+    """A table or an image that is not there is one line with the command that makes it."""
+    (project / missing).rename(tmp_path / "gone")
+    with pytest.raises(UserError) as error:
+        release(project, tmp_path / "release")
+    assert words in str(error.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gone", "project"]
+
+
+def test_an_iteration_without_a_pair_is_no_release(project: Path, tmp_path: Path) -> None:
+    """There is nothing to train on, and the line says where to look."""
+    rewrite(project, [])
+    with pytest.raises(
+        UserError, match=r"got no pair, expected 1 or more\. Next: see why: csrdata stats --iteration 1"
+    ):
+        release(project, tmp_path / "release")
+
+
+def test_the_manifest_names_every_file(project: Path, tmp_path: Path) -> None:
+    """Sizes and counts of the manifest are those of the folder, and it reads back as it was written."""
+    manifest = release(project, tmp_path / "release")
+    assert read_manifest(tmp_path / "release") == manifest == check(tmp_path / "release")
+    named = {file.path: file.bytes for file in manifest.files}
+    assert dict(tree(tmp_path / "release")).items() - named.items() == {
+        (MANIFEST, (tmp_path / "release" / MANIFEST).stat().st_size)
+    }
+    assert [
+        (one.prompts, one.candidates, one.responses, one.pairs, one.dropped) for one in manifest.iterations
+    ] == [(7, 28, 14, 6, {"under_margin": 1})] * 2
+
+
+def test_a_later_format_is_refused(project: Path, tmp_path: Path) -> None:
+    """A release that this version cannot read is one line, not a guess."""
+    release(project, tmp_path / "release")
+    path = tmp_path / "release" / MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
+    with pytest.raises(
+        UserError, match=r"got format 2, expected format 1\. Next: pip install --upgrade csrdata"
+    ):
+        released(tmp_path / "release")
+
+
+def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
+    """Writing 75 MB of images takes at most 40 MB more than writing 20 MB."""
+    script = textwrap.dedent("""
+        import os, resource, sys
+        from dataclasses import replace
+        from pathlib import Path
+        from csrdata.publishing.shards import write_pairs
+        from tests.publishing.project import pairs_of
+        folder, rows = Path(sys.argv[1]), int(sys.argv[2])
+        (folder / "7.png").write_bytes(os.urandom(50_000))
+        pairs = [replace(pairs_of()[0], image="7.png") for _ in range(rows)]
+        write_pairs(folder, "1", pairs, images="embed", root=folder, made_by="x")
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    """)
+    peaks = []
+    for rows in (400, 1500):
+        words = [sys.executable, "-c", script, str(tmp_path), str(rows)]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout) / 1000)
+    assert peaks[1] - peaks[0] < 40

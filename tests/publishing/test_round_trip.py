@@ -1,0 +1,236 @@
+"""From a project to a Hub on this machine and back, by the commands a user types, in processes of their own."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from csrdata import paths
+from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
+from csrdata.tables import hash_path, write_json, write_rows
+from tests.imports import ROOT
+from tests.inspection.made import DROPPED, PAIR, PROMPTS, RESPONSES, SENTENCES
+from tests.publishing.hub_server import environment, serve
+from tests.publishing.hub_state import TOKEN, Fault, Hub
+from tests.tiny import pictures
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A Hub that takes larger files the LFS way."""
+    with serve(tmp_path_factory.mktemp("hub"), lfs_from=4_000) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with one iteration of two prompts and one pair, and stand-ins for its models."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    image = Path("data/build_seed/images/0.png")
+    pictures(folder / image.parent, 1)
+    prompts = [dataclasses.replace(prompt, image=image.as_posix()) for prompt in PROMPTS]
+    write_rows(folder / paths.PROMPTS, prompts, Prompt)
+    write_rows(folder / paths.candidates("1") / "00000.parquet", SENTENCES, Sentence)
+    write_rows(folder / paths.responses("1") / "00000.parquet", RESPONSES, Response)
+    write_rows(folder / paths.pairs("1"), [dataclasses.replace(PAIR, image=image.as_posix())], Pair)
+    write_rows(folder / paths.dropped("1"), [DROPPED], Dropped)
+    for model, config in (
+        (paths.policy(paths.BASE), "config.json"),
+        (paths.SCORER, "open_clip_config.json"),
+        (paths.HELD_OUT_SCORER, "open_clip_config.json"),
+    ):
+        (folder / model).mkdir(parents=True)
+        (folder / model / config).write_text('{"architectures": ["Tiny"]}', encoding="utf-8")
+    adapter = folder / paths.policy("1") / "adapters/1"
+    adapter.mkdir(parents=True)
+    (adapter / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2}', encoding="utf-8")
+    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    chain = {"base": "policies/base", "adapters": ["adapters/1"]}
+    (folder / paths.policy("1") / "chain.json").write_text(json.dumps(chain), encoding="utf-8")
+    figure = {"value": 39.2, "low": 36.3, "high": 42.2, "p_vs_base": 0.0005}
+    entry = {"chair_s": figure, "false_by_kind": {}}
+    splits = {"held_out": {"0": entry, "1": entry, "2": entry}}
+    pairs = {"1": {"kept": 1, "dropped": {}, "truth_preference": {}}}
+    write_json(folder / paths.SUMMARY, {"splits": splits, "pairs": pairs})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Run `python -m csrdata.cli WORDS` or `python -c PROGRAM` where it can reach the Hub."""
+    home = tmp_path_factory.mktemp("home")
+
+    def run(
+        folder: Path, *words: str, program: str | None = None, token: str | None = TOKEN
+    ) -> subprocess.CompletedProcess[str]:
+        command = ["-m", "csrdata.cli", *words] if program is None else ["-c", program]
+        return subprocess.run(
+            [sys.executable, *command],
+            cwd=folder,
+            env=environment(hub, home, token=token) | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def pushed(run: Run, project: Path, hub: Hub) -> subprocess.CompletedProcess[str]:
+    return run(project, "push", "me/set", "--tag", "v1")
+
+
+def test_push_prints_where_it_is_and_no_token(
+    hub: Hub, run: Run, project: Path, pushed: subprocess.CompletedProcess[str]
+) -> None:
+    """The address on stdout, one commit, one tag; again: nothing is sent, and it says so."""
+    assert (pushed.returncode, pushed.stdout) == (0, f"{hub.url}/datasets/me/set/tree/v1\n"), pushed.stderr
+    assert len(hub.repo("me/set").commits) == 2
+    hub.requests.clear()
+    again = run(project, "push", "me/set", "--tag", "v1")
+    assert "nothing to push" in again.stderr
+    assert not hub.asked("/commit/|/tag/|/preupload/")
+    assert TOKEN not in pushed.stdout + pushed.stderr + again.stdout + again.stderr
+
+
+LOAD = """
+import json, sys
+from datasets import load_dataset
+pairs = load_dataset("me/set", "iteration_1", revision="v1", split="train")
+candidates = load_dataset("me/set", "candidates", revision="v1", split="iteration_1")
+default = load_dataset("me/set", revision="v1", split="train")
+raw = pairs.with_format("arrow")[:]["images"].to_pylist()
+print(json.dumps({
+    "features": {name: repr(feature) for name, feature in pairs.features.items()},
+    "sizes": [[image.size for image in row["images"]] for row in pairs],
+    "bytes": [[image["bytes"].hex() for image in row] for row in raw],
+    "pairs": [{name: row[name] for name in row if name != "images"} for row in pairs],
+    "candidates": [dict(row) for row in candidates],
+    "default": default.num_rows,
+}))
+"""
+
+
+def test_datasets_loads_every_row_at_the_tag(
+    run: Run, project: Path, pushed: subprocess.CompletedProcess[str]
+) -> None:
+    """With the real library: images decode and are the files' bytes, columns are TRL's, no row is lost."""
+    assert pushed.returncode == 0, pushed.stderr
+    done = run(project, program=LOAD, token=None)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    image = (project / "data/build_seed/images/0.png").read_bytes()
+    assert found["features"]["images"].startswith("List(Image(")
+    assert found["bytes"] == [[image.hex()]]
+    assert found["sizes"][0][0][0] > 0
+    (pair,) = found["pairs"]
+    assert pair["chosen"] == [{"role": "assistant", "content": PAIR.chosen.strip()}]
+    assert pair["rejected"] == [{"role": "assistant", "content": PAIR.rejected.strip()}]
+    assert pair["margin"] == PAIR.margin
+    assert [row["text"] for row in found["candidates"]] == [sentence.text for sentence in SENTENCES]
+    assert [row["logprob"] for row in found["candidates"]] == [sentence.logprob for sentence in SENTENCES]
+    assert found["default"] == 1
+
+
+def test_pull_brings_the_project_back(
+    hub: Hub, run: Run, project: Path, pushed: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    """Cut once, then done: tables, image and parameters byte for byte, and `stats` reads them as at home."""
+    assert pushed.returncode == 0, pushed.stderr
+    hub.faults = [Fault("GET", "/api/datasets/me/set/tree", status=403)]
+    cut = run(tmp_path, "pull", "me/set@v1")
+    assert (cut.returncode, len(cut.stderr.splitlines())) == (1, 1), cut.stderr
+    done = run(tmp_path, "pull", "me/set@v1")
+    assert (done.returncode, done.stdout) == (0, "set\n"), done.stderr
+    got = tmp_path / "set"
+    for path in (
+        paths.PROMPTS,
+        paths.candidates("1"),
+        paths.responses("1"),
+        paths.pairs("1"),
+        paths.dropped("1"),
+    ):
+        assert hash_path(got / path) == hash_path(project / path), path
+    for file in ("params.yaml", "data/build_seed/images/0.png"):
+        assert (got / file).read_bytes() == (project / file).read_bytes()
+    assert sorted(path.name for path in got.iterdir()) == ["data", "params.yaml"]
+    there, here = (run(folder, "stats", "--json").stdout for folder in (got, project))
+    assert there == here
+
+
+def test_pull_overwrites_nothing(
+    run: Run, project: Path, pushed: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    """A table of other bytes is refused before anything is written; in a project that is the same, nothing happens."""
+    assert pushed.returncode == 0, pushed.stderr
+    mine = tmp_path / paths.dropped("1")
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine", encoding="utf-8")
+    done = run(tmp_path, "pull", "me/set@v1", ".")
+    assert done.returncode == 1
+    assert "dropped.parquet: got a file with other bytes" in done.stderr
+    assert mine.read_text(encoding="utf-8") == "mine"
+    assert not (tmp_path / paths.PROMPTS).exists()
+    before = hash_path(project)
+    assert run(project, "pull", "me/set@v1", ".").returncode == 0
+    assert hash_path(project) == before
+
+
+def test_a_mistake_is_one_line(run: Run, tmp_path: Path) -> None:
+    """No tag, no such set: one line on stderr, exit code 1, and no folder is left."""
+    for words, message in (
+        (["pull", "me/set"], "got me/set, expected OWNER/NAME@TAG"),
+        (["pull", "me/nothing@v1"], "expected a dataset that is there"),
+    ):
+        done = run(tmp_path, *words)
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+        assert message in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_push_model_publishes_one_policy(
+    hub: Hub, run: Run, project: Path, pushed: subprocess.CompletedProcess[str]
+) -> None:
+    """The adapter, its base and a card with the data set's tag and this iteration's figures, as a model with a tag."""
+    words = ["push", "me/policy", "--model", "--iteration", "1", "--dataset", "me/set@v1", "--tag", "m1"]
+    done = run(project, *words)
+    assert (done.returncode, done.stdout) == (0, f"{hub.url}/me/policy/tree/m1\n"), done.stderr
+    commit = hub.repo("me/policy", "model").at("m1")
+    assert commit is not None
+    assert set(commit.tree) - {".gitattributes"} == {
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "base/config.json",
+        "provenance/manifest.json",
+    }
+    card = hub.content(commit.tree["README.md"]).decode()
+    for part in ("39.2 [36.3, 42.2] *", "me/set", "at `v1`", "| figure | unit | base | iteration 1 |"):
+        assert part in card
+    assert "iteration 2" not in card
+
+
+def test_a_policy_is_not_said_to_come_from_other_pairs(
+    hub: Hub, run: Run, project: Path, pushed: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    """The data set that the card would name must hold the very pairs that the policy was trained on."""
+    shutil.copytree(project, tmp_path / "changed")
+    changed = dataclasses.replace(PAIR, margin=9.0)
+    write_rows(tmp_path / "changed" / paths.pairs("1"), [changed], Pair)
+    words = ["push", "me/other", "--model", "--iteration", "1", "--dataset", "me/set@v1"]
+    done = run(tmp_path / "changed", *words)
+    assert done.returncode == 1
+    assert "me/set@v1, with other pairs, expected the pairs of iteration 1" in done.stderr
+    assert ("model", "me/other") not in hub.repos
+    dry = run(project, *words[:-2], "--dry-run", str(tmp_path / "out"))
+    assert "base/config.json" in dry.stdout
+    assert (tmp_path / "out/README.md").is_file()

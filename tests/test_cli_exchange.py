@@ -1,0 +1,224 @@
+"""`export`, `diff` and `stats` of a published set, as a user meets them, over a Hub on this machine.
+
+What a command prints is looked at in a process of its own; what it refuses, and how it draws, in this one, to be quick.
+"""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import yaml
+
+from csrdata import paths
+from csrdata.cli import app, main
+from csrdata.errors import UserError
+from csrdata.publishing.fetch import Source
+from csrdata.publishing.hub import push_folder
+from csrdata.publishing.layout import ReleaseIteration
+from csrdata.publishing.manifest import Model
+from csrdata.publishing.origins import KNOWN
+from csrdata.publishing.release import write_release
+from csrdata.publishing.remote import fetch_iteration, fetch_outcome
+from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
+from csrdata.tables import write_rows
+from tests.imports import ROOT
+from tests.inspection.made import DROPPED, PAIR, PROMPTS, RESPONSES, SENTENCES
+from tests.publishing.hub_server import environment, online, serve
+from tests.publishing.hub_state import TOKEN, Hub
+from tests.tiny import pictures
+
+FLIPPED = dataclasses.replace(PAIR, chosen=PAIR.rejected, rejected=PAIR.chosen)
+SET = "hf://datasets/me/set"
+
+
+def _csrdata(
+    folder: Path, *words: str, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "csrdata.cli", *words],
+        cwd=folder,
+        env=dict(env or os.environ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of two iterations: in the second, chosen and rejected have changed places."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    pictures(folder / "images", 2)
+    write_rows(folder / paths.PROMPTS, PROMPTS, Prompt)
+    for name, pair in (("1", PAIR), ("2", FLIPPED)):
+        write_rows(folder / paths.candidates(name) / "00000.parquet", SENTENCES, Sentence)
+        write_rows(folder / paths.responses(name) / "00000.parquet", RESPONSES, Response)
+        write_rows(folder / paths.pairs(name), [pair], Pair)
+        write_rows(folder / paths.dropped(name), [DROPPED], Dropped)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def hub(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A Hub with two versions of the set: v1 holds the first iteration, v2 both."""
+    scratch = tmp_path_factory.mktemp("hub")
+    with pytest.MonkeyPatch.context() as patch, serve(scratch / "server") as made:
+        online(patch, scratch)
+        for tag, names in (("v1", ["1"]), ("v2", ["1", "2"])):
+            release = scratch / tag
+            write_release(
+                release,
+                repo_id="me/set",
+                iterations=[_lies(project, name) for name in names],
+                images="embed",
+                project_root=project,
+                params=yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8")),
+                params_file=project / "params.yaml",
+                lock=None,
+                models=[
+                    Model(role="base policy", architecture="LlavaForConditionalGeneration", sha256="0" * 64)
+                ],
+                origin=KNOWN["microworld"],
+                tag=tag,
+            )
+            push_folder(release, repo_id="me/set", tag=tag, message=tag, token=TOKEN, endpoint=made.url)
+        yield made
+
+
+def _lies(project: Path, name: str) -> ReleaseIteration:
+    return ReleaseIteration(
+        name,
+        prompts=project / paths.PROMPTS,
+        candidates=project / paths.candidates(name),
+        responses=project / paths.responses(name),
+        pairs=project / paths.pairs(name),
+        dropped=project / paths.dropped(name),
+    )
+
+
+def _json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_export_says_how_to_train(project: Path, tmp_path: Path) -> None:
+    """The files are in the folder, what to type is on stdout, the counts are on stderr."""
+    done = _csrdata(project, "export", "--to", "ms-swift", str(tmp_path / "out"), "--iteration", "1")
+    assert done.stdout == (
+        f"ROOT_IMAGE_DIR={tmp_path}/out swift rlhf --rlhf_type dpo --dataset {tmp_path}/out/pairs.jsonl\n"
+    )
+    assert "1 pairs, 1 images" in done.stderr
+    assert (tmp_path / "out/images/0.png").read_bytes() == (project / "images/0.png").read_bytes()
+
+
+def test_diff_of_two_iterations(project: Path) -> None:
+    """Chosen and rejected have changed places: one flipped pair, nothing else."""
+    pairs = _json(_csrdata(project, "diff", "1", "2", "--json"))["pairs"]
+    assert (pairs["flipped"], pairs["same"], pairs["changed"], pairs["lost"], pairs["added"]) == (
+        1,
+        0,
+        0,
+        0,
+        0,
+    )
+
+
+def test_diff_draws_a_report(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without --json, tables: both labels, and the prompt that flipped."""
+    monkeypatch.chdir(project)
+    app(["diff", "1", "2"], standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert "a: iteration 1" in shown
+    assert "flipped: train-00000" in shown
+
+
+def test_stats_of_a_published_set_are_the_projects(project: Path, hub: Hub, tmp_path: Path) -> None:
+    """Pushed, fetched and restored, an iteration gives the figures that it gave at home, each and every one."""
+    env = environment(hub, tmp_path / "home")
+    there = _json(_csrdata(tmp_path, "stats", f"{SET}@v2", "--json", env=env))
+    assert there["iteration"] == "2"  # the last one
+    assert there == _json(_csrdata(project, "stats", "--iteration", "2", "--json"))
+
+
+def test_diff_of_two_tags_and_of_a_tag_with_a_project(project: Path, hub: Hub, tmp_path: Path) -> None:
+    """Each tag's last iteration, or the one named behind it; a project's own stands beside a tag's."""
+    env = environment(hub, tmp_path / "home")
+    tags = _json(_csrdata(tmp_path, "diff", f"{SET}@v1", f"{SET}@v2", "--json", env=env))
+    assert (tags["a"], tags["b"]) == (f"{SET}@v1, iteration 1", f"{SET}@v2, iteration 2")
+    assert tags["pairs"]["flipped"] == 1
+    mixed = _json(_csrdata(project, "diff", f"{SET}@v2:1", "1", "--json", env=env))
+    assert mixed["pairs"]["same"] == 1
+    assert mixed["pairs"]["rescored"] == 0
+
+
+@pytest.fixture
+def last_line(
+    project: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Run a command that must fail, with exit code 1 and nothing on stdout, and return the last line of stderr."""
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
+
+    def run(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["csrdata", *words])
+        with pytest.raises(SystemExit) as leaving:
+            main()
+        out, err = capsys.readouterr()
+        assert (leaving.value.code, out) == (1, "")
+        return str(err.splitlines()[-1])
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["diff", "HEAD~1", "1"],
+            "a version: got HEAD~1, expected one of 1, 2, 3 (params.yaml), REV:T or hf://",
+        ),
+        (["diff", "3", "1"], "data/select_pairs/3/pairs.parquet: got no such table"),
+        (["diff", "HEAD:1", "1"], "revision HEAD: got"),
+        (
+            ["export", "--to", "axolotl", "out"],
+            "--to: got axolotl, expected one of trl, llava, llama-factory",
+        ),
+        (["export", "--to", "trl", "images"], "images: got something is there"),
+        (["stats", SET], "expected OWNER/NAME@TAG"),
+        (["stats", f"{SET}@v9"], "revision: got v9, expected one of v1, v2"),
+        (["diff", f"{SET}@v9:1", "1"], "revision: got v9, expected one of v1, v2"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_1(
+    last_line: Callable[..., str], words: list[str], message: str
+) -> None:
+    """What was meant stands in the last line."""
+    assert message in last_line(*words)
+
+
+def test_images_stay_on_the_hub(hub: Hub, tmp_path: Path) -> None:
+    """Figures come from the tables: the pairs as others read them, with their images, are not fetched."""
+    before = len(hub.asked(r"/resolve/"))
+    fetch_iteration(Source("me/set", "v2"), None, scratch=tmp_path, endpoint=hub.url)
+    fetched = hub.asked(r"/resolve/")[before:]
+    assert any("csrdata/iteration_2/pairs.parquet" in path for path in fetched)
+    assert not any("/train-" in path for path in fetched)
+
+
+def test_an_iteration_that_a_tag_lacks_is_one_line(hub: Hub, tmp_path: Path) -> None:
+    """The iterations that it has are named."""
+    with pytest.raises(
+        UserError, match=r"me/set@v1: iteration: got 2, expected one of 1\. Next: csrdata stats"
+    ):
+        fetch_outcome(Source("me/set", "v1"), "2", scratch=tmp_path, endpoint=hub.url)
