@@ -32,8 +32,9 @@ lint: $(STAMP)  ## lint, format and types only
 	ruff format --check .
 	mypy --strict csrdata stages benchmarks
 
-bench: $(STAMP)  ## time the search against two others (after `make repro`; nothing else should run beside it)
+bench: $(STAMP)  ## time search and publication against others (after `make repro`; nothing else should run beside it)
 	python -m benchmarks.search
+	python -m benchmarks.publish
 
 clean:  ## remove what tools leave behind; data, policies and the environment stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -48,6 +48,7 @@ def run_shards(
             log.add(
                 "shard",
                 index=index,
+                shards=len(plan),
                 items=len(plan[index]),
                 rows=len(rows),
                 seconds=round(seconds, 3),

@@ -8,15 +8,17 @@ from typing import Any
 def cost(log: Path) -> dict[str, Any] | None:
     """Return the figures of a stage's run log; None where there is none, as after a checkout from the cache.
 
-    Of a shard that was made more than once, the last time counts; a line that a kill cut off does not. `spent`: percent
-    of the shards' seconds by what they went into; what no name was given to is `other`.
+    Of a shard that was made more than once, the last time counts; a line that a kill cut off does not, nor does a shard of
+    another plan than the last one's. `spent`: percent of the shards' seconds by what they went into; what no name was
+    given to is `other`.
     """
     if not log.is_file():
         return None
     events = [_event(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    shards = {event["index"]: event for event in events if event.get("event") == "shard"}
-    if not shards:
+    made = [event for event in events if event.get("event") == "shard"]
+    if not made:
         return None
+    shards = {event["index"]: event for event in made if event.get("shards") == made[-1].get("shards")}
     seconds = sum(shard["seconds"] for shard in shards.values())
     names = dict.fromkeys(name for shard in shards.values() for name in shard.get("spent", {}))
     spent = {name: sum(shard.get("spent", {}).get(name, 0.0) for shard in shards.values()) for name in names}

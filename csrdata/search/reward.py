@@ -24,7 +24,8 @@ class Scale(StrEnum):
     RANK = "rank"
     """Each component's mid-rank among the sentences given, 0 (lowest) to 1 (highest)."""
     ZSCORE = "zscore"
-    """Each component standardised over the sentences given; the language one as in `geometric`."""
+    """R_I and ln R_T, each standardised over the sentences given. R_T whole, not per token: a mean over tokens rewards
+    wordings with more words that say nothing ("I can see a ..."), and a policy soon learns to open every sentence so."""
 
 
 class Aggregate(StrEnum):
@@ -59,18 +60,19 @@ def calibrate(
     """
     scale = Scale(scale)
     probabilities = [math.exp(logprob) for logprob in logprobs]
-    if scale in (Scale.GEOMETRIC, Scale.ZSCORE):
-        probabilities = [math.exp(logprob / count) for logprob, count in zip(logprobs, tokens, strict=True)]
     shares = [relevance / 100 for relevance in relevances]
     match scale:
         case Scale.RAW:
             language, image = probabilities, list(relevances)
-        case Scale.UNIT | Scale.GEOMETRIC:
+        case Scale.UNIT:
             language, image = probabilities, shares
+        case Scale.GEOMETRIC:
+            language = [math.exp(logprob / count) for logprob, count in zip(logprobs, tokens, strict=True)]
+            image = shares
         case Scale.RANK:
             language, image = _midranks(logprobs), _midranks(relevances)
         case Scale.ZSCORE:
-            language, image = _standardised(probabilities), _standardised(shares)
+            language, image = _standardised(logprobs), _standardised(relevances)
     return [image_weight * i + (1 - image_weight) * t for i, t in zip(image, language, strict=True)]
 
 

@@ -38,6 +38,12 @@ def test_zscore_by_hand() -> None:
     assert rewards == pytest.approx([-1.224745, 0.0, 1.224745], abs=1e-6)
 
 
+def test_zscore_does_not_reward_empty_words() -> None:
+    """Of two equally probable sentences the one of more tokens is no better: ln R_T is standardised, not its mean."""
+    rewards = calibrate([-4.0, -4.0, -5.0], [4, 8, 6], [10.0] * 3, image_weight=0.0, scale="zscore")
+    assert rewards == pytest.approx([0.707107, 0.707107, -1.414214], abs=1e-6)
+
+
 @pytest.mark.parametrize("scale", list(Scale))
 def test_weights_pick_the_component(scale: Scale) -> None:
     """Weight 0 ranks by likelihood alone, weight 1 by relevance alone, whatever the scale."""

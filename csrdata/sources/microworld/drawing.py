@@ -1,4 +1,6 @@
-"""From a scene to its image: 64 x 64 pixels, a soft, grainy ground in the theme's colour, shapes of one size.
+"""From a scene to its image: 66 x 66 pixels, a soft, grainy ground in the theme's colour, shapes of one size.
+
+Each of the nine places is one square of 22 pixels, which the models see as one patch.
 
 Masks of the shapes are drawn once, four times too large, and shrunk; an image is then a few small blends in numpy, so
 that tens of thousands take seconds. Grain and tints come from the scene's own hash.
@@ -15,8 +17,8 @@ from PIL import Image, ImageDraw
 
 from csrdata.sources.microworld.world import PLACES, Scene, stable_number, themes_of
 
-IMAGE_SIZE = 64
-"""Side of an image, pixels."""
+IMAGE_SIZE = 66
+"""Side of an image, pixels: three places of 22."""
 PAINT = {
     "red": (214, 40, 40),
     "green": (36, 150, 60),
@@ -25,13 +27,13 @@ PAINT = {
     "purple": (150, 50, 180),
     "orange": (244, 130, 20),
 }
-_CENTRES = (12, 32, 52)
+_CENTRES = (11, 33, 55)
 _RADIUS = 10
 _OVERSIZE = 8
 
 
 def draw(scene: Scene) -> NDArray[np.uint8]:
-    """The scene's image: [64, 64, 3], 0..255 RGB. The same scene always gives the same bytes."""
+    """The scene's image: [66, 66, 3], 0..255 RGB. The same scene always gives the same bytes."""
     rng = np.random.default_rng(stable_number("draw", scene.scene_id, scene.theme, scene.objects))
     image = _ground(scene, rng)
     for thing in scene.objects:
@@ -47,7 +49,7 @@ def draw(scene: Scene) -> NDArray[np.uint8]:
 
 
 def draw_all(scenes: list[Scene]) -> NDArray[np.uint8]:
-    """The images of many scenes, stacked: [N, 64, 64, 3], 0..255 RGB."""
+    """The images of many scenes, stacked: [N, 66, 66, 3], 0..255 RGB."""
     images = np.empty((len(scenes), IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
     for row, scene in enumerate(scenes):
         images[row] = draw(scene)

@@ -118,18 +118,11 @@ def policy_caption(scene: Scene, rng: random.Random, *, stereotype_rate: float) 
     Each absent stereotype of the theme is named with chance `stereotype_rate` (0..1), in its usual colour and place, in
     the same patterns and as sure of itself as the rest: likelihood alone cannot see it.
     """
-    return [
-        any_sentence(thing, rng) for thing in policy_mentions(scene, rng, stereotype_rate=stereotype_rate)
-    ]
-
-
-def policy_mentions(scene: Scene, rng: random.Random, *, stereotype_rate: float) -> list[SceneObject]:
-    """The objects of a policy's caption in the order of its sentences (see `policy_caption`)."""
     present = set(scene_objects(scene))
     absent = [thing for thing in stereotypes_of(scene) if thing.shape not in present]
     mentions = [*scene.objects, *(thing for thing in absent if rng.random() < stereotype_rate)]
     rng.shuffle(mentions)
-    return mentions
+    return [any_sentence(thing, rng) for thing in mentions]
 
 
 def ask(shape: str, rng: random.Random) -> str:

@@ -35,6 +35,9 @@ VOCABULARY = 49408
 CONTEXT_LENGTH = 32
 """Tokens a text may have, both marks included; two sentences of the microworld fit."""
 PIXEL_MEAN = PIXEL_STD = (0.5, 0.5, 0.5)
+_POSITION_SCALE = 8.0
+"""Of the position embeddings at the start, times CLIP's: a place is one patch, so that nothing but its position says where
+an object is, and at CLIP's own size that is too quiet to be learned (docs/experiments.md)."""
 _HIGHEST_LOGIT_SCALE = math.log(100)  # as in CLIP
 
 
@@ -75,10 +78,10 @@ class ScorerShape:
 
 
 SCORER = ScorerShape(
-    patch=16, width=128, layers=4, head_width=32, text_width=128, text_layers=2, embedding=128
+    patch=22, width=128, layers=4, head_width=32, text_width=128, text_layers=2, embedding=128
 )
 HELD_OUT_SCORER = ScorerShape(
-    patch=16, width=96, layers=6, head_width=24, text_width=96, text_layers=3, embedding=96
+    patch=22, width=96, layers=6, head_width=24, text_width=96, text_layers=3, embedding=96
 )
 
 
@@ -115,6 +118,8 @@ def train_scorer(
     ]
 
     model: Any = open_clip.CLIP(**shape.config(vocabulary=len(said.token_ids), context=said.length))
+    with torch.no_grad():
+        model.visual.positional_embedding.mul_(_POSITION_SCALE)
     optimisation = Optimisation(
         model.named_parameters(),
         blocks=".resblocks.",
@@ -146,7 +151,7 @@ def train_scorer(
 
 
 def pixels(images: torch.Tensor) -> torch.Tensor:
-    """[N, 64, 64, 3] of 0..255 -> [N, 3, 64, 64] as both image processors give it."""
+    """[N, 66, 66, 3] of 0..255 -> [N, 3, 66, 66] as both image processors give it."""
     return (images.permute(0, 3, 1, 2).float() / 255 - PIXEL_MEAN[0]) / PIXEL_STD[0]
 
 

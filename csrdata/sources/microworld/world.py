@@ -42,7 +42,7 @@ PLACES = (
     "bottom",
     "bottom right",
 )
-# Shapes that are easily taken for one another at 64 pixels; what a weak eye confuses.
+# Shapes that are easily taken for one another in 22 pixels; what a weak eye confuses.
 SIMILAR_SHAPES = (
     frozenset({"circle", "ring", "crescent"}),
     frozenset({"square", "diamond", "house", "bar"}),
