@@ -85,15 +85,15 @@ def release(
     return check(folder)
 
 
-def tables(name: str) -> ReleaseIteration:
-    """Return where an iteration's tables lie in this project."""
+def tables(name: str, *, root: Path = Path()) -> ReleaseIteration:
+    """Return where an iteration's tables lie in a project, by default this one."""
     return ReleaseIteration(
         name,
-        prompts=paths.PROMPTS,
-        candidates=paths.candidates(name),
-        responses=paths.responses(name),
-        pairs=paths.pairs(name),
-        dropped=paths.dropped(name),
+        prompts=root / paths.PROMPTS,
+        candidates=root / paths.candidates(name),
+        responses=root / paths.responses(name),
+        pairs=root / paths.pairs(name),
+        dropped=root / paths.dropped(name),
     )
 
 

@@ -3,11 +3,12 @@
 import shutil
 from pathlib import Path
 
-from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.params import FILE
-from csrdata.publishing.fetch import Source, fetch, room
-from csrdata.publishing.layout import PARAMS, ReleaseIteration
+from csrdata.pipeline.publish import tables
+from csrdata.publishing.disk import room
+from csrdata.publishing.fetch import Source, fetch
+from csrdata.publishing.layout import PARAMS
 from csrdata.publishing.restore import released, restore
 from csrdata.tables import hash_path
 
@@ -32,8 +33,9 @@ def pull(source: Source, target: Path) -> list[str]:
         (scratch / "source").write_text(str(source), encoding="utf-8")
     shutil.rmtree(made, ignore_errors=True)
     names = released(release)
-    with room(target, state=f"what was brought is kept in {scratch}"):
-        restore(release, [_tables(name, root=made) for name in names], images_root=made)
+    again = f"make room, then the same command again (what was brought is kept in {scratch})"
+    with room(target, expected="room for the whole data set", do=again):
+        restore(release, [tables(name, root=made) for name in names], images_root=made)
         if not (target / FILE).is_file():
             shutil.copyfile(release / PARAMS, made / FILE)
     files = sorted(path.relative_to(made) for path in made.rglob("*") if path.is_file())
@@ -50,18 +52,6 @@ def pull(source: Source, target: Path) -> list[str]:
         (made / file).replace(target / file)
     shutil.rmtree(scratch)
     return names
-
-
-def _tables(name: str, *, root: Path) -> ReleaseIteration:
-    """Return where an iteration's tables lie below a folder."""
-    return ReleaseIteration(
-        name,
-        prompts=root / paths.PROMPTS,
-        candidates=root / paths.candidates(name),
-        responses=root / paths.responses(name),
-        pairs=root / paths.pairs(name),
-        dropped=root / paths.dropped(name),
-    )
 
 
 def _source_of(scratch: Path) -> str | None:

@@ -5,28 +5,24 @@ the target's name. After a cut, the same command goes on where it stopped. What 
 """
 
 import difflib
-import errno
 import fnmatch
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from csrdata.errors import UserError
 from csrdata.publishing.client import PATIENCE, PAUSES, Connection, RepoType, connect, tell
+from csrdata.publishing.disk import room
 from csrdata.publishing.hub import HUBS_OWN, REPO_ID
 from csrdata.publishing.manifest import MANIFEST
 from csrdata.publishing.restore import is_inside
 from csrdata.tables import PARTIAL, hash_path
 
 SCHEME = "hf://datasets/"
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORM = re.compile(rf"(?P<repo_id>{REPO_ID.pattern})@(?P<revision>\S+)")
 
 
@@ -133,7 +129,8 @@ def _download(line: Connection, commit: str, partial: Path, *, only: Sequence[st
     """Bring a commit's files; a cut connection is taken up again by the library, then by the next call."""
     from huggingface_hub import snapshot_download
 
-    with room(partial, state=line.state):
+    again = f"make room, then the same command again ({line.state})"
+    with room(partial, expected="room for the whole data set", do=again):
         line.ask(
             lambda: snapshot_download(
                 **line.here,
@@ -145,23 +142,6 @@ def _download(line: Connection, commit: str, partial: Path, *, only: Sequence[st
                 allow_patterns=None if only is None else [MANIFEST, *only],
             )
         )
-
-
-@contextmanager
-def room(folder: Path, *, state: str) -> Iterator[None]:
-    """Turn a full disk into one line; `state` says what is left."""
-    try:
-        yield
-    except (OSError, pl.exceptions.PolarsError) as error:
-        number = error.errno if isinstance(error, OSError) else None
-        if number not in NO_ROOM and "No space left" not in str(error):
-            raise
-        raise UserError(
-            str(folder),
-            got="no room on the disk",
-            expected="room for the whole data set",
-            do=f"make room, then the same command again ({state})",
-        ) from None
 
 
 def _check(folder: Path, *, place: str, only: Sequence[str] | None) -> None:

@@ -5,21 +5,18 @@ talks to the Hub, nothing is judged here (gates.py does), and a date is given, n
 equal folder. Memory holds some hundred images and one shard of candidates, never a data set.
 """
 
-import errno
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import polars as pl
 
 import csrdata
 from csrdata.errors import UserError
 from csrdata.publishing.card import card
 from csrdata.publishing.changes import changes
 from csrdata.publishing.columns import Images
+from csrdata.publishing.disk import room
 from csrdata.publishing.extra import need_hub_extra
 from csrdata.publishing.figures import figures
 from csrdata.publishing.layout import CARD, LOCK, PARAMS, PROMPTS, ReleaseIteration, own_table, shard_manifest
@@ -41,8 +38,6 @@ from csrdata.publishing.provenance import inputs, read_lock
 from csrdata.publishing.shards import write_candidates, write_pairs, write_responses
 from csrdata.records import Dropped, Pair, Prompt
 from csrdata.tables import atomic_folder, from_table, read_table
-
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def write_release(
@@ -86,7 +81,11 @@ def write_release(
     """
     need_hub_extra()
     _check_target(folder)
-    with _room(folder), atomic_folder(folder) as partial:
+    full = {
+        "expected": "room for the whole release; nothing was written",
+        "do": "make room or choose another disk (--dry-run DIR; TMPDIR for a push), then the same command again",
+    }
+    with room(folder, **full), atomic_folder(folder) as partial:
         counts = [_write_tables(partial, one, images=images, root=project_root) for one in iterations]
         _copy(iterations[0].prompts, partial / PROMPTS)
         _copy(params_file, partial / PARAMS)
@@ -208,20 +207,3 @@ def _check_target(folder: Path) -> None:
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
-
-
-@contextmanager
-def _room(folder: Path) -> Iterator[None]:
-    """Turn a full disk into one line; `atomic_folder` has removed what was written by then."""
-    try:
-        yield
-    except (OSError, pl.exceptions.PolarsError) as error:
-        number = error.errno if isinstance(error, OSError) else None
-        if number not in NO_ROOM and "No space left" not in str(error):
-            raise
-        raise UserError(
-            str(folder),
-            got="no room on the disk",
-            expected="room for the whole release; nothing was written",
-            do="make room or choose another disk (--dry-run DIR; TMPDIR for a push), then the same command again",
-        ) from None
