@@ -10,7 +10,7 @@ from PIL import Image
 
 from csrdata import paths
 from csrdata.params import load_params
-from csrdata.pipeline.publish import generating
+from csrdata.pipeline.publish import generating, tables
 from csrdata.publishing.layout import ReleaseIteration
 from csrdata.publishing.manifest import Manifest, Model
 from csrdata.publishing.origins import KNOWN
@@ -54,17 +54,7 @@ def make_project(root: Path) -> Path:
 
 def iterations(root: Path, names: tuple[str, ...] = NAMES) -> list[ReleaseIteration]:
     """Where the tables lie under a folder."""
-    return [
-        ReleaseIteration(
-            name,
-            prompts=root / paths.PROMPTS,
-            candidates=root / paths.candidates(name),
-            responses=root / paths.responses(name),
-            pairs=root / paths.pairs(name),
-            dropped=root / paths.dropped(name),
-        )
-        for name in names
-    ]
+    return [tables(name, root=root) for name in names]
 
 
 def release(root: Path, folder: Path, names: tuple[str, ...] = NAMES, **changed: Any) -> Manifest:
