@@ -24,7 +24,7 @@ from csrdata.policy.prompting import (
     render,
 )
 from csrdata.records import Fate, Prompt, Sentence
-from csrdata.relevance.clip import ClipScorer
+from csrdata.relevance.clip import ClipScorer, Known
 from csrdata.search.beam import Branch, Layer, Proposal, Reward, Verdict, search
 from csrdata.search.responses import path_to
 from csrdata.search.reward import calibrate
@@ -110,7 +110,7 @@ def generate(
 def steering(
     scorer: ClipScorer, images: Sequence[Image], *, guidance: str, image_weight: float, scale: str
 ) -> Reward:
-    """Return the search's `Reward`: each image embedded once, a layer's sentences judged together.
+    """Return the search's `Reward`: each image and each distinct sentence embedded once, a layer judged together.
 
     Args:
         scorer: gives R_I (equation 3).
@@ -121,12 +121,13 @@ def steering(
         scale: a `csrdata.search.reward.Scale`, over a layer of one prompt.
     """
     embeddings = scorer.embed_images(images)
+    known: Known = {}
     weight = image_weight if guidance == "reward" else 0.0
 
     def judge(layers: Sequence[Layer]) -> list[list[Verdict]]:
         owners = [prompt for prompt, proposals in layers for _ in proposals]
         texts = [proposal.text for _, proposals in layers for proposal in proposals]
-        scores = iter(scorer.relevance(embeddings[owners], texts) if texts else [])
+        scores = iter(scorer.relevance(embeddings[owners], texts, known=known) if texts else [])
         return [verdicts(proposals, [next(scores) for _ in proposals]) for _, proposals in layers]
 
     def verdicts(proposals: Sequence[Proposal], scores: Sequence[tuple[float, bool]]) -> list[Verdict]:

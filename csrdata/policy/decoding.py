@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from csrdata.policy.shared_attention import Own, Shared, Step, use_shared_prefix
+from csrdata.policy.shared_attention import Answers, Prompts, Step, gather, use_shared_prefix
 from csrdata.records import Stop
 from csrdata.search.beam import Branch, Proposal
 from csrdata.search.sentences import TERMINATORS, Boundary, boundary, ends_before
@@ -67,22 +67,22 @@ class SentenceDecoder:
         self.prefix, self.prompt_logits = _prefill(model, inputs)
         self.present = list(range(len(self.prompt_logits)))
         self.layer: _Layer | None = None
+        self.ends = torch.tensor(self.end_ids, device=self.prompt_logits.device)
 
     @torch.inference_mode()
     def propose(self, branches: Sequence[Branch]) -> list[list[Proposal]]:
         """Return `groups` candidate sentences for each live answer, in the order of the groups."""
         nodes, logits = self._branch(branches)
         rows = [
-            _Row(node=index, group=group, before=nodes.ids[index])
-            for index in range(len(branches))
+            _Row(node=index, group=group, before=before, said=said)
+            for index, (before, said) in enumerate(nodes.texts)
             for group in range(self.groups)
         ]
         logits = logits.repeat_interleave(self.groups, 0)
         step = Step(
-            nodes.prompts, nodes.past, nodes.prompt_of_branch, [row.node for row in rows], logits.device
+            self.prefix, nodes.prompt_of_branch, nodes.answers, [(row.node, row.group) for row in rows]
         )
         active = list(range(len(rows)))
-        stored = _Stored(len(rows))
         while True:
             tokens, logprobs = self._choose(logits, [rows[index] for index in active])
             going = [
@@ -90,16 +90,13 @@ class SentenceDecoder:
                 for position, (index, token, logprob) in enumerate(zip(active, tokens, logprobs, strict=True))
                 if not self._take(rows[index], token, logprob)
             ]
+            if not going:
+                break
             if len(going) < len(active):
-                staying = set(going)
-                leaving = [position for position in range(len(active)) if position not in staying]
-                stored.add([active[position] for position in leaving], step.own.select(leaving))
-                if not going:
-                    break
                 active = [active[position] for position in going]
                 step.keep(going)
             logits = self._forward([tokens[position] for position in going], step)
-        self.layer = _Layer(nodes, stored, rows)
+        self.layer = _Layer(step, rows)
         return [
             [self._proposal(rows[index], index) for index in range(start, start + self.groups)]
             for start in range(0, len(rows), self.groups)
@@ -108,53 +105,69 @@ class SentenceDecoder:
     def _branch(self, branches: Sequence[Branch]) -> "tuple[_Nodes, Tensor]":
         """Return what the live answers attend to, and the logits [branches, V] of their next token."""
         prompts = [branch.prompt for branch in branches]
-        present = sorted(set(prompts))
+        device = self.prompt_logits.device
+        present = sorted(set(prompts) | {prompt for prompt in self.present if prompt > max(prompts)})
         if len(present) < len(self.present):
             self.prefix = self.prefix.select([self.present.index(prompt) for prompt in present])
             self.present = present
         place = {prompt: index for index, prompt in enumerate(self.present)}
         prompt_of_branch = [place[prompt] for prompt in prompts]
-        if self.layer is None:
-            nodes = _Nodes(self.prefix, None, prompt_of_branch, [() for _ in branches])
-            return nodes, self.prompt_logits[prompts]
-        states = [int(branch.state) for branch in branches]  # type: ignore[call-overload]
-        past, ids = self.layer.branch(states)
-        step = Step(self.prefix, past, prompt_of_branch, range(len(branches)), self.prompt_logits.device)
-        logits = self._forward([own[-1] for own in ids], step)
-        past.append(step.own)
-        return _Nodes(self.prefix, past, prompt_of_branch, ids), logits
+        logits = self.prompt_logits[prompts]
+        going_on = [index for index, branch in enumerate(branches) if branch.state is not None]
+        if self.layer is None or not going_on:
+            answers = Answers(torch.zeros(len(branches), 0, dtype=torch.bool, device=device), self.groups)
+            return _Nodes(answers, prompt_of_branch, [((), "")] * len(branches)), logits
+        rows = [
+            None if branch.state is None else self.layer.rows[int(branch.state)]  # type: ignore[call-overload]
+            for branch in branches
+        ]
+        answers = gather(
+            self.layer.step.parts,
+            [(0, 0, ()) if row is None else self.layer.where(row, self.groups) for row in rows],
+            groups=self.groups,
+        )
+        ids = [() if row is None else row.before + row.ids for row in rows]
+        step = Step(self.prefix, prompt_of_branch, answers, [(index, 0) for index in going_on])
+        logits[going_on] = self._forward([ids[index][-1] for index in going_on], step)
+        texts = [
+            (own, self._decode(own)) for own in ids
+        ]
+        spoken = torch.tensor([[row is not None] for row in rows], device=device)
+        return _Nodes(answers.continued(spoken, self.groups), prompt_of_branch, texts), logits
 
     def _forward(self, tokens: Sequence[int], step: "Step") -> Tensor:
         """Feed one token to each of the step's rows and return the next token's logits [rows, V]."""
         output = self.model(
             input_ids=torch.tensor(tokens, device=self.prompt_logits.device)[:, None],
-            position_ids=step.positions()[:, None],
+            position_ids=step.begin()[:, None],
             use_cache=False,
             shared_prefix=step,
         )
-        step.own.length += 1
+        step.end()
         return output.logits[:, -1]  # type: ignore[no-any-return]
 
     def _choose(self, logits: Tensor, rows: "Sequence[_Row]") -> tuple[list[int], list[float]]:
         """Return each row's next token and its natural-log probability, without the penalty.
 
-        The rows of one group are chosen together for all answers; a group sees the tokens of the groups before it.
+        The rows of one group are chosen together for all answers; what they take is dearer for the groups after them.
         """
         logprobs = logits.float().log_softmax(-1)
         allowed = logprobs.clone()
         allowed[:, self.banned_ids] = -torch.inf
-        nodes = torch.tensor([row.node for row in rows], device=logits.device)
-        groups = torch.tensor([row.group for row in rows], device=logits.device)
-        _, nodes = torch.unique(nodes, return_inverse=True)
-        taken = logprobs.new_zeros(int(nodes.max()) + 1, logprobs.shape[-1])
-        tokens = nodes.new_zeros(len(rows))
+        device = logits.device
+        place = {node: index for index, node in enumerate(dict.fromkeys(row.node for row in rows))}
+        table = torch.full((len(place), self.groups), -1)  # the row of each answer and group
+        table[[place[row.node] for row in rows], [row.group for row in rows]] = torch.arange(len(rows))
+        table = table.to(device)
+        tokens = torch.zeros(len(rows), dtype=torch.long, device=device)
         for group in range(self.groups):
-            mine = (groups == group).nonzero()[:, 0]
-            penalised = allowed[mine] - self.diversity_penalty * taken[nodes[mine]]
-            chosen = penalised.argmax(-1)
+            here = table[table[:, group] >= 0]
+            mine, later = here[:, group], here[:, group + 1 :]
+            chosen = allowed[mine].argmax(-1)
             tokens[mine] = chosen
-            taken[nodes[mine], chosen] += 1
-            taken[:, self.end_ids] = 0
+            dearer = (later >= 0) & ~torch.isin(chosen, self.ends)[:, None]
+            answer, column = dearer.nonzero(as_tuple=True)
+            allowed[later[answer, column], chosen[answer]] -= self.diversity_penalty
         return tokens.tolist(), logprobs.gather(-1, tokens[:, None])[:, 0].tolist()
 
     def _take(self, row: "_Row", token: int, logprob: float) -> bool:
@@ -190,8 +203,7 @@ class SentenceDecoder:
 
     def _text(self, row: "_Row", *more: int) -> str:
         """The row's own text: what its tokens add to the text of the answer before it."""
-        before = self._decode(row.before)
-        return self._decode(row.before + row.ids + more)[len(before) :]
+        return self._decode(row.before + row.ids + more)[len(row.said) :]
 
     def _decode(self, ids: tuple[int, ...]) -> str:
         if not ids:
@@ -210,6 +222,8 @@ class _Row:
     group: int
     before: tuple[int, ...]
     """The tokens of the answer before this sentence."""
+    said: str
+    """Its text."""
     ids: tuple[int, ...] = ()
     logprob: float = 0.0
     text: str = ""
@@ -222,89 +236,33 @@ class _Row:
         return True
 
 
-class _Stored:
-    """The sentences of a layer whose rows have stopped: where each row's keys and values lie."""
-
-    def __init__(self, rows: int) -> None:
-        self.parts: list[Own] = []
-        self.where = [(0, 0)] * rows
-
-    def add(self, rows: Sequence[int], own: Own) -> None:
-        for position, row in enumerate(rows):
-            self.where[row] = (len(self.parts), position)
-        self.parts.append(own)
-
-
 @dataclass(slots=True)
 class _Nodes:
     """The live answers of a layer, and what they attend to."""
 
-    prompts: Shared
-    past: Shared | None
-    """Of each answer so far; None where nothing has been said."""
+    answers: Answers
     prompt_of_branch: Sequence[int]
-    """Rows of `prompts`."""
-    ids: list[tuple[int, ...]]
-    """Each answer's tokens so far."""
+    """Rows of the decoder's `prefix`."""
+    texts: Sequence[tuple[tuple[int, ...], str]]
+    """Each answer's tokens and text so far."""
 
 
+@dataclass(slots=True)
 class _Layer:
     """The rows of a finished layer: what the next one branches from."""
 
-    def __init__(self, nodes: _Nodes, stored: _Stored, rows: "Sequence[_Row]") -> None:
-        self.nodes, self.stored, self.rows = nodes, stored, rows
+    step: Step
+    rows: "Sequence[_Row]"
 
-    def branch(self, states: Sequence[int]) -> tuple[Shared, list[tuple[int, ...]]]:
-        """Return what these rows' answers have behind them but for their last token, with room for it; and their tokens."""
-        rows = [self.rows[state] for state in states]
-        ids = [row.before + row.ids for row in rows]
-        longest = max(map(len, ids))
-        # Which of the stored tokens go where: by part, (its row, its token) -> (the branch, the place in its answer).
-        moves: dict[int, list[tuple[int, int, int, int]]] = {}
-        for branch, (state, row) in enumerate(zip(states, rows, strict=True)):
-            part, position = self.stored.where[state]
-            moves.setdefault(part, []).extend(
-                (position, token, branch, len(row.before) + token) for token in range(len(row.ids) - 1)
-            )
-        device = self.nodes.prompts.mask.device
-        indices = {part: torch.tensor(found, device=device).T for part, found in moves.items() if found}
-        parents = [row.node for row in rows]
-        past = self.nodes.past.select(parents) if self.nodes.past else None
-
-        def join(shape_of: Tensor, past: Tensor | None, parts: dict[int, Tensor]) -> Tensor:
-            joined = shape_of.new_zeros(len(rows), shape_of.shape[1], longest, shape_of.shape[3])
-            if past is not None:
-                kept = min(longest, past.shape[2])
-                joined[:, :, :kept] = past[:, :, :kept]
-            for part, own in parts.items():
-                position, token, branch, place = indices[part]
-                joined[branch, :, place] = own[position, :, token]
-            return joined
-
-        keys, values = [], []
-        for layer, prompts in enumerate(self.nodes.prompts.keys):
-            owned = {part: self.stored.parts[part] for part in indices}
-            keys.append(
-                join(
-                    prompts,
-                    past.keys[layer] if past else None,
-                    {part: own.keys[layer] for part, own in owned.items()},
-                )
-            )
-            values.append(
-                join(
-                    self.nodes.prompts.values[layer],
-                    past.values[layer] if past else None,
-                    {part: own.values[layer] for part, own in owned.items()},
-                )
-            )
-        lengths = torch.tensor([len(own) - 1 for own in ids], device=device)
-        mask = torch.arange(longest, device=device) < lengths[:, None]
-        return Shared(keys, values, mask), ids
+    def where(self, row: "_Row", groups: int) -> tuple[int, int, list[int]]:
+        """The part that holds an answer with this sentence, its row there, and the slots of all but its last token."""
+        part, answer = self.step.home[row.node * groups + row.group]
+        slots = self.step.parts[part].slots(row.group, past=len(row.before), tokens=len(row.ids) - 1)
+        return part, answer, slots
 
 
 @torch.inference_mode()
-def _prefill(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> tuple[Shared, Tensor]:
+def _prefill(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> tuple[Prompts, Tensor]:
     """Encode images and prompts once; return their keys and values and the first token's logits [P, V]."""
     mask = inputs["attention_mask"]
     cache = DynamicCache(config=model.config.get_text_config())
@@ -316,7 +274,7 @@ def _prefill(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> tuple[Shar
         logits_to_keep=1,
     )
     layers: list[Any] = list(cache.layers)
-    prefix = Shared([layer.keys for layer in layers], [layer.values for layer in layers], mask.bool())
+    prefix = Prompts([layer.keys for layer in layers], [layer.values for layer in layers], mask.bool())
     return prefix, output.logits[:, -1]
 
 

@@ -19,97 +19,175 @@ from transformers.masking_utils import sdpa_mask
 
 SHARED_PREFIX = "csrdata_shared_prefix"
 """The attention's name in transformers' interface."""
-_ROOM = 32
-"""Tokens of room that a sentence's keys and values get at a time, so that no step copies the past."""
+_ROOM = 16
+"""Tokens of room that sentences get at a time, so that no step copies the past."""
 
 
 @dataclass(slots=True)
-class Shared:
-    """Keys and values that several rows attend to: of prompts, or of the answers so far."""
+class Prompts:
+    """Keys and values of the prompts, images included, once a prompt."""
 
     keys: list[Tensor]
-    """A layer each: [N, kv_heads, L, d]."""
+    """A layer each: [P, kv_heads, L, d]."""
     values: list[Tensor]
     mask: Tensor
-    """[N, L], True where there is a token."""
+    """[P, L], True where there is a token."""
 
     def bytes(self) -> int:
         """Memory of keys and values."""
         return sum(tensor.numel() * tensor.element_size() for tensor in [*self.keys, *self.values])
 
-    def select(self, rows: Sequence[int]) -> "Shared":
-        """Return a copy of these rows, in this order."""
-        index = torch.tensor(list(rows), device=self.mask.device)
-        return Shared(
+    def select(self, prompts: Sequence[int]) -> "Prompts":
+        """Return a copy of these prompts, in this order."""
+        index = torch.tensor(list(prompts), device=self.mask.device)
+        return Prompts(
             [keys.index_select(0, index) for keys in self.keys],
             [values.index_select(0, index) for values in self.values],
             self.mask[index],
         )
 
-    def append(self, own: "Own") -> None:
-        """Put each row's one token of `own` at the first free place of its mask."""
-        every = torch.arange(len(self.mask), device=self.mask.device)
-        free = self.mask.sum(-1)
-        for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
-            keys[every, :, free] = own.keys[layer][:, :, 0]
-            values[every, :, free] = own.values[layer][:, :, 0]
-        self.mask[every, free] = True
-
 
 @dataclass(slots=True)
-class Own:
-    """The rows' keys and values of the sentence being decoded; all rows have as many tokens."""
+class Answers:
+    """Keys and values of live answers, once an answer, and behind them those of the sentences that continue it.
 
-    length: int = 0
+    A layer is [N, kv_heads, capacity, d]. Of the slots, the first `start` are the answer so far, as `mask` says; then
+    come the sentences' tokens, `groups` slots a token: token t of group g lies in slot start + t * groups + g, and only
+    its own group sees it.
+    """
+
+    mask: Tensor
+    """[N, start], True where there is a token."""
+    groups: int
     keys: list[Tensor] = field(default_factory=list)
-    """A layer each: [rows, kv_heads, capacity, d], with room for more tokens than there are."""
     values: list[Tensor] = field(default_factory=list)
+    length: int = 0
+    """Tokens of each sentence so far."""
+
+    @property
+    def start(self) -> int:
+        """Slots before the sentences' own."""
+        return self.mask.shape[1]
+
+    @property
+    def used(self) -> int:
+        """Slots that have been written."""
+        return self.start + self.length * self.groups
 
     def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Store one token of each row, [rows, kv_heads, d]; return keys and values with it, [rows, kv_heads, n, d]."""
-        if layer == len(self.keys):
-            rows, heads, size = key.shape
-            self.keys.append(key.new_empty(rows, heads, _ROOM, size))
-            self.values.append(value.new_empty(rows, heads, _ROOM, size))
-        elif self.length == self.keys[layer].shape[2]:
-            more = (0, 0, 0, _ROOM)
-            self.keys[layer] = torch.nn.functional.pad(self.keys[layer], more)
-            self.values[layer] = torch.nn.functional.pad(self.values[layer], more)
-        keys, values = self.keys[layer], self.values[layer]
-        keys[:, :, self.length] = key
-        values[:, :, self.length] = value
-        return keys[:, :, : self.length + 1], values[:, :, : self.length + 1]
+        """Store one token a slot, [N, kv_heads, groups, d]; return all keys and values, [N, kv_heads, n, d]."""
+        end = self.used + self.groups
+        for store, new in ((self.keys, key), (self.values, value)):
+            if layer == len(store):
+                store.append(_with_room(new[:, :, :0], self.groups))
+            elif end > store[layer].shape[2]:
+                store[layer] = _with_room(store[layer], self.groups)
+            store[layer][:, :, self.used : end] = new
+        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
 
-    def select(self, rows: Sequence[int]) -> "Own":
-        """Return a copy of these rows, in this order."""
-        if not self.keys:
-            return Own()
-        index = torch.tensor(list(rows), device=self.keys[0].device)
-        return Own(
+    def scores_mask(self, dtype: torch.dtype) -> Tensor:
+        """What is added to the scores of the next token's slots: [N, 1, groups, n], 0 or -inf."""
+        tokens = self.length + 1
+        past = self.mask[:, None].expand(-1, self.groups, -1)
+        own = torch.eye(self.groups, dtype=torch.bool, device=self.mask.device).repeat(1, tokens)
+        seen = torch.cat([past, own.expand(len(past), -1, -1)], -1)
+        return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, -torch.inf)[:, None]
+
+    def select(self, answers: Sequence[int]) -> "Answers":
+        """Return a copy of these answers, in this order."""
+        index = torch.tensor(list(answers), device=self.mask.device)
+
+        def copy(stored: Tensor) -> Tensor:
+            return _with_room(stored[:, :, : self.used].index_select(0, index), self.groups)
+
+        return Answers(
+            self.mask[index],
+            self.groups,
+            [copy(keys) for keys in self.keys],
+            [copy(values) for values in self.values],
             self.length,
-            [keys.index_select(0, index) for keys in self.keys],
-            [values.index_select(0, index) for values in self.values],
         )
+
+    def continued(self, spoken: Tensor, groups: int) -> "Answers":
+        """Return the same answers with their sentences' one token, where `spoken` [N, 1], behind them: no copy."""
+        return Answers(torch.cat([self.mask, spoken], -1), groups, self.keys, self.values)
+
+    def slots(self, group: int, *, past: int, tokens: int) -> list[int]:
+        """Where an answer of `past` tokens and the first tokens of its sentence lie."""
+        # What is behind an answer lies in its first slots, but for the last token, which is behind all others.
+        behind = [*range(past - 1), self.start - 1] if past else []
+        return behind + [self.start + token * self.groups + group for token in range(tokens)]
+
+
+def gather(parts: Sequence[Answers], where: Sequence[tuple[int, int, Sequence[int]]], *, groups: int) -> Answers:
+    """Bring answers together that lie in several parts, each with room for its last token and for sentences.
+
+    Args:
+        parts: where they lie.
+        where: of each answer its part, its row there, and the slots of its tokens.
+        groups: of the sentences that will continue the answers.
+    """
+    device = parts[0].mask.device
+    lengths = [len(slots) for _, _, slots in where]
+    longest = max(lengths)
+    mask = torch.arange(longest, device=device) < torch.tensor(lengths, device=device)[:, None]
+    found = Answers(mask, 1)
+    if not longest:
+        return found
+    empty = [row for row, length in enumerate(lengths) if not length]
+    moves = []
+    for number, part in enumerate(parts):
+        rows = [row for row, (owner, _, slots) in enumerate(where) if owner == number and slots]
+        if rows:
+            padded = [[*where[row][2], *[0] * (longest - lengths[row])] for row in rows]
+            moves.append(
+                (
+                    part,
+                    torch.tensor(rows, device=device),
+                    torch.tensor([where[row][1] for row in rows], device=device)[:, None],
+                    torch.tensor(padded, device=device),
+                )
+            )
+
+    def join(stored: Sequence[Tensor]) -> Tensor:
+        _, heads, _, size = stored[0].shape
+        joined = stored[0].new_empty(len(where), heads, longest + 1 + _ROOM * groups, size)
+        joined[empty, :, :longest] = 0  # masked, but a weight of 0 times what memory holds may be NaN
+        for source, (_, rows, owner, slots) in zip(stored, moves, strict=True):
+            joined[rows, :, :longest] = source[owner, :, slots].transpose(1, 2)
+        return joined
+
+    for layer in range(len(moves[0][0].keys)):
+        found.keys.append(join([part.keys[layer] for part, *_ in moves]))
+        found.values.append(join([part.values[layer] for part, *_ in moves]))
+    return found
 
 
 class Grid:
     """Rows laid out by the block that they attend to: [blocks, width], so that one matrix product serves a block's rows."""
 
-    def __init__(self, block_of_row: Sequence[int], blocks: int, device: torch.device) -> None:
-        owner = torch.tensor(list(block_of_row))
-        counts = torch.bincount(owner, minlength=blocks)
-        self.blocks, self.width = blocks, int(counts.max())
-        # Where every block has as many rows, in the blocks' order, the layout is a view.
+    def __init__(self, slots: Sequence[int], *, blocks: int, width: int, device: torch.device) -> None:
+        """`slots`: of each row its place among blocks * width."""
+        self.blocks, self.width = blocks, width
+        # Where every slot has a row, in order, the layout is a view.
         self.slots: Tensor | None = None
-        even = torch.arange(blocks).repeat_interleave(self.width)
-        if not torch.equal(owner, even):
-            order = owner.argsort(stable=True)
-            rank = torch.empty_like(order)
-            rank[order] = torch.arange(len(order)) - (counts.cumsum(0) - counts)[owner[order]]
-            slots = owner * self.width + rank
-            source = torch.zeros(blocks * self.width, dtype=torch.long)
-            source[slots] = torch.arange(len(owner))  # an empty slot repeats the first row; nothing reads it
-            self.slots, self.source = slots.to(device), source.to(device)
+        if list(slots) != list(range(blocks * width)):
+            index = torch.tensor(list(slots))
+            source = torch.zeros(blocks * width, dtype=torch.long)
+            source[index] = torch.arange(len(index))  # an empty slot repeats the first row; nothing reads it
+            self.slots, self.source = index.to(device), source.to(device)
+
+    @classmethod
+    def by_owner(cls, owners: Sequence[int], *, blocks: int, device: torch.device) -> "Grid":
+        """Lay rows out by their owner, each owner's in order; as wide as the one with the most."""
+        filled = [0] * blocks
+        ranks = []
+        for owner in owners:
+            ranks.append(filled[owner])
+            filled[owner] += 1
+        width = max(filled)
+        slots = [owner * width + rank for owner, rank in zip(owners, ranks, strict=True)]
+        return cls(slots, blocks=blocks, width=width, device=device)
 
     def spread(self, rows: Tensor) -> Tensor:
         """[rows, kv_heads, share, n] -> [blocks, kv_heads, width * share, n]."""
@@ -128,56 +206,77 @@ class Grid:
 
 
 class Step:
-    """The rows that decode together, and the three things that each attends to: its prompt, its answer so far, itself."""
+    """The rows that decode together, and what each attends to: its prompt, its answer so far, its own sentence."""
 
     def __init__(
         self,
-        prompts: Shared,
-        past: Shared | None,
-        prompt_of_branch: Sequence[int],
-        branch_of_row: Sequence[int],
-        device: torch.device,
+        prompts: Prompts,
+        prompt_of_answer: Sequence[int],
+        answers: Answers,
+        rows: Sequence[tuple[int, int]],
     ) -> None:
-        self.own, self.device = Own(), device
-        self.shared = [prompts] if past is None else [prompts, past]
-        branches = list(branch_of_row)
-        self.block_of_row = [[prompt_of_branch[branch] for branch in branches], branches][: len(self.shared)]
-        self._lay_out()
+        """`rows`: of each row its answer and its group."""
+        self.prompts, self.device = prompts, prompts.mask.device
+        self.prompt_of_answer, self.rows = list(prompt_of_answer), list(rows)
+        self.ids = list(range(len(rows)))
+        self.parts = [answers]
+        self.home = [(0, answer) for answer, _ in rows]
+        """Of each row that ever was: the part that holds its sentence, and its answer's row there."""
+        hidden = ~prompts.mask
+        self.prompt_mask = (
+            torch.zeros(hidden.shape, device=self.device).masked_fill(hidden, -torch.inf)[:, None, None]
+            if bool(hidden.any())
+            else None
+        )
+        self._lay_answers_out()
+        self._lay_rows_out()
 
-    def _lay_out(self) -> None:
-        self.grids = [
-            Grid(owner, len(shared.mask), self.device)
-            for owner, shared in zip(self.block_of_row, self.shared, strict=True)
-        ]
-        # Added to a block's scores; None where nothing is masked.
-        self.masks = [
-            None
-            if bool(shared.mask.all())
-            else torch.zeros(shared.mask.shape, device=self.device).masked_fill(~shared.mask, -torch.inf)[
-                :, None, None
-            ]
-            for shared in self.shared
-        ]
-        lengths = [
-            shared.mask.sum(-1)[torch.tensor(owner, device=self.device)]
-            for owner, shared in zip(self.block_of_row, self.shared, strict=True)
-        ]
-        self.starts = torch.stack(lengths).sum(0)
+    @property
+    def answers(self) -> Answers:
+        """What the rows that still decode write to."""
+        return self.parts[-1]
+
+    def _lay_answers_out(self) -> None:
+        owners = self.prompt_of_answer
+        self.by_prompt = Grid.by_owner(owners, blocks=len(self.prompts.mask), device=self.device)
+        self.starts = self.prompts.mask.sum(-1)[torch.tensor(owners, device=self.device)]
+        self.starts += self.answers.mask.sum(-1)
+
+    def _lay_rows_out(self) -> None:
+        groups = self.answers.groups
+        slots = [answer * groups + group for answer, group in self.rows]
+        blocks = len(self.prompt_of_answer)
+        self.by_answer = Grid(slots, blocks=blocks, width=groups, device=self.device)
+        self.answer_of_row = torch.tensor([answer for answer, _ in self.rows], device=self.device)
 
     def keep(self, going: Sequence[int]) -> None:
-        """Go on with these rows only."""
-        self.own = self.own.select(going)
-        self.block_of_row = [[owner[row] for row in going] for owner in self.block_of_row]
-        self._lay_out()
+        """Go on with these rows only; once half of the answers have none left, they are left where they are."""
+        self.rows = [self.rows[row] for row in going]
+        self.ids = [self.ids[row] for row in going]
+        live = sorted({answer for answer, _ in self.rows})
+        if 2 * len(live) <= len(self.prompt_of_answer):
+            place = {answer: index for index, answer in enumerate(live)}
+            self.parts.append(self.answers.select(live))
+            self.prompt_of_answer = [self.prompt_of_answer[answer] for answer in live]
+            self.rows = [(place[answer], group) for answer, group in self.rows]
+            for row, (answer, _) in zip(self.ids, self.rows, strict=True):
+                self.home[row] = (len(self.parts) - 1, answer)
+            self._lay_answers_out()
+        self._lay_rows_out()
 
-    def positions(self) -> Tensor:
-        """Positions [rows] of the tokens that are fed next, counted from the prompt's first token."""
-        return self.starts + self.own.length
+    def begin(self) -> Tensor:
+        """Make ready for one more token of each row; return their positions [rows], counted from the prompt's first."""
+        self.mask = self.answers.scores_mask(torch.float32)
+        return self.starts[self.answer_of_row] + self.answers.length
+
+    def end(self) -> None:
+        """Every layer has attended."""
+        self.answers.length += 1
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Attend from one new token of each row to its prompt, its answer so far and its own sentence.
 
-        Every part's scores are taken against keys that are stored once for all rows of a prompt (or of an answer); one
+        Both parts' scores are taken against keys that are stored once for all rows of a prompt, or of an answer; one
         softmax runs over all of them, and the parts' weighted values are added.
 
         Args:
@@ -189,19 +288,23 @@ class Step:
         rows, heads, size = query.shape
         kv_heads = key.shape[1]
         share = heads // kv_heads
-        own_keys, own_values = self.own.write(layer, key, value)
-        query = query.reshape(rows, kv_heads, share, size) * scaling
-        scores = []
-        for grid, shared, mask in zip(self.grids, self.shared, self.masks, strict=True):
-            found = grid.spread(query) @ shared.keys[layer].transpose(-1, -2)
-            scores.append(grid.collect(found if mask is None else found + mask.to(found.dtype), share))
-        scores.append(query @ own_keys.transpose(-1, -2))
-        weights = torch.cat(scores, -1).softmax(-1, dtype=torch.float32).to(value.dtype)
-        parts = torch.split(weights, [part.shape[-1] for part in scores], -1)
-        output = parts[-1] @ own_values
-        for part, grid, shared in zip(parts, self.grids, self.shared, strict=False):
-            output += grid.collect(grid.spread(part) @ shared.values[layer], share)
-        return output.view(rows, heads, size)
+        queries = self.by_answer.spread((query * scaling).reshape(rows, kv_heads, share, size))
+        keys, values = self.answers.write(
+            layer, self.by_answer.spread(key[:, :, None]), self.by_answer.spread(value[:, :, None])
+        )
+        per_answer = queries.shape[2]
+        own = queries @ keys.transpose(-1, -2)
+        own += self.mask.repeat_interleave(share, 2) if share > 1 else self.mask
+        prompts = self.by_prompt.spread(queries) @ self.prompts.keys[layer].transpose(-1, -2)
+        if self.prompt_mask is not None:
+            prompts += self.prompt_mask
+        length = prompts.shape[-1]
+        scores = torch.cat([self.by_prompt.collect(prompts, per_answer), own], -1)
+        weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
+        output = weights[..., length:] @ values
+        from_prompts = self.by_prompt.spread(weights[..., :length]) @ self.prompts.values[layer]
+        output += self.by_prompt.collect(from_prompts, per_answer)
+        return self.by_answer.collect(output, share).reshape(rows, heads, size)
 
 
 def shared_prefix_attention(
@@ -234,3 +337,11 @@ def use_shared_prefix(model: PreTrainedModel) -> None:
     """Switch a model's attention to the shared-prefix one; ordinary calls of the model stay what they were."""
     if model.config.get_text_config()._attn_implementation != SHARED_PREFIX:  # noqa: SLF001 - there is no public one
         model.set_attn_implementation(SHARED_PREFIX)
+
+
+def _with_room(stored: Tensor, groups: int) -> Tensor:
+    """Return a copy of [N, kv_heads, n, d] with room for more tokens of each group."""
+    rows, heads, used, size = stored.shape
+    roomy = stored.new_empty(rows, heads, used + _ROOM * groups, size)
+    roomy[:, :, :used] = stored
+    return roomy

@@ -5,8 +5,8 @@ search and no prompt: it says how well a text fits an image, and whether its tex
 
 One rule of exactness: the same call gives the same bits. The texts of one call are embedded in fixed chunks, in order of
 first appearance; a text that stands in another chunk, beside others, may differ in the last bits (a matrix product's
-order of summation depends on its shape). Nothing is remembered between calls for that reason: what was asked before a
-kill must not change what comes after it.
+order of summation depends on its shape). What is remembered between calls is the caller's for that reason: a search
+remembers the texts of one shard, and what was asked before a kill does not change what comes after it.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,6 +26,9 @@ HUB = "hf-hub:"
 """How the name of a scorer on the Hugging Face Hub begins; anything else is a folder."""
 CHUNK = 256
 """Texts or images that go through an encoder together."""
+
+Known = dict[str, tuple[Tensor, bool]]
+"""Texts embedded before: their embedding [D], and whether the scorer's limit cut them."""
 
 
 @dataclass(frozen=True)
@@ -54,38 +57,41 @@ class ClipScorer:
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Return the texts' embeddings, [N, D], of length 1; white space around a text does not count."""
-        return self._embed(texts)[0]
+        return self._embed(texts, {})[0]
 
     @torch.inference_mode()
-    def relevance(self, image_embeddings: Tensor, texts: Sequence[str]) -> list[tuple[float, bool]]:
+    def relevance(
+        self, image_embeddings: Tensor, texts: Sequence[str], *, known: Known | None = None
+    ) -> list[tuple[float, bool]]:
         """Return R_I = max(100 * cosine, 0) of each image with its text (equation 3), and whether the text was cut.
 
         Args:
             image_embeddings: [N, D] from `embed_images`, one row for each text.
             texts: N texts; white space around them does not count.
+            known: texts that need no embedding; gets the others.
 
         Returns:
             N pairs (R_I in 0..100, True where the text did not fit into the scorer's text limit).
         """
         if len(image_embeddings) != len(texts):
             raise ValueError(f"{len(image_embeddings)} image rows for {len(texts)} texts")
-        embeddings, truncated = self._embed(texts)
+        embeddings, truncated = self._embed(texts, {} if known is None else known)
         scores = (100 * (image_embeddings * embeddings).sum(dim=-1)).clamp(0, 100)
         return list(zip(scores.tolist(), truncated, strict=True))
 
-    def _embed(self, texts: Sequence[str]) -> tuple[Tensor, list[bool]]:
-        """Embed each distinct text once; return [N, D] and which of the N texts were cut."""
+    def _embed(self, texts: Sequence[str], known: Known) -> tuple[Tensor, list[bool]]:
+        """Embed each distinct text that is not known, once; return [N, D] and which of the N texts were cut."""
         if not texts:
             return self._no_rows(), []
         stripped = [text.strip() for text in texts]
-        places = {text: place for place, text in enumerate(dict.fromkeys(stripped))}
-        tokens, cut = self._tokenize(list(places))
-        chunks = [
-            self.model.encode_text(chunk.to(self.device), normalize=True)
-            for chunk in torch.split(tokens, CHUNK)
-        ]
-        rows = [places[text] for text in stripped]
-        return torch.cat(chunks)[rows], [cut[row] for row in rows]
+        if new := [text for text in dict.fromkeys(stripped) if text not in known]:
+            tokens, cut = self._tokenize(new)
+            chunks = [
+                self.model.encode_text(chunk.to(self.device), normalize=True)
+                for chunk in torch.split(tokens, CHUNK)
+            ]
+            known.update(zip(new, zip(torch.cat(chunks), cut, strict=True), strict=True))
+        return torch.stack([known[text][0] for text in stripped]), [known[text][1] for text in stripped]
 
     def _tokenize(self, texts: list[str]) -> tuple[Tensor, list[bool]]:
         """Return token ids [N, context_length] and which texts were cut to fit.
