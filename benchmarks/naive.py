@@ -20,6 +20,18 @@ from csrdata.records import Stop
 from csrdata.search.sentences import Boundary, boundary, ends_before
 
 
+@dataclass(frozen=True)
+class Continuation:
+    """One group's sentence."""
+
+    tokens: tuple[int, ...]
+    logprob: float
+    stop: Stop
+    text: str
+    closest: float
+    """Nats: the least that its tokens' penalised log-probabilities were ahead of the next best token's."""
+
+
 @dataclass
 class Sentences:
     """Where each row stands: complete (and why), or waiting for the token that tells."""
@@ -37,16 +49,20 @@ class Groups(LogitsProcessor):
     ) -> None:
         self.sentences, self.penalty, self.banned, self.ends = sentences, penalty, list(banned), list(ends)
         self.logprobs: list[Tensor] = []
+        self.leads: list[list[float]] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 - transformers' interface
         logprobs = scores.log_softmax(-1)
         self.logprobs.append(logprobs)
         counts = torch.zeros(scores.shape[-1])
         forced = torch.full_like(scores, -torch.inf)
+        self.leads.append([])
         for row in range(len(scores)):
             penalised = logprobs[row] - self.penalty * counts
             penalised[self.banned] = -torch.inf
             token = int(penalised.argmax())
+            best, second = penalised.topk(2).values.tolist()
+            self.leads[-1].append(best - second)
             forced[row, token] = 0.0
             if row not in self.sentences.stops and token not in self.ends:
                 counts[token] += 1
@@ -128,8 +144,8 @@ def continue_answer(
     response_limit: int,
     ends: Sequence[int] | None = None,
     banned: Sequence[int] | None = None,
-) -> list[tuple[tuple[int, ...], float, Stop, str]]:
-    """Return each group's sentence after the answer tokens `before`: tokens, log-probability, stop, text.
+) -> list[Continuation]:
+    """Return each group's sentence after the answer tokens `before`.
 
     `ends`, `banned`: tokens that end an answer, and those never generated; the policy's own unless given.
     """
@@ -168,5 +184,7 @@ def continue_answer(
     for row, tokens in enumerate(output[:, ids.shape[1] :].tolist()):
         own = tuple(tokens[: sentences.lengths[row]])
         logprob = sum(float(processor.logprobs[step][row, token]) for step, token in enumerate(own))
-        found.append((own, logprob, sentences.stops[row], stopping.text(own)))
+        # The token looked at after a possible end was a choice, too.
+        leads = [step[row] for step in processor.leads[: len(own) + 1]]
+        found.append(Continuation(own, logprob, sentences.stops[row], stopping.text(own), min(leads)))
     return found

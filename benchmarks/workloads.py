@@ -18,14 +18,15 @@ from transformers import (
 )
 
 from benchmarks.batched import BatchedGenerate
-from benchmarks.naive import continue_answer
+from benchmarks.naive import Continuation, continue_answer
 from csrdata import paths
 from csrdata.engines.generation import steering
 from csrdata.errors import UserError
 from csrdata.policy.decoding import SentenceDecoder
 from csrdata.policy.loading import Policy, load_policy
+from csrdata.policy.passes import SharedPasses
 from csrdata.policy.prompting import banned_ids, encode, end_ids, render
-from csrdata.records import Sentence, Stop
+from csrdata.records import Sentence
 from csrdata.relevance.clip import ClipScorer, load_scorer
 from csrdata.search.beam import Branch, Proposal, Propose, search
 from csrdata.sources.microworld.conversation import CHAT_TEMPLATE, IMAGE, build_tokenizer
@@ -57,11 +58,10 @@ class Workload:
     max_response_tokens: int = 1024
 
     def decoder(self, count: int) -> SentenceDecoder:
-        """Ours, over the first `count` prompts."""
-        return SentenceDecoder(
-            self.policy.model,
+        """Ours, with the first `count` prompts admitted."""
+        decoder = SentenceDecoder(
+            SharedPasses(self.policy.model),
             self.policy.tokenizer,
-            self._inputs(count),
             groups=self.groups,
             diversity_penalty=self.diversity_penalty,
             max_sentence_tokens=self.max_sentence_tokens,
@@ -69,6 +69,14 @@ class Workload:
             end_ids=self.ends,
             banned_ids=self.banned,
         )
+        decoder.admit(range(count), self._inputs(count))
+        return decoder
+
+    def prefix_bytes(self, count: int) -> int:
+        """What the keys and values of the first `count` prompts take."""
+        passes = SharedPasses(self.policy.model)
+        passes.admit(range(count), self._inputs(count))
+        return 0 if passes.prefix is None else passes.prefix.bytes()
 
     def batched(self, count: int) -> BatchedGenerate:
         """Transformers' own batched generation, over the first `count` prompts."""
@@ -87,27 +95,32 @@ class Workload:
         """The straightforward one: everything encoded anew for every node."""
         return [
             [
-                Proposal(group, text, tokens, logprob, stop, (*self._before(branch), *tokens))
-                for group, (tokens, logprob, stop, text) in enumerate(self.continue_one(branch))
+                Proposal(
+                    group,
+                    each.text,
+                    each.tokens,
+                    each.logprob,
+                    each.stop,
+                    (*self._before(branch), *each.tokens),
+                )
+                for group, each in enumerate(self.continue_one(branch))
             ]
             for branch in branches
         ]
 
-    def continue_one(self, branch: Branch) -> list[tuple[tuple[int, ...], float, Stop, str]]:
-        """One node of the straightforward search: each group's tokens, log-probability, stop and text."""
-        return list(
-            continue_answer(
-                self.policy,
-                self.images[branch.prompt],
-                REQUEST,
-                self._before(branch),
-                groups=self.groups,
-                penalty=self.diversity_penalty,
-                sentence_limit=self.max_sentence_tokens,
-                response_limit=self.max_response_tokens,
-                ends=self.ends,
-                banned=self.banned,
-            )
+    def continue_one(self, branch: Branch) -> list[Continuation]:
+        """One node of the straightforward search: each group's sentence."""
+        return continue_answer(
+            self.policy,
+            self.images[branch.prompt],
+            REQUEST,
+            self._before(branch),
+            groups=self.groups,
+            penalty=self.diversity_penalty,
+            sentence_limit=self.max_sentence_tokens,
+            response_limit=self.max_response_tokens,
+            ends=self.ends,
+            banned=self.banned,
         )
 
     def search(self, propose: Propose, count: int) -> list[list[Sentence]]:

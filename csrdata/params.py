@@ -80,6 +80,7 @@ class GenerateBeams(Section):
     max_response_tokens: Count
     max_sentences: Count
     prompts_per_shard: Count
+    prompts_at_once: Count
     guidance: Guidance
 
 

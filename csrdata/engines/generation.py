@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from PIL.Image import Image
+from transformers import BatchFeature
 
 from csrdata.engines.clock import Clock
 from csrdata.policy.decoding import SentenceDecoder
 from csrdata.policy.loading import Policy
+from csrdata.policy.passes import passes_for
 from csrdata.policy.prompting import (
     banned_ids,
     check_prompt,
@@ -44,6 +46,7 @@ def generate(
     max_sentence_tokens: int,
     max_response_tokens: int,
     max_sentences: int,
+    prompts_at_once: int,
     guidance: str,
     image_weight: float,
     scale: str,
@@ -52,12 +55,13 @@ def generate(
     """Search the answers to a shard of prompts and return every candidate, prompt by prompt.
 
     Args:
-        prompts: searched together, in one batch.
+        prompts: searched together.
         root: the folder that image paths are relative to.
         policy: proposes the sentences.
         scorer: gives R_I.
         groups, diversity_penalty, max_sentence_tokens, max_response_tokens: see `SentenceDecoder`.
         keep_best, keep_worst, rank_by, max_sentences: see `search`.
+        prompts_at_once: prompts that are under way at a time; the next one comes in where one has finished.
         guidance, image_weight, scale: see `steering`.
         clock: is told what the time goes into: read, vision, prefill, decode, clip, check.
 
@@ -69,24 +73,34 @@ def generate(
     with clock.spend("read"):
         images = [load_image(root / prompt.image, prompt_id=prompt.prompt_id) for prompt in prompts]
         rendered = [render(policy.processor, prompt.text) for prompt in prompts]
-        inputs = encode(policy.processor, images, rendered).to(policy.model.device, policy.model.dtype)
+
+    def encoded(indices: Sequence[int]) -> BatchFeature:
+        with clock.spend("read"):
+            return encode(
+                policy.processor, [images[index] for index in indices], [rendered[index] for index in indices]
+            ).to(model.device, model.dtype)
+
     model: Any = policy.model
-    with clock.spend_within("prefill", model.get_decoder(), rest="vision"):
-        decoder = SentenceDecoder(
-            policy.model,
-            policy.tokenizer,
-            inputs,
-            groups=groups,
-            diversity_penalty=diversity_penalty,
-            max_sentence_tokens=max_sentence_tokens,
-            max_response_tokens=max_response_tokens,
-            end_ids=end_ids(policy.model, policy.processor),
-            banned_ids=banned_ids(policy.model, policy.processor),
-        )
+    passes = passes_for(model, encoded([0]))
+    decoder = SentenceDecoder(
+        passes,
+        policy.tokenizer,
+        groups=groups,
+        diversity_penalty=diversity_penalty,
+        max_sentence_tokens=max_sentence_tokens,
+        max_response_tokens=max_response_tokens,
+        end_ids=end_ids(policy.model, policy.processor),
+        banned_ids=banned_ids(policy.model, policy.processor),
+    )
     with clock.spend("clip"):
         reward = steering(scorer, images, guidance=guidance, image_weight=image_weight, scale=scale)
 
     def propose(branches: Sequence[Branch]) -> list[list[Proposal]]:
+        new = [branch.prompt for branch in branches if branch.state is None]
+        for batch in [new] if passes.together and new else [[prompt] for prompt in new]:
+            inputs = encoded(batch)
+            with clock.spend_within("prefill", model.get_decoder(), rest="vision"):
+                decoder.admit(batch, inputs)
         with clock.spend("decode"):
             return decoder.propose(branches)
 
@@ -102,6 +116,7 @@ def generate(
         keep_worst=keep_worst,
         rank_by=rank_by,
         max_sentences=max_sentences,
+        at_once=prompts_at_once,
     )
     with clock.spend("check"):
         return [sentence for tree in trees for sentence in mark_canonical(tree, policy=policy)]

@@ -1,24 +1,23 @@
-"""Batched diverse group decoding of sentences over a shared image-and-prompt prefix.
+"""Batched diverse group decoding of sentences: what is chosen, and when a sentence ends.
 
-Each prompt is encoded once, image included; all rows of all its live answers attend to that one prefix
-(`shared_attention`), and a sentence's tokens go through the model once.
+Where a row's next-token logits come from is `passes`' business: each prompt encoded once, image included, and a
+sentence's tokens once. Prompts may be admitted while others are under way, and leave when they have no live answer.
 
 Diverse group decoding (group size 1, arXiv 1610.02424): for every live answer `groups` rows decode greedily and in order;
 row g loses `diversity_penalty` nats on a token for each earlier row of the same answer that takes it at this step. The
 penalty never falls on end-of-sequence, and never enters a sentence's log-probability.
 
-No third-party package but torch and transformers; the search (`csrdata.search.beam`) knows none of this.
+The search (`csrdata.search.beam`) knows none of this.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from csrdata.policy.shared_attention import Answers, Prompts, Step, gather, use_shared_prefix
+from csrdata.policy.passes import Node, Passes
 from csrdata.records import Stop
 from csrdata.search.beam import Branch, Proposal
 from csrdata.search.sentences import TERMINATORS, Boundary, boundary, ends_before
@@ -27,15 +26,14 @@ from csrdata.search.sentences import TERMINATORS, Boundary, boundary, ends_befor
 class SentenceDecoder:
     """Continues answers to a batch of prompts by one sentence at a time: the search's `Propose`.
 
-    A `Proposal.state` is a row of the layer that proposed it, so that the branches given to `propose` must come from
-    the layer before. A decoder serves one batch; make another for the next.
+    A `Proposal.state` is a row of the layer that proposed it: the branches given to `propose` come from the layer before,
+    or are the empty answers of prompts admitted since.
     """
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        passes: Passes,
         tokenizer: PreTrainedTokenizerBase,
-        inputs: Mapping[str, Tensor],
         *,
         groups: int,
         diversity_penalty: float,
@@ -44,13 +42,11 @@ class SentenceDecoder:
         end_ids: Sequence[int],
         banned_ids: Sequence[int],
     ) -> None:
-        """Encode the prompts.
+        """Make ready to admit prompts.
 
         Args:
-            model: any image-text-to-text model of transformers that uses the attention interface.
-            tokenizer: its tokenizer; sentence ends are found in the text that it decodes.
-            inputs: the processor's output for the prompts: `input_ids` and `attention_mask` [P, L], padded on the left,
-                and whatever the model wants for the images.
+            passes: the policy's.
+            tokenizer: the policy's; sentence ends are found in the text that it decodes.
             groups: rows for each live answer.
             diversity_penalty: nats, >= 0.
             max_sentence_tokens: tokens of one sentence.
@@ -58,30 +54,33 @@ class SentenceDecoder:
             end_ids: the tokens that end an answer.
             banned_ids: tokens that are never generated: the image placeholder, padding, beginning-of-sequence.
         """
-        use_shared_prefix(model)
-        self.model, self.tokenizer = model, tokenizer
+        self.passes, self.tokenizer = passes, tokenizer
         self.groups, self.diversity_penalty = groups, diversity_penalty
         self.max_sentence_tokens, self.max_response_tokens = max_sentence_tokens, max_response_tokens
         self.end_ids, self.banned_ids = sorted(end_ids), sorted(set(banned_ids) - set(end_ids))
-        self.may_close = _may_close(tokenizer, model.config.get_text_config().vocab_size)
-        self.prefix, self.prompt_logits = _prefill(model, inputs)
-        self.present = list(range(len(self.prompt_logits)))
-        self.layer: _Layer | None = None
-        self.ends = torch.tensor(self.end_ids, device=self.prompt_logits.device)
+        self.may_close = _may_close(tokenizer)
+        self.rows: list[_Row] = []
 
-    @torch.inference_mode()
+    def admit(self, prompts: Sequence[int], inputs: Mapping[str, Tensor]) -> None:
+        """Take in prompts, to be answered from the next layer on.
+
+        Args:
+            prompts: the numbers that branches will call them by.
+            inputs: the processor's output for them: `input_ids` and `attention_mask` [P, L], padded on the left, and
+                whatever the model wants for the images. One prompt at a time where the passes are plain.
+        """
+        self.passes.admit(prompts, inputs)
+
     def propose(self, branches: Sequence[Branch]) -> list[list[Proposal]]:
         """Return `groups` candidate sentences for each live answer, in the order of the groups."""
-        nodes, logits = self._branch(branches)
+        nodes = [self._node(branch) for branch in branches]
+        logits = self.passes.begin(nodes, groups=self.groups).repeat_interleave(self.groups, 0)
+        said = [self._decode(node.tokens) for node in nodes]
         rows = [
-            _Row(node=index, group=group, before=before, said=said)
-            for index, (before, said) in enumerate(nodes.texts)
+            _Row(node=index, group=group, before=node.tokens, said=said[index])
+            for index, node in enumerate(nodes)
             for group in range(self.groups)
         ]
-        logits = logits.repeat_interleave(self.groups, 0)
-        step = Step(
-            self.prefix, nodes.prompt_of_branch, nodes.answers, [(row.node, row.group) for row in rows]
-        )
         active = list(range(len(rows)))
         while True:
             tokens, logprobs = self._choose(logits, [rows[index] for index in active])
@@ -94,57 +93,21 @@ class SentenceDecoder:
                 break
             if len(going) < len(active):
                 active = [active[position] for position in going]
-                step.keep(going)
-            logits = self._forward([tokens[position] for position in going], step)
-        self.layer = _Layer(step, rows)
+                self.passes.keep(going)
+            logits = self.passes.feed([tokens[position] for position in going])
+        self.rows = rows
         return [
             [self._proposal(rows[index], index) for index in range(start, start + self.groups)]
             for start in range(0, len(rows), self.groups)
         ]
 
-    def _branch(self, branches: Sequence[Branch]) -> "tuple[_Nodes, Tensor]":
-        """Return what the live answers attend to, and the logits [branches, V] of their next token."""
-        prompts = [branch.prompt for branch in branches]
-        device = self.prompt_logits.device
-        present = sorted(set(prompts) | {prompt for prompt in self.present if prompt > max(prompts)})
-        if len(present) < len(self.present):
-            self.prefix = self.prefix.select([self.present.index(prompt) for prompt in present])
-            self.present = present
-        place = {prompt: index for index, prompt in enumerate(self.present)}
-        prompt_of_branch = [place[prompt] for prompt in prompts]
-        logits = self.prompt_logits[prompts]
-        going_on = [index for index, branch in enumerate(branches) if branch.state is not None]
-        if self.layer is None or not going_on:
-            answers = Answers(torch.zeros(len(branches), 0, dtype=torch.bool, device=device), self.groups)
-            return _Nodes(answers, prompt_of_branch, [((), "")] * len(branches)), logits
-        rows = [
-            None if branch.state is None else self.layer.rows[int(branch.state)]  # type: ignore[call-overload]
-            for branch in branches
-        ]
-        answers = gather(
-            self.layer.step.parts,
-            [(0, 0, ()) if row is None else self.layer.where(row, self.groups) for row in rows],
-            groups=self.groups,
-        )
-        ids = [() if row is None else row.before + row.ids for row in rows]
-        step = Step(self.prefix, prompt_of_branch, answers, [(index, 0) for index in going_on])
-        logits[going_on] = self._forward([ids[index][-1] for index in going_on], step)
-        texts = [
-            (own, self._decode(own)) for own in ids
-        ]
-        spoken = torch.tensor([[row is not None] for row in rows], device=device)
-        return _Nodes(answers.continued(spoken, self.groups), prompt_of_branch, texts), logits
-
-    def _forward(self, tokens: Sequence[int], step: "Step") -> Tensor:
-        """Feed one token to each of the step's rows and return the next token's logits [rows, V]."""
-        output = self.model(
-            input_ids=torch.tensor(tokens, device=self.prompt_logits.device)[:, None],
-            position_ids=step.begin()[:, None],
-            use_cache=False,
-            shared_prefix=step,
-        )
-        step.end()
-        return output.logits[:, -1]  # type: ignore[no-any-return]
+    def _node(self, branch: Branch) -> Node:
+        """The answer that a branch continues."""
+        if branch.state is None:
+            return Node(branch.prompt, (), None)
+        index = int(branch.state)  # type: ignore[call-overload]
+        row = self.rows[index]
+        return Node(branch.prompt, row.before + row.ids, index)
 
     def _choose(self, logits: Tensor, rows: "Sequence[_Row]") -> tuple[list[int], list[float]]:
         """Return each row's next token and its natural-log probability, without the penalty.
@@ -155,6 +118,7 @@ class SentenceDecoder:
         allowed = logprobs.clone()
         allowed[:, self.banned_ids] = -torch.inf
         device = logits.device
+        ends = torch.tensor(self.end_ids, device=device)
         place = {node: index for index, node in enumerate(dict.fromkeys(row.node for row in rows))}
         table = torch.full((len(place), self.groups), -1)  # the row of each answer and group
         table[[place[row.node] for row in rows], [row.group for row in rows]] = torch.arange(len(rows))
@@ -165,7 +129,7 @@ class SentenceDecoder:
             mine, later = here[:, group], here[:, group + 1 :]
             chosen = allowed[mine].argmax(-1)
             tokens[mine] = chosen
-            dearer = (later >= 0) & ~torch.isin(chosen, self.ends)[:, None]
+            dearer = (later >= 0) & ~torch.isin(chosen, ends)[:, None]
             answer, column = dearer.nonzero(as_tuple=True)
             allowed[later[answer, column], chosen[answer]] -= self.diversity_penalty
         return tokens.tolist(), logprobs.gather(-1, tokens[:, None])[:, 0].tolist()
@@ -236,52 +200,10 @@ class _Row:
         return True
 
 
-@dataclass(slots=True)
-class _Nodes:
-    """The live answers of a layer, and what they attend to."""
-
-    answers: Answers
-    prompt_of_branch: Sequence[int]
-    """Rows of the decoder's `prefix`."""
-    texts: Sequence[tuple[tuple[int, ...], str]]
-    """Each answer's tokens and text so far."""
-
-
-@dataclass(slots=True)
-class _Layer:
-    """The rows of a finished layer: what the next one branches from."""
-
-    step: Step
-    rows: "Sequence[_Row]"
-
-    def where(self, row: "_Row", groups: int) -> tuple[int, int, list[int]]:
-        """The part that holds an answer with this sentence, its row there, and the slots of all but its last token."""
-        part, answer = self.step.home[row.node * groups + row.group]
-        slots = self.step.parts[part].slots(row.group, past=len(row.before), tokens=len(row.ids) - 1)
-        return part, answer, slots
-
-
-@torch.inference_mode()
-def _prefill(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> tuple[Prompts, Tensor]:
-    """Encode images and prompts once; return their keys and values and the first token's logits [P, V]."""
-    mask = inputs["attention_mask"]
-    cache = DynamicCache(config=model.config.get_text_config())
-    output = model(
-        **inputs,
-        position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    layers: list[Any] = list(cache.layers)
-    prefix = Prompts([layer.keys for layer in layers], [layer.values for layer in layers], mask.bool())
-    return prefix, output.logits[:, -1]
-
-
-def _may_close(tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> frozenset[int]:
+def _may_close(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """The tokens after which a sentence may have ended: those with a terminator, or with a part of a character."""
     texts = tokenizer.batch_decode(
-        [[index] for index in range(vocabulary)], clean_up_tokenization_spaces=False
+        [[index] for index in range(len(tokenizer))], clean_up_tokenization_spaces=False
     )
     return frozenset(
         index

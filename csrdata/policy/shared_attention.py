@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -36,6 +37,16 @@ class Prompts:
     def bytes(self) -> int:
         """Memory of keys and values."""
         return sum(tensor.numel() * tensor.element_size() for tensor in [*self.keys, *self.values])
+
+    def join(self, more: "Prompts") -> "Prompts":
+        """Return these prompts and more behind them, the shorter ones padded on the left."""
+        longest = max(self.mask.shape[1], more.mask.shape[1])
+        both = [_padded_left(prompts, longest) for prompts in (self, more)]
+        return Prompts(
+            [torch.cat(pair) for pair in zip(*(prompts.keys for prompts in both), strict=True)],
+            [torch.cat(pair) for pair in zip(*(prompts.values for prompts in both), strict=True)],
+            torch.cat([prompts.mask for prompts in both]),
+        )
 
     def select(self, prompts: Sequence[int]) -> "Prompts":
         """Return a copy of these prompts, in this order."""
@@ -91,7 +102,9 @@ class Answers:
         past = self.mask[:, None].expand(-1, self.groups, -1)
         own = torch.eye(self.groups, dtype=torch.bool, device=self.mask.device).repeat(1, tokens)
         seen = torch.cat([past, own.expand(len(past), -1, -1)], -1)
-        return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, -torch.inf)[:, None]
+        return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, -torch.inf)[
+            :, None
+        ]
 
     def select(self, answers: Sequence[int]) -> "Answers":
         """Return a copy of these answers, in this order."""
@@ -119,7 +132,9 @@ class Answers:
         return behind + [self.start + token * self.groups + group for token in range(tokens)]
 
 
-def gather(parts: Sequence[Answers], where: Sequence[tuple[int, int, Sequence[int]]], *, groups: int) -> Answers:
+def gather(
+    parts: Sequence[Answers], where: Sequence[tuple[int, int, Sequence[int]]], *, groups: int
+) -> Answers:
     """Bring answers together that lie in several parts, each with room for its last token and for sentences.
 
     Args:
@@ -337,6 +352,17 @@ def use_shared_prefix(model: PreTrainedModel) -> None:
     """Switch a model's attention to the shared-prefix one; ordinary calls of the model stay what they were."""
     if model.config.get_text_config()._attn_implementation != SHARED_PREFIX:  # noqa: SLF001 - there is no public one
         model.set_attn_implementation(SHARED_PREFIX)
+
+
+def _padded_left(prompts: Prompts, length: int) -> Prompts:
+    more = length - prompts.mask.shape[1]
+    if not more:
+        return prompts
+    return Prompts(
+        [F.pad(keys, (0, 0, more, 0)) for keys in prompts.keys],
+        [F.pad(values, (0, 0, more, 0)) for values in prompts.values],
+        F.pad(prompts.mask, (more, 0)),
+    )
 
 
 def _with_room(stored: Tensor, groups: int) -> Tensor:

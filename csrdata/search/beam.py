@@ -11,6 +11,7 @@ Left out on purpose: what a sentence is (`sentences.py`), what a reward is (`rew
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from csrdata.records import NO_PARENT, Fate, Sentence, Stop
 
@@ -79,8 +80,11 @@ def search(
     keep_worst: int,
     rank_by: str,
     max_sentences: int,
+    at_once: int | None = None,
 ) -> list[list[Sentence]]:
     """Search all answers of the prompts, layer by layer, and return each prompt's tree as flat rows.
+
+    A prompt that has no live answer left makes room for the next one in the list, so that a batch stays full.
 
     Args:
         prompt_ids: the prompts, in the order of the result.
@@ -91,31 +95,30 @@ def search(
         rank_by: `sentence` ranks a layer by each sentence's own reward (Algorithm 1), `cumulative` by the sum along
             its path.
         max_sentences: an answer that has this many sentences and has not ended is cut.
+        at_once: prompts under way at a time, 1 or more; None for all.
 
     Returns:
         For each prompt its sentences by `node_id`; `canonical` is left null.
     """
     trees: list[list[Sentence]] = [[] for _ in prompt_ids]
-    live = [Branch(index, NO_PARENT, 0, 0, 0.0, None) for index in range(len(prompt_ids))]
-    while live:
-        proposed = [merge_equal(proposals) for proposals in propose(live)]
-        layers = [
-            [(branch, proposal) for branch, proposals in zip(live, proposed, strict=True)
-             if branch.prompt == index for proposal in proposals]
-            for index in range(len(prompt_ids))
-        ]  # fmt: skip
-        asked = [
-            (index, [proposal for _, proposal in layer if proposal.text.strip()])
-            for index, layer in enumerate(layers)
-            if layer
-        ]
-        verdicts = reward(asked)
+    waiting = iter(range(len(prompt_ids)))
+    live: list[Branch] = []
+    while live := live + _roots(waiting, live, len(prompt_ids) if at_once is None else at_once):
+        layers: dict[int, list[tuple[Branch, Proposal]]] = {}
+        for branch, proposals in zip(live, propose(live), strict=True):
+            layers.setdefault(branch.prompt, []).extend((branch, each) for each in merge_equal(proposals))
+        verdicts = reward(
+            [
+                (index, [proposal for _, proposal in layer if proposal.text.strip()])
+                for index, layer in layers.items()
+            ]
+        )
         live = []
-        for (index, _), judged in zip(asked, verdicts, strict=True):
+        for (index, layer), judged in zip(layers.items(), verdicts, strict=True):
             live += _grow(
                 trees[index],
                 prompt_ids[index],
-                layers[index],
+                layer,
                 iter(judged),
                 keep_best=keep_best,
                 keep_worst=keep_worst,
@@ -154,6 +157,12 @@ def survivors(rewards: Sequence[float], *, keep_best: int, keep_worst: int) -> l
     for index in order[:keep_best]:
         fates[index] = Fate.KEPT_BEST
     return fates
+
+
+def _roots(waiting: Iterator[int], live: Sequence[Branch], at_once: int) -> list[Branch]:
+    """Return the empty answers of as many waiting prompts as there is room for beside the live ones."""
+    room = at_once - len({branch.prompt for branch in live})
+    return [Branch(index, NO_PARENT, 0, 0, 0.0, None) for index in islice(waiting, room)]
 
 
 def _grow(

@@ -91,6 +91,7 @@ def search(project: Path, policy: Policy, scorer: ClipScorer, prompts: list[Prom
         max_sentence_tokens=20,
         max_response_tokens=60,
         max_sentences=4,
+        prompts_at_once=3,
         guidance=guidance,
         image_weight=0.9,
         scale="zscore",

@@ -1,4 +1,4 @@
-"""The fast decoder against the straightforward one, on two families of models."""
+"""The decoder, over a shared prefix and plainly, against the straightforward one, on two families of models."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +10,7 @@ from transformers import DynamicCache
 from benchmarks.naive import continue_answer
 from csrdata.policy.decoding import SentenceDecoder
 from csrdata.policy.loading import Policy, load_policy
+from csrdata.policy.passes import Passes, PlainPasses, SharedPasses
 from csrdata.policy.prompting import banned_ids, encode, end_ids, render
 from csrdata.records import NO_PARENT, Stop
 from csrdata.search.beam import Branch, Proposal
@@ -26,12 +27,10 @@ def policy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return load_policy(build(tmp_path_factory.mktemp(request.param) / "policy"))
 
 
-def decoder(policy: Policy, prompts: list[str]) -> SentenceDecoder:
-    images = [picture(PROMPTS.index(prompt)) for prompt in prompts]
-    return SentenceDecoder(
-        policy.model,
+def decoder(policy: Policy, prompts: list[str], passes: type[Passes] = SharedPasses) -> SentenceDecoder:
+    fast = SentenceDecoder(
+        passes(policy.model),  # type: ignore[call-arg]
         policy.tokenizer,
-        encode(policy.processor, images, [render(policy.processor, prompt) for prompt in prompts]),
         groups=GROUPS,
         diversity_penalty=PENALTY,
         max_sentence_tokens=SENTENCE_LIMIT,
@@ -39,6 +38,15 @@ def decoder(policy: Policy, prompts: list[str]) -> SentenceDecoder:
         end_ids=end_ids(policy.model, policy.processor),
         banned_ids=banned_ids(policy.model, policy.processor),
     )
+    numbers = list(range(len(prompts)))
+    for batch in [numbers] if fast.passes.together else [[number] for number in numbers]:
+        fast.admit(batch, encoded(policy, [prompts[number] for number in batch]))
+    return fast
+
+
+def encoded(policy: Policy, prompts: list[str]) -> dict[str, torch.Tensor]:
+    images = [picture(PROMPTS.index(prompt)) for prompt in prompts]
+    return dict(encode(policy.processor, images, [render(policy.processor, prompt) for prompt in prompts]))
 
 
 def roots(count: int) -> list[Branch]:
@@ -76,10 +84,11 @@ def layers(
     return found
 
 
-def test_equal_to_encoding_everything_again(policy: Policy) -> None:
+@pytest.mark.parametrize("passes", [SharedPasses, PlainPasses])
+def test_equal_to_encoding_everything_again(policy: Policy, passes: type[Passes]) -> None:
     """Every sentence of three layers equals plain generate's on the re-encoded prefix; log-probabilities within 1e-4."""
     seen = set()
-    nodes = layers(decoder(policy, PROMPTS), len(PROMPTS), depth=3)
+    nodes = layers(decoder(policy, PROMPTS, passes), len(PROMPTS), depth=3)
     for prompt, before, proposals in nodes:
         slow = continue_answer(
             policy,
@@ -92,14 +101,35 @@ def test_equal_to_encoding_everything_again(policy: Policy) -> None:
             response_limit=RESPONSE_LIMIT,
         )
         assert [(row.token_ids, row.stop, row.text) for row in proposals] == [
-            (ids, stop, text) for ids, _, stop, text in slow
+            (each.tokens, each.stop, each.text) for each in slow
         ]
-        assert [row.logprob for row in proposals] == pytest.approx(
-            [logprob for _, logprob, _, _ in slow], abs=1e-4
-        )
+        assert [row.logprob for row in proposals] == pytest.approx([each.logprob for each in slow], abs=1e-4)
         seen |= {row.stop for row in proposals}
     assert len(nodes) > 2 * len(PROMPTS), "answers went on for more than one sentence"
     assert len(seen) > 1, "sentences stopped for more than one reason"
+
+
+def test_prompts_may_come_in_later(policy: Policy) -> None:
+    """A prompt admitted beside answers that are under way gives the sentences it gives alone, and disturbs none."""
+    fast = decoder(policy, PROMPTS[:2])
+    first = fast.propose(roots(2))
+    fast.admit([2], encoded(policy, PROMPTS[2:]))
+    going = next(row for row in first[1] if row.stop in (Stop.SENTENCE_END, Stop.SENTENCE_LIMIT))
+    branch = Branch(1, 0, 1, len(going.token_ids), 0.0, going.state)
+    continued, begun = fast.propose([branch, Branch(2, NO_PARENT, 0, 0, 0.0, None)])
+    (alone,) = decoder(policy, PROMPTS[2:]).propose(roots(1))
+    assert [row.token_ids for row in begun] == [row.token_ids for row in alone]
+    slow = continue_answer(
+        policy,
+        picture(1),
+        PROMPTS[1],
+        going.token_ids,
+        groups=GROUPS,
+        penalty=PENALTY,
+        sentence_limit=SENTENCE_LIMIT,
+        response_limit=RESPONSE_LIMIT,
+    )
+    assert [row.token_ids for row in continued] == [each.tokens for each in slow]
 
 
 def test_prompts_do_not_touch_each_other(policy: Policy) -> None:
@@ -133,10 +163,17 @@ def test_the_model_still_works_as_before(policy: Policy) -> None:
     assert torch.allclose(switched, fresh, atol=1e-6)
 
 
+def kept(fast: SentenceDecoder) -> int:
+    """Bytes of the prompts' keys and values."""
+    assert isinstance(fast.passes, SharedPasses)
+    assert fast.passes.prefix is not None
+    return fast.passes.prefix.bytes()
+
+
 def test_the_prefix_is_kept_once_a_prompt(policy: Policy) -> None:
     """Keys and values of the prompts do not grow with rows: they are what one prefill of the batch leaves."""
     fast = decoder(policy, PROMPTS)
-    held = fast.prefix.bytes()
+    held = kept(fast)
     fast.propose(roots(len(PROMPTS)))
     cache = DynamicCache()
     inputs = encode(
@@ -144,4 +181,4 @@ def test_the_prefix_is_kept_once_a_prompt(policy: Policy) -> None:
     )
     policy.model(**inputs, past_key_values=cache, use_cache=True)
     expected = sum(layer.keys.numel() * 4 + layer.values.numel() * 4 for layer in cache.layers)
-    assert held == fast.prefix.bytes() == expected
+    assert held == kept(fast) == expected

@@ -19,8 +19,10 @@ class Scripted:
 
     def __init__(self, *scripts: Script) -> None:
         self.scripts = scripts
+        self.under_way: list[int] = []
 
     def propose(self, branches: Sequence[Branch]) -> list[list[Proposal]]:
+        self.under_way.append(len({branch.prompt for branch in branches}))
         return [self._continue(branch) for branch in branches]
 
     def _continue(self, branch: Branch) -> list[Proposal]:
@@ -63,6 +65,22 @@ def grow(*scripts: Script, keep_best: int = 1, keep_worst: int = 1, rank_by: str
         rank_by=rank_by,
         max_sentences=max_sentences,
     )
+
+
+def grow_at_once(scripts: Sequence[Script], at_once: int) -> tuple[list[list[Sentence]], list[int]]:
+    """The trees, and how many prompts were under way in each layer."""
+    model = Scripted(*scripts)
+    trees = search(
+        [f"p{index}" for index in range(len(scripts))],
+        propose=model.propose,
+        reward=model.reward,
+        keep_best=1,
+        keep_worst=1,
+        rank_by="sentence",
+        max_sentences=9,
+        at_once=at_once,
+    )
+    return trees, model.under_way
 
 
 def drawing(tree: Sequence[Sentence]) -> list[str]:
@@ -193,3 +211,16 @@ def test_a_tree_depends_on_its_prompt_alone(given_scripts: list[Script]) -> None
     backwards = [drawing(tree) for tree in grow(*given_scripts[::-1])][::-1]
     alone = [drawing(grow(script)[0]) for script in given_scripts]
     assert together == backwards == alone
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(scripts(), min_size=2, max_size=6), st.integers(1, 4))
+def test_a_finished_prompt_makes_room_for_the_next(given_scripts: list[Script], at_once: int) -> None:
+    """With room for a few prompts the trees are the same, and no layer has fewer under way than there is room for."""
+    trees, under_way = grow_at_once(given_scripts, at_once)
+    assert [drawing(tree) for tree in trees] == [drawing(tree) for tree in grow(*given_scripts)]
+    assert max(under_way) == min(at_once, len(given_scripts))
+    begun = sum(max(row.depth for row in tree) for tree in trees)
+    assert sum(under_way) == begun, "each prompt is under way for as many layers as its tree has"
+    full = [count == at_once for count in under_way]
+    assert full == sorted(full, reverse=True), "only the last layers have room to spare"

@@ -1,0 +1,72 @@
+"""Which models may share a prefix, and that the others are told from them by what they compute."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from csrdata.policy.loading import Policy, load_policy
+from csrdata.policy.passes import Node, PlainPasses, SharedPasses, passes_for, plain_logits
+from csrdata.policy.prompting import encode, render
+from tests.tiny import FAMILIES, picture
+
+
+@pytest.fixture(params=sorted(FAMILIES))
+def policy(request: pytest.FixtureRequest, tmp_path: Path) -> Policy:
+    """A tiny policy of each family, its own for each test."""
+    build: Callable[[Path], Path] = FAMILIES[request.param]
+    return load_policy(build(tmp_path / "policy"))
+
+
+def inputs(policy: Policy) -> dict[str, torch.Tensor]:
+    return dict(encode(policy.processor, [picture(0)], [render(policy.processor, "Describe the image.")]))
+
+
+def test_ordinary_models_share(policy: Policy) -> None:
+    """A model whose attention goes through the interface shares."""
+    assert isinstance(passes_for(policy.model, inputs(policy)), SharedPasses)
+
+
+def test_positions_of_ones_own_are_found_out(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that counts image tokens as one position gives other log-probabilities; it goes plainly, switched back."""
+    decoder: Any = policy.model.get_decoder()
+    before = policy.model.config.get_text_config()._attn_implementation
+    forward = decoder.forward
+
+    def squeezed(*args: Any, position_ids: Any = None, **kwargs: Any) -> Any:
+        if position_ids is None:
+            return forward(*args, **kwargs)
+        return forward(*args, position_ids=(position_ids - 3).clamp(min=0), **kwargs)
+
+    monkeypatch.setattr(decoder, "forward", squeezed)
+    assert isinstance(passes_for(policy.model, inputs(policy)), PlainPasses)
+    assert policy.model.config.get_text_config()._attn_implementation == before
+
+
+def test_a_sliding_window_goes_plainly(policy: Policy) -> None:
+    """A window that the prompt does not reach cannot be seen in numbers: the config says it."""
+    policy.model.config.get_text_config().layer_types = ["sliding_attention", "full_attention"]
+    assert isinstance(passes_for(policy.model, inputs(policy)), PlainPasses)
+
+
+def test_a_model_without_the_interface_goes_plainly(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As transformers says it."""
+    monkeypatch.setattr(type(policy.model), "_can_set_attn_implementation", classmethod(lambda _: False))
+    assert isinstance(passes_for(policy.model, inputs(policy)), PlainPasses)
+
+
+def test_plain_logits_of_answers_of_any_length(policy: Policy) -> None:
+    """Answers side by side have the logits that each has alone."""
+    prompt = inputs(policy)
+    answers = [(), (5, 6, 7), (8,)]
+    together = plain_logits(policy.model, prompt, answers)
+    alone = torch.cat([plain_logits(policy.model, prompt, [answer]) for answer in answers])
+    assert torch.allclose(together, alone, atol=1e-4)
+
+
+def test_layers_need_a_prompt(policy: Policy) -> None:
+    """A layer before any prompt is a mistake of the caller's."""
+    with pytest.raises(ValueError, match="no prompt has been admitted"):
+        SharedPasses(policy.model).begin([Node(0, (), None)], groups=2)
