@@ -237,6 +237,7 @@ def _sentence(index: int, node: int) -> Sentence:
         logprob=-2.0,
         relevance=None if leaf else 20.0,
         relevance_truncated=False,
+        redundancy=0.0,
         steering_reward=None if leaf else 0.5,
         stop=Stop.END if leaf else Stop.SENTENCE_END,
         fate=Fate.FINISHED if leaf else Fate.KEPT_BEST,

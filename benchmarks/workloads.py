@@ -129,7 +129,12 @@ class Workload:
             [str(number) for number in range(count)],
             propose=propose,
             reward=steering(
-                self.scorer, self.images[:count], guidance="reward", image_weight=0.9, scale="zscore"
+                self.scorer,
+                self.images[:count],
+                guidance="reward",
+                image_weight=0.9,
+                scale="zscore",
+                repeat_similarity=0.6,
             ),
             keep_best=self.keep_best,
             keep_worst=self.keep_worst,

@@ -68,6 +68,7 @@ class Guidance(Section):
     kind: Literal["reward", "likelihood", "none"]
     image_weight: Share
     scale: ScaleName
+    repeat_similarity: Share | None
 
 
 class GenerateBeams(Section):
@@ -87,6 +88,7 @@ class GenerateBeams(Section):
 class ScoreBeams(Section):
     image_weight: Share
     scale: ScaleName
+    repeat_similarity: Share | None
     aggregate: Literal["sum", "mean"]
 
 

@@ -97,6 +97,9 @@ class Sentence:
     """R_I in 0..100 = max(100 * cosine(image, sentence), 0), equation 3; null for the end."""
     relevance_truncated: bool
     """The scorer's text limit (77 tokens for CLIP) cut the sentence."""
+    redundancy: float | None
+    """How close it comes to what its answer has said: the largest cosine, 0..1, of its text with an earlier sentence's, by
+    the search's scorer; 0 for a first sentence, null for the end."""
     steering_reward: float | None
     """The reward that ranked it in its layer, on the guidance's scale; null for the end."""
     stop: str

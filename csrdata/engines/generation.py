@@ -29,7 +29,7 @@ from csrdata.records import Fate, Prompt, Sentence
 from csrdata.relevance.clip import ClipScorer, Known
 from csrdata.search.beam import Branch, Layer, Proposal, Reward, Verdict, search
 from csrdata.search.responses import path_to
-from csrdata.search.reward import calibrate
+from csrdata.search.reward import calibrate, own_relevances
 
 
 def generate(
@@ -50,6 +50,7 @@ def generate(
     guidance: str,
     image_weight: float,
     scale: str,
+    repeat_similarity: float | None,
     clock: Clock,
 ) -> list[Sentence]:
     """Search the answers to a shard of prompts and return every candidate, prompt by prompt.
@@ -62,7 +63,7 @@ def generate(
         groups, diversity_penalty, max_sentence_tokens, max_response_tokens: see `SentenceDecoder`.
         keep_best, keep_worst, rank_by, max_sentences: see `search`.
         prompts_at_once: prompts that are under way at a time; the next one comes in where one has finished.
-        guidance, image_weight, scale: see `steering`.
+        guidance, image_weight, scale, repeat_similarity: see `steering`.
         clock: is told what the time goes into: read, vision, prefill, decode, clip, check.
 
     Raises:
@@ -93,7 +94,14 @@ def generate(
         banned_ids=banned_ids(policy.model, policy.processor),
     )
     with clock.spend("clip"):
-        reward = steering(scorer, images, guidance=guidance, image_weight=image_weight, scale=scale)
+        reward = steering(
+            scorer,
+            images,
+            guidance=guidance,
+            image_weight=image_weight,
+            scale=scale,
+            repeat_similarity=repeat_similarity,
+        )
 
     def propose(branches: Sequence[Branch]) -> list[list[Proposal]]:
         new = [branch.prompt for branch in branches if branch.state is None]
@@ -123,7 +131,13 @@ def generate(
 
 
 def steering(
-    scorer: ClipScorer, images: Sequence[Image], *, guidance: str, image_weight: float, scale: str
+    scorer: ClipScorer,
+    images: Sequence[Image],
+    *,
+    guidance: str,
+    image_weight: float,
+    scale: str,
+    repeat_similarity: float | None,
 ) -> Reward:
     """Return the search's `Reward`: each image and each distinct sentence embedded once, a layer judged together.
 
@@ -134,30 +148,45 @@ def steering(
             released code), `none` leaves the candidates in the order of their groups.
         image_weight: lambda of equation 4, 0..1.
         scale: a `csrdata.search.reward.Scale`, over a layer of one prompt.
+        repeat_similarity: see `csrdata.search.reward.own_relevances`.
     """
     embeddings = scorer.embed_images(images)
     known: Known = {}
     weight = image_weight if guidance == "reward" else 0.0
 
     def judge(layers: Sequence[Layer]) -> list[list[Verdict]]:
-        owners = [prompt for prompt, proposals in layers for _ in proposals]
-        texts = [proposal.text for _, proposals in layers for proposal in proposals]
-        scores = iter(scorer.relevance(embeddings[owners], texts, known=known) if texts else [])
-        return [verdicts(proposals, [next(scores) for _ in proposals]) for _, proposals in layers]
+        owners = [prompt for prompt, candidates in layers for _ in candidates]
+        texts = [proposal.text for _, candidates in layers for _, proposal in candidates]
+        earlier = [branch.said for _, candidates in layers for branch, _ in candidates]
+        if not texts:
+            return [[] for _ in layers]
+        scores = iter(scorer.relevance(embeddings[owners], texts, known=known))
+        repeats = iter(scorer.redundancy(texts, earlier, known=known))
+        return [
+            verdicts(
+                [proposal for _, proposal in candidates],
+                [next(scores) for _ in candidates],
+                [next(repeats) for _ in candidates],
+            )
+            for _, candidates in layers
+        ]
 
-    def verdicts(proposals: Sequence[Proposal], scores: Sequence[tuple[float, bool]]) -> list[Verdict]:
+    def verdicts(
+        proposals: Sequence[Proposal], scores: Sequence[tuple[float, bool]], repeats: Sequence[float]
+    ) -> list[Verdict]:
+        relevances = [relevance for relevance, _ in scores]
         rewards = calibrate(
             [proposal.logprob for proposal in proposals],
             [len(proposal.token_ids) for proposal in proposals],
-            [relevance for relevance, _ in scores],
+            own_relevances(relevances, repeats, repeat_similarity=repeat_similarity),
             image_weight=weight,
             scale=scale,
         )
         if guidance == "none":
             rewards = [0.0] * len(rewards)
         return [
-            Verdict(relevance, truncated, reward)
-            for (relevance, truncated), reward in zip(scores, rewards, strict=True)
+            Verdict(relevance, truncated, redundancy, reward)
+            for (relevance, truncated), redundancy, reward in zip(scores, repeats, rewards, strict=True)
         ]
 
     return judge

@@ -20,6 +20,7 @@ def score(
     held_out: ClipScorer,
     image_weight: float,
     scale: str,
+    repeat_similarity: float | None,
     aggregate_by: str,
 ) -> list[Response]:
     """Return the answers of all trees of a shard.
@@ -28,7 +29,7 @@ def score(
         sentences: rows of whole trees, those of a prompt together.
         images: the image file of each prompt, by `prompt_id`.
         held_out: the scorer that the search never saw.
-        image_weight, scale, aggregate_by: see `csrdata.search.responses.responses`.
+        image_weight, scale, repeat_similarity, aggregate_by: see `csrdata.search.responses.responses`.
     """
     trees = {prompt_id: list(tree) for prompt_id, tree in groupby(sentences, key=lambda row: row.prompt_id)}
     embeddings = held_out.embed_images(
@@ -55,6 +56,7 @@ def score(
             {node.node_id: relevance[prompt_id, node.node_id] for node in tree if node.relevance is not None},
             image_weight=image_weight,
             scale=scale,
+            repeat_similarity=repeat_similarity,
             aggregate_by=aggregate_by,
         )
     ]

@@ -68,6 +68,8 @@ def _label(sentence: Sentence, *, mark: str, answer: Response | None) -> Text:
     if sentence.relevance is not None:
         cut = " (cut)" if sentence.relevance_truncated else ""
         label.append(f"  R_I {sentence.relevance:.1f}{cut}", style="dim")
+    if sentence.redundancy:
+        label.append(f"  said before {sentence.redundancy:.2f}", style="dim")
     if sentence.steering_reward is not None:
         label.append(f"  reward {sentence.steering_reward:.3g}", style="dim")
     label.append(f"  {sentence.fate}, {sentence.stop}", style="dim")

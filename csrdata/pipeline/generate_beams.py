@@ -49,6 +49,7 @@ def run(params: Params, name: str | None) -> None:
         guidance=settings.guidance.kind,
         image_weight=settings.guidance.image_weight,
         scale=settings.guidance.scale,
+        repeat_similarity=settings.guidance.repeat_similarity,
         clock=clock,
     )
     log = RunLog(paths.run_log("generate_beams", name))

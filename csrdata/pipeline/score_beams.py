@@ -42,6 +42,7 @@ def run(params: Params, name: str | None) -> None:
         held_out=load_scorer(paths.HELD_OUT_SCORER, device=params.compute.device),
         image_weight=settings.image_weight,
         scale=settings.scale,
+        repeat_similarity=settings.repeat_similarity,
         aggregate_by=settings.aggregate,
     )
 

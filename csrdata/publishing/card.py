@@ -235,6 +235,7 @@ def _columns(manifest: Manifest) -> str:
         ("`logprob`", "ln R_T (equation 2): no diversity penalty in it"),
         ("`relevance`", "R_I, 0 to 100 (equation 3); null of the end"),
         ("`relevance_truncated`", "the scorer's text limit cut the sentence"),
+        ("`redundancy`", "largest cosine with an earlier sentence of its answer, 0 to 1; null of the end"),
         ("`steering_reward`", "the reward that ranked it in its layer; null of the end"),
         ("`stop`, `fate`", "why its decoding stopped, and what the search made of it"),
         ("`canonical`", "of a leaf: tokenising the answer again gives the tokens that were generated"),

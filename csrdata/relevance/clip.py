@@ -79,6 +79,25 @@ class ClipScorer:
         scores = (100 * (image_embeddings * embeddings).sum(dim=-1)).clamp(0, 100)
         return list(zip(scores.tolist(), truncated, strict=True))
 
+    @torch.inference_mode()
+    def redundancy(
+        self, texts: Sequence[str], earlier: Sequence[Sequence[str]], *, known: Known
+    ) -> list[float]:
+        """Return how close each text comes to any of those before it: the largest cosine, 0..1; 0 without any.
+
+        Args:
+            texts: N texts; white space around them does not count.
+            earlier: of each of them, the texts before it.
+            known: texts that need no embedding; gets the others.
+        """
+        pairs = [(text, other) for text, before in zip(texts, earlier, strict=True) for other in before]
+        if not pairs:
+            return [0.0] * len(texts)
+        one = self._embed([text for text, _ in pairs], known)[0]
+        other = self._embed([before for _, before in pairs], known)[0]
+        cosines = iter((one * other).sum(dim=-1).clamp(0, 1).tolist())
+        return [max((next(cosines) for _ in before), default=0.0) for before in earlier]
+
     def _embed(self, texts: Sequence[str], known: Known) -> tuple[Tensor, list[bool]]:
         """Embed each distinct text that is not known, once; return [N, D] and which of the N texts were cut."""
         if not texts:

@@ -47,6 +47,8 @@ class Branch:
     """Sum of steering rewards so far."""
     state: object
     """The `state` of its last sentence's proposal; None for the empty answer."""
+    said: tuple[str, ...] = ()
+    """Its sentences' texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Verdict:
     """R_I, 0..100 (equation 3)."""
     truncated: bool
     """The scorer could not read all of the sentence."""
+    redundancy: float
+    """Largest cosine of its text with an earlier sentence of its answer, 0..1."""
     reward: float
     """What ranks it in its layer."""
 
@@ -64,8 +68,8 @@ class Verdict:
 Propose = Callable[[Sequence[Branch]], Sequence[Sequence[Proposal]]]
 """Continue each live answer by one sentence: a list of candidates for each branch."""
 
-Layer = tuple[int, Sequence[Proposal]]
-"""A prompt's index and those of its layer's proposals that have a text."""
+Layer = tuple[int, Sequence[tuple[Branch, Proposal]]]
+"""A prompt's index and those of its layer's proposals that have a text, each with the answer that it continues."""
 
 Reward = Callable[[Sequence[Layer]], Sequence[Sequence[Verdict]]]
 """Judge each prompt's layer: a verdict for each proposal."""
@@ -109,7 +113,7 @@ def search(
             layers.setdefault(branch.prompt, []).extend((branch, each) for each in merge_equal(proposals))
         verdicts = reward(
             [
-                (index, [proposal for _, proposal in layer if proposal.text.strip()])
+                (index, [(branch, proposal) for branch, proposal in layer if proposal.text.strip()])
                 for index, layer in layers.items()
             ]
         )
@@ -201,6 +205,7 @@ def _grow(
                 logprob=proposal.logprob,
                 relevance=verdict.relevance if verdict else None,
                 relevance_truncated=verdict.truncated if verdict else False,
+                redundancy=verdict.redundancy if verdict else None,
                 steering_reward=verdict.reward if verdict else None,
                 stop=proposal.stop.value,
                 fate=str(fate),
@@ -209,7 +214,8 @@ def _grow(
         )
         if fate in (Fate.KEPT_BEST, Fate.KEPT_WORST):
             tokens = branch.tokens + len(proposal.token_ids)
-            live.append(Branch(branch.prompt, node_id, branch.depth + 1, tokens, total, proposal.state))
+            said = (*branch.said, proposal.text)
+            live.append(Branch(branch.prompt, node_id, branch.depth + 1, tokens, total, proposal.state, said))
     return live
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from csrdata.records import NO_PARENT, Fate, Response, Sentence
-from csrdata.search.reward import aggregate, calibrate
+from csrdata.search.reward import aggregate, calibrate, own_relevances
 
 
 def responses(
@@ -16,6 +16,7 @@ def responses(
     *,
     image_weight: float,
     scale: str,
+    repeat_similarity: float | None,
     aggregate_by: str,
 ) -> list[Response]:
     """Return the answers of one prompt's tree, by leaf.
@@ -25,6 +26,7 @@ def responses(
         held_out: R_I by the held-out scorer, 0..100, for every sentence with a text, by `node_id`.
         image_weight: lambda of equation 4, 0..1.
         scale: a `csrdata.search.reward.Scale`.
+        repeat_similarity: see `csrdata.search.reward.own_relevances`; what repeats is the search's scorer's to say.
         aggregate_by: `sum` or `mean` over an answer's sentences; the end is none.
     """
     nodes = {sentence.node_id: sentence for sentence in tree}
@@ -34,12 +36,13 @@ def responses(
         values = calibrate(
             [sentence.logprob for sentence in spoken],
             [len(sentence.token_ids) for sentence in spoken],
-            relevances,
+            own_relevances(relevances, redundancies, repeat_similarity=repeat_similarity),
             image_weight=weight,
             scale=scale,
         )
         return {sentence.node_id: value for sentence, value in zip(spoken, values, strict=True)}
 
+    redundancies = [sentence.redundancy or 0.0 for sentence in spoken]
     own = [sentence.relevance for sentence in spoken if sentence.relevance is not None]
     reward = rewards(own, image_weight)
     likelihood = rewards(own, 0.0)

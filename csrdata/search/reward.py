@@ -76,6 +76,28 @@ def calibrate(
     return [image_weight * i + (1 - image_weight) * t for i, t in zip(image, language, strict=True)]
 
 
+def own_relevances(
+    relevances: Sequence[float], redundancies: Sequence[float], *, repeat_similarity: float | None
+) -> list[float]:
+    """Return R_I where a sentence that repeats its answer counts for nothing.
+
+    Equation 3 sees a sentence alone: an object that is named twice would earn its relevance twice.
+
+    Args:
+        relevances: R_I of each sentence, 0..100.
+        redundancies: how close each comes to an earlier sentence of its answer, 0..1.
+        repeat_similarity: from where on it repeats it, 0..1; None counts every sentence.
+
+    Example: relevances 30 and 28 with redundancies 0.0 and 0.95, repeat_similarity 0.9 -> 30 and 0
+    """
+    if repeat_similarity is None:
+        return list(relevances)
+    return [
+        0.0 if redundancy >= repeat_similarity else relevance
+        for relevance, redundancy in zip(relevances, redundancies, strict=True)
+    ]
+
+
 def aggregate(rewards: Sequence[float], how: Aggregate | str) -> float:
     """Return an answer's reward R(y) from its sentences'; an answer without a sentence has 0."""
     if not rewards:

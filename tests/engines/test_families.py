@@ -95,6 +95,7 @@ def search(project: Path, policy: Policy, scorer: ClipScorer, prompts: list[Prom
         guidance=guidance,
         image_weight=0.9,
         scale="zscore",
+        repeat_similarity=0.9,
         clock=Clock(),
     )
 
@@ -113,6 +114,7 @@ def answers(
         held_out=scorer,
         image_weight=0.9,
         scale="zscore",
+        repeat_similarity=0.9,
         aggregate_by="mean",
     )
 

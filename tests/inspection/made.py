@@ -23,6 +23,7 @@ def sentence(node: int, parent: int, text: str, *, fate: Fate, relevance: float 
         logprob=-2.0,
         relevance=relevance,
         relevance_truncated=False,
+        redundancy=0.0,
         steering_reward=None if relevance is None else 0.5,
         stop=stop,
         fate=fate,

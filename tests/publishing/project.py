@@ -128,6 +128,7 @@ def _tree(prompt: Prompt, name: str) -> list[Sentence]:
         logprob=-2.0,
         relevance=40.0,
         relevance_truncated=False,
+        redundancy=0.0,
         steering_reward=0.5,
         stop=Stop.SENTENCE_END,
         fate=Fate.KEPT_BEST,

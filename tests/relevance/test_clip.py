@@ -121,6 +121,18 @@ def test_chunks_change_no_more_than_the_last_bits(
     )
 
 
+def test_redundancy_is_the_closest_earlier_text(scorer: ClipScorer) -> None:
+    """Nothing before: 0; the same before, white space aside: 1; else the largest cosine; known texts are not embedded again."""
+    known: clip.Known = {}
+    first, same, other = scorer.redundancy(
+        ["a dog", "a dog", "a dog"], [(), ("a cat", " a dog "), ("a cat", "two dogs")], known=known
+    )
+    assert (first, same) == (0.0, pytest.approx(1.0, abs=1e-5))
+    embeddings = scorer.embed_texts(["a dog", "a cat", "two dogs"])
+    assert other == pytest.approx(float((embeddings[1:] @ embeddings[0]).clamp(0, 1).max()), abs=1e-5)
+    assert set(known) == {"a dog", "a cat", "two dogs"}
+
+
 def test_no_rows_give_no_scores(scorer: ClipScorer) -> None:
     """A layer of which every candidate is the end asks for nothing."""
     assert scorer.embed_images([]).shape == scorer.embed_texts([]).shape == (0, 16)

@@ -42,10 +42,15 @@ class Scripted:
     def reward(self, layers: Sequence[Layer]) -> list[list[Verdict]]:
         return [
             [
-                Verdict(relevance=50.0, truncated=False, reward=self._look_up(prompt, proposal))
-                for proposal in proposals
+                Verdict(
+                    relevance=50.0,
+                    truncated=False,
+                    redundancy=float(proposal.text in branch.said),
+                    reward=self._look_up(prompt, proposal),
+                )
+                for branch, proposal in candidates
             ]
-            for prompt, proposals in layers
+            for prompt, candidates in layers
         ]
 
     def _look_up(self, prompt: int, proposal: Proposal) -> float:
@@ -141,6 +146,17 @@ def test_an_answer_at_the_sentence_limit_is_cut() -> None:
     """What has not ended at the last sentence is cut, never finished."""
     (tree,) = grow({"": [("A.", 1.0)], "A.": [("B.", 1.0), ("", 0.0)]}, max_sentences=2)
     assert [row.fate for row in tree] == [Fate.KEPT_BEST, Fate.CUT, Fate.FINISHED]
+
+
+def test_a_branch_knows_what_its_answer_has_said() -> None:
+    """The reward is told the sentences before each candidate, and what it says of them stands in the tree."""
+    (tree,) = grow({"": [("A.", 1.0), ("B.", 0.0)], "A.": [("A.", 1.0), ("B.", 0.0)], "B.": [("A.", 1.0)]})
+    said = {row.node_id: row.text for row in tree}
+    assert [(said.get(row.parent_id, ""), row.text, row.redundancy) for row in tree if row.depth == 2] == [
+        ("A.", "A.", 1.0),
+        ("A.", "B.", 0.0),
+        ("B.", "A.", 0.0),
+    ]
 
 
 def test_equal_candidates_are_merged_under_the_lowest_group() -> None:

@@ -1,5 +1,7 @@
 """Whole answers from a tree, worked out by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from csrdata.records import NO_PARENT, Fate, Sentence, Stop
@@ -20,6 +22,7 @@ def node(
         logprob=logprob,
         relevance=relevance,
         relevance_truncated=False,
+        redundancy=None if relevance is None else 0.0,
         steering_reward=relevance,
         stop=Stop.SENTENCE_END,
         fate=fate,
@@ -40,14 +43,29 @@ HELD_OUT = {0: 60.0, 1: 0.0, 2: 30.0}
 @pytest.mark.parametrize(("how", "expected"), [("sum", [40.0, 60.0]), ("mean", [40.0, 30.0])])
 def test_the_end_adds_no_sentence(how: str, expected: list[float]) -> None:
     """Rewards aggregate over sentences with a text; the end keeps its probability and counts in neither sum nor mean."""
-    found = responses(TREE, HELD_OUT, image_weight=1.0, scale="raw", aggregate_by=how)
+    found = responses(TREE, HELD_OUT, image_weight=1.0, scale="raw", repeat_similarity=None, aggregate_by=how)
     assert [row.reward for row in found] == expected
     assert [row.logprob for row in found] == [-1.5, -2.25]
 
 
 def test_texts_join_and_held_out_is_apart() -> None:
     """An answer's text is its sentences' joined; the held-out scorer's mean stands beside the search's."""
-    short, long = responses(TREE, HELD_OUT, image_weight=1.0, scale="raw", aggregate_by="mean")
+    short, long = responses(
+        TREE, HELD_OUT, image_weight=1.0, scale="raw", repeat_similarity=None, aggregate_by="mean"
+    )
     assert (long.text, long.words, long.sentences, long.tokens) == (" A b. D.", 3, 2, 3)
     assert (long.relevance, long.relevance_held_out) == (30.0, 45.0)
     assert (short.leaf_id, long.leaf_id) == (3, 4)
+
+
+def test_what_was_said_before_earns_nothing() -> None:
+    """A sentence that repeats its answer has no relevance of its own, for either scorer; the raw mean stays."""
+    repeated = [replace(row, redundancy=0.8) if row.node_id == 2 else row for row in TREE]
+    _, strict = responses(
+        repeated, HELD_OUT, image_weight=1.0, scale="raw", repeat_similarity=0.8, aggregate_by="sum"
+    )
+    _, lenient = responses(
+        repeated, HELD_OUT, image_weight=1.0, scale="raw", repeat_similarity=0.9, aggregate_by="sum"
+    )
+    assert (strict.reward, strict.reward_held_out, strict.relevance) == (40.0, 60.0, 30.0)
+    assert (lenient.reward, lenient.reward_held_out) == (60.0, 90.0)

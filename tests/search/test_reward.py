@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from csrdata.search.reward import Aggregate, Scale, aggregate, calibrate
+from csrdata.search.reward import Aggregate, Scale, aggregate, calibrate, own_relevances
 
 HALF = math.log(0.5)
 
@@ -59,3 +59,9 @@ def test_aggregates() -> None:
     assert aggregate([1.0, 2.0, 3.0], Aggregate.SUM) == 6.0
     assert aggregate([1.0, 2.0, 3.0], Aggregate.MEAN) == 2.0
     assert aggregate([], Aggregate.MEAN) == aggregate([], Aggregate.SUM) == 0.0
+
+
+def test_own_relevances_example() -> None:
+    """The docstring's: from the similarity on, a repeat counts for nothing; without one, everything counts."""
+    assert own_relevances([30.0, 28.0], [0.0, 0.95], repeat_similarity=0.9) == [30.0, 0.0]
+    assert own_relevances([30.0, 28.0], [0.0, 0.95], repeat_similarity=None) == [30.0, 28.0]
