@@ -235,6 +235,10 @@ class Answer:
     """It ended by itself, not at the token limit."""
     logprob_base: float | None
     """Natural-log probability of the answer's tokens under the base policy; null for a yes/no question."""
+    relevance: float | None
+    """Mean R_I of its sentences, 0..100, by the scorer that the search climbs; null for a yes/no question, or no words."""
+    relevance_held_out: float | None
+    """The same by the held-out scorer."""
 
 
 Record = type[Prompt | Sentence | Response | Pair | Dropped | Truth | Question | Answer]

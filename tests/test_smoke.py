@@ -27,6 +27,8 @@ FIGURES = {
     "repetition",
     "well_formed",
     "loglik_base",
+    "relevance",
+    "relevance_held_out",
     "pope_accuracy",
     "pope_f1",
     "pope_yes_rate",

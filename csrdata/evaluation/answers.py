@@ -2,16 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
+
+from PIL.Image import Image
 
 from csrdata.evaluation.pope import ANSWER_TOKENS
 from csrdata.policy.answering import answer, completion_logprobs
 from csrdata.policy.loading import Policy
+from csrdata.policy.prompting import load_image
 from csrdata.records import Answer, Kind, Question
+from csrdata.relevance.clip import ClipScorer
+from csrdata.search.sentences import split
 
 
 def evaluation_answers(
     policy: Policy,
     base: Policy,
+    scorers: tuple[ClipScorer, ClipScorer],
     questions: Sequence[Question],
     *,
     root: Path,
@@ -24,6 +31,7 @@ def evaluation_answers(
     Args:
         policy: answers.
         base: gives the descriptions' log-probabilities; may be the policy itself.
+        scorers: the search's and the held-out one: each gives the descriptions' relevance.
         root: the folder that image paths are relative to.
         max_new_tokens: of a description; a yes/no answer has at most `pope.ANSWER_TOKENS` of them.
         batch_size: answers decoded together.
@@ -61,9 +69,12 @@ def evaluation_answers(
         title="log-likelihood under the base",
         progress=progress,
     )
+    images = [load_image(root / question.image, prompt_id=question.question_id) for question in describing]
+    relevances = [mean_relevance(scorer, images, [reply.text for reply in described]) for scorer in scorers]
+    unscored = [None] * len(asking)
     replies = [
-        *zip(describing, described, logprobs, strict=True),
-        *zip(asking, decided, [None] * len(asking), strict=True),
+        *zip(describing, described, logprobs, *relevances, strict=True),
+        *zip(asking, decided, unscored, unscored, unscored, strict=True),
     ]
     found = {
         question.question_id: Answer(
@@ -72,7 +83,22 @@ def evaluation_answers(
             tokens=len(reply.token_ids),
             finished=reply.finished,
             logprob_base=logprob,
+            relevance=relevance,
+            relevance_held_out=relevance_held_out,
         )
-        for question, reply, logprob in replies
+        for question, reply, logprob, relevance, relevance_held_out in replies
     }
     return [found[question.question_id] for question in questions]
+
+
+def mean_relevance(scorer: ClipScorer, images: Sequence[Image], texts: Sequence[str]) -> list[float | None]:
+    """Return the mean R_I of each text's sentences with its image, 0..100; null for a text without words."""
+    sentences = [split(text) for text in texts]
+    owners = [index for index, own in enumerate(sentences) for _ in own]
+    if not owners:
+        return [None] * len(texts)
+    scores = scorer.relevance(
+        scorer.embed_images(images)[owners], [each for own in sentences for each in own]
+    )
+    values = iter([score for score, _ in scores])
+    return [fmean([next(values) for _ in own]) if own else None for own in sentences]

@@ -35,6 +35,8 @@ FIGURES: Mapping[str, Label] = {
     "well_formed": Label("well-formed sentences", "%"),
     "finished": Label("finished answers", "%"),
     "loglik_base": Label("log-likelihood under base", "nats per token", digits=3),
+    "relevance": Label("R_I by the search's scorer", "0 to 100"),
+    "relevance_held_out": Label("R_I by the held-out scorer", "0 to 100"),
     "pope_accuracy": Label("POPE accuracy", "%"),
     "pope_f1": Label("POPE F1", "%"),
     "pope_yes_rate": Label("POPE yes-rate", "%"),
@@ -120,9 +122,16 @@ def _scorecard(
             # An answer whose log-probability is not known weighs nothing.
             [0 if answer.logprob_base is None else answer.tokens for answer in descriptions],
         ),
+        "relevance": _mean_of_known([answer.relevance for answer in descriptions]),
+        "relevance_held_out": _mean_of_known([answer.relevance_held_out for answer in descriptions]),
         **pope.ratios(verdicts, images),
     }
     return Scorecard(tuple(images), {name: found[name] for name in FIGURES}, chair.false_by_kind(outcomes))
+
+
+def _mean_of_known(values: Sequence[float | None]) -> Ratio:
+    """The mean over the answers that have a value."""
+    return ratio([value or 0.0 for value in values], [value is not None for value in values])
 
 
 def _side(question: Question) -> Side:

@@ -17,6 +17,7 @@ def run(params: Params, name: str | None) -> None:
     from csrdata.evaluation.answers import evaluation_answers
     from csrdata.evaluation.scorecard import scorecards
     from csrdata.policy.loading import load_policy
+    from csrdata.relevance.clip import load_scorer
 
     if name is None:
         raise ValueError("evaluate_policy evaluates one policy")
@@ -26,7 +27,12 @@ def run(params: Params, name: str | None) -> None:
     load = partial(load_policy, device=compute.device, dtype=compute.dtype)
     policy = load(paths.policy(name))
     base = policy if name == paths.BASE else load(paths.policy(paths.BASE))
-    answers = evaluation_answers(policy, base, questions, root=Path(), **settings.model_dump())
+    search_scorer, held_out = (
+        load_scorer(folder, device=compute.device) for folder in (paths.SCORER, paths.HELD_OUT_SCORER)
+    )
+    answers = evaluation_answers(
+        policy, base, (search_scorer, held_out), questions, root=Path(), **settings.model_dump()
+    )
     cards = scorecards(
         questions,
         answers,

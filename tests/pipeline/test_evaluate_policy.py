@@ -11,6 +11,7 @@ from csrdata.pipeline import evaluate_policy, sample_prompts
 from csrdata.records import Answer, Kind, Question
 from csrdata.tables import read_json, read_rows
 from tests.pipeline.world import draw_world, small_params
+from tests.relevance.test_clip import save_tiny_clip
 from tests.tiny import tiny_llava
 
 PARAMS = small_params(
@@ -26,6 +27,9 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample_prompts.run(PARAMS, None)
     tiny_llava(paths.policy("base"))
     tiny_llava(paths.policy("1"), seed=1)
+    for folder in (paths.SCORER, paths.HELD_OUT_SCORER):
+        folder.mkdir(parents=True)
+        save_tiny_clip(folder)
 
 
 def test_every_question_is_answered_and_measured() -> None:
@@ -37,6 +41,9 @@ def test_every_question_is_answered_and_measured() -> None:
     for question, answer in zip(questions, answers, strict=True):
         assert (answer.logprob_base is None) == (question.kind == Kind.YES_NO)
         assert answer.logprob_base is None or answer.logprob_base < 0
+        for relevance in (answer.relevance, answer.relevance_held_out):
+            assert (relevance is None) == (question.kind == Kind.YES_NO or not answer.text.strip())
+            assert relevance is None or 0 <= relevance <= 100
         assert 1 <= answer.tokens <= 6
     metrics = read_json(paths.stage_metrics("evaluate_policy", "base"), made_by="")
     assert metrics.pop("max_new_tokens") == 6

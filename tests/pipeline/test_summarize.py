@@ -30,6 +30,8 @@ FIGURES = {
     "repetition",
     "well_formed",
     "loglik_base",
+    "relevance",
+    "relevance_held_out",
     "pope_accuracy",
     "pope_f1",
     "pope_yes_rate",
@@ -51,10 +53,12 @@ def _write_answers(name: str, describe: Callable[[Truth], str], *, yes: bool) ->
     rows = []
     for question in read_rows(paths.QUESTIONS, Question, made_by=""):
         if question.kind == Kind.DESCRIBE:
-            rows.append(Answer(question.question_id, describe(truths[question.image]), 10, True, -20.0))
+            rows.append(
+                Answer(question.question_id, describe(truths[question.image]), 10, True, -20.0, 30.0, 25.0)
+            )
         else:
             said = "Yes." if yes or question.answer == Side.YES else "No."
-            rows.append(Answer(question.question_id, said, 2, True, None))
+            rows.append(Answer(question.question_id, said, 2, True, None, None, None))
     write_rows(paths.answers(name), rows, Answer)
 
 

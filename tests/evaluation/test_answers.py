@@ -1,0 +1,36 @@
+"""The relevance of whole descriptions."""
+
+from pathlib import Path
+
+import pytest
+
+from csrdata.evaluation.answers import mean_relevance
+from csrdata.relevance.clip import ClipScorer, load_scorer
+from tests.relevance.test_clip import save_tiny_clip
+from tests.tiny import picture
+
+
+@pytest.fixture
+def scorer(tmp_path: Path) -> ClipScorer:
+    save_tiny_clip(tmp_path)
+    return load_scorer(tmp_path)
+
+
+def test_the_mean_is_over_an_answers_own_sentences(scorer: ClipScorer) -> None:
+    """Each sentence with the answer's own image; an answer without words has none."""
+    texts = ["A dog runs. A cat sleeps.", "", "A dog runs."]
+    images = [picture(0), picture(1), picture(2)]
+    both, nothing, one = mean_relevance(scorer, images, texts)
+    embeddings = scorer.embed_images(images)
+    expected = scorer.relevance(embeddings[[0, 0, 2]], ["A dog runs.", "A cat sleeps.", "A dog runs."])
+    (first, _), (second, _), (third, _) = expected
+    assert (both, nothing, one) == (
+        pytest.approx((first + second) / 2, abs=1e-4),
+        None,
+        pytest.approx(third, abs=1e-4),
+    )
+
+
+def test_no_words_at_all(scorer: ClipScorer) -> None:
+    """Nothing to score is no error."""
+    assert mean_relevance(scorer, [picture(0)], [" "]) == [None]
