@@ -8,6 +8,7 @@ import argparse
 import gc
 import itertools
 import json
+import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -48,6 +49,7 @@ def main() -> None:
         found = against_others(workload)
         show_agreement(workload)
         show_memory(workload)
+        show_depth(workload)
         if name == "micro":
             found["roofline_micro"] = roofline(workload)
             if arguments.growth:
@@ -129,6 +131,32 @@ def show_memory(workload: Workload) -> None:
     )
 
 
+def show_depth(workload: Workload, *, layers: int = 10) -> None:
+    """Decoding's time a sentence by depth, answers forced to go on by sentences of ten tokens; from the second layer on.
+
+    A first layer has a fifth of the rows.
+    """
+    forced = workload.forced(tokens=10, sentences=layers)
+    count = PROMPTS[workload.name]["ours"]
+    found: list[list[float]] = []
+    for _ in range(REPEATS):
+        decoder = forced.decoder(count)
+        found.append([])
+
+        def timed(branches: Sequence[Branch], decoder: SentenceDecoder = decoder) -> list[list[Proposal]]:
+            start = time.perf_counter()
+            proposals = decoder.propose(branches)
+            found[-1].append((time.perf_counter() - start) / (len(branches) * forced.groups))
+            return proposals
+
+        forced.search(timed, count)
+    costs = [1e6 * statistics.median(layer) for layer in zip(*found, strict=True)][1:]
+    shown = ", ".join(f"{cost:.0f}" for cost in costs)
+    print(
+        f"{workload.name}: microseconds a sentence, layers 2 to {layers}: {shown}; last / first {costs[-1] / costs[0]:.2f}"
+    )
+
+
 def roofline(workload: Workload) -> Figure:
     """Tokens decoded a second, over what the matrix products alone would allow at the same number of rows."""
     count = PROMPTS[workload.name]["ours"]
@@ -172,8 +200,9 @@ def _matrix_bound(workload: Workload, *, rows: int) -> float:
 
 
 def show_growth(workload: Workload) -> None:
-    """Seconds a sentence by number of prompts, 100 to 10,000, in shards of 50."""
+    """Seconds a sentence by number of prompts, 100 to 10,000, in shards of 50; and the process's peak memory."""
     for prompts in (100, 1000, 10_000):
+        print(f"peak memory so far {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
         start, sentences = time.perf_counter(), 0
         for _ in range(prompts // 50):
             sentences += sum(map(len, workload.search(workload.decoder(50).propose, 50)))

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -121,6 +121,17 @@ class Workload:
             response_limit=self.max_response_tokens,
             ends=self.ends,
             banned=self.banned,
+        )
+
+    def forced(self, *, tokens: int, sentences: int) -> "Workload":
+        """The same with every sentence forced to so many tokens, and every answer to so many sentences."""
+        return replace(
+            self,
+            ends=(),
+            closers=(),
+            banned=tuple(sorted({*self.banned, *self.ends, *self.closers})),
+            max_sentence_tokens=tokens,
+            max_sentences=sentences,
         )
 
     def search(self, propose: Propose, count: int) -> list[list[Sentence]]:
