@@ -71,6 +71,7 @@ def generate(
     """
     for prompt in prompts:
         check_prompt(prompt.text, prompt_id=prompt.prompt_id)
+    model: Any = policy.model
     with clock.spend("read"):
         images = [load_image(root / prompt.image, prompt_id=prompt.prompt_id) for prompt in prompts]
         rendered = [render(policy.processor, prompt.text) for prompt in prompts]
@@ -81,7 +82,6 @@ def generate(
                 policy.processor, [images[index] for index in indices], [rendered[index] for index in indices]
             ).to(model.device, model.dtype)
 
-    model: Any = policy.model
     passes = passes_for(model, encoded([0]))
     decoder = SentenceDecoder(
         passes,
