@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.workloads import WORKLOADS, Workload
 from csrdata.errors import UserError
@@ -50,6 +51,7 @@ def main() -> None:
         show_agreement(workload)
         show_memory(workload)
         show_depth(workload)
+        show_profile(workload)
         if name == "micro":
             found["roofline_micro"] = roofline(workload)
             if arguments.growth:
@@ -154,6 +156,22 @@ def show_depth(workload: Workload, *, layers: int = 10) -> None:
     shown = ", ".join(f"{cost:.0f}" for cost in costs)
     print(
         f"{workload.name}: microseconds a sentence, layers 2 to {layers}: {shown}; last / first {costs[-1] / costs[0]:.2f}"
+    )
+
+
+def show_profile(workload: Workload, *, operators: int = 12) -> None:
+    """What one search of ours spends its time on: torch's own operators, and what lies between them."""
+    count = PROMPTS[workload.name]["ours"]
+    workload.search(workload.decoder(count).propose, count)
+    with profile(activities=[ProfilerActivity.CPU]) as recorded:
+        start = time.perf_counter()
+        workload.search(workload.decoder(count).propose, count)
+        wall = 1e6 * (time.perf_counter() - start)
+    spent = sorted(recorded.key_averages(), key=lambda each: -each.self_cpu_time_total)
+    shown = [f"{each.key} {100 * each.self_cpu_time_total / wall:.0f}%" for each in spent[:operators]]
+    between = 100 * (1 - sum(each.self_cpu_time_total for each in spent) / wall)
+    print(
+        f"{workload.name}: {wall / 1e6:.2f} s under the profiler: {', '.join(shown)}; between operators {between:.0f}%"
     )
 
 
