@@ -20,6 +20,8 @@ def test_kept_and_dropped_are_the_prompts(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "params.yaml", tmp_path)
     params = load_params()
+    of_any_length = params.select_pairs.model_copy(update={"max_length_gap": 1.0})
+    params = params.model_copy(update={"select_pairs": of_any_length})
     longer = dataclasses.replace(RESPONSES[1], leaf_id=9, text="A star.", words=2)
     write_rows(paths.PROMPTS, PROMPTS, Prompt)
     write_rows(paths.responses("1") / "00000.parquet", [*RESPONSES, longer], Response)
