@@ -253,7 +253,7 @@ def _making(manifest: Manifest) -> str:
     guidance = search["guidance"]
     steered = {
         "reward": f"the calibrated reward, {guidance['image_weight']:g} R_I + {1 - guidance['image_weight']:.3g} R_T "
-        f"on the scale `{guidance['scale']}`",
+        f"on the scale `{guidance['scale']}`{_repeats(guidance)}",
         "likelihood": f"the language term alone, on the scale `{guidance['scale']}`",
         "none": "nothing: candidates kept by the order of their groups",
     }[guidance["kind"]]
@@ -287,15 +287,32 @@ def _making(manifest: Manifest) -> str:
         "sentence by sentence (Algorithm 1). An image-text scorer gives each sentence its relevance R_I, the policy its "
         f"probability R_T. The search is steered by {steered}; of each layer the {search['keep_best']} best and the "
         f"{search['keep_worst']} worst live on. Whole answers are scored by {scoring['image_weight']:g} R_I + "
-        f"{1 - scoring['image_weight']:.3g} R_T on the scale `{scoring['scale']}`, {scoring['aggregate']} over sentences; "
+        f"{1 - scoring['image_weight']:.3g} R_T on the scale `{scoring['scale']}`{_repeats(scoring)}, "
+        f"{scoring['aggregate']} over sentences; "
         "the highest becomes the chosen answer, the lowest the rejected one"
-        f"{_rule(manifest.params['select_pairs'])}. DPO trains the policy on the pairs, and the next iteration starts from "
-        "there, with the same prompts. Policy N below is the one that iteration N trained.\n\n"
+        f"{_rule(manifest.params['select_pairs'])}. DPO{_anchor(manifest.params.get('train_dpo'))} trains the policy on the "
+        "pairs, and the next iteration starts from there, with the same prompts. Policy N below is the one that iteration N "
+        "trained.\n\n"
         f"{models}\n\n"
         f"- code: {code}\n{inputs}- identity: `{manifest.identity}` (data files, parameters and models)\n"
         f"- all of it: `{MANIFEST}`, with the size and SHA-256 of every file here; `{PARAMS}` explains the parameters\n\n"
         f"<details><summary>Parameters</summary>\n\n```yaml\n{params}\n```\n\n</details>"
     )
+
+
+def _repeats(section: Mapping[str, Any]) -> str:
+    """Say from where on a sentence repeats its answer, where that counts."""
+    if section["repeat_similarity"] is None:
+        return ""
+    limit = f"{section['repeat_similarity']:g}"
+    return f" (R_I is 0 of a sentence whose text has a cosine of {limit} or more with an earlier one's)"
+
+
+def _anchor(training: Mapping[str, Any] | None) -> str:
+    """Say what stands beside DPO's loss, where something does, and where the rows depend on any training."""
+    if training is None or not training["sft_weight"]:
+        return ""
+    return f", with {training['sft_weight']:g} times the chosen answers' token loss beside it,"
 
 
 def _rule(selection: Mapping[str, Any]) -> str:

@@ -89,6 +89,9 @@ def test_what_made_it_is_named_exactly(card: str, made: Path) -> None:
     stated = yaml.safe_load(card.partition("```yaml\n")[2].partition("```")[0])
     assert stated == json.loads(json.dumps(manifest.params))
     assert "2405.14622" in card.partition("## Citation")[2]
+    making = card.partition("## How it was made")[2]
+    assert f"cosine of {stated['score_beams']['repeat_similarity']:g} or more" in making
+    assert f"{stated['train_dpo']['sft_weight']:g} times the chosen answers' token loss" in making
     assert "made by csrdata's microworld" in card.partition("## Licence")[2]
 
 
