@@ -14,6 +14,8 @@ CHOSEN, REJECTED = "+", "-"
 """What stands before a sentence of the chosen and of the rejected answer; `±` where they share it."""
 
 STYLES = {CHOSEN: "green", REJECTED: "red", "±": "yellow", " ": ""}
+WORTH_SAYING = 0.5
+"""Cosine with an earlier sentence of the answer from which on a candidate's line shows it."""
 
 
 def render(tree: SearchTree) -> Tree:
@@ -68,7 +70,7 @@ def _label(sentence: Sentence, *, mark: str, answer: Response | None) -> Text:
     if sentence.relevance is not None:
         cut = " (cut)" if sentence.relevance_truncated else ""
         label.append(f"  R_I {sentence.relevance:.1f}{cut}", style="dim")
-    if sentence.redundancy:
+    if sentence.redundancy is not None and sentence.redundancy >= WORTH_SAYING:
         label.append(f"  said before {sentence.redundancy:.2f}", style="dim")
     if sentence.steering_reward is not None:
         label.append(f"  reward {sentence.steering_reward:.3g}", style="dim")

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console, RenderableType
@@ -85,6 +86,16 @@ def test_a_tree_shows_every_candidate_and_marks_the_pair() -> None:
     assert any("A [blue] star." in line and "R_I 2.0" in line for line in marked["-"])
     assert any("A fog." in line and "pruned" in line for line in lines)
     assert any("R(y) 0.9, 3 words" in line for line in marked["+"])
+
+
+def test_a_repeat_is_shown_where_it_is_close() -> None:
+    """What an answer has said before stands on the line from a cosine of 0.5 on."""
+    tree = search_tree(ITERATION, "train-00000")
+    first, second, *rest = tree.sentences
+    sentences = [replace(first, redundancy=0.93), replace(second, redundancy=0.3), *rest]
+    drawn = _text(render(replace(tree, sentences=sentences)))
+    assert drawn.count("said before") == 1
+    assert "said before 0.93" in drawn
 
 
 def test_a_prompt_without_a_pair_shows_why() -> None:
