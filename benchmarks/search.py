@@ -25,7 +25,7 @@ from csrdata.policy.decoding import SentenceDecoder
 from csrdata.records import NO_PARENT, Sentence
 from csrdata.search.beam import Branch, Proposal
 
-PROMPTS = {"micro": {"ours": 50, "naive": 1, "batched": 50}, "wide": {"ours": 4, "naive": 1, "batched": 4}}
+PROMPTS = {"micro": {"ours": 100, "naive": 1, "batched": 100}, "wide": {"ours": 4, "naive": 1, "batched": 4}}
 """Prompts searched in one measurement of each side."""
 REPEATS = 5
 NEAR_TIE = 1e-5
@@ -218,12 +218,12 @@ def _matrix_bound(workload: Workload, *, rows: int) -> float:
 
 
 def show_growth(workload: Workload) -> None:
-    """Seconds a sentence by number of prompts, 100 to 10,000, in shards of 50; and the process's peak memory."""
+    """Seconds a sentence by number of prompts, 100 to 10,000, in shards of 100; and the process's peak memory."""
     for prompts in (100, 1000, 10_000):
         print(f"peak memory so far {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
         start, sentences = time.perf_counter(), 0
-        for _ in range(prompts // 50):
-            sentences += sum(map(len, workload.search(workload.decoder(50).propose, 50)))
+        for _ in range(prompts // 100):
+            sentences += sum(map(len, workload.search(workload.decoder(100).propose, 100)))
             gc.collect()
         seconds = time.perf_counter() - start
         print(f"{prompts} prompts: {1e6 * seconds / sentences:.0f} microseconds a sentence")

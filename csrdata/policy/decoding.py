@@ -73,17 +73,17 @@ class SentenceDecoder:
 
     def propose(self, branches: Sequence[Branch]) -> list[list[Proposal]]:
         """Return `groups` candidate sentences for each live answer, in the order of the groups."""
-        nodes = [self._node(branch) for branch in branches]
+        answers = [self._answer(branch) for branch in branches]
+        nodes = [node for node, _ in answers]
         logits = self.passes.begin(nodes, groups=self.groups).repeat_interleave(self.groups, 0)
-        said = [self._decode(node.tokens) for node in nodes]
         rows = [
-            _Row(node=index, group=group, before=node.tokens, said=said[index])
-            for index, node in enumerate(nodes)
+            _Row(group, before=node.tokens, said=said)
+            for node, said in answers
             for group in range(self.groups)
         ]
         active = list(range(len(rows)))
         while True:
-            tokens, logprobs = self._choose(logits, [rows[index] for index in active])
+            tokens, logprobs = self._choose(logits, active)
             going = [
                 position
                 for position, (index, token, logprob) in enumerate(zip(active, tokens, logprobs, strict=True))
@@ -101,29 +101,32 @@ class SentenceDecoder:
             for start in range(0, len(rows), self.groups)
         ]
 
-    def _node(self, branch: Branch) -> Node:
-        """The answer that a branch continues."""
+    def _answer(self, branch: Branch) -> tuple[Node, int]:
+        """The answer that a branch continues, and the characters of its text."""
         if branch.state is None:
-            return Node(branch.prompt, (), None)
+            return Node(branch.prompt, (), None), 0
         index = int(branch.state)  # type: ignore[call-overload]
         row = self.rows[index]
-        return Node(branch.prompt, row.before + row.ids, index)
+        return Node(branch.prompt, row.before + row.ids, index), row.said + len(row.text)
 
-    def _choose(self, logits: Tensor, rows: "Sequence[_Row]") -> tuple[list[int], list[float]]:
-        """Return each row's next token and its natural-log probability, without the penalty.
+    def _choose(self, logits: Tensor, active: Sequence[int]) -> tuple[list[int], list[float]]:
+        """Return the next token of each active row, and its natural-log probability without the penalty.
 
         The rows of one group are chosen together for all answers; what they take is dearer for the groups after them.
+
+        Args:
+            logits: [R, V], one row an active row.
+            active: the numbers of the R rows that go on; `groups` numbers belong to an answer.
         """
-        logprobs = logits.float().log_softmax(-1)
-        allowed = logprobs.clone()
-        allowed[:, self.banned_ids] = -torch.inf
-        device = logits.device
+        logits, device = logits.float(), logits.device
+        allowed = logits.index_fill(-1, torch.tensor(self.banned_ids, device=device), -torch.inf)
         ends = torch.tensor(self.end_ids, device=device)
-        place = {node: index for index, node in enumerate(dict.fromkeys(row.node for row in rows))}
-        table = torch.full((len(place), self.groups), -1)  # the row of each answer and group
-        table[[place[row.node] for row in rows], [row.group for row in rows]] = torch.arange(len(rows))
-        table = table.to(device)
-        tokens = torch.zeros(len(rows), dtype=torch.long, device=device)
+        table = torch.full(((active[-1] // self.groups + 1) * self.groups,), -1)
+        table[list(active)] = torch.arange(len(active))
+        table = table.view(-1, self.groups).to(
+            device
+        )  # the row of each answer and group, -1 where it has ended
+        tokens = torch.zeros(len(active), dtype=torch.long, device=device)
         for group in range(self.groups):
             here = table[table[:, group] >= 0]
             mine, later = here[:, group], here[:, group + 1 :]
@@ -132,7 +135,8 @@ class SentenceDecoder:
             dearer = (later >= 0) & ~torch.isin(chosen, ends)[:, None]
             answer, column = dearer.nonzero(as_tuple=True)
             allowed[later[answer, column], chosen[answer]] -= self.diversity_penalty
-        return tokens.tolist(), logprobs.gather(-1, tokens[:, None])[:, 0].tolist()
+        logprobs = logits.log_softmax(-1).gather(-1, tokens[:, None])[:, 0]
+        return tokens.tolist(), logprobs.tolist()
 
     def _take(self, row: "_Row", token: int, logprob: float) -> bool:
         """Add a token to a row; return whether its sentence is complete."""
@@ -167,12 +171,9 @@ class SentenceDecoder:
 
     def _text(self, row: "_Row", *more: int) -> str:
         """The row's own text: what its tokens add to the text of the answer before it."""
-        return self._decode(row.before + row.ids + more)[len(row.said) :]
-
-    def _decode(self, ids: tuple[int, ...]) -> str:
-        if not ids:
-            return ""
-        return self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)  # type: ignore[return-value]
+        ids = list(row.before + row.ids + more)
+        text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return str(text)[row.said :]
 
     def _proposal(self, row: "_Row", index: int) -> Proposal:
         return Proposal(row.group, row.text, row.ids, row.logprob, row.stop, index)
@@ -182,12 +183,11 @@ class SentenceDecoder:
 class _Row:
     """One sentence being decoded."""
 
-    node: int
     group: int
     before: tuple[int, ...]
     """The tokens of the answer before this sentence."""
-    said: str
-    """Its text."""
+    said: int
+    """Characters of that answer's text."""
     ids: tuple[int, ...] = ()
     logprob: float = 0.0
     text: str = ""

@@ -5,8 +5,8 @@ through transformers' attention interface, and place a token by counting. Most d
 image tokens that share a position break it, and not always loudly. `passes_for` tries it on a prompt and takes it only
 where it gives the log-probabilities that a plain pass gives; any other model goes the plain way, slowly.
 
-Both keep the rows of the layer before, from which the next one branches. What is chosen, and when a row stops, is
-`decoding`'s business.
+The shared way keeps the rows of the layer before, from which the next one branches; the plain way keeps nothing. What is
+chosen, and when a row stops, is `decoding`'s business.
 """
 
 import warnings

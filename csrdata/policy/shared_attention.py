@@ -154,22 +154,21 @@ def gather(
     for number, part in enumerate(parts):
         rows = [row for row, (owner, _, slots) in enumerate(where) if owner == number and slots]
         if rows:
+            _, heads, capacity, _ = part.keys[0].shape
             padded = [[*where[row][2], *[0] * (longest - lengths[row])] for row in rows]
-            moves.append(
-                (
-                    part,
-                    torch.tensor(rows, device=device),
-                    torch.tensor([where[row][1] for row in rows], device=device)[:, None],
-                    torch.tensor(padded, device=device),
-                )
-            )
+            owners = torch.tensor([where[row][1] for row in rows], device=device)
+            blocks = owners[:, None] * heads + torch.arange(heads, device=device)
+            source = blocks[:, :, None] * capacity + torch.tensor(padded, device=device)[:, None]
+            moves.append((part, torch.tensor(rows, device=device), source))
 
     def join(stored: Sequence[Tensor]) -> Tensor:
         _, heads, _, size = stored[0].shape
         joined = stored[0].new_empty(len(where), heads, longest + 1 + _ROOM * groups, size)
         joined[empty, :, :longest] = 0  # masked, but a weight of 0 times what memory holds may be NaN
-        for source, (_, rows, owner, slots) in zip(stored, moves, strict=True):
-            joined[rows, :, :longest] = source[owner, :, slots].transpose(1, 2)
+        for tensor, (_, rows, source) in zip(stored, moves, strict=True):
+            # A token's numbers of one head lie together: they are copied as one.
+            found = tensor.view(-1, size).index_select(0, source.flatten())
+            joined[rows, :, :longest] = found.view(*source.shape, size)
         return joined
 
     for layer in range(len(moves[0][0].keys)):

@@ -105,12 +105,30 @@ class ClipScorer:
         stripped = [text.strip() for text in texts]
         if new := [text for text in dict.fromkeys(stripped) if text not in known]:
             tokens, cut = self._tokenize(new)
-            chunks = [
-                self.model.encode_text(chunk.to(self.device), normalize=True)
-                for chunk in torch.split(tokens, CHUNK)
-            ]
+            chunks = [self._encode_texts(chunk.to(self.device)) for chunk in torch.split(tokens, CHUNK)]
             known.update(zip(new, zip(torch.cat(chunks), cut, strict=True), strict=True))
         return torch.stack([known[text][0] for text in stripped]), [known[text][1] for text in stripped]
+
+    def _encode_texts(self, tokens: Tensor) -> Tensor:
+        """Return the embeddings [N, D], of length 1, of token ids [N, context_length].
+
+        CLIP's own text encoder is causal and reads a text off at its end mark, the largest id: what lies behind the last
+        end mark of all changes nothing, and is left out.
+        """
+        model = self.model
+        if (
+            not isinstance(model, open_clip.CLIP)
+            or model.attn_mask is None
+            or model.text_pool_type != "argmax"
+        ):
+            return model.encode_text(tokens, normalize=True)  # type: ignore[no-any-return]
+        used = int(tokens.argmax(dim=-1).max()) + 1
+        shorter = {
+            "positional_embedding": model.positional_embedding[:used],
+            "attn_mask": model.attn_mask[:used, :used],
+        }
+        found = torch.func.functional_call(model, shorter, (None, tokens[:, :used]))
+        return found["text_features"] if model.output_dict else found[1]  # type: ignore[no-any-return]
 
     def _tokenize(self, texts: list[str]) -> tuple[Tensor, list[bool]]:
         """Return token ids [N, context_length] and which texts were cut to fit.

@@ -9,7 +9,7 @@ reward is computed from them, here, and nowhere else.
 import math
 from collections.abc import Sequence
 from enum import StrEnum
-from statistics import fmean, pstdev
+from statistics import fmean
 
 
 class Scale(StrEnum):
@@ -123,7 +123,8 @@ def _standardised(values: Sequence[float]) -> list[float]:
     """Distance from the mean in standard deviations; 0 where all are equal."""
     if not values:
         return []
-    mean, deviation = fmean(values), pstdev(values)
+    mean = fmean(values)
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))
     if deviation < 1e-12:
         return [0.0] * len(values)
     return [(value - mean) / deviation for value in values]

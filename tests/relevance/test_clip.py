@@ -107,6 +107,24 @@ def test_equal_texts_are_embedded_once(scorer: ClipScorer, monkeypatch: pytest.M
     assert torch.equal(embeddings[1], embeddings[4])
 
 
+def test_slots_behind_every_text_are_left_out(scorer: ClipScorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A causal encoder reads no further than the longest text, and gives what it gives for the full length."""
+    texts = ["a dog", "a red circle and two blue stars", "no"]
+    full = scorer.model.encode_text(scorer.tokenizer(texts, context_length=CONTEXT), normalize=True)
+    lengths: list[int] = []
+    encode: Callable[..., torch.Tensor] = scorer.model.encode_text
+
+    def measuring(tokens: torch.Tensor, **options: bool) -> torch.Tensor:
+        lengths.append(tokens.shape[1])
+        return encode(tokens, **options)
+
+    monkeypatch.setattr(scorer.model, "encode_text", measuring)
+    assert torch.allclose(scorer.embed_texts(texts), full, atol=1e-6)
+    monkeypatch.setattr(scorer.model, "text_pool_type", "last")  # read off at the last slot: all are needed
+    scorer.embed_texts(texts)
+    assert lengths == [9, CONTEXT]
+
+
 def test_chunks_change_no_more_than_the_last_bits(
     scorer: ClipScorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
