@@ -12,6 +12,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,35 @@ NEAR_TIE = 1e-5
 Figure = dict[str, float | str]
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """What proposing a layer took."""
+
+    seconds: float
+    rows: int
+    tokens: int
+
+
+class Timed:
+    """A decoder that is timed layer by layer."""
+
+    def __init__(self, decoder: SentenceDecoder) -> None:
+        self.decoder = decoder
+        self.layers: list[Decoded] = []
+
+    @property
+    def seconds(self) -> float:
+        return sum(layer.seconds for layer in self.layers)
+
+    def propose(self, branches: Sequence[Branch]) -> list[list[Proposal]]:
+        start = time.perf_counter()
+        proposals = self.decoder.propose(branches)
+        seconds = time.perf_counter() - start
+        tokens = sum(len(each.token_ids) for group in proposals for each in group)
+        self.layers.append(Decoded(seconds, sum(map(len, proposals)), tokens))
+        return proposals
+
+
 def main() -> None:
     """Print every figure, and write them where `--json` says."""
     parser = argparse.ArgumentParser(description="The search's speed against two others, in one run.")
@@ -54,6 +84,11 @@ def main() -> None:
         show_profile(workload)
         if name == "micro":
             found["roofline_micro"] = roofline(workload)
+            show_limit(
+                workload,
+                straightforward=float(found["naive_micro"]["other"]),
+                bound=float(found["roofline_micro"]["other"]),
+            )
             if arguments.growth:
                 show_growth(workload)
         for figure_name, figure in found.items():
@@ -140,18 +175,11 @@ def show_depth(workload: Workload, *, layers: int = 10) -> None:
     """
     forced = workload.forced(tokens=10, sentences=layers)
     count = PROMPTS[workload.name]["ours"]
-    found: list[list[float]] = []
+    found = []
     for _ in range(REPEATS):
-        decoder = forced.decoder(count)
-        found.append([])
-
-        def timed(branches: Sequence[Branch], decoder: SentenceDecoder = decoder) -> list[list[Proposal]]:
-            start = time.perf_counter()
-            proposals = decoder.propose(branches)
-            found[-1].append((time.perf_counter() - start) / (len(branches) * forced.groups))
-            return proposals
-
-        forced.search(timed, count)
+        timed = Timed(forced.decoder(count))
+        forced.search(timed.propose, count)
+        found.append([layer.seconds / layer.rows for layer in timed.layers])
     costs = [1e6 * statistics.median(layer) for layer in zip(*found, strict=True)][1:]
     shown = ", ".join(f"{cost:.0f}" for cost in costs)
     print(
@@ -180,22 +208,10 @@ def roofline(workload: Workload) -> Figure:
     count = PROMPTS[workload.name]["ours"]
     rates = []
     for _ in range(REPEATS):
-        decoder = workload.decoder(count)
-        spent = tokens = rows = layers = 0.0
-
-        def timed(branches: Sequence[Branch], decoder: SentenceDecoder = decoder) -> list[list[Proposal]]:
-            nonlocal spent, tokens, rows, layers
-            start = time.perf_counter()
-            proposals = decoder.propose(branches)
-            spent += time.perf_counter() - start
-            tokens += sum(len(each.token_ids) for group in proposals for each in group)
-            rows += len(branches) * workload.groups
-            layers += 1
-            return proposals
-
-        workload.search(timed, count)
-        rates.append(tokens / spent)
-    bound = _matrix_bound(workload, rows=round(rows / layers))
+        timed = Timed(workload.decoder(count))
+        workload.search(timed.propose, count)
+        rates.append(sum(layer.tokens for layer in timed.layers) / timed.seconds)
+    bound = _matrix_bound(workload, rows=round(statistics.fmean(layer.rows for layer in timed.layers)))
     ours = statistics.median(rates)
     return {"ours": ours, "other": bound, "ratio": ours / bound, "unit": "tokens/s"}
 
@@ -215,6 +231,30 @@ def _matrix_bound(workload: Workload, *, rows: int) -> float:
                 F.linear(inputs[weight.shape[1]], weight)
             times.append(time.perf_counter() - start)
     return rows / statistics.median(times)
+
+
+def show_limit(workload: Workload, *, straightforward: float, bound: float) -> None:
+    """What a search of nothing but the language model's matrix products, and of these and CLIP, would reach.
+
+    Args:
+        straightforward: sentences a second of the other side of `naive_*`.
+        bound: tokens a second of the matrix products, the other side of `roofline_*`.
+    """
+    count = PROMPTS[workload.name]["ours"]
+    judging = []
+    for _ in range(REPEATS):
+        timed = Timed(workload.decoder(count))
+        start = time.perf_counter()
+        sentences = sum(map(len, workload.search(timed.propose, count)))
+        judging.append((time.perf_counter() - start - timed.seconds) / sentences)
+    tokens = sum(layer.tokens for layer in timed.layers) / sentences
+    products, judged = tokens / bound, statistics.median(judging)
+    print(
+        f"{workload.name}: a sentence of {tokens:.1f} tokens takes {1e6 * products:.0f} microseconds of matrix products, "
+        f"{1e6 * judged:.0f} of CLIP and the search's own; a straightforward one {1e6 / straightforward:.0f}: "
+        f"{1 / straightforward / products:.0f} times the products, "
+        f"{1 / straightforward / (products + judged):.0f} times both"
+    )
 
 
 def show_growth(workload: Workload) -> None:

@@ -5,7 +5,6 @@ rename, so that a reader sees the old bytes or the new ones. A `ShardStore` is a
 that says which inputs they are good for: what is complete and still valid is kept, the rest is made again.
 """
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -33,8 +32,8 @@ def schema(record: Record) -> dict[str, pl.DataType]:
 
 def to_table(rows: Iterable[Any], record: Record) -> pl.DataFrame:
     """Turn records into a table; no rows give an empty table with the right columns."""
-    data = [dataclasses.astuple(row) for row in rows]
-    return pl.DataFrame(data, schema=schema(record), orient="row")
+    rows, types = list(rows), schema(record)
+    return pl.DataFrame({name: [getattr(row, name) for row in rows] for name in types}, schema=types)
 
 
 def from_table(table: pl.DataFrame, record: type[T]) -> list[T]:
