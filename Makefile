@@ -34,6 +34,7 @@ lint: $(STAMP)  ## lint, format and types only
 
 bench: $(STAMP)  ## time search and publication against others (after `make repro`; nothing else should run beside it)
 	python -m benchmarks.search
+	python -m benchmarks.limits
 	python -m benchmarks.publish
 
 clean:  ## remove what tools leave behind; data, policies and the environment stay

@@ -59,7 +59,23 @@ class Workload:
 
     def decoder(self, count: int) -> SentenceDecoder:
         """Ours, with the first `count` prompts admitted."""
-        decoder = SentenceDecoder(
+        decoder = self._decoder()
+        decoder.admit(range(count), self._inputs(range(count)))
+        return decoder
+
+    def admitting(self) -> Propose:
+        """Ours, with prompts admitted as they come in."""
+        decoder = self._decoder()
+
+        def propose(branches: Sequence[Branch]) -> list[list[Proposal]]:
+            if new := [branch.prompt for branch in branches if branch.state is None]:
+                decoder.admit(new, self._inputs(new))
+            return decoder.propose(branches)
+
+        return propose
+
+    def _decoder(self) -> SentenceDecoder:
+        return SentenceDecoder(
             SharedPasses(self.policy.model),
             self.policy.tokenizer,
             groups=self.groups,
@@ -69,20 +85,18 @@ class Workload:
             end_ids=self.ends,
             banned_ids=self.banned,
         )
-        decoder.admit(range(count), self._inputs(count))
-        return decoder
 
     def prefix_bytes(self, count: int) -> int:
         """What the keys and values of the first `count` prompts take."""
         passes = SharedPasses(self.policy.model)
-        passes.admit(range(count), self._inputs(count))
+        passes.admit(range(count), self._inputs(range(count)))
         return 0 if passes.prefix is None else passes.prefix.bytes()
 
     def batched(self, count: int) -> BatchedGenerate:
         """Transformers' own batched generation, over the first `count` prompts."""
         return BatchedGenerate(
             self.policy,
-            self._inputs(count),
+            self._inputs(range(count)),
             groups=self.groups,
             penalty=self.diversity_penalty,
             sentence_limit=self.max_sentence_tokens,
@@ -134,7 +148,7 @@ class Workload:
             max_sentences=sentences,
         )
 
-    def search(self, propose: Propose, count: int) -> list[list[Sentence]]:
+    def search(self, propose: Propose, count: int, *, at_once: int | None = None) -> list[list[Sentence]]:
         """Search the first `count` prompts, CLIP included."""
         return search(
             [str(number) for number in range(count)],
@@ -151,15 +165,16 @@ class Workload:
             keep_worst=self.keep_worst,
             rank_by="sentence",
             max_sentences=self.max_sentences,
+            at_once=at_once,
         )
 
     @staticmethod
     def _before(branch: Branch) -> tuple[int, ...]:
         return branch.state if isinstance(branch.state, tuple) else ()
 
-    def _inputs(self, count: int) -> dict[str, torch.Tensor]:
-        prompt = render(self.policy.processor, REQUEST)
-        return dict(encode(self.policy.processor, self.images[:count], [prompt] * count))
+    def _inputs(self, prompts: Sequence[int]) -> dict[str, torch.Tensor]:
+        rendered = [render(self.policy.processor, REQUEST)] * len(prompts)
+        return dict(encode(self.policy.processor, [self.images[prompt] for prompt in prompts], rendered))
 
 
 def micro(count: int) -> Workload:
