@@ -4,6 +4,9 @@ Everything a user can get wrong raises `UserError`; the command line and the sta
 exit code 1. Any other exception is a fault of ours and keeps its traceback.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 
 class UserError(Exception):
     """A mistake that the user can mend.
@@ -15,6 +18,10 @@ class UserError(Exception):
     def __init__(self, place: str, *, got: object, expected: str, do: str) -> None:
         self.place, self.got, self.expected, self.do = place, got, expected, do
         super().__init__(f"{place}: got {_short(got)}, expected {expected}. Next: {do}")
+
+    def __reduce__(self) -> tuple[Callable[[], "UserError"], tuple[()]]:
+        """Pickle by what it says: it may come from another process."""
+        return partial(UserError, self.place, got=_short(self.got), expected=self.expected, do=self.do), ()
 
 
 def _short(value: object, limit: int = 120) -> str:

@@ -35,6 +35,10 @@ class Compute(Section):
     dtype: Literal["float32", "bfloat16", "float16"]
 
 
+class Engine(Section):
+    workers: Count
+
+
 class BuildSeed(Section):
     kind: Literal["microworld"]
     seed: Seed
@@ -133,6 +137,7 @@ class Params(Section):
     """The whole file."""
 
     compute: Compute
+    engine: Engine
     build_seed: BuildSeed
     sample_prompts: SamplePrompts
     generate_beams: GenerateBeams

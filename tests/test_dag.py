@@ -44,7 +44,7 @@ def test_one_name_everywhere() -> None:
     """A stage, its script, its wiring and its section of params.yaml share one name."""
     assert {_script(name) for name in BODIES} == set(STAGES)
     assert {path.stem for path in (ROOT / "stages").glob("*.py")} == set(STAGES)
-    assert set(Params.model_fields) == set(STAGES) | {"compute", "iterations"}
+    assert set(Params.model_fields) == set(STAGES) | {"compute", "engine", "iterations"}
     assert all((ROOT / f"csrdata/pipeline/{stage}.py").is_file() for stage in STAGES)
 
 
@@ -68,8 +68,12 @@ def test_code_dependencies_are_the_imports(name: str) -> None:
 
 @pytest.mark.parametrize("name", BODIES)
 def test_parameters_are_what_the_wiring_reads(name: str) -> None:
-    """A stage is keyed on the sections it reads; `iterations` only where appending one must re-run it anyway."""
-    expected = _sections(_script(name)) - ({"iterations"} if _script(name) != "summarize" else set())
+    """A stage is keyed on the sections it reads; `iterations` only where appending one must re-run it anyway.
+
+    How many workers make a result never changes it: no stage is keyed on `engine`.
+    """
+    free = {"engine"} if _script(name) == "summarize" else {"engine", "iterations"}
+    expected = _sections(_script(name)) - free
     assert set(BODIES[name]["params"]) == expected
 
 

@@ -1,62 +1,101 @@
-"""The local engine: the missing shards of a store, one after the other, in this process.
+"""The local engine: the missing shards of a store, made in this process or in several on this machine.
 
-An engine maps a worker over shards and writes what it returns; a result depends on the shard alone, not on the engine.
+An engine maps a worker over shards and writes what it returns; a result depends on the shard alone, not on the engine nor on
+the number of its workers. A shard that was made before a failure is kept.
 """
 
+import multiprocessing
+import os
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
 from typing import Any
 
 from tqdm import tqdm
 
 from csrdata.engines.clock import Clock
 from csrdata.engines.runlog import RunLog, peak_memory
+from csrdata.errors import UserError
 from csrdata.tables import ShardStore
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What makes shards, one after the other, in one process."""
+
+    make: Callable[[Sequence[Any]], Sequence[Any]]
+    """A shard's items in, its rows out."""
+    clock: Clock = field(default_factory=Clock)
+    """What `make` tells where its time goes."""
+
+
+OpenWorker = Callable[[int], Worker]
+"""Loads what a worker needs, in the process that it will work in; is told the worker's number, from 0.
+
+It goes to other processes: a function of a module, or a `partial` of one.
+"""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A shard that has been written, and what it took."""
+
+    index: int
+    rows: int
+    seconds: float
+    spent: dict[str, float]
+    memory: dict[str, float]
 
 
 def run_shards(
     store: ShardStore,
     plan: Sequence[Sequence[Any]],
-    worker: Callable[[Sequence[Any]], Sequence[Any]],
+    open_worker: OpenWorker,
     *,
+    workers: int,
     title: str,
     unit: str,
     log: RunLog,
-    clock: Clock | None = None,
 ) -> None:
     """Make the shards that are missing from a store.
 
     Args:
         store: where the rows go; a shard that is already good is left alone.
         plan: the items of each shard, in the store's order.
-        worker: a shard's items in, its rows out.
+        open_worker: makes a worker, once a process; not called where no shard is missing.
+        workers: processes, 1 or more; one works in this process.
         title: what the progress bar says.
         unit: what it counts: the name of one item.
-        log: gets each shard's items, rows, seconds and the process's peak memory so far.
-        clock: what the worker tells where its time goes; the log gets that too.
+        log: gets each shard's items, rows and seconds, where they went, and its process's peak memory so far.
+
+    Raises:
+        UserError: a worker's, or a worker process died.
     """
-    clock = clock or Clock()
     missing = store.missing()
-    done = sum(len(items) for index, items in enumerate(plan) if index not in set(missing))
-    with tqdm(total=sum(map(len, plan)), initial=done, desc=title, unit=unit, smoothing=0.1) as bar:
-        for index in missing:
-            start = time.perf_counter()
-            rows = worker(plan[index])
-            with clock.spend("write"):
-                store.write(index, rows)
-            seconds = time.perf_counter() - start
+    workers = min(workers, len(missing))
+    make = _in_processes if workers > 1 else _here
+    items = sum(map(len, plan))
+    with tqdm(total=items, desc=title, unit=unit, smoothing=0.1) as bar:
+        bar.update(items - sum(len(plan[index]) for index in missing))
+        start, rows = time.perf_counter(), 0
+        for made in make(store, plan, missing, open_worker, workers):
             log.add(
                 "shard",
-                index=index,
+                index=made.index,
                 shards=len(plan),
-                items=len(plan[index]),
-                rows=len(rows),
-                seconds=round(seconds, 3),
-                spent=clock.take(),
-                **peak_memory(),
+                items=len(plan[made.index]),
+                rows=made.rows,
+                seconds=round(made.seconds, 3),
+                workers=workers,
+                spent=made.spent,
+                **made.memory,
             )
-            bar.set_postfix_str(f"{len(rows) / seconds:.0f} rows/s")
-            bar.update(len(plan[index]))
+            rows += made.rows
+            bar.set_postfix_str(f"{rows / (time.perf_counter() - start):.0f} rows/s")
+            bar.update(len(plan[made.index]))
 
 
 def shard(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
@@ -65,3 +104,96 @@ def shard(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
     Example: shard("abcde", 2) -> ab cd e
     """
     return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def take_device(device: str, number: int) -> str:
+    """Return the device of worker `number`: of `cuda` one of this machine's GPUs, in turns; any other as it is."""
+    import torch
+
+    if device == "cuda":
+        device = f"cuda:{number % torch.cuda.device_count()}"
+    if device != "cpu":
+        torch.cuda.set_device(device)
+    return device
+
+
+def _here(
+    store: ShardStore,
+    plan: Sequence[Sequence[Any]],
+    missing: Sequence[int],
+    open_worker: OpenWorker,
+    _workers: int,
+) -> Iterator[Made]:
+    if missing:
+        worker = open_worker(0)
+        for index in missing:
+            yield _make(worker, store, index, plan[index])
+
+
+def _make(worker: Worker, store: ShardStore, index: int, items: Sequence[Any]) -> Made:
+    start = time.perf_counter()
+    rows = worker.make(items)
+    with worker.clock.spend("write"):
+        store.write(index, rows)
+    return Made(index, len(rows), time.perf_counter() - start, worker.clock.take(), peak_memory())
+
+
+def _in_processes(
+    store: ShardStore,
+    plan: Sequence[Sequence[Any]],
+    missing: Sequence[int],
+    open_worker: OpenWorker,
+    workers: int,
+) -> Iterator[Made]:
+    # Started afresh, not forked: a fork of a process whose libraries have threads, or a GPU, may hang.
+    context = multiprocessing.get_context("spawn")
+    numbers = context.SimpleQueue()
+    for number in range(workers):
+        numbers.put(number)
+    with ProcessPoolExecutor(workers, context, _enter, (open_worker, numbers)) as pool:
+        made = [pool.submit(_make_in_process, store, index, plan[index]) for index in missing]
+        try:
+            for future in as_completed(made):
+                yield future.result()
+        except BrokenProcessPool:
+            raise UserError(
+                "params.yaml: engine.workers",
+                got=f"{workers}, and one of the processes died",
+                expected="as many processes as fit into memory",
+                do="lower it, then: dvc repro (finished shards are kept)",
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@dataclass
+class _Process:
+    """What a worker process knows of itself."""
+
+    open_worker: OpenWorker
+    number: int
+    worker: Worker | None = None
+
+
+_process: _Process | None = None
+
+
+def _enter(open_worker: OpenWorker, numbers: Any) -> None:
+    global _process  # noqa: PLW0603 - a pool's processes have no other place for what they keep between calls
+    _process = _Process(open_worker, numbers.get())
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    """A parent that is killed cannot say so: without it, a worker would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _make_in_process(store: ShardStore, index: int, items: Sequence[Any]) -> Made:
+    assert _process is not None  # noqa: S101 - `_enter` saw to it
+    if _process.worker is None:
+        _process.worker = _process.open_worker(_process.number)
+    return _make(_process.worker, store, index, items)

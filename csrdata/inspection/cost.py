@@ -9,8 +9,8 @@ def cost(log: Path) -> dict[str, Any] | None:
     """Return the figures of a stage's run log; None where there is none, as after a checkout from the cache.
 
     Of a shard that was made more than once, the last time counts; a line that a kill cut off does not, nor does a shard of
-    another plan than the last one's. `spent`: percent of the shards' seconds by what they went into; what no name was
-    given to is `other`.
+    another plan than the last one's. `seconds`: of the search, all its workers together. `spent`: percent of the workers'
+    seconds by what they went into; what no name was given to is `other`.
     """
     if not log.is_file():
         return None
@@ -20,13 +20,14 @@ def cost(log: Path) -> dict[str, Any] | None:
         return None
     shards = {event["index"]: event for event in made if event.get("shards") == made[-1].get("shards")}
     seconds = sum(shard["seconds"] for shard in shards.values())
+    together = sum(shard["seconds"] / shard.get("workers", 1) for shard in shards.values())
     names = dict.fromkeys(name for shard in shards.values() for name in shard.get("spent", {}))
     spent = {name: sum(shard.get("spent", {}).get(name, 0.0) for shard in shards.values()) for name in names}
     rows = sum(shard["rows"] for shard in shards.values())
     return {
         "prompts": sum(shard["items"] for shard in shards.values()),
-        "seconds": seconds,
-        "sentences_per_second": rows / seconds,
+        "seconds": together,
+        "sentences_per_second": rows / together,
         "peak_mib": max(shard.get("peak_mib", 0.0) for shard in shards.values()),
         "spent": {
             **{name: 100 * part / seconds for name, part in spent.items()},

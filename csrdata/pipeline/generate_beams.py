@@ -2,25 +2,23 @@
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from csrdata import paths
 from csrdata.params import Params
 from csrdata.records import Prompt, Sentence
 from csrdata.tables import ShardStore, fingerprint, read_rows
 
+if TYPE_CHECKING:
+    from csrdata.engines.local import Worker
+
 
 def run(params: Params, name: str | None) -> None:
     """Search the answers to all prompts with the policy before iteration `name`; shards that are good are kept."""
-    from csrdata.engines.clock import Clock
-    from csrdata.engines.generation import generate
     from csrdata.engines.local import run_shards, shard
     from csrdata.engines.runlog import RunLog
-    from csrdata.pipeline.runtime import prepare
-    from csrdata.policy.loading import load_policy
-    from csrdata.relevance.clip import load_scorer
 
     assert name is not None  # noqa: S101 - the entry point saw to it
-    prepare(params.compute)
     settings = params.generate_beams
     previous = params.iterations[name].previous
     prompts = read_rows(paths.PROMPTS, Prompt, made_by="dvc repro sample_prompts")
@@ -38,13 +36,34 @@ def run(params: Params, name: str | None) -> None:
         ),
         shards=len(plan),
     )
-    policy = load_policy(paths.policy(previous), device=params.compute.device, dtype=params.compute.dtype)
-    clock = Clock()
-    worker = partial(
+    run_shards(
+        store,
+        plan,
+        partial(_open_worker, params, previous),
+        workers=params.engine.workers,
+        title=f"generate_beams@{name}",
+        unit="prompt",
+        log=RunLog(paths.run_log("generate_beams", name)),
+    )
+
+
+def _open_worker(params: Params, previous: str, number: int) -> "Worker":
+    """Load the policy and the scorer for the search's worker `number`."""
+    from csrdata.engines.clock import Clock
+    from csrdata.engines.generation import generate
+    from csrdata.engines.local import Worker, take_device
+    from csrdata.pipeline.runtime import prepare
+    from csrdata.policy.loading import load_policy
+    from csrdata.relevance.clip import load_scorer
+
+    prepare(params.compute)
+    settings, clock = params.generate_beams, Clock()
+    device = take_device(params.compute.device, number)
+    make = partial(
         generate,
         root=Path(),
-        policy=policy,
-        scorer=load_scorer(paths.SCORER, device=params.compute.device),
+        policy=load_policy(paths.policy(previous), device=device, dtype=params.compute.dtype),
+        scorer=load_scorer(paths.SCORER, device=device),
         **settings.model_dump(exclude={"prompts_per_shard", "guidance"}),
         guidance=settings.guidance.kind,
         image_weight=settings.guidance.image_weight,
@@ -52,8 +71,7 @@ def run(params: Params, name: str | None) -> None:
         repeat_similarity=settings.guidance.repeat_similarity,
         clock=clock,
     )
-    log = RunLog(paths.run_log("generate_beams", name))
-    run_shards(store, plan, worker, title=f"generate_beams@{name}", unit="prompt", log=log, clock=clock)
+    return Worker(make, clock)
 
 
 def _modules(room: str) -> list[Path]:

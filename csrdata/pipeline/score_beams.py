@@ -1,8 +1,9 @@
 """Wiring of `score_beams`: candidate sentences and the held-out scorer in, whole answers with their rewards out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -11,18 +12,16 @@ from csrdata.params import Params
 from csrdata.records import Prompt, Response, Sentence
 from csrdata.tables import ShardStore, fingerprint, read_rows, read_table, write_json
 
+if TYPE_CHECKING:
+    from csrdata.engines.local import Worker
+
 
 def run(params: Params, name: str | None) -> None:
     """Score the answers that the search of iteration `name` found."""
     from csrdata.engines.local import run_shards
     from csrdata.engines.runlog import RunLog
-    from csrdata.engines.scoring import score
-    from csrdata.pipeline.runtime import prepare
-    from csrdata.relevance.clip import load_scorer
 
     assert name is not None  # noqa: S101 - the entry point saw to it
-    prepare(params.compute)
-    settings = params.score_beams
     prompts = read_rows(paths.PROMPTS, Prompt, made_by="dvc repro sample_prompts")
     made_by = f"dvc repro generate_beams@{name}"
     shards = sorted(paths.candidates(name).glob("*.parquet"))
@@ -32,27 +31,47 @@ def run(params: Params, name: str | None) -> None:
         fingerprint=fingerprint(
             candidates=shards,
             held_out=paths.HELD_OUT_SCORER,
-            params=[settings.model_dump(), params.compute.model_dump()],
+            params=[params.score_beams.model_dump(), params.compute.model_dump()],
         ),
         shards=len(shards),
     )
+    images = {prompt.prompt_id: Path(prompt.image) for prompt in prompts}
+    run_shards(
+        store,
+        [[file] for file in shards],
+        partial(_open_worker, params, images, made_by),
+        workers=params.engine.workers,
+        title=f"score_beams@{name}",
+        unit="shard",
+        log=RunLog(paths.run_log("score_beams", name)),
+    )
+    responses = read_table(paths.responses(name), Response, made_by=f"dvc repro score_beams@{name}")
+    write_json(paths.stage_metrics("score_beams", name), _metrics(responses, prompts=len(prompts)))
+
+
+def _open_worker(params: Params, images: Mapping[str, Path], made_by: str, number: int) -> "Worker":
+    """Load the held-out scorer for worker `number`, which scores files of candidates."""
+    from csrdata.engines.local import Worker, take_device
+    from csrdata.engines.scoring import score
+    from csrdata.pipeline.runtime import prepare
+    from csrdata.relevance.clip import load_scorer
+
+    prepare(params.compute)
+    settings = params.score_beams
     judge = partial(
         score,
-        images={prompt.prompt_id: Path(prompt.image) for prompt in prompts},
-        held_out=load_scorer(paths.HELD_OUT_SCORER, device=params.compute.device),
+        images=images,
+        held_out=load_scorer(paths.HELD_OUT_SCORER, device=take_device(params.compute.device, number)),
         image_weight=settings.image_weight,
         scale=settings.scale,
         repeat_similarity=settings.repeat_similarity,
         aggregate_by=settings.aggregate,
     )
 
-    def worker(files: Sequence[Path]) -> list[Response]:
+    def make(files: Sequence[Path]) -> list[Response]:
         return [row for file in files for row in judge(read_rows(file, Sentence, made_by=made_by))]
 
-    log = RunLog(paths.run_log("score_beams", name))
-    run_shards(store, [[file] for file in shards], worker, title=f"score_beams@{name}", unit="shard", log=log)
-    responses = read_table(paths.responses(name), Response, made_by=f"dvc repro score_beams@{name}")
-    write_json(paths.stage_metrics("score_beams", name), _metrics(responses, prompts=len(prompts)))
+    return Worker(make)
 
 
 def _metrics(responses: pl.DataFrame, *, prompts: int) -> dict[str, float]:

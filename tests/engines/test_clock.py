@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from csrdata.engines.clock import Clock
-from csrdata.engines.local import run_shards
+from csrdata.engines.local import Worker, run_shards
 from csrdata.engines.runlog import RunLog
 from csrdata.inspection.cost import cost
 from csrdata.records import Dropped
@@ -58,7 +58,13 @@ def test_what_a_search_cost_is_read_from_its_log(tmp_path: Path) -> None:
     for run in ("a", "b"):
         store = ShardStore(tmp_path / "shards", Dropped, fingerprint={"run": run}, shards=2)
         run_shards(
-            store, [["p", "q"], ["r"]], worker, title="t", unit="prompt", log=RunLog(path), clock=clock
+            store,
+            [["p", "q"], ["r"]],
+            lambda _number: Worker(worker, clock),
+            workers=1,
+            title="t",
+            unit="prompt",
+            log=RunLog(path),
         )
     with path.open("a", encoding="utf-8") as log:
         log.write('{"event": "sh')

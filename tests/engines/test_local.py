@@ -1,0 +1,162 @@
+"""The local engine: the same bytes from any number of workers, nothing finished is lost, nobody is left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from csrdata.engines.local import Worker, run_shards, shard, take_device
+from csrdata.engines.runlog import RunLog
+from csrdata.errors import UserError
+from csrdata.records import Dropped
+from csrdata.tables import ShardStore
+
+ITEMS = "abcdefg"
+
+
+def rows(items: Sequence[str], *, number: int, pids: Path) -> list[Dropped]:
+    """One row an item; leaves a mark of the process, and waits so that no worker gets all shards."""
+    (pids / str(os.getpid())).write_text(str(number), encoding="utf-8")
+    time.sleep(0.3)
+    return [Dropped(prompt_id=item, reason="no_answer", detail=item * 3) for item in items]
+
+
+def open_worker(pids: Path, number: int) -> Worker:
+    return Worker(partial(rows, number=number, pids=pids))
+
+
+def refuse(items: Sequence[str], *, number: int, pids: Path) -> list[Dropped]:
+    if "e" in items:
+        raise UserError("image e", got=lambda: "no pickle takes this", expected="an image", do="mend it")
+    return rows(items, number=number, pids=pids)
+
+
+def open_refusing(pids: Path, number: int) -> Worker:
+    return Worker(partial(refuse, number=number, pids=pids))
+
+
+def die(_items: Sequence[str]) -> list[Dropped]:
+    os._exit(9)
+
+
+def open_dying(_number: int) -> Worker:
+    return Worker(die)
+
+
+def open_sleeping(pids: Path, number: int) -> Worker:
+    rows(["z"], number=number, pids=pids)
+    return Worker(lambda _items: time.sleep(600) or [])
+
+
+def store(folder: Path) -> ShardStore:
+    return ShardStore(folder, Dropped, fingerprint={"run": "a"}, shards=4)
+
+
+def run(folder: Path, opening: object, *, workers: int) -> None:
+    run_shards(
+        store(folder),
+        shard(ITEMS, 2),
+        opening,  # type: ignore[arg-type]
+        workers=workers,
+        title="t",
+        unit="item",
+        log=RunLog(folder.parent / "log.jsonl"),
+    )
+
+
+@pytest.fixture
+def pids(tmp_path: Path) -> Path:
+    folder = tmp_path / "pids"
+    folder.mkdir()
+    return folder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.parquet"))}
+
+
+def test_two_workers_write_what_one_writes(tmp_path: Path, pids: Path) -> None:
+    """Each in its own process, with a number of its own; the log has every shard and how many workers there were."""
+    run(tmp_path / "one", partial(open_worker, pids), workers=1)
+    assert [path.name for path in pids.iterdir()] == [str(os.getpid())]
+    (pids / str(os.getpid())).unlink()
+    run(tmp_path / "two", partial(open_worker, pids), workers=2)
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+    assert len(files(tmp_path / "two")) == 4
+    assert sorted(path.read_text(encoding="utf-8") for path in pids.iterdir()) == ["0", "1"]
+    assert str(os.getpid()) not in {path.name for path in pids.iterdir()}
+    log = (tmp_path / "log.jsonl").read_text(encoding="utf-8")
+    assert (log.count('"workers": 1'), log.count('"workers": 2')) == (4, 4)
+
+
+def test_nothing_missing_opens_no_worker(tmp_path: Path, pids: Path) -> None:
+    """A store that is complete loads no model."""
+    run(tmp_path / "one", partial(open_worker, pids), workers=1)
+    run(tmp_path / "one", None, workers=2)
+
+
+def test_a_mistake_in_a_worker_is_the_users_line(tmp_path: Path, pids: Path) -> None:
+    """The error comes out as it is; what was finished is kept, and the next run makes the rest."""
+    with pytest.raises(UserError, match=r"^image e: got <function .*>, expected an image. Next: mend it$"):
+        run(tmp_path / "two", partial(open_refusing, pids), workers=2)
+    kept = files(tmp_path / "two")
+    assert "00002.parquet" not in kept
+    assert kept
+    run(tmp_path / "two", partial(open_worker, pids), workers=2)
+    run(tmp_path / "one", partial(open_worker, pids), workers=1)
+    assert files(tmp_path / "two") == files(tmp_path / "one")
+
+
+def test_a_worker_that_dies_is_one_line(tmp_path: Path) -> None:
+    """Killed for its memory, say: the line names the knob."""
+    with pytest.raises(UserError, match=r"params.yaml: engine.workers: got 2, and one of the processes died"):
+        run(tmp_path / "two", open_dying, workers=2)
+    assert not files(tmp_path / "two")
+
+
+def test_workers_leave_with_a_parent_that_is_killed(tmp_path: Path, pids: Path) -> None:
+    """SIGKILL gives the parent no time to tell them."""
+    code = (
+        "from functools import partial\nfrom pathlib import Path\n"
+        "from tests.engines.test_local import open_sleeping, run\n"
+        f"if __name__ == '__main__': run(Path({str(tmp_path / 'two')!r}), partial(open_sleeping, Path({str(pids)!r})), workers=2)\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code, encoding="utf-8")
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stderr=subprocess.DEVNULL,
+    ) as parent:
+        assert _wait_for(lambda: len(list(pids.iterdir())) == 2, seconds=60)
+        parent.send_signal(signal.SIGKILL)
+    children = [int(path.name) for path in pids.iterdir()]
+    assert _wait_for(lambda: not any(_alive(pid) for pid in children), seconds=20)
+
+
+def test_a_device_that_is_named_stays() -> None:
+    """Only `cuda` is shared out."""
+    assert take_device("cpu", 3) == "cpu"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def _wait_for(condition: object, *, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():  # type: ignore[operator]
+            return True
+        time.sleep(0.05)
+    return False
