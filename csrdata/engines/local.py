@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -104,6 +105,24 @@ def shard(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
     Example: shard("abcde", 2) -> ab cd e
     """
     return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def fitting_workers(workers: int, *, device: str, threads: int) -> int:
+    """Return how many workers are worth starting: on the CPU no more than its cores have threads for, with a warning.
+
+    Threads that wait for each other's cores take many times as long, and the number never changes a result.
+    """
+    if device != "cpu":
+        return workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    fitting = max(1, min(workers, cores // threads))
+    if fitting < workers:
+        warnings.warn(
+            f"params.yaml: engine.workers: {workers} of {threads} threads each do not fit on {cores} cores: "
+            f"{fitting} is used",
+            stacklevel=2,
+        )
+    return fitting
 
 
 def take_device(device: str, number: int) -> str:

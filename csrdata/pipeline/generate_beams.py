@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def run(params: Params, name: str | None) -> None:
     """Search the answers to all prompts with the policy before iteration `name`; shards that are good are kept."""
-    from csrdata.engines.local import run_shards, shard
+    from csrdata.engines.local import fitting_workers, run_shards, shard
     from csrdata.engines.runlog import RunLog
 
     assert name is not None  # noqa: S101 - the entry point saw to it
@@ -40,7 +40,9 @@ def run(params: Params, name: str | None) -> None:
         store,
         plan,
         partial(_open_worker, params, previous),
-        workers=params.engine.workers,
+        workers=fitting_workers(
+            params.engine.workers, device=params.compute.device, threads=params.compute.threads
+        ),
         title=f"generate_beams@{name}",
         unit="prompt",
         log=RunLog(paths.run_log("generate_beams", name)),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def run(params: Params, name: str | None) -> None:
     """Score the answers that the search of iteration `name` found."""
-    from csrdata.engines.local import run_shards
+    from csrdata.engines.local import fitting_workers, run_shards
     from csrdata.engines.runlog import RunLog
 
     assert name is not None  # noqa: S101 - the entry point saw to it
@@ -40,7 +40,9 @@ def run(params: Params, name: str | None) -> None:
         store,
         [[file] for file in shards],
         partial(_open_worker, params, images, made_by),
-        workers=params.engine.workers,
+        workers=fitting_workers(
+            params.engine.workers, device=params.compute.device, threads=params.compute.threads
+        ),
         title=f"score_beams@{name}",
         unit="shard",
         log=RunLog(paths.run_log("score_beams", name)),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from csrdata.engines.local import Worker, run_shards, shard, take_device
+from csrdata.engines.local import Worker, fitting_workers, run_shards, shard, take_device
 from csrdata.engines.runlog import RunLog
 from csrdata.errors import UserError
 from csrdata.records import Dropped
@@ -138,6 +138,19 @@ def test_workers_leave_with_a_parent_that_is_killed(tmp_path: Path, pids: Path) 
         parent.send_signal(signal.SIGKILL)
     children = [int(path.name) for path in pids.iterdir()]
     assert _wait_for(lambda: not any(_alive(pid) for pid in children), seconds=20)
+
+
+def test_workers_that_do_not_fit_are_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that wait for each other's cores take many times as long; an accelerator's workers wait for it."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(4)))
+    assert fitting_workers(2, device="cpu", threads=2) == 2
+    with pytest.warns(
+        UserWarning, match=r"engine.workers: 3 of 2 threads each do not fit on 4 cores: 2 is used"
+    ):
+        assert fitting_workers(3, device="cpu", threads=2) == 2
+    with pytest.warns(UserWarning, match="1 is used"):
+        assert fitting_workers(2, device="cpu", threads=8) == 1
+    assert fitting_workers(8, device="cuda", threads=8) == 8
 
 
 def test_a_device_that_is_named_stays() -> None:
