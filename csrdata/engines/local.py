@@ -182,6 +182,11 @@ def _in_processes(
                 do="lower it, then: dvc repro (finished shards are kept)",
             ) from None
         finally:
+            if not all(
+                future.done() for future in made
+            ):  # a mistake, or an interrupt: nobody waits for what is under way
+                for process in multiprocessing.active_children():
+                    process.terminate()
             pool.shutdown(cancel_futures=True)
 
 

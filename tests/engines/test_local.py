@@ -120,12 +120,15 @@ def test_a_worker_that_dies_is_one_line(tmp_path: Path) -> None:
     assert not files(tmp_path / "two")
 
 
-def test_workers_leave_with_a_parent_that_is_killed(tmp_path: Path, pids: Path) -> None:
-    """SIGKILL gives the parent no time to tell them."""
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_workers_leave_with_their_parent(tmp_path: Path, pids: Path, sent: signal.Signals) -> None:
+    """Killed, it has no time to tell them; interrupted, it does not wait for what is under way."""
     code = (
-        "from functools import partial\nfrom pathlib import Path\n"
+        "import signal\nfrom functools import partial\nfrom pathlib import Path\n"
         "from tests.engines.test_local import open_sleeping, run\n"
-        f"if __name__ == '__main__': run(Path({str(tmp_path / 'two')!r}), partial(open_sleeping, Path({str(pids)!r})), workers=2)\n"
+        "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"    run(Path({str(tmp_path / 'two')!r}), partial(open_sleeping, Path({str(pids)!r})), workers=2)\n"
     )
     script = tmp_path / "script.py"
     script.write_text(code, encoding="utf-8")
@@ -135,7 +138,8 @@ def test_workers_leave_with_a_parent_that_is_killed(tmp_path: Path, pids: Path) 
         stderr=subprocess.DEVNULL,
     ) as parent:
         assert _wait_for(lambda: len(list(pids.iterdir())) == 2, seconds=60)
-        parent.send_signal(signal.SIGKILL)
+        parent.send_signal(sent)
+        parent.wait(timeout=20)
     children = [int(path.name) for path in pids.iterdir()]
     assert _wait_for(lambda: not any(_alive(pid) for pid in children), seconds=20)
 
