@@ -15,6 +15,9 @@ from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.params import FILE, Params, load_params
 
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C ended, as shells have it."""
+
 
 class Needs(StrEnum):
     """What a stage wants to be told."""
@@ -39,7 +42,9 @@ STAGES = {
 
 
 def main(stage: str, argv: Sequence[str] | None = None) -> None:
-    """Run a stage as a script: `argv` holds the iteration where the stage needs one; a user's mistake is one line, exit 1.
+    """Run a stage as a script: `argv` holds the iteration where the stage needs one.
+
+    A user's mistake is one line and exit code 1, an interrupt one line and 130.
 
     Args:
         stage: a key of `STAGES`.
@@ -51,6 +56,9 @@ def main(stage: str, argv: Sequence[str] | None = None) -> None:
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print(f"\n{stage}: interrupted; what was finished is kept. Next: dvc repro", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 def run(stage: str, name: str | None, *, extra: Sequence[str] = ()) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from csrdata import pipeline
 from csrdata.errors import UserError
+from csrdata.params import Params
 from tests.imports import ROOT
 
 
@@ -50,6 +51,23 @@ def test_a_script_prints_one_line_and_leaves_with_1(capsys: pytest.CaptureFixtur
     assert err.splitlines() == [err.strip()]
     assert "Next: dvc repro sample_prompts" in err
     assert [path.name for path in Path().iterdir()] == ["params.yaml"]
+
+
+def test_an_interrupt_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C prints no traceback: what was kept and how to go on, and the exit code that shells expect."""
+
+    def interrupt(_params: Params, _name: str | None) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("csrdata.pipeline.select_pairs.run", interrupt)
+    with pytest.raises(SystemExit) as caught:
+        pipeline.main("select_pairs", ["1"])
+    assert caught.value.code == 130
+    assert (
+        capsys.readouterr().err == "\nselect_pairs: interrupted; what was finished is kept. Next: dvc repro\n"
+    )
 
 
 def test_a_script_takes_no_second_word(capsys: pytest.CaptureFixture[str]) -> None:
