@@ -260,13 +260,15 @@ def show_limit(workload: Workload, *, straightforward: float, bound: float) -> N
 def show_growth(workload: Workload) -> None:
     """Seconds a sentence by number of prompts, 100 to 10,000, in shards of 100; and the process's peak memory."""
     for prompts in (100, 1000, 10_000):
-        print(f"peak memory so far {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
         start, sentences = time.perf_counter(), 0
         for _ in range(prompts // 100):
             sentences += sum(map(len, workload.search(workload.decoder(100).propose, 100)))
             gc.collect()
         seconds = time.perf_counter() - start
-        print(f"{prompts} prompts: {1e6 * seconds / sentences:.0f} microseconds a sentence")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(
+            f"{prompts} prompts: {1e6 * seconds / sentences:.0f} microseconds a sentence, peak memory so far {peak:.0f} MiB"
+        )
 
 
 if __name__ == "__main__":

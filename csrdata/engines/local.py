@@ -40,6 +40,10 @@ It goes to other processes: a function of a module, or a `partial` of one.
 """
 
 
+Shard = tuple[int, Sequence[Any]]
+"""A shard's number and its items."""
+
+
 @dataclass(frozen=True)
 class Made:
     """A shard that has been written, and what it took."""
@@ -75,14 +79,18 @@ def run_shards(
     Raises:
         UserError: a worker's, or a worker process died.
     """
-    missing = store.missing()
-    workers = min(workers, len(missing))
-    make = _in_processes if workers > 1 else _here
+    shards = [(index, plan[index]) for index in store.missing()]
+    workers = min(workers, len(shards))
+    finished = (
+        _in_processes(store, shards, open_worker, workers)
+        if workers > 1
+        else _here(store, shards, open_worker)
+    )
     items = sum(map(len, plan))
     with tqdm(total=items, desc=title, unit=unit, smoothing=0.1) as bar:
-        bar.update(items - sum(len(plan[index]) for index in missing))
+        bar.update(items - sum(len(waiting) for _, waiting in shards))
         start, rows = time.perf_counter(), 0
-        for made in make(store, plan, missing, open_worker, workers):
+        for made in finished:
             log.add(
                 "shard",
                 index=made.index,
@@ -136,17 +144,11 @@ def take_device(device: str, number: int) -> str:
     return device
 
 
-def _here(
-    store: ShardStore,
-    plan: Sequence[Sequence[Any]],
-    missing: Sequence[int],
-    open_worker: OpenWorker,
-    _workers: int,
-) -> Iterator[Made]:
-    if missing:
+def _here(store: ShardStore, shards: Sequence[Shard], open_worker: OpenWorker) -> Iterator[Made]:
+    if shards:
         worker = open_worker(0)
-        for index in missing:
-            yield _make(worker, store, index, plan[index])
+        for index, items in shards:
+            yield _make(worker, store, index, items)
 
 
 def _make(worker: Worker, store: ShardStore, index: int, items: Sequence[Any]) -> Made:
@@ -158,11 +160,7 @@ def _make(worker: Worker, store: ShardStore, index: int, items: Sequence[Any]) -
 
 
 def _in_processes(
-    store: ShardStore,
-    plan: Sequence[Sequence[Any]],
-    missing: Sequence[int],
-    open_worker: OpenWorker,
-    workers: int,
+    store: ShardStore, shards: Sequence[Shard], open_worker: OpenWorker, workers: int
 ) -> Iterator[Made]:
     # Started afresh, not forked: a fork of a process whose libraries have threads, or a GPU, may hang.
     context = multiprocessing.get_context("spawn")
@@ -170,7 +168,7 @@ def _in_processes(
     for number in range(workers):
         numbers.put(number)
     with ProcessPoolExecutor(workers, context, _enter, (open_worker, numbers)) as pool:
-        made = [pool.submit(_make_in_process, store, index, plan[index]) for index in missing]
+        made = [pool.submit(_make_in_process, store, index, items) for index, items in shards]
         try:
             for future in as_completed(made):
                 yield future.result()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from csrdata import paths
 from csrdata.params import Params
+from csrdata.pipeline.runtime import prepare
 from csrdata.records import Prompt, Sentence
 from csrdata.tables import ShardStore, fingerprint, read_rows
 
@@ -51,14 +52,13 @@ def run(params: Params, name: str | None) -> None:
 
 def _open_worker(params: Params, previous: str, number: int) -> "Worker":
     """Load the policy and the scorer for the search's worker `number`."""
+    prepare(params.compute)
     from csrdata.engines.clock import Clock
     from csrdata.engines.generation import generate
     from csrdata.engines.local import Worker, take_device
-    from csrdata.pipeline.runtime import prepare
     from csrdata.policy.loading import load_policy
     from csrdata.relevance.clip import load_scorer
 
-    prepare(params.compute)
     settings, clock = params.generate_beams, Clock()
     device = take_device(params.compute.device, number)
     make = partial(

@@ -9,6 +9,7 @@ import polars as pl
 
 from csrdata import paths
 from csrdata.params import Params
+from csrdata.pipeline.runtime import prepare
 from csrdata.records import Prompt, Response, Sentence
 from csrdata.tables import ShardStore, fingerprint, read_rows, read_table, write_json
 
@@ -53,12 +54,11 @@ def run(params: Params, name: str | None) -> None:
 
 def _open_worker(params: Params, images: Mapping[str, Path], made_by: str, number: int) -> "Worker":
     """Load the held-out scorer for worker `number`, which scores files of candidates."""
+    prepare(params.compute)
     from csrdata.engines.local import Worker, take_device
     from csrdata.engines.scoring import score
-    from csrdata.pipeline.runtime import prepare
     from csrdata.relevance.clip import load_scorer
 
-    prepare(params.compute)
     settings = params.score_beams
     judge = partial(
         score,

@@ -121,11 +121,10 @@ class SentenceDecoder:
         logits, device = logits.float(), logits.device
         allowed = logits.index_fill(-1, torch.tensor(self.banned_ids, device=device), -torch.inf)
         ends = torch.tensor(self.end_ids, device=device)
+        # The row of each answer and group, -1 where it has ended.
         table = torch.full(((active[-1] // self.groups + 1) * self.groups,), -1)
         table[list(active)] = torch.arange(len(active))
-        table = table.view(-1, self.groups).to(
-            device
-        )  # the row of each answer and group, -1 where it has ended
+        table = table.view(-1, self.groups).to(device)
         tokens = torch.zeros(len(active), dtype=torch.long, device=device)
         for group in range(self.groups):
             here = table[table[:, group] >= 0]

@@ -167,8 +167,8 @@ def gather(
         joined[empty, :, :longest] = 0  # masked, but a weight of 0 times what memory holds may be NaN
         for tensor, (_, rows, source) in zip(stored, moves, strict=True):
             # A token's numbers of one head lie together: they are copied as one.
-            found = tensor.view(-1, size).index_select(0, source.flatten())
-            joined[rows, :, :longest] = found.view(*source.shape, size)
+            copied = tensor.view(-1, size).index_select(0, source.flatten())
+            joined[rows, :, :longest] = copied.view(*source.shape, size)
         return joined
 
     for layer in range(len(moves[0][0].keys)):
