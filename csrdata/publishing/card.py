@@ -8,6 +8,7 @@ the files by the gates, and by `load_dataset` on loading.
 import hashlib
 import importlib.metadata
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,16 +31,20 @@ from csrdata.publishing.manifest import MANIFEST, File, Manifest
 from csrdata.publishing.markdown import Markdown, code, escape, fenced, prose, render, table
 from csrdata.publishing.origins import Origin
 from csrdata.publishing.results import (
-    SIGNIFICANT,
     STEERED_BY,
     Results,
     TruthShare,
+    anchor,
+    caption,
     sentences,
     tables,
 )
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 """The Hub's names of sizes, by the number of pairs that is too many for each."""
+
+HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""`OWNER/NAME`: what the card's metadata may link to."""
 
 OWN_PAIRS = own_table("*", "pairs")
 
@@ -122,7 +127,7 @@ def _metadata(manifest: Manifest, origin: Origin) -> str:
     from huggingface_hub import DatasetCardData
 
     pairs = sum(one.pairs for one in manifest.iterations)
-    models = [model.hub_id for model in manifest.models if model.hub_id]
+    models = [model.hub_id for model in manifest.models if HUB_ID.fullmatch(model.hub_id or "")]
     data = DatasetCardData(
         language=list(origin.languages) or None,
         license=origin.licence,
@@ -202,7 +207,7 @@ def _authors(names: Sequence[str], params: Mapping[str, Any]) -> list[Markdown]:
             where = "" if previous in names else " (not in this release)"
             text = (
                 f"policy {escape(previous)} wrote the answers. It was trained on the pairs of iteration "
-                f"{escape(previous)}{where}, by DPO{_anchor(params.get('train_dpo'))}, starting from {began}."
+                f"{escape(previous)}{where}, by DPO{anchor(params.get('train_dpo'))}, starting from {began}."
             )
         found.append(Markdown(f"Iteration {escape(name)}: {text}"))
     return found
@@ -289,18 +294,13 @@ def _repeats(section: Mapping[str, Any]) -> str:
     return f" (R_I is 0 for a sentence whose text has a cosine of {limit} or more with an earlier sentence)"
 
 
-def _anchor(training: Mapping[str, Any] | None) -> str:
-    """State what is added to DPO's loss, where something is."""
-    if training is None or not training["sft_weight"]:
-        return ""
-    return f" plus {training['sft_weight']:g} times the chosen answers' mean token loss"
-
-
 def _rule(selection: Mapping[str, Any]) -> Markdown:
     """State what pairs must fulfil besides being furthest apart."""
     found = [f"at least {selection['margin']:g} apart"] if selection["margin"] else []
     if selection["max_length_gap"] < 1:
-        found.append(f"in words, not more than {100 * selection['max_length_gap']:g}% shorter than the longer")
+        found.append(
+            f"in words, not more than {100 * selection['max_length_gap']:g}% shorter than the longer"
+        )
     if selection["length_balance"] is not None:
         found.append(f"mean lengths over the set within {selection['length_balance']:g} words")
     return Markdown(f" ({'; '.join(found)})" if found else "")
@@ -439,15 +439,6 @@ def _results(results: Results | None, names: Sequence[str]) -> dict[str, Any] | 
         "tables": tables(results, STEERED_BY),
         "caption": caption(results),
     }
-
-
-def caption(results: Results) -> Markdown:
-    """Say how the figures of results were measured."""
-    return Markdown(
-        f"A cell is a value and its {results.confidence:g}% bootstrap interval over images; one training run per policy. "
-        f"A star marks a difference from the base on the same images (paired permutation test, two-sided, "
-        f"p < {SIGNIFICANT:g}, each figure by itself). Rose and fell mean such a difference."
-    )
 
 
 def _heads(names: Sequence[str]) -> list[str]:

@@ -92,7 +92,7 @@ def _check_folder(folder: Path) -> None:
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         raise UserError(str(folder), got="something is there", expected="a new or empty folder", do=ANOTHER)
     path = str(folder.absolute())
-    # `datasets`, which three of the trainers load with, reads brackets and stars as patterns, and :: as a chain of addresses.
+    # `datasets`, with which three of the trainers load, reads brackets and stars as patterns and :: as a chain.
     odd = re.search(r"[\[\]*?]|::|://", path)
     unprintable = next((char for char in path if unicodedata.category(char) in {"Cc", "Cs"}), None)
     if odd or unprintable:

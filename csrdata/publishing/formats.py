@@ -138,7 +138,15 @@ FORMATS = {
     "ms-swift": Format(
         "pairs.jsonl",
         ms_swift_row,
-        reserved=(PLACEHOLDER, "<video>", "<audio>", "<ref-object>", "<bbox>", "<cot-process>", "<start-image>"),
+        reserved=(
+            PLACEHOLDER,
+            "<video>",
+            "<audio>",
+            "<ref-object>",
+            "<bbox>",
+            "<cot-process>",
+            "<start-image>",
+        ),
         usage="ROOT_IMAGE_DIR={folder} swift rlhf --rlhf_type dpo --model MODEL --dataset {file}",
     ),
 }

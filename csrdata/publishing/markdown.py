@@ -35,8 +35,7 @@ def escape(text: object) -> Markdown:
         return text
     if isinstance(text, int | float):
         return Markdown(text)
-    line = SPECIAL.sub(r"\\\g<0>", _one_line(text)).translate(ENTITIES)
-    return Markdown(OPENING.sub(lambda found: f"{found[1]}\\" if found[1] else "\\", line))
+    return _closed(_inert(_one_line(text)))
 
 
 def code(text: object) -> Markdown:
@@ -57,11 +56,12 @@ def prose(text: str) -> Markdown:
     Example: `select_pairs.margin`: 0.1 -> 0.2 stays as it is; `<b>` outside of backticks is escaped
     """
     parts = re.split(r"`([^`]+)`", _one_line(text))
-    return Markdown("".join(code(part) if index % 2 else escape(part) for index, part in enumerate(parts)))
+    return _closed("".join(code(part) if index % 2 else _inert(part) for index, part in enumerate(parts)))
 
 
 def fenced(text: str, language: str) -> Markdown:
-    """Return a block of code whose fence is longer than any run of backticks in it."""
+    """Return a block of code whose fence is longer than any run of backticks in it; only printable characters are kept."""
+    text = "\n".join("".join(map(_printable, line)).rstrip() for line in text.split("\n"))
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return Markdown(f"{fence}{language}\n{text.strip()}\n{fence}")
 
@@ -95,15 +95,24 @@ def render(template: str, **values: Any) -> str:
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
+def _inert(line: str) -> str:
+    """Escape what has a meaning anywhere in a line."""
+    return SPECIAL.sub(r"\\\g<0>", line).translate(ENTITIES)
+
+
+def _closed(line: str) -> Markdown:
+    """Escape what has a meaning at the start of a line."""
+    return Markdown(OPENING.sub(lambda found: f"{found[1]}\\" if found[1] else "\\", line))
+
+
 def _one_line(text: object) -> str:
-    """Return a text without control, reordering and surrogate characters; white space becomes single spaces."""
-    kept = "".join(
-        "\ufffd"
-        if unicodedata.category(char) == "Cs"
-        else " "
-        if unicodedata.category(char) in {"Cc", "Zl", "Zp"}
-        else char
-        for char in str(text)
-        if ord(char) not in INVISIBLE
-    )
-    return " ".join(kept.split())
+    """Return a text with its printable characters alone; white space becomes single spaces."""
+    return " ".join("".join(map(_printable, str(text))).split())
+
+
+def _printable(char: str) -> str:
+    """Return a character, or what takes its place: a space for control characters, nothing for reordering ones."""
+    if ord(char) in INVISIBLE:
+        return ""
+    category = unicodedata.category(char)
+    return {"Cs": "\ufffd", "Cc": " ", "Zl": " ", "Zp": " "}.get(category, char)

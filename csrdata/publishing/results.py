@@ -94,15 +94,14 @@ def parse_results(raw: Any, *, place: str) -> Results:
             confidence=None if raw["confidence"] is None else _number(raw["confidence"]),
             splits={
                 str(split): {
-                    str(policy): {figure: Measured(**_numbers(values)) for figure, values in figures.items()}
+                    str(policy): {
+                        _known(figure): Measured(**_numbers(values)) for figure, values in figures.items()
+                    }
                     for policy, figures in policies.items()
                 }
                 for split, policies in raw["splits"].items()
             },
         )
-        names = {figure for one in found.splits.values() for figures in one.values() for figure in figures}
-        if unknown := names - set(FIGURES):
-            raise ValueError(f"unknown figure {min(unknown)}")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         expected = "results as csrdata push writes them"
         raise UserError(place, got=str(error), expected=expected, do="csrdata pull OWNER/NAME@TAG") from None
@@ -114,10 +113,8 @@ def change(base: Measured, after: Measured) -> str:
 
     Example: 42.1 -> 28.0 at p = 0.001: `fell`; 90.1 -> 90.2 at p = 0.6: `did not change clearly`
     """
-    if after.p_vs_base is not None:
-        clear = after.p_vs_base < SIGNIFICANT
-    else:
-        clear = after.low > base.high or after.high < base.low
+    apart = after.low > base.high or after.high < base.low
+    clear = apart if after.p_vs_base is None else after.p_vs_base < SIGNIFICANT
     if not clear or after.value == base.value:
         return "did not change clearly"
     return "rose" if after.value > base.value else "fell"
@@ -158,6 +155,22 @@ def tables(results: Results, figures: Sequence[str] = tuple(FIGURES)) -> list[tu
     return found
 
 
+def caption(results: Results) -> Markdown:
+    """Say how the figures of results were measured."""
+    return Markdown(
+        f"A cell is a value and its {results.confidence:g}% bootstrap interval over images; one training run per policy. "
+        f"A star marks a difference from the base on the same images (paired permutation test, two-sided, "
+        f"p < {SIGNIFICANT:g}, each figure by itself). Rose and fell mean such a difference."
+    )
+
+
+def anchor(training: Mapping[str, Any] | None) -> Markdown:
+    """State what is added to DPO's loss, where something is."""
+    if training is None or not training.get("sft_weight"):
+        return Markdown()
+    return Markdown(f" plus {training['sft_weight']:g} times the chosen answers' mean token loss")
+
+
 def _cell(figure: str, one: Measured | None) -> Markdown:
     """Example: `28.0 [25.1, 30.9] *`."""
     if one is None:
@@ -174,6 +187,12 @@ def _shown(figure: str, value: float) -> str:
 
 def _measured(raw: Mapping[str, Any]) -> Measured:
     return Measured(raw["value"], raw["low"], raw["high"], raw["p_vs_base"])
+
+
+def _known(figure: str) -> str:
+    if figure not in FIGURES:
+        raise ValueError(f"unknown figure {figure}")
+    return figure
 
 
 def _counts(raw: Any) -> dict[str, int]:
