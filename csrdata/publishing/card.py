@@ -20,7 +20,6 @@ from csrdata.publishing.layout import (
     CANDIDATES,
     LOCK,
     PARAMS,
-    PROMPTS,
     SPLIT,
     candidate_glob,
     config,
@@ -85,11 +84,10 @@ def card(
         embedded=manifest.images == "embed",
         contents=_contents(manifest),
         own_pairs=Markdown(OWN_PAIRS),
-        prompts_table=Markdown(PROMPTS),
         pull=code(f"csrdata pull {manifest.repo_id}@{manifest.tag or 'TAG'}"),
         training=_training(manifest),
         search=params["generate_beams"],
-        guidance=_guidance(params["generate_beams"]["guidance"]),
+        guidance=_guidance(params["generate_beams"]),
         scoring=_scoring(params["score_beams"]),
         rule=_rule(params["select_pairs"]),
         models=_models(manifest),
@@ -104,7 +102,7 @@ def card(
         truth=_truth(results, names),
         plots=[(Markdown(path), title) for path, title in plots.items()],
         results=_results(results, names),
-        held_out=_held_out(manifest),
+        scorers=Markdown(_scorers(manifest)),
         origin=origin,
         licence=code(origin.licence),
         changelog=[
@@ -264,15 +262,17 @@ def _contents(manifest: Manifest) -> Markdown:
     return table(("config", "split", "rows", "MB", "holds"), rows)
 
 
-def _guidance(guidance: Mapping[str, Any]) -> Markdown:
+def _guidance(search: Mapping[str, Any]) -> Markdown:
     """Say what ranked the sentences of the search."""
-    scale = code(guidance["scale"])
+    guidance = search["guidance"]
+    if guidance["kind"] == "none":
+        return Markdown("The search does not rank them: it keeps them in the order of their rows.")
     by = {
         "reward": f"the calibrated reward, {_mixture(guidance)}{_repeats(guidance)}",
-        "likelihood": f"the probability R_T alone, on the scale {scale}",
-        "none": "nothing, in the order of their rows",
+        "likelihood": f"the probability R_T alone, on the scale {code(guidance['scale'])}",
     }[guidance["kind"]]
-    return Markdown(f"The search ranks them by {by}.")
+    summed = ", summed over the answer so far" if search["rank_by"] == "cumulative" else ""
+    return Markdown(f"The search ranks them by {by}{summed}.")
 
 
 def _scoring(scoring: Mapping[str, Any]) -> Markdown:
@@ -312,7 +312,7 @@ def _models(manifest: Manifest) -> Markdown:
             model.role,
             f"{model.hub_id} ({model.architecture})" if model.hub_id else model.architecture,
             code(model.sha256),
-            code(model.revision) if model.revision else "-",
+            code(model.revision) if model.revision else Markdown("-"),
         )
         for model in manifest.models
     ]
@@ -350,12 +350,15 @@ def _inputs(inputs: Mapping[str, str]) -> Markdown:
     )
 
 
-def _held_out(manifest: Manifest) -> str:
-    """Say how independent the held-out scorer is."""
+def _scorers(manifest: Manifest) -> str:
+    """Say how the scorers of search, rewards and held-out columns relate."""
     models = {model.role: model.sha256 for model in manifest.models}
-    if "held-out scorer" in models and models["held-out scorer"] == models.get("search scorer"):
-        return "The held-out scorer is the same model: its columns are no independent check."
-    return "The `*_reward_held_out` columns come from a scorer that took no part in the search."
+    same = "held-out scorer" in models and models["held-out scorer"] == models.get("search scorer")
+    guided = manifest.params["generate_beams"]["guidance"]["kind"] == "reward"
+    search = "The search and the rewards use the same scorer. " if guided else ""
+    if same:
+        return search + "The held-out scorer is that scorer too: its columns are no independent check."
+    return search + "The `*_reward_held_out` columns come from a scorer that took no part in the search."
 
 
 def _funnel(manifest: Manifest) -> Markdown:
