@@ -22,6 +22,7 @@ from csrdata.publishing.card import code_url
 from csrdata.publishing.manifest import Change, Counts, Manifest, Model, read_manifest
 from csrdata.publishing.markdown import Markdown, code, escape, fenced, prose, render, table
 from csrdata.publishing.origins import KNOWN, model_licence, origin
+from csrdata.publishing.provenance import _md5
 from csrdata.publishing.results import RESULTS, Measured, Results, TruthShare, change, parse_results
 from csrdata.records import Truth
 from csrdata.sources.microworld.reader import to_truth
@@ -387,6 +388,31 @@ def test_a_summary_of_other_pairs_is_left_out(summarized: Path, capsys: pytest.C
     assert found is not None
     assert found.splits == {}
     assert "no figures of training: metrics/summary.json: pairs of iteration 2" in capsys.readouterr().err
+
+
+def test_a_summary_that_dvc_made_from_older_pairs_is_left_out(
+    summarized: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a dvc.lock, the summary is the file that it records, made from the pairs that it records last."""
+
+    def write_lock(*, read: str) -> None:
+        out = {"path": paths.pairs("2").as_posix(), "md5": "new"}
+        dep, made = (
+            {"path": out["path"], "md5": read},
+            {"path": str(paths.SUMMARY), "md5": _md5(paths.SUMMARY)},
+        )
+        stages = {"select_pairs@2": {"outs": [out]}, "summarize": {"deps": [dep], "outs": [made]}}
+        Path("dvc.lock").write_text(json.dumps({"stages": stages}), encoding="utf-8")
+
+    write_lock(read="new")
+    found = find_results(load_params(), ["2"])
+    assert found is not None
+    assert found.splits != {}
+    write_lock(read="old")
+    found = find_results(load_params(), ["2"])
+    assert found is not None
+    assert found.splits == {}
+    assert "dvc.lock: summarize: got made from an older data/select_pairs/2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
