@@ -156,12 +156,19 @@ def push(
         str, typer.Option(metavar="embed|reference", help="Put images into the rows, or only their paths.")
     ] = "embed",
     licence: Annotated[
-        str | None, typer.Option("--license", metavar="NAME", help="Of the data set, such as cc-by-4.0.")
+        str | None,
+        typer.Option("--license", metavar="NAME", help="Of the dataset (or policy), such as cc-by-4.0."),
     ] = None,
     image_licence: Annotated[
         str | None,
         typer.Option(
             "--image-license", metavar="TEXT", help="For the card: what the images are, under which licence."
+        ),
+    ] = None,
+    output_licence: Annotated[
+        str | None,
+        typer.Option(
+            "--output-license", metavar="TEXT", help="For the card: the terms for what the policy wrote."
         ),
     ] = None,
     model: Annotated[
@@ -201,6 +208,7 @@ def push(
             images=images,
             licence=licence,
             image_licence=image_licence,
+            output_licence=output_licence,
             hub_may_be_away=dry_run is not None,
         )
         if dry_run is not None:

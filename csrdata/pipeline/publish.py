@@ -9,6 +9,7 @@ from typing import Any
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.params import FILE, Params, load_params
+from csrdata.pipeline.results import find_results
 from csrdata.publishing.columns import parse_images
 from csrdata.publishing.gates import check
 from csrdata.publishing.hub import published_manifest
@@ -31,6 +32,7 @@ def release(
     images: str,
     licence: str | None,
     image_licence: str | None,
+    output_licence: str | None = None,
     hub_may_be_away: bool,
 ) -> Manifest:
     """Write a release of this project, hold it against the gates, and return its manifest.
@@ -41,7 +43,7 @@ def release(
         tag: the version, for the card.
         names: the iterations; None or none means all that have pairs.
         images: `embed` or `reference`.
-        licence, image_licence: see `origin`.
+        licence, image_licence, output_licence: see `origin`.
         hub_may_be_away: go on without what is published there; the card's changelog then starts anew.
 
     Raises:
@@ -50,7 +52,7 @@ def release(
     """
     params = load_params()
     kept = parse_images(images)
-    source = origin(params.build_seed.kind, licence=licence, images=image_licence)
+    source = origin(params.build_seed.kind, licence=licence, images=image_licence, outputs=output_licence)
     iterations = [tables(name) for name in _made(params, names)]
     lock = LOCK if LOCK.is_file() else None
     if lock is not None:
@@ -81,6 +83,7 @@ def release(
         date=datetime.now(UTC).date().isoformat(),
         commit=commit(Path()),
         previous=_published(repo_id, may_fail=hub_may_be_away),
+        results=find_results(params, [one.name for one in iterations]),
     )
     return check(folder)
 

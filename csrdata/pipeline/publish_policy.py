@@ -1,18 +1,21 @@
 """Wiring of `csrdata push --model`: params, a policy and its figures in, a folder for the Hub out. No stage."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import csrdata
 from csrdata import paths
 from csrdata.errors import UserError
-from csrdata.evaluation.table import markdown
 from csrdata.params import load_params
+from csrdata.pipeline.results import LOCK, find_results
 from csrdata.publishing.fetch import Source
 from csrdata.publishing.hub import published_manifest
 from csrdata.publishing.layout import own_table
 from csrdata.publishing.model import BaseModel, write_model
-from csrdata.publishing.origins import origin
-from csrdata.tables import hash_path, read_json
+from csrdata.publishing.origins import model_licence
+from csrdata.publishing.provenance import check_run
+from csrdata.publishing.results import BASE, Results
+from csrdata.tables import hash_path
 
 
 def write_policy(
@@ -28,41 +31,47 @@ def write_policy(
 
     Args:
         folder: see `publishing.model.write_model`, as for the others.
-        licence: by default the one that is known of the project's source.
+        licence: of the policy, by its name on the Hub; by default the one that is known of the project's source.
 
     Raises:
-        UserError: the data set does not hold the very pairs of this iteration, the policy or its figures are not there, or
-            the licence is neither known nor said.
+        UserError: the dataset does not hold the pairs of this iteration, the policy is missing or is not what dvc.lock
+            records, or the licence is neither known nor stated.
     """
     params = load_params()
+    known = model_licence(params.build_seed.kind, licence)
     if dataset is not None:
         _check_pairs(dataset, iteration)
-    summary = read_json(paths.SUMMARY, made_by="dvc repro summarize")
-    shown = {"0", iteration}
-    narrowed = {
-        "splits": {
-            split: {name: entry for name, entry in entries.items() if name in shown}
-            for split, entries in summary["splits"].items()
-        },
-        "pairs": {name: entry for name, entry in summary["pairs"].items() if name in shown},
-    }
+    if LOCK.is_file():
+        trained = paths.policy(iteration).as_posix()
+        check_run(LOCK, [trained], params=params.model_dump(), root=Path())
     return write_model(
         folder,
         repo_id=repo_id,
         policy=paths.policy(iteration),
         iteration=iteration,
         base=BaseModel(paths.policy(paths.BASE)),
-        licence=origin(params.build_seed.kind, licence=licence).licence,
+        licence=known,
         training=params.train_dpo.model_dump(),
-        results=markdown(narrowed, confidence=params.summarize.confidence),
+        results=_of_policy(find_results(params, [iteration]), iteration),
         version=csrdata.__version__,
         dataset=dataset,
         tag=tag,
     )
 
 
+def _of_policy(results: Results | None, iteration: str) -> Results | None:
+    """Keep the figures of the base and of one policy."""
+    if results is None:
+        return None
+    splits = {
+        split: {name: figures for name, figures in policies.items() if name in {BASE, iteration}}
+        for split, policies in results.splits.items()
+    }
+    return replace(results, splits=splits)
+
+
 def _check_pairs(dataset: Source, iteration: str) -> None:
-    """Hold what the card will claim: the published pairs are those that this project trained on."""
+    """Check what the card will state: the published pairs are those that this project trained on."""
     found = published_manifest(dataset.repo_id, revision=dataset.revision) or {}
     files = {file["path"]: file["sha256"] for file in found.get("files", [])}
     published = files.get(own_table(iteration, "pairs"))

@@ -6,10 +6,12 @@ from pathlib import Path
 from csrdata.errors import UserError
 from csrdata.params import FILE
 from csrdata.pipeline.publish import tables
+from csrdata.pipeline.results import PUBLISHED
 from csrdata.publishing.disk import room
 from csrdata.publishing.fetch import Source, fetch
 from csrdata.publishing.layout import PARAMS
 from csrdata.publishing.restore import released, restore
+from csrdata.publishing.results import RESULTS
 from csrdata.tables import hash_path
 
 SCRATCH = ".csrdata-pull"
@@ -38,6 +40,9 @@ def pull(source: Source, target: Path) -> list[str]:
         restore(release, [tables(name, root=made) for name in names], images_root=made)
         if not (target / FILE).is_file():
             shutil.copyfile(release / PARAMS, made / FILE)
+        if (release / RESULTS).is_file():
+            (made / PUBLISHED).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(release / RESULTS, made / PUBLISHED)
     files = sorted(path.relative_to(made) for path in made.rglob("*") if path.is_file())
     for file in files:
         if (target / file).exists() and hash_path(target / file) != hash_path(made / file):

@@ -1,24 +1,25 @@
-"""The card: README.md with the Hub's metadata, made from a release's manifest and figures alone.
+"""The dataset's card: README.md with the Hub's metadata, computed from a release and what the user stated.
 
-It states what a reader needs to load, judge and train on the data, and names every model by its hash. It says nothing
-that the release does not hold, no machine, no path outside of it. The rows that its metadata states are held against
+The text is the template `templates/dataset.md.jinja`; the functions here compute what it shows, each from the manifest,
+the tables' figures, the origin or the results. The card states nothing else. The rows in its metadata are compared with
 the files by the gates, and by `load_dataset` on loading.
 """
 
 import hashlib
+import importlib.metadata
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from csrdata.publishing.columns import IMAGE_PATH, ITERATION, candidate_features, pair_features, parse_images
+from csrdata.publishing.columns import candidate_features, pair_features, parse_images
 from csrdata.publishing.figures import Figures
 from csrdata.publishing.layout import (
     CANDIDATES,
     LOCK,
     PARAMS,
-    PROMPTS,
     SPLIT,
     candidate_glob,
     config,
@@ -26,46 +27,92 @@ from csrdata.publishing.layout import (
     pair_glob,
 )
 from csrdata.publishing.manifest import MANIFEST, File, Manifest
+from csrdata.publishing.markdown import Markdown, code, escape, fenced, prose, render, table
 from csrdata.publishing.origins import Origin
+from csrdata.publishing.results import (
+    STEERED_BY,
+    Results,
+    TruthShare,
+    anchor,
+    caption,
+    sentences,
+    tables,
+)
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 """The Hub's names of sizes, by the number of pairs that is too many for each."""
 
+HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""`OWNER/NAME`: what the card's metadata may link to."""
+
 OWN_PAIRS = own_table("*", "pairs")
 
-CITATION = """@inproceedings{zhou2024calibrated,
-  title = {Calibrated Self-Rewarding Vision Language Models},
-  author = {Zhou, Yiyang and Fan, Zhiyuan and Cheng, Dongjie and Yang, Sihan and Chen, Zhaorun and Cui, Chenhang and
-            Wang, Xiyao and Li, Yun and Zhang, Linjun and Yao, Huaxiu},
-  booktitle = {Advances in Neural Information Processing Systems},
-  year = {2024},
-  url = {https://arxiv.org/abs/2405.14622}
-}"""
+BASE_POLICY = "base"
+"""The name of the first policy in params.yaml."""
+
+CODE_LABELS = ("source", "repository", "source code", "homepage")
+"""Labels of a package's URLs that lead to its code."""
 
 
-def card(manifest: Manifest, *, origin: Origin, figures: Sequence[Figures], plots: Mapping[str, str]) -> str:
+def card(
+    manifest: Manifest,
+    *,
+    origin: Origin,
+    figures: Sequence[Figures],
+    plots: Mapping[str, str],
+    results: Results | None = None,
+) -> str:
     """Return the text of README.md.
 
     Args:
         manifest: of the data files; the card itself need not be in it yet.
         origin: licences and limits of the source.
-        figures: one an iteration, in order.
+        figures: one per iteration, in order.
         plots: what each plot shows, by its path in the release.
+        results: truth of the pairs and effect of training, where they are known.
     """
-    sections = [
-        _opening(manifest),
-        _loading(manifest),
-        _contents(manifest),
-        _training(manifest),
-        _columns(manifest),
-        _making(manifest),
-        _statistics(manifest, figures, plots),
-        _limits(manifest, origin),
-        _licence(origin),
-        f"## Citation\n\n```bibtex\n{CITATION}\n```",
-        _changes(manifest),
-    ]
-    return f"---\n{_metadata(manifest, origin)}\n---\n\n" + "\n\n".join(sections) + "\n"
+    params = manifest.params
+    names = [one.name for one in manifest.iterations]
+    return render(
+        "dataset.md.jinja",
+        metadata=Markdown(_metadata(manifest, origin)),
+        name=manifest.repo_id.partition("/")[2],
+        pairs=sum(one.pairs for one in manifest.iterations),
+        manifest=manifest,
+        authors=_authors(names, params),
+        loading=_loading(manifest),
+        embedded=manifest.images == "embed",
+        contents=_contents(manifest),
+        own_pairs=Markdown(OWN_PAIRS),
+        pull=code(f"csrdata pull {manifest.repo_id}@{manifest.tag or 'TAG'}"),
+        training=_training(manifest),
+        search=params["generate_beams"],
+        guidance=_guidance(params["generate_beams"]),
+        scoring=_scoring(params["score_beams"]),
+        rule=_rule(params["select_pairs"]),
+        models=_models(manifest),
+        code=_code(manifest),
+        inputs=_inputs(manifest.inputs),
+        identity=code(manifest.identity),
+        manifest_path=Markdown(MANIFEST),
+        params_path=Markdown(PARAMS),
+        params=fenced(yaml.safe_dump(params, sort_keys=False, allow_unicode=True), "yaml"),
+        funnel=_funnel(manifest),
+        statistics=_statistics(figures),
+        truth=_truth(results, names),
+        plots=[(Markdown(path), title) for path, title in plots.items()],
+        results=_results(results, names),
+        scorers=Markdown(_scorers(manifest)),
+        origin=origin,
+        licence=code(origin.licence),
+        changelog=[
+            {
+                "title": f"{entry.tag or entry.identity[:12]}{f' ({entry.date})' if entry.date else ''}",
+                "changes": [prose(change) for change in entry.changes],
+            }
+            for entry in manifest.changelog
+        ],
+    )
 
 
 def files_of(files: Sequence[File], prefix: str) -> list[File]:
@@ -78,7 +125,7 @@ def _metadata(manifest: Manifest, origin: Origin) -> str:
     from huggingface_hub import DatasetCardData
 
     pairs = sum(one.pairs for one in manifest.iterations)
-    models = [model.hub_id for model in manifest.models if model.hub_id]
+    models = [model.hub_id for model in manifest.models if HUB_ID.fullmatch(model.hub_id or "")]
     data = DatasetCardData(
         language=list(origin.languages) or None,
         license=origin.licence,
@@ -95,7 +142,7 @@ def _metadata(manifest: Manifest, origin: Origin) -> str:
 
 
 def _configs(manifest: Manifest) -> list[dict[str, Any]]:
-    """One config an iteration, the last the default; one of all candidates, a split an iteration."""
+    """Return one config per iteration, the last one as the default, and one for all candidates, a split per iteration."""
     last = manifest.iterations[-1].name
     return [
         *(
@@ -116,7 +163,7 @@ def _configs(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def _dataset_info(manifest: Manifest) -> list[dict[str, Any]]:
-    """Features, rows and bytes by config, as `datasets` writes them; it holds the rows against the files on loading."""
+    """Return features, rows and bytes by config, as `datasets` writes them; on loading it compares the rows with them."""
     images = parse_images(manifest.images)
     splits = {
         config(one.name): (pair_features(images), {SPLIT: files_of(manifest.files, pair_glob(one.name))})
@@ -141,206 +188,198 @@ def _dataset_info(manifest: Manifest) -> list[dict[str, Any]]:
     ]
 
 
-def _opening(manifest: Manifest) -> str:
-    name = manifest.repo_id.partition("/")[2]
-    pairs = sum(one.pairs for one in manifest.iterations)
-    rounds = len(manifest.iterations)
-    return (
-        f"# {name}\n\n"
-        f"{pairs} preference pairs for vision-language models: an image, an instruction, and two answers that one policy "
-        f"wrote itself, the better one chosen by how well its sentences fit the image. Made by Calibrated Self-Rewarding "
-        f"([arXiv 2405.14622](https://arxiv.org/abs/2405.14622)) with csrdata {manifest.csrdata}, "
-        f"in {rounds} iteration{'s' if rounds > 1 else ''}: "
-        "the base policy wrote the pairs of the first, the policy that an iteration trained those of the next."
-    )
+def _authors(names: Sequence[str], params: Mapping[str, Any]) -> list[Markdown]:
+    """Say which policy wrote the answers of each iteration, from `iterations.*.previous`.
+
+    Example: `Iteration 2: policy 1 wrote the answers. It was trained on the pairs of iteration 1, ...`
+    """
+    chain = params["iterations"]
+    found = []
+    for name in names:
+        previous = chain[name]["previous"]
+        if previous == BASE_POLICY:
+            text = "the base policy wrote the answers."
+        else:
+            start = chain[previous]["previous"] if previous in chain else None
+            began = "the base policy" if start == BASE_POLICY else f"policy {escape(start)}"
+            where = "" if previous in names else " (not in this release)"
+            text = (
+                f"policy {escape(previous)} wrote the answers. It was trained on the pairs of iteration "
+                f"{escape(previous)}{where}, by DPO{anchor(params.get('train_dpo'))}, starting from {began}."
+            )
+        found.append(Markdown(f"Iteration {escape(name)}: {text}"))
+    return found
 
 
-def _loading(manifest: Manifest) -> str:
+def _load_lines(manifest: Manifest) -> str:
     last = config(manifest.iterations[-1].name)
-    revision = f', revision="{manifest.tag}"' if manifest.tag else ""
+    revision = f", revision={_literal(manifest.tag)}" if manifest.tag else ""
+    return f'pairs = load_dataset({_literal(manifest.repo_id)}, {_literal(last)}{revision}, split="{SPLIT}")'
+
+
+def _loading(manifest: Manifest) -> Markdown:
     show = 'pairs[0]["images"][0], ' if manifest.images == "embed" else ""
-    text = (
-        "## Load\n\n```python\nfrom datasets import load_dataset\n\n"
-        f'pairs = load_dataset("{manifest.repo_id}", "{last}"{revision}, split="{SPLIT}")\n'
-        f'print({show}pairs[0]["chosen"], pairs[0]["margin"])\n```'
-    )
-    if manifest.images == "embed":
-        return text + "\n\nThe images lie in the rows, byte for byte as the policy saw them."
-    return text + (
-        f"\n\nThe rows name their image and do not hold it (column `{IMAGE_PATH}`, a path relative to the folder of "
-        "their source). For training, put the images there and add a column `images` of lists of one:\n\n"
-        "```python\nfrom datasets import Image, List\n\n"
-        'pairs = pairs.map(lambda row: {"images": [row["image_path"]]}).cast_column("images", List(Image()))\n```'
-    )
+    lines = [
+        "from datasets import load_dataset",
+        "",
+        _load_lines(manifest),
+        f'print({show}pairs[0]["chosen"], pairs[0]["margin"])',
+    ]
+    return fenced("\n".join(lines), "python")
 
 
-def _contents(manifest: Manifest) -> str:
+def _training(manifest: Manifest) -> Markdown:
+    lines = [
+        "from datasets import load_dataset",
+        "from transformers import AutoModelForImageTextToText, AutoProcessor",
+        "from trl import DPOConfig, DPOTrainer",
+        "",
+        _load_lines(manifest),
+        *([] if manifest.images == "embed" else ["# add the column of images as above"]),
+        'model = AutoModelForImageTextToText.from_pretrained("YOUR/MODEL")',
+        'processor = AutoProcessor.from_pretrained("YOUR/MODEL")',
+        "# max_length=None: truncation could remove answers, or tokens of the image",
+        'args = DPOConfig(output_dir="policy", max_length=None)',
+        "DPOTrainer(model=model, args=args, train_dataset=pairs, processing_class=processor).train()",
+    ]
+    return fenced("\n".join(lines), "python")
+
+
+def _literal(text: str) -> str:
+    """Return a text as a Python literal in double quotes."""
+    return json.dumps(text)
+
+
+def _contents(manifest: Manifest) -> Markdown:
     rows = []
     for one in manifest.iterations:
         files = files_of(manifest.files, pair_glob(one.name))
-        rows.append((f"`{config(one.name)}`", f"`{SPLIT}`", _rows(files), _megabytes(files), "pairs"))
+        rows.append((code(config(one.name)), code(SPLIT), _rows(files), _megabytes(files), "pairs"))
     for one in manifest.iterations:
         files = files_of(manifest.files, candidate_glob(one.name))
-        what = "every sentence of the search"
-        rows.append((f"`{CANDIDATES}`", f"`{config(one.name)}`", _rows(files), _megabytes(files), what))
-    table = _table(("config", "split", "rows", "MB", "holds"), rows)
-    return (
-        f"## What is in it\n\n{table}\n\n"
-        f"`{OWN_PAIRS}` and the tables beside it, with `{PROMPTS}`, are the project's own: "
-        f"`csrdata pull {manifest.repo_id}@{manifest.tag or 'TAG'}` brings them back exactly, "
-        "prompts without a pair and the reason for it included."
-    )
+        what = "candidate sentences of the search"
+        rows.append((code(CANDIDATES), code(config(one.name)), _rows(files), _megabytes(files), what))
+    return table(("config", "split", "rows", "MB", "holds"), rows)
 
 
-def _training(manifest: Manifest) -> str:
-    last = config(manifest.iterations[-1].name)
-    revision = f', revision="{manifest.tag}"' if manifest.tag else ""
-    before = "" if manifest.images == "embed" else "# with the images put into the rows as above\n"
-    return (
-        "## Train on it with TRL\n\n```python\nfrom datasets import load_dataset\n"
-        "from transformers import AutoModelForImageTextToText, AutoProcessor\n"
-        "from trl import DPOConfig, DPOTrainer\n\n"
-        f'pairs = load_dataset("{manifest.repo_id}", "{last}"{revision}, split="{SPLIT}")\n{before}'
-        'model = AutoModelForImageTextToText.from_pretrained("YOUR/MODEL")\n'
-        'processor = AutoProcessor.from_pretrained("YOUR/MODEL")\n'
-        "# max_length=None: cutting would remove answers, or the image's tokens\n"
-        'args = DPOConfig(output_dir="policy", max_length=None)\n'
-        "DPOTrainer(model=model, args=args, train_dataset=pairs, processing_class=processor).train()\n```\n\n"
-        "The pairs are those of one policy: another model learns from them off-policy."
-    )
-
-
-def _columns(manifest: Manifest) -> str:
-    images = [("`images`", "the image, in a list of one")] if manifest.images == "embed" else []
-    rows = [
-        *images,
-        ("`prompt`, `chosen`, `rejected`", "messages with a role and a content, the answers trimmed"),
-        (f"`prompt_id`, `{IMAGE_PATH}`", "the prompt, and the path of its image in the project"),
-        ("`chosen_leaf`, `rejected_leaf`", "the answers' last sentences: `node_id` in the candidates"),
-        (
-            "`chosen_reward`, `rejected_reward`",
-            "R(y): the sentences' calibrated rewards (equation 4), aggregated",
-        ),
-        ("`margin`", "`chosen_reward` - `rejected_reward`"),
-        ("`*_reward_held_out`", "R(y) by a scorer that the search never saw"),
-        ("`*_relevance`", "mean R_I of an answer's sentences, 0 to 100 (equation 3)"),
-        ("`*_logprob`", "ln p(answer) under the policy that wrote it, the end included: DPO's reference"),
-        ("`*_tokens`, `*_words`", "lengths; tokens are the policy's own, the end included"),
-    ]
-    candidates = [
-        (f"`{ITERATION}`, `prompt_id`", "whose search tree"),
-        ("`node_id`, `parent_id`, `depth`", "the place in it; a first sentence has parent -1"),
-        ("`group`", "the row of diverse group decoding that proposed it"),
-        ("`text`, `token_ids`", "the sentence, verbatim; an empty text is the end of the answer"),
-        ("`logprob`", "ln R_T (equation 2): no diversity penalty in it"),
-        ("`relevance`", "R_I, 0 to 100 (equation 3); null of the end"),
-        ("`relevance_truncated`", "the scorer's text limit cut the sentence"),
-        ("`redundancy`", "largest cosine with an earlier sentence of its answer, 0 to 1; null of the end"),
-        ("`steering_reward`", "the reward that ranked it in its layer; null of the end"),
-        ("`stop`, `fate`", "why its decoding stopped, and what the search made of it"),
-        ("`canonical`", "of a leaf: tokenising the answer again gives the tokens that were generated"),
-    ]
-    return (
-        f"## Columns\n\nOf pairs:\n\n{_table(('column', 'holds'), rows)}\n\n"
-        f"Of `{CANDIDATES}`:\n\n{_table(('column', 'holds'), candidates)}\n\n"
-        "`*_logprob` and `*_tokens` are of the answers as generated, leading white space included; those texts are in "
-        f"`{OWN_PAIRS}`."
-    )
-
-
-def _making(manifest: Manifest) -> str:
-    search, scoring = manifest.params["generate_beams"], manifest.params["score_beams"]
+def _guidance(search: Mapping[str, Any]) -> Markdown:
+    """Say what ranked the sentences of the search."""
     guidance = search["guidance"]
-    steered = {
-        "reward": f"the calibrated reward, {guidance['image_weight']:g} R_I + {1 - guidance['image_weight']:.3g} R_T "
-        f"on the scale `{guidance['scale']}`{_repeats(guidance)}",
-        "likelihood": f"the language term alone, on the scale `{guidance['scale']}`",
-        "none": "nothing: candidates kept by the order of their groups",
+    if guidance["kind"] == "none":
+        return Markdown("The search does not rank them: it keeps them in the order of their rows.")
+    by = {
+        "reward": f"the calibrated reward, {_mixture(guidance)}{_repeats(guidance)}",
+        "likelihood": f"the probability R_T alone, on the scale {code(guidance['scale'])}",
     }[guidance["kind"]]
-    models = _table(
-        ("role", "model", "SHA-256 of its files", "Hub revision"),
-        [
-            (
-                model.role,
-                f"{model.hub_id} ({model.architecture})" if model.hub_id else model.architecture,
-                f"`{model.sha256}`",
-                f"`{model.revision}`" if model.revision else "-",
-            )
-            for model in manifest.models
-        ],
-    )
-    code = f"csrdata {manifest.csrdata}" + (
-        f", project commit `{manifest.commit}`" if manifest.commit else ""
-    )
-    digest = hashlib.sha256(json.dumps(manifest.inputs, sort_keys=True).encode()).hexdigest()
-    inputs = (
-        f"- inputs of the pipeline: {len(manifest.inputs)} files, each by its MD5 in `{MANIFEST}` and `{LOCK}` "
-        f"(`{digest}` over them)\n"
-        if manifest.inputs
-        else "- inputs of the pipeline: not recorded (the project was run without DVC)\n"
-    )
-    params = yaml.safe_dump(manifest.params, sort_keys=False, allow_unicode=True).strip()
-    return (
-        "## How it was made\n\n"
-        "For each image and instruction the policy proposes sentences "
-        f"({search['groups']} rows of diverse group decoding, diversity penalty {search['diversity_penalty']:g}), "
-        "sentence by sentence (Algorithm 1). An image-text scorer gives each sentence its relevance R_I, the policy its "
-        f"probability R_T. The search is steered by {steered}; of each layer the {search['keep_best']} best and the "
-        f"{search['keep_worst']} worst live on. Whole answers are scored by {scoring['image_weight']:g} R_I + "
-        f"{1 - scoring['image_weight']:.3g} R_T on the scale `{scoring['scale']}`{_repeats(scoring)}, "
-        f"{scoring['aggregate']} over sentences; "
-        "the highest becomes the chosen answer, the lowest the rejected one"
-        f"{_rule(manifest.params['select_pairs'])}. DPO{_anchor(manifest.params.get('train_dpo'))} trains the policy on the "
-        "pairs, and the next iteration starts from there, with the same prompts. Policy N below is the one that iteration N "
-        "trained.\n\n"
-        f"{models}\n\n"
-        f"- code: {code}\n{inputs}- identity: `{manifest.identity}` (data files, parameters and models)\n"
-        f"- all of it: `{MANIFEST}`, with the size and SHA-256 of every file here; `{PARAMS}` explains the parameters\n\n"
-        f"<details><summary>Parameters</summary>\n\n```yaml\n{params}\n```\n\n</details>"
-    )
+    summed = ", summed over the answer so far" if search["rank_by"] == "cumulative" else ""
+    return Markdown(f"The search ranks them by {by}{summed}.")
+
+
+def _scoring(scoring: Mapping[str, Any]) -> Markdown:
+    text = f"The reward of an answer is the {escape(scoring['aggregate'])} of {_mixture(scoring)} over its sentences"
+    return Markdown(f"{text}{_repeats(scoring)}.")
+
+
+def _mixture(section: Mapping[str, Any]) -> str:
+    """Example: `0.9 R_I + 0.1 R_T on the scale `zscore``."""
+    weight = section["image_weight"]
+    return f"{weight:g} R_I + {1 - weight:.3g} R_T on the scale {code(section['scale'])}"
 
 
 def _repeats(section: Mapping[str, Any]) -> str:
-    """Say from where on a sentence repeats its answer, where that counts."""
+    """State the repetition threshold, where there is one."""
     if section["repeat_similarity"] is None:
         return ""
     limit = f"{section['repeat_similarity']:g}"
-    return f" (R_I is 0 of a sentence whose text has a cosine of {limit} or more with an earlier one's)"
+    return f" (R_I is 0 for a sentence whose text has a cosine of {limit} or more with an earlier sentence)"
 
 
-def _anchor(training: Mapping[str, Any] | None) -> str:
-    """Say what stands beside DPO's loss, where something does, and where the rows depend on any training."""
-    if training is None or not training["sft_weight"]:
-        return ""
-    return f", with {training['sft_weight']:g} times the chosen answers' token loss beside it,"
-
-
-def _rule(selection: Mapping[str, Any]) -> str:
-    """Return what pairs must be besides the furthest apart."""
+def _rule(selection: Mapping[str, Any]) -> Markdown:
+    """State what pairs must fulfil besides being furthest apart."""
     found = [f"at least {selection['margin']:g} apart"] if selection["margin"] else []
     if selection["max_length_gap"] < 1:
-        found.append(f"their lengths within {selection['max_length_gap']:g} of the longer one")
+        found.append(
+            f"in words, not more than {100 * selection['max_length_gap']:g}% shorter than the longer"
+        )
     if selection["length_balance"] is not None:
-        found.append(f"the set's mean lengths within {selection['length_balance']:g} words")
-    return f" ({', '.join(found)})" if found else ""
+        found.append(f"mean lengths over the set within {selection['length_balance']:g} words")
+    return Markdown(f" ({'; '.join(found)})" if found else "")
 
 
-def _statistics(manifest: Manifest, figures: Sequence[Figures], plots: Mapping[str, str]) -> str:
-    heads = ["", *(f"iteration {one.name}" for one in figures)]
+def _models(manifest: Manifest) -> Markdown:
+    rows = [
+        (
+            model.role,
+            f"{model.hub_id} ({model.architecture})" if model.hub_id else model.architecture,
+            code(model.sha256),
+            code(model.revision) if model.revision else Markdown("-"),
+        )
+        for model in manifest.models
+    ]
+    return table(("role", "model", "SHA-256 of its files", "Hub revision"), rows)
+
+
+def _code(manifest: Manifest) -> Markdown:
+    """Name the code: the package's version, its address where its metadata state one, the project's commit."""
+    url = code_url()
+    commit = f", project commit {code(manifest.commit)}" if manifest.commit else ""
+    return Markdown(f"csrdata {escape(manifest.csrdata)}{f' (<{url}>)' if url else ''}{commit}")
+
+
+def code_url() -> str | None:
+    """Return where the code of csrdata is published, as the installed package's metadata state it; None if they do not."""
+    try:
+        stated = importlib.metadata.metadata("csrdata").get_all("Project-URL") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    urls = {
+        label.strip().lower(): url.strip() for label, _, url in (entry.partition(",") for entry in stated)
+    }
+    return next((urls[label] for label in CODE_LABELS if label in urls), None)
+
+
+def _inputs(inputs: Mapping[str, str]) -> Markdown:
+    if not inputs:
+        return Markdown(
+            "not recorded, because the project was run without DVC; parameters and models are those of the project at the "
+            "time of the release"
+        )
+    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    return Markdown(
+        f"{len(inputs)} files, each by its MD5 in `{MANIFEST}` and `{LOCK}` (`{digest}` over them)"
+    )
+
+
+def _scorers(manifest: Manifest) -> str:
+    """Say how the scorers of search, rewards and held-out columns relate."""
+    models = {model.role: model.sha256 for model in manifest.models}
+    same = "held-out scorer" in models and models["held-out scorer"] == models.get("search scorer")
+    guided = manifest.params["generate_beams"]["guidance"]["kind"] == "reward"
+    search = "The search and the rewards use the same scorer. " if guided else ""
+    if same:
+        return search + "The held-out scorer is that scorer too: its columns are no independent check."
+    return search + "The `*_reward_held_out` columns come from a scorer that took no part in the search."
+
+
+def _funnel(manifest: Manifest) -> Markdown:
     reasons = sorted({reason for one in manifest.iterations for reason in one.dropped})
-    funnel = [
+    rows: list[tuple[object, ...]] = [
         ("prompts", *(one.prompts for one in manifest.iterations)),
         ("candidate sentences", *(one.candidates for one in manifest.iterations)),
         ("answers", *(one.responses for one in manifest.iterations)),
-        ("**pairs kept**", *(one.pairs for one in manifest.iterations)),
-        *(
-            (
-                f"no pair: {reason.replace('_', ' ')}",
-                *(one.dropped.get(reason, 0) for one in manifest.iterations),
-            )
-            for reason in reasons
-        ),
+        (Markdown("**pairs kept**"), *(one.pairs for one in manifest.iterations)),
     ]
+    rows += [
+        (
+            f"no pair: {reason.replace('_', ' ')}",
+            *(one.dropped.get(reason, 0) for one in manifest.iterations),
+        )
+        for reason in reasons
+    ]
+    return table(_heads([one.name for one in manifest.iterations]), rows)
+
+
+def _statistics(figures: Sequence[Figures]) -> Markdown:
     contrasts = (
         ("reward R(y)", "reward"),
         ("reward by the held-out scorer", "reward_held_out"),
@@ -366,49 +405,47 @@ def _statistics(manifest: Manifest, figures: Sequence[Figures], plots: Mapping[s
         (f"candidates: {fate.replace('_', ' ')}", *(one.by_fate.get(fate, 0) for one in figures))
         for fate in fates
     ]
-    images = "\n\n".join(f"![{title}]({path})" for path, title in plots.items())
-    return (
-        "## Statistics\n\nPairs kept and prompts without one add up to the prompts.\n\n"
-        f"{_table(heads, funnel)}\n\nMeans, unless said otherwise:\n\n{_table(heads, rows)}\n\n{images}"
-    )
+    return table(_heads([one.name for one in figures]), rows)
 
 
-def _limits(manifest: Manifest, origin: Origin) -> str:
-    agree = "`*_reward_held_out` gives the view of a scorer that the search never climbed"
-    limits = [
-        "Chosen is better than rejected by the scorer's judgement, not by a person's. A chosen answer can still name what "
-        "is not in the image.",
-        f"The search climbs its own scorer, and so do the rewards; {agree}.",
-        "An image-text scorer sees objects better than counts, places and negations, and cuts long sentences "
-        "(`relevance_truncated`).",
-        "Rewards are comparable inside one iteration. Across data sets they are not: the scale is of each prompt's tree "
-        "where it is `rank` or `zscore`.",
-        *origin.limits,
+def _truth(results: Results | None, names: Sequence[str]) -> Markdown | None:
+    """Return the table of which answers are the truer; None where the truth is unknown."""
+    known = {name: results.truth[name] for name in names if name in results.truth} if results else {}
+    if not known:
+        return None
+
+    def shares(count: str) -> list[str]:
+        return [_percent(one, getattr(one, count)) for one in known.values()]
+
+    rows = [
+        (Markdown("**the chosen answer is truer**, % of pairs"), *shares("chosen")),
+        ("both are equally true, % of pairs", *shares("equal")),
+        ("the rejected answer is truer, % of pairs", *shares("rejected")),
+        ("an answer says nothing about objects, % of pairs", *shares("unknown")),
     ]
-    if manifest.images != "embed":
-        limits.append("The images are not in it: what a path names may change or vanish.")
-    return "## Known limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
+    return table(_heads(list(known)), rows)
 
 
-def _licence(origin: Origin) -> str:
-    return (
-        f"## Licence\n\nThe data set: `{origin.licence}`. {origin.images} The answers were written by the models named "
-        "above; a model's own licence may have terms for what it wrote."
-    )
+def _percent(share: TruthShare, count: int) -> str:
+    whole = share.chosen + share.rejected + share.equal + share.unknown
+    return f"{100 * count / whole:.1f}" if whole else "-"
 
 
-def _changes(manifest: Manifest) -> str:
-    entries = [
-        f"### {entry.tag or entry.identity[:12]}{f' ({entry.date})' if entry.date else ''}\n\n"
-        + "\n".join(f"- {change}" for change in entry.changes)
-        for entry in manifest.changelog
-    ]
-    return "## Changes\n\n" + "\n\n".join(entries)
+def _results(results: Results | None, names: Sequence[str]) -> dict[str, Any] | None:
+    """Return what the section about training shows; None where nothing was measured."""
+    if results is None or not results.splits:
+        return None
+    return {
+        "sentences": [
+            Markdown(f"Policy {escape(name)}. {line}") for name in names for line in sentences(results, name)
+        ],
+        "tables": tables(results, STEERED_BY),
+        "caption": caption(results),
+    }
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+def _heads(names: Sequence[str]) -> list[str]:
+    return ["", *(f"iteration {name}" for name in names)]
 
 
 def _bytes(files: Sequence[File]) -> int:

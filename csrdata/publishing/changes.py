@@ -13,7 +13,10 @@ def changes(
     models: tuple[Sequence[Model], Sequence[Model]],
     images: tuple[str, str],
 ) -> list[str]:
-    """Return one sentence a change, before first; nothing that differs gives the one sentence that says so."""
+    """Return one sentence per change, the old value first; one sentence says so if nothing differs.
+
+    Values are code between backticks, which is what `markdown.prose` shows as code; it escapes the rest.
+    """
     found = [*_iterations(*iterations), *_params(*params), *_models(*models)]
     if images[0] != images[1]:
         found.append(f"images: `{images[0]}` -> `{images[1]}`")
@@ -70,4 +73,7 @@ def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _show(params: Mapping[str, Any], key: str) -> str:
-    return f"`{params[key]}`" if key in params else "none"
+    if key not in params:
+        return "none"
+    value = str(params[key]).replace("`", "'")
+    return f"`{value}`"

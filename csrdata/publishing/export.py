@@ -1,15 +1,21 @@
-"""Preference pairs as a folder that another trainer reads: one file of rows, and the images beside it.
+"""Preference pairs as a folder that another trainer reads: one file of rows, and the images.
 
-The folder stands on its own: paths are relative, images are copies, so that it can be moved, zipped or mounted. It is
-there whole or not at all. What a row looks like is `csrdata.publishing.formats`' business.
+The folder can be moved, zipped or mounted: its paths are relative and its images are copies, byte for byte, named by the
+SHA-256 of their bytes. It is written whole or not at all, and nothing that exists is replaced. What a row looks like is
+the subject of `csrdata.publishing.formats`.
 """
 
+import hashlib
+import io
 import json
-import os
+import re
+import shlex
 import shutil
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
@@ -17,7 +23,15 @@ from csrdata.errors import UserError
 from csrdata.publishing.formats import FORMATS, IMAGES, Format, Row
 from csrdata.publishing.restore import is_inside
 from csrdata.records import Pair
-from csrdata.tables import atomic_folder, write_json
+from csrdata.tables import PARTIAL, write_json
+
+ANOTHER = "name another folder"
+
+ENDS_OF_LINES = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+"""Characters that JSON may hold as they are and that some readers take for the end of a line."""
+
+EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
+"""Endings of files by Pillow's name of their format, where the two differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +41,9 @@ class Exported:
     folder: Path
     pairs: int
     images: int
-    """Different images: pairs of one image share its copy."""
+    """Different images, by their bytes: pairs of one image share its copy."""
     usage: str
-    """How the trainer is told of it."""
+    """The command or code that loads it; upper-case words are for the reader to fill in."""
 
 
 def export(pairs: Sequence[Pair], *, to: str, folder: Path, root: Path, name: str) -> Exported:
@@ -40,11 +54,12 @@ def export(pairs: Sequence[Pair], *, to: str, folder: Path, root: Path, name: st
         to: a key of `FORMATS`.
         folder: gets the files; must not exist, or be empty.
         root: the folder that the pairs' image paths are relative to.
-        name: what a trainer that names its data sets calls this one: letters, digits and underscores.
+        name: the dataset's name for trainers that want one; what is not a letter, digit or underscore becomes `_`.
 
     Raises:
-        UserError: no such trainer; nothing to export; the folder has something in it or cannot be written; a pair has equal
-            answers; a text holds what the trainer replaces; an image is missing, is none, or lies outside `root`.
+        UserError: no such trainer; nothing to export; the folder is not empty, cannot be written, or the trainer could not
+            read its path; a pair has equal answers; a text is empty, is not Unicode, or holds what the trainer replaces; an
+            image is missing, unreadable, or outside `root`.
     """
     if to not in FORMATS:
         raise UserError(
@@ -53,57 +68,85 @@ def export(pairs: Sequence[Pair], *, to: str, folder: Path, root: Path, name: st
     chosen = FORMATS[to]
     if not pairs:
         raise UserError("pairs to export", got="none", expected="1 or more", do="csrdata stats")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(
-            str(folder), got="something is there", expected="a new or empty folder", do="name another folder"
-        )
+    _check_folder(folder)
     for pair in pairs:
         _check_texts(pair, chosen, to=to)
-    names = image_names([pair.image for pair in pairs])
-    try:
-        with atomic_folder(folder.absolute()) as partial:
-            _write_rows(
-                partial / chosen.file, (chosen.row(pair, f"{IMAGES}/{names[pair.image]}") for pair in pairs)
-            )
-            for file, value in (chosen.beside(name, chosen.file) if chosen.beside else {}).items():
-                write_json(partial / file, value)
-            for image, copied in names.items():
-                _copy_image(root / image, partial / IMAGES / copied, image=image)
-    except OSError as error:
+    name = re.sub(r"\W", "_", name, flags=re.ASCII)
+    with _new_folder(folder) as partial:
+        copies = _copy_images([pair.image for pair in pairs], partial / IMAGES, root=root)
+        rows = (chosen.row(pair, f"{IMAGES}/{copies[pair.image]}") for pair in pairs)
+        _write_rows(partial / chosen.file, rows)
+        for file, value in (chosen.extra_files(name, chosen.file) if chosen.extra_files else {}).items():
+            write_json(partial / file, value)
+    usage = chosen.usage.format(
+        python=repr(str(folder / chosen.file)),
+        file=shlex.quote(str(folder / chosen.file)),
+        folder=shlex.quote(str(folder)),
+        name=name,
+    )
+    return Exported(folder, len(pairs), len(set(copies.values())), usage)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder with content, and a path that a trainer would read as something else."""
+    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        raise UserError(str(folder), got="something is there", expected="a new or empty folder", do=ANOTHER)
+    path = str(folder.absolute())
+    # `datasets`, with which three of the trainers load, reads brackets and stars as patterns and :: as a chain.
+    odd = re.search(r"[\[\]*?]|::|://", path)
+    unprintable = next((char for char in path if unicodedata.category(char) in {"Cc", "Cs"}), None)
+    if odd or unprintable:
         raise UserError(
             str(folder),
-            got=error.strerror or str(error),
-            expected="room and the right to write there; nothing was written",
-            do="make room or name another folder",
-        ) from None
-    return Exported(folder, len(pairs), len(names), chosen.usage.format(folder=folder, name=name))
+            got=odd.group() if odd else ascii(unprintable),
+            expected="a path without *, ?, [, ], :: and control characters: trainers read those as patterns",
+            do=ANOTHER,
+        )
 
 
-def image_names(images: Iterable[str]) -> dict[str, str]:
-    """Return a short name for each different image: its path below the folder that all of them share.
-
-    Example: `a/coco/train/1.jpg`, `a/coco/val/1.jpg` -> `train/1.jpg`, `val/1.jpg`
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """Give a folder that takes the place of `folder` when it is complete; on an error it is removed.
 
     Raises:
-        UserError: a path is absolute, or leads out of the project.
+        UserError: the disk is full, the place cannot be written, or something appeared there.
     """
-    different = list(dict.fromkeys(images))
-    for image in different:
-        if not is_inside(image):
-            raise UserError(
-                f"image {image}",
-                got="a path out of the project",
-                expected="one relative to its root",
-                do="dvc repro sample_prompts",
-            )
-    shared = os.path.commonpath([PurePosixPath(image).parent for image in different])
-    return {image: PurePosixPath(image).relative_to(shared).as_posix() for image in different}
+    target = folder.absolute()
+    partial = target.with_name(target.name + PARTIAL)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.mkdir()
+    except FileExistsError as error:
+        raise UserError(
+            str(error.filename),
+            got="something is there",
+            expected="room to write to",
+            do=f"remove it if an export that was stopped left it, or {ANOTHER}",
+        ) from None
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    try:
+        yield partial
+        partial.rename(target)  # an empty folder gives way; one with content does not
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    return UserError(
+        str(folder),
+        got=error.strerror or str(error),
+        expected="room and the right to write there; nothing was written",
+        do=f"make room or {ANOTHER}",
+    )
 
 
 def _check_texts(pair: Pair, chosen: Format, *, to: str) -> None:
-    """A trainer would train on an equal pair without a word, and take a placeholder in a text for one more image."""
+    """Refuse texts that a trainer would misread: equal answers, an empty text, a placeholder (one more image)."""
     texts = {"prompt": pair.prompt, "chosen": pair.chosen, "rejected": pair.rejected}
-    do = f"mend or leave out prompt {pair.prompt_id}, then: dvc repro"
+    do = f"correct or leave out prompt {pair.prompt_id}, then: dvc repro"
     if pair.chosen.strip() == pair.rejected.strip():
         raise UserError(f"pair {pair.prompt_id}", got="two equal answers", expected="different ones", do=do)
     for name, text in texts.items():
@@ -113,26 +156,74 @@ def _check_texts(pair: Pair, chosen: Format, *, to: str) -> None:
         found = [word for word in chosen.reserved if word in text]
         if found:
             raise UserError(place, got=found[0], expected=f"a text without it: {to} replaces it", do=do)
+        surrogate = next((char for char in text if unicodedata.category(char) == "Cs"), None)
+        if surrogate:
+            raise UserError(place, got=ascii(surrogate), expected="Unicode text", do=do)
 
 
 def _write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows one a line, bracketed as a list where the file is no `.jsonl`; memory holds one row."""
+    """Write one row per line, as a JSON list where the file is no `.jsonl`; memory holds one row."""
     opening, between, closing = ("", "\n", "\n") if path.suffix == ".jsonl" else ("[\n", ",\n", "\n]\n")
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write(opening)
         for position, row in enumerate(rows):
-            file.write((between if position else "") + json.dumps(row, ensure_ascii=False))
+            text = json.dumps(row, ensure_ascii=False).translate(ENDS_OF_LINES)
+            file.write((between if position else "") + text)
         file.write(closing)
 
 
-def _copy_image(source: Path, target: Path, *, image: str) -> None:
-    do = f"dvc checkout, then look at {image}"
+def _copy_images(images: Iterable[str], folder: Path, *, root: Path) -> dict[str, str]:
+    """Copy images, equal bytes once; return the name of each one's copy, by its path in the project.
+
+    Example: `data/images/7.png` -> `9f86d081884c7d65...0a08.png`
+    """
+    folder.mkdir()
+    copies = {}
+    for image in dict.fromkeys(images):
+        content = _read_image(image, root=root)
+        name = f"{hashlib.sha256(content).hexdigest()}.{_extension(content, image=image)}"
+        if not (folder / name).exists():
+            (folder / name).write_bytes(content)
+        copies[image] = name
+    return copies
+
+
+def _read_image(image: str, *, root: Path) -> bytes:
+    """Return the bytes of an image file.
+
+    Raises:
+        UserError: the path leads out of the project, by itself or through a link, or the file cannot be read.
+    """
+    place = f"image {image}"
+    if not (is_inside(image) and (root / image).resolve().is_relative_to(root.resolve())):
+        raise UserError(
+            place,
+            got="a path out of the project",
+            expected="one inside its root",
+            do="dvc repro sample_prompts",
+        )
     try:
-        with Image.open(source) as found:
-            found.verify()
-    except FileNotFoundError:
-        raise UserError(f"image {image}", got="no such file", expected="an image", do=do) from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise UserError(f"image {image}", got=str(error), expected="a readable image", do=do) from None
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+        return (root / image).read_bytes()
+    except OSError as error:
+        got = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+        raise UserError(place, got=got, expected="an image", do=_bring(image)) from None
+
+
+def _extension(content: bytes, *, image: str) -> str:
+    """Return the ending for an image's format, which the bytes tell and not the name.
+
+    Raises:
+        UserError: the bytes are no image.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            opened.verify()
+            kind = str(opened.format)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        got = re.sub(r" <_io\.BytesIO.*", "", str(error))
+        raise UserError(f"image {image}", got=got, expected="a readable image", do=_bring(image)) from None
+    return EXTENSIONS.get(kind, kind.lower())
+
+
+def _bring(image: str) -> str:
+    return f"put the image at {image} (dvc checkout, or csrdata pull), then the same command again"

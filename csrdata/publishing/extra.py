@@ -11,7 +11,7 @@ def need_hub_extra() -> None:
     Raises:
         UserError: the extra `hub` is not installed.
     """
-    for name in ("pyarrow", "datasets", "huggingface_hub"):
+    for name in ("pyarrow", "datasets", "huggingface_hub", "jinja2"):
         if find_spec(name) is None:
             raise UserError(
                 "the libraries of a release",

@@ -1,15 +1,13 @@
-"""Preference pairs in the words of other trainers: one row each for TRL, LLaVA, LLaMA-Factory and ms-swift.
+"""Preference pairs as the rows of other trainers: TRL, LLaVA, LLaMA-Factory and ms-swift.
 
-A format is what the trainer's public documentation says, no more: each row holds the image's path relative to the folder,
-the instruction, the answers, and an id that leads back to the pair. Answers are trimmed, because every trainer's template
-puts its own space or line break before an answer. Scores stay out: a column such as `margin` means something to some
-trainers (a reward model's loss takes it), and not what it means here.
+A row holds the image's path relative to the folder, the instruction, the two answers, and an id that leads back to the
+pair. Answers are trimmed, because each trainer's template puts a space or a line break before an answer. Scores are left
+out: some trainers give a column such as `margin` a meaning that is not ours.
 
-Documentation followed: TRL "Dataset formats" and datasets "Create an image dataset" (ImageFolder with `file_names`);
-LLaVA "Finetune_Custom_Data.md" with the `rejected_conversations` of the CSR authors' loader; LLaMA-Factory `data/README.md`
-(sharegpt, preference, multimodal image); ms-swift "Custom Dataset" and, for relative paths, ROOT_IMAGE_DIR in "Command Line
-Parameters". Seen to read every row of an export: LLaMA-Factory 0.9.5 and ms-swift 4.6.0 (November 2026). TRL 1.16 trains on
-one in the tests.
+The formats follow the trainers' loaders, read in these versions: datasets 5.2 and TRL 1.16 (`imagefolder` with
+`file_names`), LLaMA-Factory 0.9.5 (`data/{parser,converter,mm_plugin}.py`), ms-swift 4.6.0
+(`dataset/preprocessor/core.py`, `template/base.py`), and LLaVA's `LazySupervisedDataset` with the
+`rejected_conversations` of the CSR authors' loader.
 """
 
 from collections.abc import Callable
@@ -22,31 +20,32 @@ IMAGES = "images"
 """The folder of the copied images."""
 
 PLACEHOLDER = "<image>"
-"""Where LLaVA, LLaMA-Factory and ms-swift put the image."""
+"""What LLaVA, LLaMA-Factory and ms-swift replace by the image, wherever a text holds it."""
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How one trainer wants its pairs."""
+    """How one trainer reads pairs."""
 
     file: str
-    """The file of the rows: `.jsonl` holds one row a line, `.json` a list of them."""
+    """The file of the rows: `.jsonl` holds one row per line, `.json` one list."""
     row: Callable[[Pair, str], Row]
-    """Turns a pair and its image's path, relative to the folder, into a row."""
+    """Return the row of a pair, given the path of its image relative to the folder."""
     reserved: tuple[str, ...]
-    """What the trainer replaces wherever it stands in a text: no instruction or answer may hold it."""
+    """What the trainer replaces in a text: no instruction or answer may hold it."""
     usage: str
-    """How to train on it; `{folder}` and `{name}` are filled in."""
-    beside: Callable[[str, str], dict[str, Any]] | None = None
-    """Further JSON files by name, made from the data set's name and `file`."""
+    """The command or code that loads the rows. `{python}`: the path of `file` as a Python literal; `{file}` and `{folder}`:
+    paths quoted for a shell; `{name}`: the name of the dataset."""
+    extra_files: Callable[[str, str], dict[str, Any]] | None = None
+    """Return further JSON files by name, given the dataset's name and `file`."""
 
 
 def trl_row(pair: Pair, image: str) -> Row:
-    """Return a row of an image folder's metadata: plain messages, before whose first TRL puts the image.
+    """Return a row of an image folder's metadata: plain messages; TRL puts the image before the first of them.
 
-    `file_names` becomes the column `images` on loading. There is no column `image`: TRL would take it for the picture.
+    `file_names` becomes the column `images` on loading. No column is called `image`: TRL would read it as the picture.
 
     Example: `{"file_names": ["images/7.png"], "prompt": [{"role": "user", "content": "Describe."}], ...}`
     """
@@ -62,7 +61,7 @@ def trl_row(pair: Pair, image: str) -> Row:
 def llava_row(pair: Pair, image: str) -> Row:
     """Return an entry of the JSON that LLaVA reads, with the second conversation of the CSR authors' loader.
 
-    The instruction stands alone: the authors' files hold the whole chat template there, and their loader applies it again.
+    The first turn is the instruction without a chat template: the loader applies the template.
 
     Example: `{"id": "train-00007", "image": "images/7.png", "conversations": [{"from": "human",
     "value": "<image>\\nDescribe."}, {"from": "gpt", "value": "A cat."}], "rejected_conversations": [...]}`
@@ -92,7 +91,7 @@ def llama_factory_row(pair: Pair, image: str) -> Row:
 
 
 def llama_factory_info(name: str, file: str) -> dict[str, Any]:
-    """Return the `dataset_info.json` that LLaMA-Factory looks a data set up in."""
+    """Return the `dataset_info.json` that LLaMA-Factory looks a dataset up in."""
     columns = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected", "images": "images"}
     described = {"file_name": file, "formatting": "sharegpt", "ranking": True, "columns": columns}
     return {"dataset_info.json": {name: described}}
@@ -117,27 +116,38 @@ FORMATS = {
     "trl": Format(
         "metadata.jsonl",
         trl_row,
-        reserved=(),
-        usage='train_dataset = load_dataset("imagefolder", data_dir="{folder}", split="train")',
+        reserved=(PLACEHOLDER,),  # LLaVA and SmolVLM processors count it
+        # The file is named: on its own, `datasets` builds splits from names of images that begin with "train-".
+        usage="from datasets import load_dataset\n\n"
+        'train_dataset = load_dataset("imagefolder", data_files={python}, split="train")',
     ),
     "llava": Format(
         "pairs.json",
         llava_row,
         reserved=(PLACEHOLDER,),
-        usage="--data_path {folder}/pairs.json --image_folder {folder}",
+        usage="--data_path {file} --image_folder {folder}",
     ),
     "llama-factory": Format(
         "pairs.jsonl",
         llama_factory_row,
         reserved=(PLACEHOLDER, "<video>", "<audio>"),
-        usage="llamafactory-cli train with stage: dpo, dataset_dir: {folder}, dataset: {name}",
-        beside=llama_factory_info,
+        usage="llamafactory-cli train --stage dpo --do_train --dataset_dir {folder} --dataset {name} "
+        "--model_name_or_path MODEL --template TEMPLATE --output_dir policy",
+        extra_files=llama_factory_info,
     ),
     "ms-swift": Format(
         "pairs.jsonl",
         ms_swift_row,
-        reserved=(PLACEHOLDER, "<video>", "<audio>", "<ref-object>", "<bbox>"),
-        usage="ROOT_IMAGE_DIR={folder} swift rlhf --rlhf_type dpo --dataset {folder}/pairs.jsonl",
+        reserved=(
+            PLACEHOLDER,
+            "<video>",
+            "<audio>",
+            "<ref-object>",
+            "<bbox>",
+            "<cot-process>",
+            "<start-image>",
+        ),
+        usage="ROOT_IMAGE_DIR={folder} swift rlhf --rlhf_type dpo --model MODEL --dataset {file}",
     ),
 }
 """The trainers, by the name that `csrdata export --to` takes."""

@@ -1,4 +1,4 @@
-"""A policy as a folder for the Hub: one LoRA adapter that PEFT loads in one line, with a card that says what it is.
+"""A policy as a folder for the Hub: one LoRA adapter that PEFT loads in one line, and its card.
 
 A policy of iteration T is a base and the chain of T adapters merged into it one after the other. Their updates add up, so
 the chain is, exactly but for rounding, one adapter whose rank is the sum of theirs; that one is published, and the
@@ -22,6 +22,8 @@ from csrdata.publishing.fetch import Source
 from csrdata.publishing.layout import CARD
 from csrdata.publishing.leaks import find_leak
 from csrdata.publishing.manifest import FORMAT, MANIFEST
+from csrdata.publishing.markdown import Markdown, code, escape, fenced, render, table
+from csrdata.publishing.results import Results, anchor, caption, sentences, tables
 from csrdata.tables import atomic_folder, hash_path, read_json, write_json
 
 CONFIG = "adapter_config.json"
@@ -63,7 +65,7 @@ def write_model(
     base: BaseModel,
     licence: str,
     training: Mapping[str, Any],
-    results: str,
+    results: Results | None,
     version: str,
     dataset: Source | None = None,
     tag: str | None = None,
@@ -72,12 +74,12 @@ def write_model(
 
     Args:
         folder: new, empty, or an older one of a policy, which is replaced.
-        repo_id: `OWNER/NAME` that it is meant for, named in the card.
+        repo_id: `OWNER/NAME` on the Hub, named in the card.
         policy: a chain folder, `policies/T`.
         iteration: T.
         licence: of the adapter (and of a base that goes along), by its name on the Hub.
         training: the parameters that it was trained with, for the card.
-        results: the figures with their intervals, Markdown.
+        results: the figures of the base and of this policy; None where it was not evaluated.
         version: of csrdata.
         dataset: the published pairs that it was trained on.
         tag: the version, for the card's lines of code.
@@ -203,7 +205,7 @@ def _card(
     repo_id: str,
     tag: str | None,
     licence: str,
-    results: str,
+    results: Results | None,
     dataset: Source | None,
     base: BaseModel,
 ) -> str:
@@ -215,72 +217,74 @@ def _card(
         **({"datasets": [dataset.repo_id]} if dataset else {}),
         "tags": ["lora", "dpo", "preference-optimization", "vision-language", "csr", "csrdata"],
     }
-    trained_on = (
-        f"the data set [{dataset.repo_id}](https://huggingface.co/datasets/{dataset.repo_id}) at `{dataset.revision}`"
-        if dataset
-        else "pairs that were not published with it"
+    head = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True).strip()
+    training = manifest["training"]
+    chain = ", ".join(
+        f"{code(name)} (SHA-256 {code(sha[:12])})" for name, sha in manifest["adapters"].items()
     )
-    named = (
-        f"[{base.repo_id}](https://huggingface.co/{base.repo_id}) at revision `{base.revision}`"
-        if base.repo_id
-        else f"a model made with the data, in `{BASE}/`"
-    )
-    sections = [
-        f"# {repo_id.partition('/')[2]}",
-        "A LoRA adapter of a vision-language model, trained by direct preference optimisation on pairs that the model made "
-        "itself: Calibrated Self-Rewarding ([arXiv 2405.14622](https://arxiv.org/abs/2405.14622)), "
-        f"iteration {manifest['iteration']}. Made with csrdata {manifest['csrdata']}.",
-        _facts(manifest, named, trained_on),
-        "## Load it",
-        _loading(repo_id, tag, base),
-        "## Parameters of the training",
-        _table(("parameter", "value"), manifest["training"]),
-        "## Results",
-        f"\n{results}".replace("\n## ", "\n### ").strip() or "None were measured.",
-        "## Limits",
-        "The figures hold for the images and questions named above, and for greedy answers. Calibration lowers how often "
-        "absent objects are named; it does not stop it. Read recall and length beside the hallucination figures.",
-    ]
-    head = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
-    return f"---\n{head}---\n\n" + "\n\n".join(sections) + "\n"
-
-
-def _facts(manifest: Mapping[str, Any], base: str, trained_on: str) -> str:
-    chain = ", ".join(f"`{name}` (SHA-256 `{sha[:12]}`)" for name, sha in manifest["adapters"].items())
-    return "\n".join(
-        [
-            f"- Base: {base}",
-            f"- Trained on: {trained_on}",
-            f"- Adapters of the iterations, added up in this one: {chain}",
-            f"- Identity: `{manifest['identity']}`",
-        ]
+    return render(
+        "model.md.jinja",
+        metadata=Markdown(head),
+        name=repo_id.partition("/")[2],
+        manifest=manifest,
+        anchor=anchor(training),
+        base=_named_base(base),
+        pairs=_named_pairs(dataset),
+        chain=Markdown(chain),
+        identity=code(manifest["identity"]),
+        loading=_loading(repo_id, tag, base),
+        parameters=table(("parameter", "value"), [(code(key), value) for key, value in training.items()]),
+        results=_results(results, manifest["iteration"]),
     )
 
 
-def _loading(repo_id: str, tag: str | None, base: BaseModel) -> str:
-    at = f', revision="{tag}"' if tag else ""
+def _named_base(base: BaseModel) -> Markdown:
+    if base.repo_id is None:
+        return Markdown(f"in the folder `{BASE}/` of this repository")
+    at = f" at revision {code(base.revision)}" if base.revision else ""
+    return Markdown(f"[{escape(base.repo_id)}](https://huggingface.co/{escape(base.repo_id)}){at}")
+
+
+def _named_pairs(dataset: Source | None) -> Markdown:
+    if dataset is None:
+        return Markdown("no published dataset was named")
+    at = f"https://huggingface.co/datasets/{dataset.repo_id}"
+    return Markdown(f"[{escape(dataset.repo_id)}]({at}) at {code(dataset.revision)}")
+
+
+def _results(results: Results | None, iteration: str) -> dict[str, Any] | None:
+    if results is None or not results.splits:
+        return None
+    return {
+        "sentences": sentences(results, iteration),
+        "tables": tables(results),
+        "caption": caption(results),
+    }
+
+
+def _loading(repo_id: str, tag: str | None, base: BaseModel) -> Markdown:
+    name = json.dumps(repo_id)
+    at = f", revision={json.dumps(tag)}" if tag else ""
     if base.repo_id:
-        model = f'"{base.repo_id}"' + (f', revision="{base.revision}"' if base.revision else "")
-        lines = [f"base = AutoModelForImageTextToText.from_pretrained({model})"]
-        lines.append(f'model = PeftModel.from_pretrained(base, "{repo_id}"{at})')
+        model = json.dumps(base.repo_id) + (
+            f", revision={json.dumps(base.revision)}" if base.revision else ""
+        )
         imports = []
+        lines = [
+            f"base = AutoModelForImageTextToText.from_pretrained({model})",
+            f"model = PeftModel.from_pretrained(base, {name}{at})",
+        ]
     else:
         imports = ["from huggingface_hub import snapshot_download"]
         lines = [
-            f'folder = snapshot_download("{repo_id}"{at})',
+            f"folder = snapshot_download({name}{at})",
             f'base = AutoModelForImageTextToText.from_pretrained(f"{{folder}}/{BASE}")',
             "model = PeftModel.from_pretrained(base, folder)",
         ]
-    code = [
+    start = [
         *imports,
         "from peft import PeftModel",
         "from transformers import AutoModelForImageTextToText",
         "",
-        *lines,
     ]
-    return "```python\n" + "\n".join(code) + "\n```"
-
-
-def _table(heads: tuple[str, str], values: Mapping[str, Any]) -> str:
-    rows = [f"| `{name}` | {value} |" for name, value in values.items()]
-    return "\n".join([f"| {heads[0]} | {heads[1]} |", "| --- | --- |", *rows])
+    return fenced("\n".join([*start, *lines]), "python")

@@ -1,24 +1,31 @@
-"""What a card must say of where images come from: licences and limits, by the kind of source (`build_seed.kind`).
+"""What a card says about licences and the source of the images.
 
-Of a source that csrdata does not make itself, the user says it: a licence is never guessed.
+csrdata knows the licences of what it makes itself: the microworld's drawings and models. Of anything else the user states
+them; a licence is never guessed. An option of the user's replaces everything that is known, because a statement about the
+drawings is untrue of other images.
 """
 
 import re
 from dataclasses import dataclass
 
 from csrdata.errors import UserError
+from csrdata.publishing.markdown import Markdown
+
+HELP = "csrdata push --help"
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Licences and limits that follow from the source of the images and from nothing else."""
+    """Licences and limits of a release. Plain text is the user's and is escaped in the card; Markdown is ours."""
 
     licence: str
-    """Of the data set, by its name on the Hub: `apache-2.0`, `cc-by-4.0`, ..."""
+    """Of the dataset, by its name on the Hub: `apache-2.0`, `cc-by-4.0`, ..."""
     images: str
-    """What the images are, and under which licence: sentences, Markdown."""
-    limits: tuple[str, ...] = ()
-    """Sentences, Markdown."""
+    """What the images are, and under which licence."""
+    outputs: str
+    """The terms for what the policy wrote."""
+    limits: tuple[Markdown, ...] = ()
+    """Sentences."""
     languages: tuple[str, ...] = ()
     """Of the texts: ISO 639-1."""
     tags: tuple[str, ...] = ()
@@ -27,11 +34,18 @@ class Origin:
 KNOWN = {
     "microworld": Origin(
         licence="apache-2.0",
-        images="The images are drawings of coloured shapes, made by csrdata's microworld. They show no person and no work "
-        "of a third party, and stand under the licence of the data set.",
+        images=Markdown(
+            "drawings of coloured shapes by csrdata's microworld, under the licence of the dataset. "
+            "They show no person and no work of a third party."
+        ),
+        outputs=Markdown(
+            "written by small models that csrdata trained on the microworld, under the licence of the dataset."
+        ),
         limits=(
-            "The microworld is synthetic: small images of coloured shapes, a vocabulary of some dozen words, a policy of a "
-            "few million parameters. It is made to test the method; what is learned from it says nothing about photographs.",
+            Markdown(
+                "The images are synthetic: coloured shapes, drawn to test the method. Results on them do not show how the "
+                "method does on photographs."
+            ),
         ),
         languages=("en",),
         tags=("synthetic",),
@@ -39,34 +53,53 @@ KNOWN = {
 }
 
 
-def origin(kind: str, *, licence: str | None = None, images: str | None = None) -> Origin:
-    """Return what the card says of a source; what the user says goes before what is known.
+def origin(
+    kind: str, *, licence: str | None = None, images: str | None = None, outputs: str | None = None
+) -> Origin:
+    """Return what the card says about a source: what is known of it, or what the user states instead.
 
     Args:
-        kind: `build_seed.kind`.
-        licence: of the data set, by its name on the Hub.
+        kind: of the source, as in params.yaml.
+        licence: of the dataset, by its name on the Hub.
         images: what the images are and under which licence.
+        outputs: the terms for the policy's outputs.
 
     Raises:
-        UserError: something is neither known nor said, or the licence is no name that the Hub could know.
+        UserError: something is neither known nor stated, or the licence is not a name that the Hub could know.
     """
-    if licence is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", licence):
+    stated = {"--license": licence, "--image-license": images, "--output-license": outputs}
+    missing = [option for option, text in stated.items() if text is None or not text.strip()]
+    if len(missing) == len(stated) and all(text is None for text in stated.values()) and kind in KNOWN:
+        return KNOWN[kind]
+    if missing:
+        why = f"licences of the kind {kind} are not known"
+        if kind in KNOWN:
+            why = f"one such option replaces all that is known of the {kind}"
         raise UserError(
-            "--license", got=licence, expected="a name such as cc-by-4.0", do="csrdata push --help"
+            ", ".join(missing),
+            got="none",
+            expected=f"the licence of the dataset, of the images and of the policy's outputs ({why})",
+            do="csrdata push OWNER/NAME --license cc-by-4.0 --image-license 'my photographs, CC BY 4.0' "
+            "--output-license 'the terms of MODEL'",
         )
-    known = KNOWN.get(kind)
-    for option, said in (("--license", licence), ("--image-license", images)):
-        if said is None and known is None:
-            raise UserError(
-                option,
-                got="none",
-                expected=f"one, as images are of the kind {kind}",
-                do="csrdata push --help",
-            )
-    return Origin(
-        licence=licence or (known.licence if known else ""),
-        images=images or (known.images if known else ""),
-        limits=known.limits if known else (),
-        languages=known.languages if known else (),
-        tags=known.tags if known else (),
-    )
+    return Origin(licence=_checked(licence or ""), images=images or "", outputs=outputs or "")
+
+
+def model_licence(kind: str, licence: str | None) -> str:
+    """Return the licence of a policy, by its name on the Hub: what the user states, or what is known of the source.
+
+    Raises:
+        UserError: it is neither known nor stated, or it is not a name that the Hub could know.
+    """
+    if licence is None and kind in KNOWN:
+        return KNOWN[kind].licence
+    if licence is None:
+        expected = f"the licence of the policy (that of the kind {kind} is not known)"
+        raise UserError("--license", got="none", expected=expected, do=HELP)
+    return _checked(licence)
+
+
+def _checked(licence: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", licence):
+        raise UserError("--license", got=licence, expected="a name such as cc-by-4.0", do=HELP)
+    return licence

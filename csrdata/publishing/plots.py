@@ -1,7 +1,7 @@
-"""The card's plots as small PNG files, drawn by pillow: no plotting library, and equal figures give equal bytes.
+"""The card's plots as small PNG files, drawn by Pillow: no plotting library, and equal figures give equal bytes.
 
-One row an iteration on one scale, so that iterations can be compared by eye. Chosen is blue, rejected is orange; the two
-colours stay apart for colour-blind readers and in grey.
+One row per iteration, all on one horizontal axis, whose unit is written under it; counts are written at the bars.
+Chosen is blue and rejected is orange, which differ for colour-blind readers and in grey.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,9 @@ CHOSEN, REJECTED, BOTH, INK, FAINT = "#2f6db3", "#e08a2e", "#8a7b72", "#222222",
 REASONS = ("#2f6db3", "#e08a2e", "#8d99a6", "#b4635a", "#c9b458", "#6a5d88")
 """Kept first, then the reasons for no pair."""
 
-WIDTH, ROW, LEFT, RIGHT, TOP, BOTTOM = 720, 96, 104, 24, 52, 34
+WIDTH, ROW, LEFT, RIGHT, TOP, BOTTOM = 720, 96, 112, 24, 52, 50
+WIDE_ENOUGH = 48
+"""Of a bar, for a number to be written on it."""
 SHARP = 2
 """Pixels drawn for each shown: the Hub shows images smaller than they are on dense screens."""
 
@@ -26,9 +28,17 @@ SHARP = 2
 def draw_plots(folder: Path, found: Sequence[Figures], counts: Sequence[Counts]) -> dict[str, str]:
     """Draw the plots of a release into its folder; return what each shows, by its path."""
     contrasts = {
-        "rewards": ("Reward R(y) of chosen and rejected answers", [one.reward for one in found]),
-        "relevance": ("Relevance R_I of chosen and rejected answers", [one.relevance for one in found]),
-        "words": ("Words of chosen and rejected answers", [one.words for one in found]),
+        "rewards": (
+            "Reward R(y) of chosen and rejected answers",
+            "reward, on the scale of score_beams",
+            [one.reward for one in found],
+        ),
+        "relevance": (
+            "Relevance R_I of chosen and rejected answers",
+            "R_I, 0 to 100",
+            [one.relevance for one in found],
+        ),
+        "words": ("Words of chosen and rejected answers", "words per answer", [one.words for one in found]),
     }
     drawn = {
         f"{PLOTS}/funnel.png": (
@@ -37,16 +47,24 @@ def draw_plots(folder: Path, found: Sequence[Figures], counts: Sequence[Counts])
         ),
         f"{PLOTS}/margin.png": (
             "Margin of the pairs",
-            _histograms("Margin of the pairs", {one.name: [one.margin] for one in found}),
+            _histograms(
+                "Margin of the pairs",
+                {one.name: [one.margin] for one in found},
+                unit="reward of chosen minus rejected",
+                counted="pairs",
+            ),
         ),
         **{
             f"{PLOTS}/{name}.png": (
                 title,
                 _histograms(
-                    title, {one.name: list(part.bins) for one, part in zip(found, parts, strict=True)}
+                    title,
+                    {one.name: list(part.bins) for one, part in zip(found, parts, strict=True)},
+                    unit=unit,
+                    counted="answers",
                 ),
             )
-            for name, (title, parts) in contrasts.items()
+            for name, (title, unit, parts) in contrasts.items()
         },
     }
     (folder / PLOTS).mkdir(exist_ok=True)
@@ -64,10 +82,12 @@ class Page:
         self._draw = ImageDraw.Draw(self.image)
         self.text(LEFT, 16, title, size=15)
 
-    def text(self, x: float, y: float, words: str, *, size: int = 12, anchor: str = "lm") -> float:
+    def text(
+        self, x: float, y: float, words: str, *, size: int = 12, anchor: str = "lm", fill: str = INK
+    ) -> float:
         """Write a text; return its width."""
         font = ImageFont.load_default(size * SHARP)
-        self._draw.text((x * SHARP, y * SHARP), words, fill=INK, font=font, anchor=anchor)
+        self._draw.text((x * SHARP, y * SHARP), words, fill=fill, font=font, anchor=anchor)
         return self._draw.textlength(words, font=font) / SHARP
 
     def box(self, left: float, top: float, right: float, bottom: float, colour: str) -> None:
@@ -85,8 +105,15 @@ class Page:
         return self.image.quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 
-def _histograms(title: str, rows: dict[str, list[Histogram]]) -> Image.Image:
-    """Draw one histogram, or chosen over rejected, a row."""
+def _histograms(title: str, rows: dict[str, list[Histogram]], *, unit: str, counted: str) -> Image.Image:
+    """Draw one histogram, or chosen over rejected, per row.
+
+    Args:
+        title: of the plot.
+        rows: by iteration; all histograms have the same bins.
+        unit: of the horizontal axis.
+        counted: what a bar counts.
+    """
     page = Page(title, rows=len(rows))
     two = any(len(series) > 1 for series in rows.values())
     if two:
@@ -94,7 +121,7 @@ def _histograms(title: str, rows: dict[str, list[Histogram]]) -> Image.Image:
     span = next(iter(rows.values()))[0]
     for index, (name, series) in enumerate(rows.items()):
         top, base = TOP + index * ROW + 10, TOP + (index + 1) * ROW
-        page.text(LEFT - 12, base - 12, f"iteration {name}", anchor="rm")
+        page.text(LEFT - 12, (top + base) / 2, f"iteration {name}", anchor="rm")
         highest = max(max(one.counts) for one in series) or 1
         step = (WIDTH - LEFT - RIGHT) / len(span.counts)
         for place, counts in enumerate(zip(*(one.counts for one in series), strict=True)):
@@ -105,15 +132,19 @@ def _histograms(title: str, rows: dict[str, list[Histogram]]) -> Image.Image:
             if len(tops) > 1:
                 page.box(left, max(tops), right, base, BOTH)
         page.box(LEFT, base, WIDTH - RIGHT, base + 1, FAINT)
+        page.box(LEFT - 5, top, LEFT, top + 1, FAINT)
+        page.text(LEFT - 8, top, f"{highest:,} {counted}", anchor="rm", size=10)
+        page.text(LEFT - 8, base, "0", anchor="rm", size=10)
     foot = page.height - BOTTOM + 16
     for share, anchor in ((0.0, "lm"), (0.5, "mm"), (1.0, "rm")):
         value = span.low + share * (span.high - span.low)
         page.text(LEFT + share * (WIDTH - LEFT - RIGHT), foot, f"{value:.3g}", anchor=anchor)
+    page.text((LEFT + WIDTH - RIGHT) / 2, foot + 16, f"{unit} ({len(span.counts)} bins)", anchor="mm")
     return page.done()
 
 
 def _funnel(title: str, counts: Sequence[Counts]) -> Image.Image:
-    """Draw what became of the prompts, a bar an iteration."""
+    """Draw what became of the prompts, one bar per iteration: lengths are shares, numbers are prompts."""
     page = Page(title, rows=len(counts))
     reasons = sorted({reason for one in counts for reason in one.dropped})
     names = ["pair", *reasons]
@@ -125,8 +156,14 @@ def _funnel(title: str, counts: Sequence[Counts]) -> Image.Image:
         page.text(LEFT, top - 12, f"{one.pairs} of {one.prompts} prompts")
         x = float(LEFT)
         for name in names:
-            share = (one.pairs if name == "pair" else one.dropped.get(name, 0)) / max(one.prompts, 1)
-            end = x + share * (WIDTH - LEFT - RIGHT)
+            count = one.pairs if name == "pair" else one.dropped.get(name, 0)
+            end = x + count / max(one.prompts, 1) * (WIDTH - LEFT - RIGHT)
             page.box(x, top, end, base, colours[name])
+            if end - x > WIDE_ENOUGH:
+                page.text((x + end) / 2, (top + base) / 2, f"{count:,}", anchor="mm", fill="white")
             x = end
+    foot = page.height - BOTTOM + 8
+    for share, anchor in ((0.0, "lm"), (0.5, "mm"), (1.0, "rm")):
+        page.text(LEFT + share * (WIDTH - LEFT - RIGHT), foot, f"{100 * share:.0f}%", anchor=anchor)
+    page.text((LEFT + WIDTH - RIGHT) / 2, foot + 18, "share of the prompts; numbers are prompts", anchor="mm")
     return page.done()

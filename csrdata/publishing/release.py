@@ -7,7 +7,7 @@ equal folder. Memory holds some hundred images and one shard of candidates, neve
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,10 @@ from csrdata.publishing.manifest import (
 from csrdata.publishing.origins import Origin
 from csrdata.publishing.plots import draw_plots
 from csrdata.publishing.provenance import inputs, read_lock
+from csrdata.publishing.results import RESULTS, Results
 from csrdata.publishing.shards import write_candidates, write_pairs, write_responses
 from csrdata.records import Dropped, Pair, Prompt
-from csrdata.tables import atomic_folder, from_table, read_table
+from csrdata.tables import atomic_folder, from_table, read_table, write_json
 
 
 def write_release(
@@ -56,6 +57,7 @@ def write_release(
     date: str | None = None,
     commit: str | None = None,
     previous: Manifest | None = None,
+    results: Results | None = None,
 ) -> Manifest:
     """Write a release of some iterations of a project.
 
@@ -74,6 +76,7 @@ def write_release(
         date: UTC, YYYY-MM-DD; no part of the identity.
         commit: the project's git commit.
         previous: the manifest of the release before this one, for the changelog.
+        results: truth of the pairs and effect of training, where they are known; no part of the identity.
 
     Raises:
         UserError: a table or an image is missing, an iteration has no pair, the folder is something else, or the disk is
@@ -91,6 +94,8 @@ def write_release(
         _copy(params_file, partial / PARAMS)
         if lock is not None:
             _copy(lock, partial / LOCK)
+        if results is not None:
+            write_json(partial / RESULTS, asdict(results))
         files = _files(partial)
         names = [one.name for one in iterations]
         manifest = Manifest(
@@ -111,7 +116,7 @@ def write_release(
         manifest = replace(manifest, changelog=_changelog(manifest, previous))
         found = figures(partial, names)
         plots = draw_plots(partial, found, counts)
-        text = card(manifest, origin=origin, figures=found, plots=plots)
+        text = card(manifest, origin=origin, figures=found, plots=plots, results=results)
         (partial / CARD).write_text(text, encoding="utf-8")
         manifest = replace(manifest, files=_files(partial))
         write_manifest(partial, manifest)

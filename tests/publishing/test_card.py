@@ -1,6 +1,7 @@
 """The card: metadata that the loader takes, code that runs, figures that are the tables', a changelog."""
 
 import ast
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -11,15 +12,32 @@ import yaml
 from huggingface_hub import DatasetCard
 from PIL import Image
 
-from csrdata.publishing.manifest import Manifest, read_manifest
+from csrdata import paths
+from csrdata.errors import UserError
+from csrdata.inspection.histogram import Histogram
+from csrdata.params import load_params
+from csrdata.pipeline.results import PUBLISHED, find_results
+from csrdata.publishing import plots
+from csrdata.publishing.card import code_url
+from csrdata.publishing.manifest import Change, Counts, Manifest, Model, read_manifest
+from csrdata.publishing.markdown import Markdown, code, escape, fenced, prose, render, table
+from csrdata.publishing.origins import KNOWN, model_licence, origin
+from csrdata.publishing.provenance import _md5
+from csrdata.publishing.results import RESULTS, Measured, Results, TruthShare, change, parse_results
+from csrdata.records import Truth
+from csrdata.sources.microworld.reader import to_truth
+from csrdata.sources.microworld.world import Scene, SceneObject
+from csrdata.tables import write_json, write_rows
 from tests.publishing.project import (
     MODELS,
+    PROMPTS,
     change_params,
     make_project,
     pairs_of,
     release,
     rewrite,
 )
+from tests.publishing.rendered import parts_of
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +109,8 @@ def test_what_made_it_is_named_exactly(card: str, made: Path) -> None:
     assert "2405.14622" in card.partition("## Citation")[2]
     making = card.partition("## How it was made")[2]
     assert f"cosine of {stated['score_beams']['repeat_similarity']:g} or more" in making
-    assert f"{stated['train_dpo']['sft_weight']:g} times the chosen answers' token loss" in making
-    assert "made by csrdata's microworld" in card.partition("## Licence")[2]
+    assert f"{stated['train_dpo']['sft_weight']:g} times the chosen answers' mean token loss" in card
+    assert "by csrdata's microworld" in card.partition("## Licence")[2]
 
 
 def test_every_plot_of_the_card_is_there_and_shows_something(card: str, made: Path) -> None:
@@ -117,15 +135,15 @@ def test_the_changelog_says_what_changed(tmp_path: Path) -> None:
     second = release(project, tmp_path / "b", previous=first, tag="v2", models=MODELS[:2])
     text = (tmp_path / "b/README.md").read_text(encoding="utf-8").partition("## Changes")[2]
     assert second.changelog[1:] == first.changelog
-    for change in (
+    for sentence in (
         "iteration 1: 6 -> 5 pairs, 7 -> 7 prompts, 28 -> 28 candidates",
         "iteration 2 added: 6 pairs from 7 prompts",
         "`select_pairs.margin`: `0.1` -> `0.2`",
         "`train_dpo.beta`: none -> `0.1`",
         "search scorer left out",
     ):
-        assert change in second.changelog[0].changes
-        assert f"- {change}" in text
+        assert sentence in second.changelog[0].changes
+        assert f"- {sentence}" in text
     assert text.index("### v2") < text.index("### v1")
     again = release(project, tmp_path / "c", previous=second, tag="v3", models=MODELS[:2])
     assert again.changelog == second.changelog
@@ -138,3 +156,296 @@ def test_other_rows_alone_are_a_change(tmp_path: Path) -> None:
     rewrite(project, [*pairs_of()[:5], pairs_of("2")[5]])
     second = release(project, tmp_path / "b", previous=first)
     assert second.changelog[0].changes == ["the data files differ; counts, parameters and models do not"]
+
+
+EVIL = "<script>x</script> [a](javascript:b) ![c](d) | `e` *f* \n# g\n```\n</details>\u202e\x1b[2J"
+"""What a hostile text would like to be: HTML, a link, an image, a cell, a heading, the end of a block, a colour."""
+
+PHOTOS = origin(
+    "photographs",
+    licence="cc-by-4.0",
+    images="my photographs, CC BY 4.0",
+    outputs="Llama 3.2 Community License",
+)
+
+MEASURED = Results(
+    pairs={"2": "a" * 64},
+    truth={"2": TruthShare(chosen=3, rejected=1, equal=1, unknown=1)},
+    confidence=95,
+    splits={
+        "held_out": {
+            "0": {"chair_s": Measured(42.1, 39.2, 45.0, None), "recall": Measured(90.3, 89.1, 91.5, None)},
+            "1": {"chair_s": Measured(41.0, 38.0, 44.0, 0.3), "recall": Measured(89.0, 88.0, 90.0, 0.2)},
+            "2": {"chair_s": Measured(28.0, 25.2, 30.8, 0.0005), "recall": Measured(92.2, 91.0, 93.4, 0.04)},
+        }
+    },
+)
+
+
+def card_of(folder: Path) -> str:
+    return (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_card_of_photographs_says_what_the_user_set(tmp_path: Path) -> None:
+    """No drawings, no Apache, nobody's absence: licences are the user's three, and nothing is said about the source."""
+    release(make_project(tmp_path / "project"), tmp_path / "out", origin=PHOTOS)
+    text = card_of(tmp_path / "out")
+    for untrue in (
+        "drawing",
+        "apache",
+        "third party",
+        "no person",
+        "microworld trained",
+        "synthetic",
+        "coloured",
+    ):
+        assert untrue not in text.lower()
+    licences = text.partition("## Licence")[2].partition("## Citation")[0].split("\n- ")[1:]
+    assert [line.strip() for line in licences] == [
+        "dataset: `cc-by-4.0`",
+        "images: my photographs, CC BY 4.0",
+        "answers: Llama 3.2 Community License",
+    ]
+    assert DatasetCard(text).data.to_dict()["license"] == "cc-by-4.0"
+
+
+def test_licences_are_known_stated_or_asked_for() -> None:
+    """The microworld's are known as a whole; one option replaces them all; the error names the options that are missing."""
+    assert origin("microworld") == KNOWN["microworld"]
+    with pytest.raises(UserError, match=r"^--image-license, --output-license: got none.* replaces all"):
+        origin("microworld", licence="cc-by-4.0")
+    with pytest.raises(
+        UserError, match=r"^--license, --image-license, --output-license: got none.*of the kind coco"
+    ):
+        origin("coco")
+    with pytest.raises(
+        UserError, match=r"^--output-license: got none, expected the licence of the dataset, of the"
+    ):
+        origin("coco", licence="cc-by-4.0", images="COCO 2014", outputs=" ")
+    with pytest.raises(UserError, match=r"--license: got <b>, expected a name such as cc-by-4\.0"):
+        origin("microworld", licence="<b>", images="a", outputs="b")
+    assert (PHOTOS.licence, PHOTOS.limits, PHOTOS.tags, PHOTOS.languages) == ("cc-by-4.0", (), (), ())
+    assert model_licence("microworld", None) == "apache-2.0"
+    assert model_licence("coco", "mit") == "mit"
+    with pytest.raises(UserError, match="--license: got none, expected the licence of the policy"):
+        model_licence("coco", None)
+
+
+def test_the_card_names_the_policy_that_wrote_each_iteration(made: Path, tmp_path: Path, card: str) -> None:
+    """`--iteration 2` alone does not say that the base wrote its pairs; what it rests on is named, in the release or not."""
+    release(made / "project", tmp_path / "two", names=("2",))
+    second = card_of(tmp_path / "two")
+    assert "base policy wrote the answers" not in second
+    assert (
+        "- Iteration 2: policy 1 wrote the answers. It was trained on the pairs of iteration 1 (not in this release), by "
+        "DPO plus 3 times the chosen answers' mean token loss, starting from the base policy."
+    ) in second
+    assert "- Iteration 1: the base policy wrote the answers." in card
+    assert (
+        "- Iteration 2: policy 1 wrote the answers. It was trained on the pairs of iteration 1, by DPO"
+        in card
+    )
+
+
+def test_no_text_of_others_is_markup(tmp_path: Path) -> None:
+    """Whatever a table, a manifest or an option holds is shown: no tag, link, image, heading, cell or block comes of it."""
+    evil_model = Model(EVIL, EVIL, sha256=EVIL, hub_id=EVIL, revision=EVIL)
+    first = release(make_project(tmp_path / "project"), tmp_path / "a")
+    before = dataclasses.replace(
+        first, identity="0", changelog=[Change(EVIL, EVIL, "0", [EVIL, "`" + EVIL])], models=[evil_model]
+    )
+    manifest = release(
+        tmp_path / "project",
+        tmp_path / "out",
+        origin=origin("x", licence="mit", images=EVIL, outputs=EVIL),
+        previous=before,
+        models=[evil_model],
+        commit=EVIL,
+        params={**first.params, EVIL: EVIL},
+    )
+    assert manifest.identity != first.identity
+    hostile, plain = (parts_of(card_of(folder)) for folder in (tmp_path / "out", tmp_path / "a"))
+    assert hostile["html"] == plain["html"]
+    assert set(hostile["links"]) == set(plain["links"])
+    assert hostile["images"] == plain["images"]
+    assert len(hostile["headings"]) == len(plain["headings"]) + 1  # of the changelog's older entry
+    assert hostile["columns"] == plain["columns"]
+    assert "\x1b" not in card_of(tmp_path / "out")
+    assert "\u202e" not in card_of(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<script>", "&lt;script>"),
+        ("a & b | c", "a &amp; b &#124; c"),
+        ("R_I _x_ *y*", r"R_I \_x\_ \*y\*"),
+        ("# h", r"\# h"),
+        ("- item", r"\- item"),
+        ("1. item", r"1\. item"),
+        ("-0.5, 1.5", "-0.5, 1.5"),
+        ("two\nlines\x1b[2J\u2028\ud800", "two lines \\[2J \ufffd"),
+        (Markdown("<b>"), "<b>"),
+        (7, "7"),
+    ],
+)
+def test_a_value_is_shown_and_does_nothing(text: object, shown: str) -> None:
+    """What Markdown or HTML would act on is escaped; plain words, numbers and our Markdown stay as they are."""
+    assert escape(text) == shown
+
+
+def test_code_and_tables_hold_any_text() -> None:
+    """A fence is longer than what it holds, a cell stays one cell, code between backticks stays code."""
+    assert code("a`b") == "``a`b``"
+    assert code("`") == "`` ` ``"
+    assert fenced("x\n```\ny", "yaml") == "````yaml\nx\n```\ny\n````"
+    assert prose("`a.b`: `1` -> `2` <i>") == "`a.b`: `1` -> `2` &lt;i>"
+    assert table(["h"], [["a|b"], [code("a|b")]]).splitlines()[2:] == ["| a&#124;b |", "| `a\\|b` |"]
+
+
+def test_a_template_asks_for_every_value() -> None:
+    """A value that the template names and nobody gives is an error, not an empty sentence."""
+    with pytest.raises(Exception, match="'metadata' is undefined"):
+        render("model.md.jinja")
+
+
+def test_truth_and_training_are_shown_where_they_are_known(made: Path, tmp_path: Path, card: str) -> None:
+    """The shares of truer answers and each change in words, by the test's p; without figures there is no section."""
+    assert "What training on it did" not in card
+    assert "truer" not in card
+    release(made / "project", tmp_path / "out", names=("2",), results=MEASURED)
+    text = card_of(tmp_path / "out")
+    assert "| **the chosen answer is truer**, % of pairs | 50.0 |" in text
+    assert "| the rejected answer is truer, % of pairs | 16.7 |" in text
+    assert (
+        "- Policy 2. Split held out: CHAIR_S fell (42.1 to 28.0 % of answers), recall rose (90.3 to 92.2 % of objects)."
+    ) in text
+    assert (
+        r"| CHAIR_S | % of answers | 42.1 [39.2, 45.0] | 41.0 [38.0, 44.0] | 28.0 [25.2, 30.8] \* |" in text
+    )
+    manifest = read_manifest(tmp_path / "out")
+    assert RESULTS in {file.path for file in manifest.files}
+    assert manifest.identity == release(made / "project", tmp_path / "again", names=("2",)).identity
+
+
+@pytest.mark.parametrize(
+    ("after", "word"),
+    [
+        (Measured(52.0, 50.0, 54.0, 0.01), "rose"),
+        (Measured(30.0, 28.0, 32.0, 0.01), "fell"),
+        (Measured(41.0, 38.0, 44.0, 0.2), "did not change clearly"),
+        (Measured(42.0, 39.0, 45.0, None), "did not change clearly"),
+        (Measured(30.0, 28.0, 32.0, None), "fell"),
+    ],
+)
+def test_a_change_is_clear_or_not_claimed(after: Measured, word: str) -> None:
+    """The paired test decides; without one, intervals that do not overlap."""
+    assert change(Measured(42.0, 39.0, 45.0, None), after) == word
+
+
+@pytest.fixture
+def summarized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project, as the current folder, with a summary of its pairs and the truth about its images."""
+    root = make_project(tmp_path / "project")
+    monkeypatch.chdir(root)
+    scene = Scene("a", "harbour", (SceneObject("circle", "red", "top left"),))
+    truths = [to_truth(scene, image=prompt.image, split="train") for prompt in PROMPTS]
+    write_rows(paths.TRUTH, truths, Truth)
+    figure = {"value": 28.0, "low": 25.0, "high": 31.0, "p_vs_base": 0.001}
+    split = {
+        name: {"chair_s": figure | ({"p_vs_base": None} if name == "0" else {})}
+        for name in ("0", "1", "2", "3")
+    }
+    entry = {"kept": 6, "chosen_reward": 1.15, "rejected_reward": -0.1}
+    write_json(paths.SUMMARY, {"splits": {"held_out": split}, "pairs": {"1": entry, "2": entry}})
+    return root
+
+
+def test_results_travel_with_a_release(
+    summarized: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truth and training are computed once; a project that has only the release's file gives the same results again."""
+    params = load_params()
+    found = find_results(params, ["2"])
+    assert found is not None
+    assert list(found.splits["held_out"]) == ["0", "1", "2"]
+    assert found.truth["2"] == TruthShare(chosen=6, rejected=0, equal=0, unknown=0)
+    write_json(tmp_path / "results.json", dataclasses.asdict(found))
+    pulled = make_project(tmp_path / "pulled")
+    monkeypatch.chdir(pulled)
+    assert find_results(params, ["2"]) is None
+    (pulled / PUBLISHED).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "results.json").rename(pulled / PUBLISHED)
+    assert find_results(params, ["2"]) == found
+    rewrite(pulled, pairs_of("2")[:5], "2")
+    assert find_results(params, ["2"]) is None
+
+
+def test_a_summary_of_other_pairs_is_left_out(summarized: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Figures of training on pairs that are no longer there do not reach the card, and one line says so."""
+    rewrite(summarized, pairs_of("2")[:5], "2")
+    found = find_results(load_params(), ["2"])
+    assert found is not None
+    assert found.splits == {}
+    assert "no figures of training: metrics/summary.json: pairs of iteration 2" in capsys.readouterr().err
+
+
+def test_a_summary_that_dvc_made_from_older_pairs_is_left_out(
+    summarized: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a dvc.lock, the summary is the file that it records, made from the pairs that it records last."""
+
+    def write_lock(*, read: str) -> None:
+        out = {"path": paths.pairs("2").as_posix(), "md5": "new"}
+        dep, made = (
+            {"path": out["path"], "md5": read},
+            {"path": str(paths.SUMMARY), "md5": _md5(paths.SUMMARY)},
+        )
+        stages = {"select_pairs@2": {"outs": [out]}, "summarize": {"deps": [dep], "outs": [made]}}
+        Path("dvc.lock").write_text(json.dumps({"stages": stages}), encoding="utf-8")
+
+    write_lock(read="new")
+    found = find_results(load_params(), ["2"])
+    assert found is not None
+    assert found.splits != {}
+    write_lock(read="old")
+    found = find_results(load_params(), ["2"])
+    assert found is not None
+    assert found.splits == {}
+    assert "dvc.lock: summarize: got made from an older data/select_pairs/2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        [],
+        {"pairs": {}, "truth": {"1": {"chosen": -1}}, "confidence": None, "splits": {}},
+        {"pairs": {}, "truth": {}, "confidence": "95", "splits": {}},
+        {
+            "pairs": {},
+            "truth": {},
+            "confidence": 95,
+            "splits": {"a": {"0": {"<b>": dict.fromkeys("vlh", 1)}}},
+        },
+    ],
+)
+def test_results_from_elsewhere_are_checked(raw: object) -> None:
+    """A file that csrdata did not write is refused in one line."""
+    with pytest.raises(UserError, match="expected results as csrdata push writes them"):
+        parse_results(raw, place="metrics/published.json")
+
+
+def test_counts_are_on_the_plots(tmp_path: Path) -> None:
+    """Ten times as many pairs of one distribution give another picture: the counts are on its axis."""
+    few = plots._histograms("t", {"1": [Histogram(0, 1, (1, 2))]}, unit="words", counted="pairs")
+    many = plots._histograms("t", {"1": [Histogram(0, 1, (10, 20))]}, unit="words", counted="pairs")
+    assert few.tobytes() != many.tobytes()
+    bars = [plots._funnel("t", [Counts("1", n, 1, 1, n - 1, {"under_margin": 1})]) for n in (2, 4)]
+    assert bars[0].tobytes() != bars[1].tobytes()
+
+
+def test_an_address_of_the_code_is_not_invented(card: str) -> None:
+    """The card links the code only where the package's metadata state where it is."""
+    stated = re.search(r"^- code: csrdata [\w.]+( \(<(.+?)>\))?, project commit", card, flags=re.MULTILINE)
+    assert stated is not None
+    assert stated[2] == code_url()

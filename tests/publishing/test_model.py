@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,31 @@ from csrdata.policy.training import language_layers
 from csrdata.publishing.fetch import Source, fetch
 from csrdata.publishing.hub import push_folder
 from csrdata.publishing.model import BaseModel, write_model
+from csrdata.publishing.results import Measured, Results
 from csrdata.tables import hash_path, read_json
 from tests.publishing.hub_server import online, serve
 from tests.publishing.hub_state import TOKEN
+from tests.publishing.rendered import parts_of
 from tests.tiny import FAMILIES
 
-RESULTS = "## held out\n\n| figure | base | iteration 2 |\n| --- | --- | --- |\n| CHAIR_S | 46.2 [43.2, 49.3] | 39.2 |\n"
+RESULTS = Results(
+    pairs={"2": "a" * 64},
+    confidence=95,
+    splits={
+        "held_out": {
+            "0": {
+                "chair_s": Measured(46.2, 43.2, 49.3, None),
+                "recall": Measured(90.1, 89.0, 91.2, None),
+                "length": Measured(30.0, 29.0, 31.0, None),
+            },
+            "2": {
+                "chair_s": Measured(52.2, 50.1, 55.0, 0.001),
+                "recall": Measured(89.9, 88.7, 91.0, 0.6),
+                "length": Measured(25.0, 24.0, 26.0, 0.001),
+            },
+        }
+    },
+)
 
 
 @pytest.fixture
@@ -105,7 +125,15 @@ def test_the_card_names_what_it_is_made_of(write: Callable[..., str], project: P
     metadata = yaml.safe_load(re.split(r"^---$", text, flags=re.MULTILINE)[1])
     assert (metadata["base_model"], metadata["datasets"]) == ("them/base", ["me/set"])
     assert (metadata["license"], metadata["library_name"]) == ("apache-2.0", "peft")
-    for part in (identity, "a" * 40, "at `v1`", "| `beta` | 0.1 |", "46.2 [43.2, 49.3]", "### held out"):
+    for part in (
+        identity,
+        "a" * 40,
+        "at `v1`",
+        "| `beta` | 0.1 |",
+        "46.2 [43.2, 49.3]",
+        "### held out",
+        "[me/set]",
+    ):
         assert part in text
     assert not (project / "out/base").exists()
     assert (
@@ -116,7 +144,7 @@ def test_the_card_names_what_it_is_made_of(write: Callable[..., str], project: P
 def test_the_identity_is_the_weights(write: Callable[..., str]) -> None:
     """Other words in the card are the same policy; another base is another one."""
     first = write("a")
-    assert write("b", results="", tag="v2", dataset=None) == first
+    assert write("b", results=None, tag="v2", dataset=None) == first
     assert write("c", base=BaseModel(Path("policies/base"), "them/base", "a" * 40)) != first
 
 
@@ -125,7 +153,7 @@ def test_the_identity_is_the_weights(write: Callable[..., str]) -> None:
     [
         ({"iteration": "base"}, r"policies/base/chain.json: got no such file"),
         ({"base": BaseModel(Path("nowhere"))}, r"nowhere: got no config.json in it"),
-        ({"results": "see /home/ann/results.md"}, r"README.md: line \d+: got an absolute path"),
+        ({"training": {"data": "see /home/ann/x.md"}}, r"got an absolute path"),
     ],
 )
 def test_what_is_no_policy_is_refused(
@@ -156,3 +184,28 @@ def test_a_folder_of_something_else_is_left_alone(write: Callable[..., str], pro
     with pytest.raises(UserError, match=r"mine: got something else, expected a new folder"):
         write("mine")
     assert (project / "mine/thesis.txt").exists()
+
+
+def test_the_card_says_what_the_figures_say(write: Callable[..., str], project: Path) -> None:
+    """CHAIR_S that rose is said to have risen, an unclear change is called unclear; nothing promises the contrary."""
+    write("out")
+    text = (project / "out/README.md").read_text(encoding="utf-8")
+    assert (
+        "- Split held out: CHAIR_S rose (46.2 to 52.2 % of answers), recall did not change clearly (90.1 to 89.9 % of "
+        "objects), length fell (30.0 to 25.0 words).\n"
+    ) in text
+    assert "lowers" not in text
+    write("none", results=None)
+    text = (project / "none/README.md").read_text(encoding="utf-8")
+    assert "No evaluation was published with this policy." in text
+    assert "CHAIR" not in text
+
+
+def test_text_of_others_adds_no_markup(write: Callable[..., str], project: Path) -> None:
+    """A parameter, a split and a base's name are shown, not rendered."""
+    evil = "<script>alert(1)</script>\n# [x](javascript:x) | `y`"
+    splits = {evil: RESULTS.splits["held_out"]}
+    write("out", training={evil: evil}, results=replace(RESULTS, splits=splits))
+    write("plain")
+    hostile, plain = (parts_of((project / name / "README.md").read_text()) for name in ("out", "plain"))
+    assert hostile == plain

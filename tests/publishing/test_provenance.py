@@ -9,7 +9,6 @@ import yaml
 
 from csrdata.errors import UserError
 from csrdata.params import load_params
-from csrdata.publishing.origins import origin
 from csrdata.publishing.provenance import behind, check_run, commit, inputs, read_lock
 from tests.imports import ROOT
 
@@ -110,15 +109,3 @@ def test_the_commit_is_gits(tmp_path: Path) -> None:
     assert len(head) == 40
     (tmp_path / "a").write_text("2")
     assert commit(tmp_path) == f"{head}+changes"
-
-
-def test_a_licence_is_not_guessed() -> None:
-    """Of the microworld's drawings it is known; of anything else the user says it, and what the user says goes first."""
-    assert origin("microworld").licence == "apache-2.0"
-    assert origin("microworld", licence="cc-by-4.0").licence == "cc-by-4.0"
-    with pytest.raises(UserError, match="--license: got none, expected one, as images are of the kind coco"):
-        origin("coco", images="COCO 2014, each under its own licence.")
-    said = origin("coco", licence="cc-by-4.0", images="COCO 2014, each under its own licence.")
-    assert (said.licence, said.limits) == ("cc-by-4.0", ())
-    with pytest.raises(UserError, match=r"--license: got My Own!, expected a name such as cc-by-4\.0"):
-        origin("microworld", licence="My Own!")

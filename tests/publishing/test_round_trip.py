@@ -58,7 +58,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     figure = {"value": 39.2, "low": 36.3, "high": 42.2, "p_vs_base": 0.0005}
     entry = {"chair_s": figure, "false_by_kind": {}}
     splits = {"held_out": {"0": entry, "1": entry, "2": entry}}
-    pairs = {"1": {"kept": 1, "dropped": {}, "truth_preference": {}}}
+    rewards = {"chosen_reward": PAIR.chosen_reward, "rejected_reward": PAIR.rejected_reward}
+    pairs = {"1": {"kept": 1, "dropped": {}, "truth_preference": {}, **rewards}}
     write_json(folder / paths.SUMMARY, {"splits": splits, "pairs": pairs})
     return folder
 
@@ -214,9 +215,9 @@ def test_push_model_publishes_one_policy(
         "provenance/manifest.json",
     }
     card = hub.content(commit.tree["README.md"]).decode()
-    for part in ("39.2 [36.3, 42.2] *", "me/set", "at `v1`", "| figure | unit | base | iteration 1 |"):
+    for part in (r"39.2 [36.3, 42.2] \*", "me/set", "at `v1`", "| figure | unit | base | policy 1 |"):
         assert part in card
-    assert "iteration 2" not in card
+    assert "policy 2" not in card
 
 
 def test_a_policy_is_not_said_to_come_from_other_pairs(

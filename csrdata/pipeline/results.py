@@ -1,0 +1,125 @@
+"""What the cards say about training and truth: the project's summary and truth, as far as they are about these pairs.
+
+A pulled project has neither and brings the figures along in `metrics/published.json`. Figures that are not about the
+project's present pairs are left out, and why is said: a card without them is true, one with old ones is not.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from csrdata import paths
+from csrdata.errors import UserError
+from csrdata.evaluation.summary import DIGITS
+from csrdata.evaluation.truth_preference import false_share
+from csrdata.params import Params
+from csrdata.pipeline.source import reader
+from csrdata.publishing.provenance import behind, check_run, read_lock
+from csrdata.publishing.results import BASE, Results, TruthShare, measured, parse_results
+from csrdata.records import Pair, Truth
+from csrdata.tables import hash_path, read_json, read_rows
+
+PUBLISHED = Path("metrics/published.json")
+"""The results of the release that a project was pulled from."""
+
+LOCK = Path("dvc.lock")
+
+
+def find_results(params: Params, names: Sequence[str]) -> Results | None:
+    """Return what is known about some iterations' pairs and the policies that they trained; None if nothing is.
+
+    Raises:
+        UserError: a table or a figure cannot be read.
+    """
+    if not all(paths.pairs(name).is_file() for name in names):
+        return None
+    hashes = {name: hash_path(paths.pairs(name)) for name in names}
+    if PUBLISHED.is_file():
+        raw = read_json(PUBLISHED, made_by="csrdata pull OWNER/NAME@TAG")
+        published = parse_results(raw, place=str(PUBLISHED))
+        if published.pairs == hashes:
+            return published
+    truth = {name: _truth(params, name) for name in hashes} if paths.TRUTH.is_file() else {}
+    summary = _summary(params, list(hashes))
+    if not truth and summary is None:
+        return None
+    if summary is None:
+        return Results(pairs=hashes, truth=truth)
+    previous = [params.iterations[name].previous for name in names]
+    wanted = {BASE, *names, *(one for one in previous if one != paths.BASE)}
+    policies = [BASE, *(name for name in params.iterations if name in wanted)]
+    return Results(
+        pairs=hashes,
+        truth=truth,
+        confidence=params.summarize.confidence,
+        splits=measured(summary["splits"], policies),
+    )
+
+
+def _truth(params: Params, name: str) -> TruthShare:
+    """Count an iteration's pairs by which of the two answers is truer."""
+    truths = {row.image: row for row in read_rows(paths.TRUTH, Truth, made_by="dvc repro sample_prompts")}
+    read = reader(params.build_seed.kind)
+    counts = dict.fromkeys(("chosen", "rejected", "equal", "unknown"), 0)
+    for pair in read_rows(paths.pairs(name), Pair, made_by=f"dvc repro select_pairs@{name}"):
+        known = truths.get(pair.image)
+        chosen, rejected = (
+            None if known is None else false_share(text, known, read) for text in (pair.chosen, pair.rejected)
+        )
+        if chosen is None or rejected is None:
+            counts["unknown"] += 1
+        elif chosen == rejected:
+            counts["equal"] += 1
+        else:
+            counts["chosen" if chosen < rejected else "rejected"] += 1
+    return TruthShare(**counts)
+
+
+def _summary(params: Params, names: Sequence[str]) -> Any:
+    """Return the project's summary, or None where there is none or it is about other pairs; that is said."""
+    if not paths.SUMMARY.is_file():
+        return None
+    try:
+        summary = read_json(paths.SUMMARY, made_by="dvc repro summarize")
+        for name in names:
+            _check_about(summary, name)
+        if LOCK.is_file():
+            check_run(LOCK, [paths.SUMMARY.as_posix()], params=params.model_dump(), root=Path())
+            _check_chain(LOCK)
+    except UserError as error:
+        sys.stderr.write(f"the card has no figures of training: {error}\n")
+        return None
+    return summary
+
+
+def _check_about(summary: Any, name: str) -> None:
+    """Compare a summary's counts and mean rewards with an iteration's table of pairs."""
+    pairs = read_rows(paths.pairs(name), Pair, made_by=f"dvc repro select_pairs@{name}")
+    found = summary.get("pairs", {}).get(name, {})
+    stated = (found.get("kept"), found.get("chosen_reward"), found.get("rejected_reward"))
+    rewards = [[pair.chosen_reward for pair in pairs], [pair.rejected_reward for pair in pairs]]
+    present = (len(pairs), *(round(fmean(values), DIGITS) if values else None for values in rewards))
+    if stated != present:
+        raise UserError(
+            f"{paths.SUMMARY}: pairs of iteration {name}",
+            got=f"{stated}",
+            expected=f"{present}, as in {paths.pairs(name)} (pairs, mean rewards)",
+            do="dvc repro summarize",
+        )
+
+
+def _check_chain(lock: Path) -> None:
+    """Check that each stage behind the summary read what the stage before it wrote last."""
+    stages = behind(read_lock(lock), [paths.SUMMARY.as_posix()])
+    wrote = {out["path"]: out.get("md5") for stage in stages.values() for out in stage.get("outs", [])}
+    for name, stage in stages.items():
+        for dep in stage.get("deps", []):
+            if dep["path"] in wrote and dep.get("md5") != wrote[dep["path"]]:
+                raise UserError(
+                    f"{lock}: {name}",
+                    got=f"made from an older {dep['path']}",
+                    expected="the present one",
+                    do="dvc repro summarize",
+                )
