@@ -143,7 +143,7 @@ def new_chain(folder: Path, *, previous: Path, name: str) -> Iterator[Path]:
     before = read_chain(previous)
     base = before.base.as_posix()
     names = [f"adapters/{adapter.name}" for adapter in before.adapters]
-    with atomic_folder(folder) as partial:
+    with atomic_folder(folder, replaces=CHAIN) as partial:
         for adapter in before.adapters:
             shutil.copytree(adapter, partial / "adapters" / adapter.name)
         new = partial / "adapters" / name
