@@ -31,6 +31,9 @@ BLOCKED = frozenset(
 )
 """Something else is at the path, or there can be nothing."""
 
+SUMS = "sha256.json"
+"""In a folder that csrdata wrote: the hash of every file in it."""
+
 _MOST_OF_A_NAME = 200
 
 
@@ -136,6 +139,28 @@ def hash_path(path: Path) -> str:
     return digest.hexdigest()
 
 
+def write_sums(folder: Path) -> None:
+    """Write the hashes of all files of a folder into it, as `sha256.json`, so that `check_sums` can tell a change."""
+    write_json(folder / SUMS, _sums(folder))
+
+
+def check_sums(folder: Path, *, made_by: str) -> None:
+    """Compare the files of a folder with the hashes in it. A folder without hashes was not written here, and passes.
+
+    Raises:
+        UserError: a file is missing, changed or too many; it and the command that makes the folder are named.
+    """
+    if not (folder / SUMS).is_file():
+        return
+    wanted, found = read_json(folder / SUMS, made_by=made_by), _sums(folder)
+    for name in sorted({*wanted, *found}):
+        if wanted.get(name) != found.get(name):
+            got, expected = found.get(name, "no such file"), wanted.get(name, "no such file")
+            raise UserError(
+                str(folder / name), got=_hash_in_words(got), expected=_hash_in_words(expected), do=made_by
+            )
+
+
 def refusal(error: BaseException) -> int | None:
     """Return the error number (`errno`) of what the disk refused, or None if the error is something else.
 
@@ -187,6 +212,16 @@ def is_held(lock: int) -> bool:
     except OSError:
         return False
     return False
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / SUMS)
+    return {path.relative_to(folder).as_posix(): hash_path(path) for path in files}
+
+
+def _hash_in_words(value: object) -> str:
+    text = str(value)
+    return f"SHA-256 {text[:12]}…" if len(text) == hashlib.sha256().digest_size * 2 else text
 
 
 def _words(number: int) -> tuple[str, str]:

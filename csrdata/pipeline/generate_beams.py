@@ -32,7 +32,7 @@ def run(params: Params, name: str | None) -> None:
         fingerprint=fingerprint(
             prompts=paths.PROMPTS,
             images=need_images(prompt.image for prompt in prompts),
-            policy=[need_policy(paths.BASE), need_policy(previous)],
+            policy=[need_policy(one) for one in (paths.BASE, previous)],
             scorer=need_scorer(paths.SCORER),
             code=stage_hash("generate_beams"),
             params=[settings.model_dump(), params.compute.model_dump()],

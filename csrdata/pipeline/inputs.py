@@ -4,7 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from csrdata import paths
+from csrdata.disk import check_sums
 from csrdata.errors import UserError
+
+SEED = "dvc repro build_seed"
 
 
 def need(path: Path, *, made_by: str) -> Path:
@@ -22,16 +25,22 @@ def need(path: Path, *, made_by: str) -> Path:
 
 
 def need_policy(name: str) -> Path:
-    """Return a policy's folder; see `need`."""
-    made_by = "dvc repro build_seed" if name == paths.BASE else f"dvc repro train_dpo@{name}"
-    return need(paths.policy(name), made_by=made_by)
+    """Return a policy's folder; it and the base's are unchanged since csrdata wrote them. See `need` and `check_sums`."""
+    if name != paths.BASE:
+        need_policy(paths.BASE)
+    return _model(paths.policy(name), made_by=SEED if name == paths.BASE else f"dvc repro train_dpo@{name}")
 
 
 def need_scorer(folder: Path) -> Path:
-    """Return a scorer's folder; see `need`."""
-    return need(folder, made_by="dvc repro build_seed")
+    """Return a scorer's folder, unchanged since csrdata wrote it; see `need` and `check_sums`."""
+    return _model(folder, made_by=SEED)
 
 
 def need_images(images: Iterable[str]) -> list[Path]:
     """Return the image files of prompts or questions, each once, in order; see `need`."""
-    return [need(Path(image), made_by="dvc repro build_seed") for image in dict.fromkeys(images)]
+    return [need(Path(image), made_by=SEED) for image in dict.fromkeys(images)]
+
+
+def _model(folder: Path, *, made_by: str) -> Path:
+    check_sums(need(folder, made_by=made_by), made_by=made_by)
+    return folder

@@ -6,26 +6,26 @@ settings (every one that they come from) are the present ones and every file has
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from csrdata.disk import SUMS, atomic_folder, check_sums, read_json, write_json, write_sums
 from csrdata.errors import UserError
-from csrdata.tables import atomic_folder, hash_path, read_json, write_json
+from csrdata.tables import fingerprint
 
 SETTINGS_FILE = "training.json"
-"""In a model's folder: the settings that it was trained with and the hashes of its files. The loaders ignore it."""
+"""In a model's folder: the settings that it was trained with. The loaders ignore it."""
 
 
 def is_complete(folder: Path, settings: Mapping[str, object]) -> bool:
     """Whether a folder was finished with these settings, and no file of it has changed since."""
     try:
         saved = read_json(folder / SETTINGS_FILE, made_by="")
+        check_sums(folder, made_by="")
     except UserError:
         return False
-    return saved == _saved(folder, settings)
+    return (folder / SUMS).is_file() and fingerprint(saved=saved) == fingerprint(saved=settings)
 
 
 @contextmanager
@@ -37,12 +37,5 @@ def whole_folder(folder: Path, settings: Mapping[str, object]) -> Iterator[Path]
     """
     with atomic_folder(folder, replaces=SETTINGS_FILE) as partial:
         yield partial
-        write_json(partial / SETTINGS_FILE, _saved(partial, settings))
-
-
-def _saved(folder: Path, settings: Mapping[str, object]) -> dict[str, Any]:
-    """Return what the settings file of a folder says, as JSON gives it back."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SETTINGS_FILE)
-    hashes = {path.relative_to(folder).as_posix(): hash_path(path) for path in files}
-    said: dict[str, Any] = json.loads(json.dumps({"settings": dict(settings), "files": hashes}))
-    return said
+        write_json(partial / SETTINGS_FILE, settings)
+        write_sums(partial)
