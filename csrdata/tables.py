@@ -6,6 +6,7 @@ of their hashes: what is complete, unchanged and still valid is kept, the rest i
 """
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -76,15 +77,17 @@ def from_table(table: pl.DataFrame, record: type[T]) -> list[T]:
 
 def write_table(path: Path, table: pl.DataFrame) -> None:
     """Write a table atomically, with its checksum: the file is whole or it is not there."""
+    # Put together in memory: polars reports a full disk within the file's last part as "Invalid thrift".
+    file = io.BytesIO()
+    table.write_parquet(file, compression="zstd", statistics=True, metadata={SUM: _NO_SUM})
+    place = _place_of_sum(file)
+    if place is None:
+        raise ValueError(f"polars left {SUM} out of the metadata of {path}")
+    written = _sum_without(file, place)
+    file.seek(place)
+    file.write(written.encode())
     with atomic_file(path) as partial:
-        table.write_parquet(partial, compression="zstd", statistics=True, metadata={SUM: _NO_SUM})
-        with partial.open("rb+") as file:
-            place = _place_of_sum(file)
-            if place is None:
-                raise ValueError(f"polars left {SUM} out of the metadata of {path}")
-            written = _sum_without(file, place)
-            file.seek(place)
-            file.write(written.encode())
+        partial.write_bytes(file.getbuffer())
 
 
 def write_rows(path: Path, rows: Iterable[Any], record: Record) -> None:

@@ -92,4 +92,4 @@ def _read_figures(path: Path, *, needs: Sequence[str], made_by: str) -> dict[str
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     with atomic_file(path) as partial:
-        pl.DataFrame(rows, infer_schema_length=None).write_csv(partial)
+        partial.write_text(pl.DataFrame(rows, infer_schema_length=None).write_csv(), encoding="utf-8")

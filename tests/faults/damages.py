@@ -52,13 +52,11 @@ def deleted(path: Path) -> None:
 
 def swapped(path: Path) -> None:
     """The next file of the same format in its folder, and this one, exchange their names."""
-    others = sorted(other for other in path.parent.glob(f"*{path.suffix}") if other != path)
-    if not others:
-        pytest.skip("no other file of its format is in its folder")
+    other = min(other for other in path.parent.glob(f"*{path.suffix}") if other != path)
     spare = path.with_name("spare")
     path.rename(spare)
-    others[0].rename(path)
-    spare.rename(others[0])
+    other.rename(path)
+    spare.rename(other)
 
 
 DAMAGES: tuple[Damage, ...] = (truncated, flipped, empty, foreign, swapped, deleted)
