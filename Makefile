@@ -15,10 +15,10 @@ export OMP_WAIT_POLICY := PASSIVE
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint bench clean
+.PHONY: help repro test test-all lint dag bench clean
 
 help:  ## say what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 repro: $(STAMP)  ## run the pipeline: what is up to date is skipped; ends with the table
 	dvc repro
@@ -27,10 +27,16 @@ repro: $(STAMP)  ## run the pipeline: what is up to date is skipped; ends with t
 test: lint  ## lint, types, import rules, tests and one run of the smoke profile
 	python -m pytest
 
+test-all: lint  ## the same with every case of the fault sweep (tests/faults)
+	python -m pytest -m ""
+
 lint: $(STAMP)  ## lint, format and types only
 	ruff check .
 	ruff format --check .
 	mypy --strict csrdata stages benchmarks
+
+dag: $(STAMP)  ## write dvc.yaml's code dependencies from the imports
+	python -m csrdata.pipeline.dag
 
 bench: $(STAMP)  ## time search and publication against others (after `make repro`; nothing else should run beside it)
 	python -m benchmarks.search

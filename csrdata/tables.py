@@ -1,26 +1,60 @@
 """Parquet tables: written whole or not at all, checked on reading; shards that survive a kill.
 
-A table holds the rows of one record type (`csrdata.records`). `write_table` goes through a temporary file and a
-rename, so that a reader sees the old bytes or the new ones. A `ShardStore` is a folder of such tables with a manifest
-that says which inputs they are good for: what is complete and still valid is kept, the rest is made again.
+A table holds the rows of one record type (`csrdata.records`) and its own checksum: every reader notices a changed byte. A
+`ShardStore` is a folder of such tables with a manifest (`csrdata.shard_manifest`) of what its shards were made from and
+of their hashes: what is complete, unchanged and still valid is kept, the rest is made again.
 """
 
 import hashlib
+import io
 import json
 import os
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import polars as pl
 
+from csrdata import shard_manifest
+from csrdata.disk import (
+    PARTIAL,
+    atomic_file,
+    atomic_folder,
+    hash_path,
+    read_json,
+    remove_if_dead,
+    write_json,
+)
 from csrdata.errors import UserError
 from csrdata.records import Record, columns
+from csrdata.shard_manifest import ShardFile, ShardManifest
 
-PARTIAL = ".partial"
-"""Suffix of a file or folder that is being written."""
+__all__ = [
+    "PARTIAL",
+    "ShardStore",
+    "atomic_file",
+    "atomic_folder",
+    "check_schema",
+    "fingerprint",
+    "from_table",
+    "hash_path",
+    "read_json",
+    "read_parquet",
+    "read_rows",
+    "read_table",
+    "schema",
+    "seal",
+    "to_table",
+    "write_json",
+    "write_rows",
+    "write_table",
+]
+
+SUM = "csrdata:sha256"
+"""Key of a table's checksum, in the Parquet file's own metadata."""
+_NO_SUM = "0" * 64
+_SUM_AT = re.compile(SUM.encode() + rb".{1,4}?([0-9a-f]{64})", re.DOTALL)
 
 T = TypeVar("T")
 
@@ -42,9 +76,18 @@ def from_table(table: pl.DataFrame, record: type[T]) -> list[T]:
 
 
 def write_table(path: Path, table: pl.DataFrame) -> None:
-    """Write a table atomically: the file is whole or it is not there."""
+    """Write a table atomically, with its checksum: the file is whole or it is not there."""
+    # Put together in memory: polars reports a full disk within the file's last part as "Invalid thrift".
+    file = io.BytesIO()
+    table.write_parquet(file, compression="zstd", statistics=True, metadata={SUM: _NO_SUM})
+    place = _place_of_sum(file)
+    if place is None:
+        raise ValueError(f"polars left {SUM} out of the metadata of {path}")
+    written = _sum_without(file, place)
+    file.seek(place)
+    file.write(written.encode())
     with atomic_file(path) as partial:
-        table.write_parquet(partial, compression="zstd", statistics=True)
+        partial.write_bytes(file.getbuffer())
 
 
 def write_rows(path: Path, rows: Iterable[Any], record: Record) -> None:
@@ -53,20 +96,21 @@ def write_rows(path: Path, rows: Iterable[Any], record: Record) -> None:
 
 
 def read_table(path: Path, record: Record, *, made_by: str) -> pl.DataFrame:
-    """Read a table and hold it against its record's schema.
+    """Read a table and check it: its checksum, its record's columns, and for shards the manifest of their folder.
 
     Args:
-        path: a Parquet file, or a folder of shards that are read in the order of their names.
+        path: a Parquet file, a shard, or a folder of shards that are read in order.
         made_by: the command that makes the table, for the error's last words.
 
     Raises:
-        UserError: the file is missing or unreadable, or a column is missing, of another type, or null where it may not be.
+        UserError: the file is missing, unreadable or changed; a column is missing, of another type, or null where it may
+            not be; a shard is missing, unfinished, too many, or not the one that the manifest lists.
     """
-    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-    if not files or not all(file.is_file() for file in files):
-        raise UserError(str(path), got="no such table", expected="a Parquet file", do=made_by)
-    tables = [_read_file(file, record, made_by=made_by) for file in files]
-    return pl.concat(tables)
+    if path.is_dir():
+        manifest = shard_manifest.check_shards(path, made_by=made_by)
+        return pl.concat([_read_file(path / name, record, made_by=made_by) for name in manifest.names()])
+    _check_listed(path, made_by=made_by)
+    return _read_file(path, record, made_by=made_by)
 
 
 def read_rows(path: Path, record: type[T], *, made_by: str) -> list[T]:
@@ -74,98 +118,108 @@ def read_rows(path: Path, record: type[T], *, made_by: str) -> list[T]:
     return from_table(read_table(path, record, made_by=made_by), record)  # type: ignore[arg-type]
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write JSON atomically, keys sorted, so that equal values are equal bytes."""
-    with atomic_file(path) as partial:
-        partial.write_text(
-            json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+def read_parquet(path: Path, *, made_by: str, **options: Any) -> pl.DataFrame:
+    """Read a Parquet file as it is; a checksum in it must be right.
 
-
-def read_json(path: Path, *, made_by: str) -> Any:
-    """Read a JSON file that a stage wrote.
+    Args:
+        options: of `polars.read_parquet`.
 
     Raises:
-        UserError: the file is missing or is no JSON.
+        UserError: the file is missing, unreadable or changed.
     """
+    if not path.is_file():
+        raise UserError(str(path), got="no such table", expected="a Parquet file", do=made_by)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(str(path), got="no such file", expected="a JSON file", do=made_by) from None
-    except json.JSONDecodeError as error:
-        raise UserError(
-            str(path), got=f"line {error.lineno}: {error.msg}", expected="JSON", do=made_by
-        ) from None
+        with path.open("rb") as file:
+            place = _place_of_sum(file)
+            if place is not None:
+                file.seek(place)
+                if file.read(len(_NO_SUM)).decode() != _sum_without(file, place):
+                    raise UserError(
+                        str(path),
+                        got="other bytes than were written",
+                        expected="a table that fits its checksum",
+                        do=made_by,
+                    )
+        return pl.read_parquet(path, **options)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        if isinstance(error, PermissionError):
+            raise
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(str(path), got=first, expected="a readable Parquet file", do=made_by) from None
 
 
-@contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success it takes its place, on an error it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + PARTIAL)
-    try:
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def seal(folder: Path, record: Record, *, fingerprint: dict[str, str]) -> None:
+    """Write the manifest of a folder of complete shards that other means brought there.
 
+    Args:
+        folder: holds `00000.parquet` upwards, without a gap.
+        record: what a shard's rows are.
+        fingerprint: what the shards were made from; a stage keeps them only if it equals its own.
 
-@contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give an empty temporary folder beside `path`; on success it takes its place, on an error it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        yield partial
-        shutil.rmtree(path, ignore_errors=True)
-        partial.replace(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    Raises:
+        UserError: a shard is missing or is no table of such rows.
+    """
+    names = [shard_manifest.shard_name(index) for index, _ in enumerate(folder.glob("*.parquet"))]
+    files = {name: _describe(folder / name, record) for name in names}
+    shard_manifest.write_manifest(folder, ShardManifest(fingerprint, len(names), files))
 
 
 class ShardStore:
     """A folder of shards, `00000.parquet` upwards, and the manifest that says what they were made from.
 
-    A shard is good when it is complete (it was renamed into place), reads back, and the manifest's fingerprint is the
-    present one. Opening the store with another fingerprint empties it.
+    A shard is good if the manifest lists it under the present fingerprint, its bytes are the ones that were written, and
+    it reads back. Opening a store touches nothing: what is not good goes when shards that are have taken its place.
+    Any process may `write` a shard; one process alone calls `add` and `finish`.
     """
 
     def __init__(self, folder: Path, record: Record, *, fingerprint: dict[str, str], shards: int) -> None:
-        self.folder, self.record, self.shards = folder, record, shards
-        manifest = {"fingerprint": fingerprint, "shards": shards}
-        path = folder / "manifest.json"
-        if _load(path) != manifest:
-            shutil.rmtree(folder, ignore_errors=True)
-            write_json(path, manifest)
-        for leftover in folder.glob(f"*{PARTIAL}"):
-            leftover.unlink()
-        kept = {self.path(index).name for index in range(shards)} | {path.name}
-        for stranger in folder.iterdir():
-            if stranger.name not in kept:
-                stranger.unlink()
+        self.folder, self.record = folder, record
+        self._empty = ShardManifest(fingerprint, shards)
+        self._manifest = self._empty
 
     def path(self, index: int) -> Path:
-        return self.folder / f"{index:05d}.parquet"
+        return self.folder / shard_manifest.shard_name(index)
 
     def missing(self) -> list[int]:
-        """Return the shards that are still to be made, in order; one that does not read back is made again."""
-        return [index for index in range(self.shards) if not self._is_good(index)]
+        """Return the shards that are still to be made, in order."""
+        found = shard_manifest.load_manifest(self.folder)
+        same = found is not None and (found.fingerprint, found.shards) == (
+            self._empty.fingerprint,
+            self._empty.shards,
+        )
+        listed = found.files if found is not None and same else {}
+        good = {name: one for name, one in listed.items() if self._is_good(name, one)}
+        self._manifest = ShardManifest(self._empty.fingerprint, self._empty.shards, good)
+        return [index for index, name in enumerate(self._empty.names()) if name not in good]
 
-    def write(self, index: int, rows: Sequence[Any]) -> None:
+    def write(self, index: int, rows: Sequence[Any]) -> ShardFile:
+        """Write a shard, and return what `add` is to be told."""
         write_rows(self.path(index), rows, self.record)
+        return ShardFile(rows=len(rows), sha256=hash_path(self.path(index)))
 
-    def _is_good(self, index: int) -> bool:
-        if not self.path(index).is_file():
-            return False
+    def add(self, index: int, written: ShardFile) -> None:
+        """List a finished shard in the manifest. A kill before this makes the shard again."""
+        files = self._manifest.files | {self.path(index).name: written}
+        self._manifest = ShardManifest(self._empty.fingerprint, self._empty.shards, files)
+        shard_manifest.write_manifest(self.folder, self._manifest)
+
+    def finish(self) -> None:
+        """Bring the folder to what the manifest says: remove shards too many and what dead writers left."""
+        if shard_manifest.load_manifest(self.folder) != self._manifest:
+            shard_manifest.write_manifest(self.folder, self._manifest)
+        names = set(self._manifest.names())
+        for path in sorted(self.folder.iterdir()):
+            if path.suffix == PARTIAL:
+                remove_if_dead(path)
+            elif path.suffix == ".parquet" and path.name not in names:
+                path.unlink()
+
+    def _is_good(self, name: str, listed: ShardFile) -> bool:
         try:
-            read_table(self.path(index), self.record, made_by="")
+            return _describe(self.folder / name, self.record) == listed
         except UserError:
             return False
-        return True
 
 
 def fingerprint(**parts: object) -> dict[str, str]:
@@ -176,17 +230,6 @@ def fingerprint(**parts: object) -> dict[str, str]:
     return {name: _digest(part) for name, part in sorted(parts.items())}
 
 
-def hash_path(path: Path) -> str:
-    """Return the SHA-256 of a file, or of a folder's relative names and contents."""
-    if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    digest = hashlib.sha256()
-    for part in sorted(part for part in path.rglob("*") if part.is_file()):
-        digest.update(f"{part.relative_to(path).as_posix()} {hash_path(part)}\n".encode())
-    return digest.hexdigest()
-
-
 def _digest(part: object) -> str:
     if isinstance(part, Path):
         return hash_path(part)
@@ -195,29 +238,81 @@ def _digest(part: object) -> str:
     return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
 
 
-def _load(path: Path) -> object:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return None
-
-
 def _read_file(path: Path, record: Record, *, made_by: str) -> pl.DataFrame:
-    try:
-        table = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        first = str(error).splitlines()[0]
-        raise UserError(str(path), got=first, expected="a readable Parquet file", do=made_by) from None
+    """Read one table or shard and check it."""
+    table = read_parquet(path, made_by=made_by)
+    check_schema(table, schema(record), place=str(path), made_by=made_by)
     for column in columns(record):
-        place = f"{path}: column {column.name}"
-        if column.name not in table.columns:
-            raise UserError(place, got="no such column", expected=column.dtype, do=made_by)
-        if table.schema[column.name] != _dtype(column.dtype):
-            raise UserError(place, got=str(table.schema[column.name]), expected=column.dtype, do=made_by)
         if not column.nullable and table[column.name].null_count():
             row = table[column.name].is_null().arg_true()[0]
-            raise UserError(f"{place}: row {row}", got="null", expected=column.dtype, do=made_by)
+            place = f"{path}: column {column.name}: row {row}"
+            raise UserError(place, got="null", expected=column.dtype, do=made_by)
     return table.select([column.name for column in columns(record)])
+
+
+def check_schema(table: pl.DataFrame, wanted: Mapping[str, pl.DataType], *, place: str, made_by: str) -> None:
+    """Check that a table has the columns it must have, of the right types.
+
+    Raises:
+        UserError: it has not.
+    """
+    for name, dtype in wanted.items():
+        got = str(table.schema[name]) if name in table.columns else "no such column"
+        if got == "no such column" or table.schema[name] != dtype:
+            raise UserError(f"{place}: column {name}", got=got, expected=str(dtype), do=made_by)
+
+
+def _check_listed(path: Path, *, made_by: str) -> None:
+    """Compare a shard with the manifest of its folder, if the folder has one."""
+    manifest = shard_manifest.load_manifest(path.parent)
+    if manifest is None or not path.is_file():
+        return
+    if path.name not in manifest.files:
+        raise UserError(str(path), got="a shard that is not listed", expected=shard_manifest.FILE, do=made_by)
+    shard_manifest.check_bytes(path, manifest.files[path.name], made_by=made_by)
+
+
+def _describe(path: Path, record: Record) -> ShardFile:
+    """Read a shard and return its rows and its hash."""
+    rows = len(_read_file(path, record, made_by="the same command again"))
+    return ShardFile(rows=rows, sha256=hash_path(path))
+
+
+def _place_of_sum(file: BinaryIO) -> int | None:
+    """Return where the 64 digits of a table's checksum begin; None if it carries none.
+
+    A Parquet file ends with its metadata, their length in 4 bytes, and `PAR1`.
+    """
+    size = file.seek(0, os.SEEK_END)
+    if size < 12:  # `PAR1` twice and a length
+        return None
+    file.seek(size - 8)
+    start = size - 8 - int.from_bytes(file.read(4), "little")
+    if start < 4 or file.read(4) != b"PAR1":
+        return None
+    file.seek(start)
+    found = _SUM_AT.search(file.read(size - 8 - start))
+    return None if found is None else start + found.start(1)
+
+
+def _sum_without(file: BinaryIO, place: int) -> str:
+    """Return the SHA-256 of a file whose 64 digits at `place` count as zeros."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    for size, counts in ((place, True), (len(_NO_SUM), False), (None, True)):
+        for block in _blocks(file, size):
+            digest.update(block if counts else b"0" * len(block))
+    return digest.hexdigest()
+
+
+def _blocks(file: BinaryIO, size: int | None, *, most: int = 1 << 20) -> Iterator[bytes]:
+    """Read `size` bytes, or all that are left, a block at a time."""
+    while size is None or size > 0:
+        block = file.read(most if size is None else min(most, size))
+        if not block:
+            return
+        size = None if size is None else size - len(block)
+        yield block
 
 
 def _dtype(name: str) -> pl.DataType:

@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+from csrdata.pipeline.code import imported, source_path
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -20,22 +22,8 @@ def imported_names(file: Path) -> set[str]:
 
 def csrdata_files(file: Path) -> set[Path]:
     """Return the files of csrdata that a file imports directly, packages' `__init__.py` left out."""
-    candidates = (
-        ROOT / (name.replace(".", "/") + ".py")
-        for name in imported_names(file)
-        if name.startswith("csrdata.")
-    )
-    return {path for path in candidates if path.is_file()}
-
-
-def reachable(file: Path, *, exempt: frozenset[str] = frozenset()) -> set[str]:
-    """Return a file and all it reaches by imports within csrdata, as POSIX paths; what is exempt is not followed."""
-    found: set[str] = set()
-    waiting = [file]
-    while waiting:
-        path = waiting.pop()
-        name = path.relative_to(ROOT).as_posix()
-        if name not in found | exempt:
-            found.add(name)
-            waiting += csrdata_files(path)
-    return found
+    module = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    if file.name == "__init__.py":
+        names = [name for name in imported_names(file) if name.startswith("csrdata.")]
+        return {path for path in map(source_path, names) if path.is_file()}
+    return {source_path(name) for name in imported(module)}

@@ -10,7 +10,8 @@ from tests.imports import ROOT, csrdata_files, imported_names
 
 LEVELS = [
     {"records", "errors"},
-    {"search"},
+    {"search", "disk"},
+    {"shard_manifest"},
     {"tables"},
     {"policy", "relevance", "sources"},
     {"inspection", "evaluation", "engines"},

@@ -9,7 +9,7 @@ import pytest
 
 from csrdata import paths
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
-from csrdata.tables import write_rows
+from csrdata.tables import seal, write_rows
 from tests.imports import ROOT
 from tests.inspection.made import DROPPED, PAIR, PROMPTS, RESPONSES, SENTENCES
 
@@ -28,7 +28,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     write_rows(folder / paths.PROMPTS, PROMPTS, Prompt)
     write_rows(folder / paths.candidates("1") / "00000.parquet", SENTENCES, Sentence)
+    seal(folder / paths.candidates("1"), Sentence, fingerprint={})
     write_rows(folder / paths.responses("1") / "00000.parquet", RESPONSES, Response)
+    seal(folder / paths.responses("1"), Response, fingerprint={})
     write_rows(folder / paths.pairs("1"), [PAIR], Pair)
     write_rows(folder / paths.dropped("1"), [DROPPED], Dropped)
     return folder

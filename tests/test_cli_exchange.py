@@ -27,7 +27,7 @@ from csrdata.publishing.origins import KNOWN
 from csrdata.publishing.release import write_release
 from csrdata.publishing.remote import fetch_iteration, fetch_outcome
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
-from csrdata.tables import write_rows
+from csrdata.tables import seal, write_rows
 from tests.imports import ROOT
 from tests.inspection.made import DROPPED, PAIR, PROMPTS, RESPONSES, SENTENCES
 from tests.publishing.hub_server import environment, online, serve
@@ -60,7 +60,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_rows(folder / paths.PROMPTS, PROMPTS, Prompt)
     for name, pair in (("1", PAIR), ("2", FLIPPED)):
         write_rows(folder / paths.candidates(name) / "00000.parquet", SENTENCES, Sentence)
+        seal(folder / paths.candidates(name), Sentence, fingerprint={})
         write_rows(folder / paths.responses(name) / "00000.parquet", RESPONSES, Response)
+        seal(folder / paths.responses(name), Response, fingerprint={})
         write_rows(folder / paths.pairs(name), [pair], Pair)
         write_rows(folder / paths.dropped(name), [DROPPED], Dropped)
     return folder

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from csrdata.engines.clock import Clock
 from csrdata.engines.runlog import RunLog, peak_memory
 from csrdata.errors import UserError
+from csrdata.shard_manifest import ShardFile
 from csrdata.tables import ShardStore
 
 
@@ -49,7 +50,7 @@ class Made:
     """A shard that has been written, and what it took."""
 
     index: int
-    rows: int
+    file: ShardFile
     seconds: float
     spent: dict[str, float]
     memory: dict[str, float]
@@ -68,7 +69,7 @@ def run_shards(
     """Make the shards that are missing from a store.
 
     Args:
-        store: where the rows go; a shard that is already good is left alone.
+        store: where the rows go; a shard that is already good is left alone. This process alone lists finished shards.
         plan: the items of each shard, in the store's order.
         open_worker: makes a worker, once a process; not called where no shard is missing.
         workers: processes, 1 or more; one works in this process.
@@ -91,20 +92,22 @@ def run_shards(
         bar.update(items - sum(len(waiting) for _, waiting in shards))
         start, rows = time.perf_counter(), 0
         for made in finished:
+            store.add(made.index, made.file)
             log.add(
                 "shard",
                 index=made.index,
                 shards=len(plan),
                 items=len(plan[made.index]),
-                rows=made.rows,
+                rows=made.file.rows,
                 seconds=round(made.seconds, 3),
                 workers=workers,
                 spent=made.spent,
                 **made.memory,
             )
-            rows += made.rows
+            rows += made.file.rows
             bar.set_postfix_str(f"{rows / (time.perf_counter() - start):.0f} rows/s")
             bar.update(len(plan[made.index]))
+    store.finish()
 
 
 def shard(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
@@ -155,8 +158,8 @@ def _make(worker: Worker, store: ShardStore, index: int, items: Sequence[Any]) -
     start = time.perf_counter()
     rows = worker.make(items)
     with worker.clock.spend("write"):
-        store.write(index, rows)
-    return Made(index, len(rows), time.perf_counter() - start, worker.clock.take(), peak_memory())
+        written = store.write(index, rows)
+    return Made(index, written, time.perf_counter() - start, worker.clock.take(), peak_memory())
 
 
 def _in_processes(

@@ -14,6 +14,7 @@ from enum import StrEnum
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.params import FILE, Params, load_params
+from csrdata.pipeline.guard import guarded
 
 INTERRUPTED = 130
 """The exit code of what Ctrl-C ended, as shells have it."""
@@ -75,7 +76,8 @@ def run(stage: str, name: str | None, *, extra: Sequence[str] = ()) -> None:
         )
     params = load_params()
     _check_name(stage, name, params, extra=extra)
-    importlib.import_module(f"{__name__}.{stage}").run(params, name)
+    with guarded(stage, name):
+        importlib.import_module(f"{__name__}.{stage}").run(params, name)
 
 
 def _check_name(stage: str, name: str | None, params: Params, *, extra: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from csrdata import paths
 from csrdata.params import Params
+from csrdata.pipeline.inputs import need_images, need_policy, need_scorer
 from csrdata.pipeline.runtime import prepare
 from csrdata.pipeline.source import reader
 from csrdata.records import Answer, Question, Truth
@@ -25,10 +26,12 @@ def run(params: Params, name: str | None) -> None:
     questions = read_rows(paths.QUESTIONS, Question, made_by="dvc repro sample_prompts")
     truths = read_rows(paths.TRUTH, Truth, made_by="dvc repro sample_prompts")
     load = partial(load_policy, device=compute.device, dtype=compute.dtype)
-    policy = load(paths.policy(name))
-    base = policy if name == paths.BASE else load(paths.policy(paths.BASE))
+    need_images(question.image for question in questions)
+    policy = load(need_policy(name))
+    base = policy if name == paths.BASE else load(need_policy(paths.BASE))
     search_scorer, held_out = (
-        load_scorer(folder, device=compute.device) for folder in (paths.SCORER, paths.HELD_OUT_SCORER)
+        load_scorer(need_scorer(folder), device=compute.device)
+        for folder in (paths.SCORER, paths.HELD_OUT_SCORER)
     )
     answers = evaluation_answers(
         policy, base, (search_scorer, held_out), questions, root=Path(), **settings.model_dump()

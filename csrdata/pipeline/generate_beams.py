@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from csrdata import paths
 from csrdata.params import Params
+from csrdata.pipeline.code import stage_hash
+from csrdata.pipeline.inputs import need_images, need_policy, need_scorer
 from csrdata.pipeline.runtime import prepare
 from csrdata.records import Prompt, Sentence
 from csrdata.tables import ShardStore, fingerprint, read_rows
@@ -29,10 +31,10 @@ def run(params: Params, name: str | None) -> None:
         Sentence,
         fingerprint=fingerprint(
             prompts=paths.PROMPTS,
-            images=[Path(prompt.image) for prompt in prompts],
-            policy=[paths.policy(paths.BASE), paths.policy(previous)],
-            scorer=paths.SCORER,
-            code=[path for room in ("search", "policy", "relevance") for path in _modules(room)],
+            images=need_images(prompt.image for prompt in prompts),
+            policy=[need_policy(one) for one in (paths.BASE, previous)],
+            scorer=need_scorer(paths.SCORER),
+            code=stage_hash("generate_beams"),
             params=[settings.model_dump(), params.compute.model_dump()],
         ),
         shards=len(plan),
@@ -74,8 +76,3 @@ def _open_worker(params: Params, previous: str, number: int) -> "Worker":
         clock=clock,
     )
     return Worker(make, clock)
-
-
-def _modules(room: str) -> list[Path]:
-    """The source files of a folder of csrdata: a shard made by other code is made again."""
-    return sorted((Path(__file__).parents[1] / room).glob("*.py"))

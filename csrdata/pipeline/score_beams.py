@@ -9,8 +9,11 @@ import polars as pl
 
 from csrdata import paths
 from csrdata.params import Params
+from csrdata.pipeline.code import stage_hash
+from csrdata.pipeline.inputs import need_images, need_scorer
 from csrdata.pipeline.runtime import prepare
 from csrdata.records import Prompt, Response, Sentence
+from csrdata.shard_manifest import check_shards
 from csrdata.tables import ShardStore, fingerprint, read_rows, read_table, write_json
 
 if TYPE_CHECKING:
@@ -25,13 +28,16 @@ def run(params: Params, name: str | None) -> None:
     assert name is not None  # noqa: S101 - the entry point saw to it
     prompts = read_rows(paths.PROMPTS, Prompt, made_by="dvc repro sample_prompts")
     made_by = f"dvc repro generate_beams@{name}"
-    shards = sorted(paths.candidates(name).glob("*.parquet"))
+    candidates = check_shards(paths.candidates(name), made_by=made_by)
+    shards = [paths.candidates(name) / file for file in candidates.names()]
     store = ShardStore(
         paths.responses(name),
         Response,
         fingerprint=fingerprint(
-            candidates=shards,
-            held_out=paths.HELD_OUT_SCORER,
+            candidates=[candidates.files[file].sha256 for file in candidates.names()],
+            images=need_images(prompt.image for prompt in prompts),
+            held_out=need_scorer(paths.HELD_OUT_SCORER),
+            code=stage_hash("score_beams"),
             params=[params.score_beams.model_dump(), params.compute.model_dump()],
         ),
         shards=len(shards),

@@ -1,11 +1,13 @@
 """Wiring of `summarize`: all answers and pairs in; the summary, its table and the plots out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from csrdata import paths
+from csrdata.errors import UserError
 from csrdata.evaluation import table
 from csrdata.evaluation.scorecard import scorecards
 from csrdata.evaluation.summary import (
@@ -49,16 +51,19 @@ def run(params: Params, name: str | None) -> None:  # noqa: ARG001 - it reads al
         for iteration in params.iterations
     }
     training = {
-        iteration: read_json(
-            paths.stage_metrics("train_dpo", iteration), made_by=f"dvc repro train_dpo@{iteration}"
+        iteration: _read_figures(
+            paths.stage_metrics("train_dpo", iteration),
+            needs=("pairs",),
+            made_by=f"dvc repro train_dpo@{iteration}",
         )
         for iteration in params.iterations
     }
+    seed = _read_figures(paths.SEED_METRICS, needs=("policy",), made_by="dvc repro build_seed")
     summary = {
         "splits": summarize_splits(cards, **settings.model_dump()),
         "pairs": pairs,
         "training": training,
-        "seed": read_json(paths.SEED_METRICS, made_by="dvc repro build_seed"),
+        "seed": seed,
     }
     write_json(paths.SUMMARY, summary)
     with atomic_file(MARKDOWN) as partial:
@@ -69,6 +74,22 @@ def run(params: Params, name: str | None) -> None:  # noqa: ARG001 - it reads al
     table.show(summary, confidence=settings.confidence)
 
 
+def _read_figures(path: Path, *, needs: Sequence[str], made_by: str) -> dict[str, Any]:
+    """Read a stage's metrics: numbers by name, some of them in groups.
+
+    Raises:
+        UserError: the file cannot be read, a name of `needs` is missing, or a value is no number.
+    """
+    figures = read_json(path, made_by=made_by)
+    if missing := [name for name in needs if name not in figures]:
+        raise UserError(f"{path}: {missing[0]}", got="no such figure", expected="a number", do=made_by)
+    for name, value in figures.items():
+        for one in value.values() if isinstance(value, dict) else [value]:
+            if one is not None and not isinstance(one, int | float):
+                raise UserError(f"{path}: {name}", got=one, expected="a number", do=made_by)
+    return figures
+
+
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     with atomic_file(path) as partial:
-        pl.DataFrame(rows, infer_schema_length=None).write_csv(partial)
+        partial.write_text(pl.DataFrame(rows, infer_schema_length=None).write_csv(), encoding="utf-8")

@@ -6,6 +6,7 @@ from pathlib import Path
 from csrdata import paths
 from csrdata.params import Params
 from csrdata.pipeline import runtime
+from csrdata.pipeline.inputs import need_images, need_policy
 from csrdata.records import Pair
 from csrdata.tables import read_rows, write_json, write_table
 
@@ -20,7 +21,6 @@ def run(params: Params, name: str | None) -> None:
     if name is None:
         raise ValueError("train_dpo trains one iteration")
     section = params.train_dpo
-    previous = paths.policy(params.iterations[name].previous)
     runtime.prepare(params.compute, seed=section.seed)
 
     import polars as pl
@@ -29,6 +29,8 @@ def run(params: Params, name: str | None) -> None:
     from csrdata.policy.training import train
 
     pairs = read_rows(paths.pairs(name), Pair, made_by=f"dvc repro select_pairs@{name}")
+    previous = need_policy(params.iterations[name].previous)
+    need_images(pair.image for pair in pairs)
     policy = load_policy(previous, device=params.compute.device, dtype=params.compute.dtype)
     with new_chain(paths.policy(name), previous=previous, name=name) as adapter:
         report = train(policy, pairs, root=Path(), adapter_folder=adapter, **section.model_dump())

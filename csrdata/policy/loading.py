@@ -22,6 +22,7 @@ from transformers import (
     ProcessorMixin,
 )
 
+from csrdata.disk import write_sums
 from csrdata.errors import UserError
 from csrdata.tables import atomic_folder, read_json, write_json
 
@@ -143,7 +144,7 @@ def new_chain(folder: Path, *, previous: Path, name: str) -> Iterator[Path]:
     before = read_chain(previous)
     base = before.base.as_posix()
     names = [f"adapters/{adapter.name}" for adapter in before.adapters]
-    with atomic_folder(folder) as partial:
+    with atomic_folder(folder, replaces=CHAIN) as partial:
         for adapter in before.adapters:
             shutil.copytree(adapter, partial / "adapters" / adapter.name)
         new = partial / "adapters" / name
@@ -151,6 +152,7 @@ def new_chain(folder: Path, *, previous: Path, name: str) -> Iterator[Path]:
         yield new
         _tidy(new, base=base)
         write_json(partial / CHAIN, {"base": base, "adapters": [*names, f"adapters/{name}"]})
+        write_sums(partial)
 
 
 def _tidy(folder: Path, *, base: str) -> None:

@@ -1,15 +1,11 @@
 """A full disk as one line, whichever library found it out."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import polars as pl
-
+from csrdata.disk import FULL, refusal
 from csrdata.errors import UserError
-
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
@@ -23,8 +19,7 @@ def room(folder: Path, *, expected: str, do: str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, pl.exceptions.PolarsError) as error:
-        number = error.errno if isinstance(error, OSError) else None
-        if number not in FULL and "No space left" not in str(error):
+    except Exception as error:
+        if refusal(error) not in FULL:
             raise
         raise UserError(str(folder), got="no room on the disk", expected=expected, do=do) from None

@@ -96,7 +96,7 @@ def write_model(
         raise UserError(
             str(base.folder), got="no config.json in it", expected="the base", do="dvc repro build_seed"
         )
-    with atomic_folder(folder) as partial:
+    with atomic_folder(folder, replaces=MANIFEST) as partial:
         combine(adapters, partial, base=base.repo_id or BASE)
         if base.repo_id is None:
             shutil.copytree(base.folder, partial / BASE)

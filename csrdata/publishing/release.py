@@ -38,6 +38,7 @@ from csrdata.publishing.provenance import inputs, read_lock
 from csrdata.publishing.results import RESULTS, Results
 from csrdata.publishing.shards import write_candidates, write_pairs, write_responses
 from csrdata.records import Dropped, Pair, Prompt
+from csrdata.shard_manifest import check_names
 from csrdata.tables import atomic_folder, from_table, read_table, write_json
 
 
@@ -165,10 +166,7 @@ def _write_tables(folder: Path, one: ReleaseIteration, *, images: Images, root: 
 
 
 def _shards(folder: Path, *, made_by: str) -> list[Path]:
-    found = sorted(folder.glob("*.parquet"))
-    if not found:
-        raise UserError(str(folder), got="no such table", expected="a folder of shards", do=made_by)
-    return found
+    return [folder / name for name in check_names(folder, made_by=made_by).names()]
 
 
 def _changelog(manifest: Manifest, previous: Manifest | None) -> list[Change]:

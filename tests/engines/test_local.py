@@ -95,6 +95,16 @@ def test_two_workers_write_what_one_writes(tmp_path: Path, pids: Path) -> None:
     assert (log.count('"workers": 1'), log.count('"workers": 2')) == (4, 4)
 
 
+def test_one_process_lists_what_all_of_them_wrote(tmp_path: Path, pids: Path) -> None:
+    """The manifest of two workers is that of one, and lists every shard; nothing else is in the folder."""
+    for workers in (1, 2):
+        run(tmp_path / str(workers), partial(open_worker, pids), workers=workers)
+    one, two = ((tmp_path / name / "manifest.json").read_bytes() for name in ("1", "2"))
+    assert one == two
+    assert one.count(b"sha256") == 4
+    assert {path.name for path in (tmp_path / "2").iterdir()} == {*files(tmp_path / "2"), "manifest.json"}
+
+
 def test_nothing_missing_opens_no_worker(tmp_path: Path, pids: Path) -> None:
     """A store that is complete loads no model."""
     run(tmp_path / "one", partial(open_worker, pids), workers=1)

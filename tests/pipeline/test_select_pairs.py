@@ -10,7 +10,7 @@ from csrdata import paths
 from csrdata.params import load_params
 from csrdata.pipeline.select_pairs import run
 from csrdata.records import Dropped, Pair, Prompt, Response
-from csrdata.tables import read_json, read_rows, write_rows
+from csrdata.tables import read_json, read_rows, seal, write_rows
 from tests.imports import ROOT
 from tests.inspection.made import PROMPTS, RESPONSES
 
@@ -25,6 +25,7 @@ def test_kept_and_dropped_are_the_prompts(tmp_path: Path, monkeypatch: pytest.Mo
     longer = dataclasses.replace(RESPONSES[1], leaf_id=9, text="A star.", words=2)
     write_rows(paths.PROMPTS, PROMPTS, Prompt)
     write_rows(paths.responses("1") / "00000.parquet", [*RESPONSES, longer], Response)
+    seal(paths.responses("1"), Response, fingerprint={})
     run(params, "1")
     pairs = read_rows(paths.pairs("1"), Pair, made_by="")
     dropped = read_rows(paths.dropped("1"), Dropped, made_by="")

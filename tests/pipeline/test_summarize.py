@@ -15,7 +15,7 @@ from csrdata.records import Answer, Dropped, DropReason, Kind, Pair, Prompt, Que
 from csrdata.sources.microworld.language import sentence
 from csrdata.sources.microworld.reader import to_scene
 from csrdata.sources.microworld.world import SHAPES, SceneObject
-from csrdata.tables import read_json, read_rows, write_json, write_rows
+from csrdata.tables import read_json, read_rows, seal, write_json, write_rows
 from tests.pipeline.world import draw_world, small_params
 
 PARAMS = small_params()
@@ -77,6 +77,7 @@ def _write_pairs(name: str) -> None:
         [_response(first, 3, right, 0.75), _response(first, 5, wrong, 0.25)],
         Response,
     )
+    seal(paths.responses(name), Response, fingerprint={})
     pair = Pair(
         prompt_id=first.prompt_id,
         image=first.image,
@@ -215,6 +216,7 @@ def test_an_iteration_without_pairs_is_shown(capsys: pytest.CaptureFixture[str])
     """Where nothing was kept there are no means, and the table still prints."""
     write_rows(paths.pairs("2"), [], Pair)
     write_rows(paths.responses("2") / "00000.parquet", [], Response)
+    seal(paths.responses("2"), Response, fingerprint={})
     summarize.run(PARAMS, None)
     entry = read_json(paths.SUMMARY, made_by="")["pairs"]["2"]
     assert entry["kept"] == 0

@@ -1,7 +1,6 @@
 """A small project with two finished iterations: seven prompts in three shards, six pairs, one prompt without."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from csrdata.publishing.manifest import Manifest, Model
 from csrdata.publishing.origins import KNOWN
 from csrdata.publishing.release import write_release
 from csrdata.records import NO_PARENT, Dropped, DropReason, Fate, Pair, Prompt, Response, Sentence, Stop
-from csrdata.tables import write_rows
+from csrdata.tables import seal, write_rows
 from tests.imports import ROOT
 
 NAMES = ("1", "2")
@@ -47,8 +46,8 @@ def make_project(root: Path) -> Path:
             write_rows(root / paths.candidates(name) / f"{index:05d}.parquet", trees, Sentence)
             write_rows(root / paths.responses(name) / f"{index:05d}.parquet", answers, Response)
         for folder in (paths.candidates(name), paths.responses(name)):
-            text = json.dumps({"fingerprint": {"params": f"made for {name}"}, "shards": 3})
-            (root / folder / "manifest.json").write_text(text, encoding="utf-8")
+            record = Sentence if folder == paths.candidates(name) else Response
+            seal(root / folder, record, fingerprint={"params": f"made for {name}"})
     return root
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from csrdata import paths
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
-from csrdata.tables import hash_path, write_json, write_rows
+from csrdata.tables import hash_path, seal, write_json, write_rows
 from tests.imports import ROOT
 from tests.inspection.made import DROPPED, PAIR, PROMPTS, RESPONSES, SENTENCES
 from tests.publishing.hub_server import environment, serve
@@ -39,7 +39,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     prompts = [dataclasses.replace(prompt, image=image.as_posix()) for prompt in PROMPTS]
     write_rows(folder / paths.PROMPTS, prompts, Prompt)
     write_rows(folder / paths.candidates("1") / "00000.parquet", SENTENCES, Sentence)
+    seal(folder / paths.candidates("1"), Sentence, fingerprint={})
     write_rows(folder / paths.responses("1") / "00000.parquet", RESPONSES, Response)
+    seal(folder / paths.responses("1"), Response, fingerprint={})
     write_rows(folder / paths.pairs("1"), [dataclasses.replace(PAIR, image=image.as_posix())], Pair)
     write_rows(folder / paths.dropped("1"), [DROPPED], Dropped)
     for model, config in (

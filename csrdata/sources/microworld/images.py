@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from tqdm import tqdm
 
 from csrdata.sources.microworld.drawing import draw
 from csrdata.sources.microworld.world import Scene, SceneObject, sample_scenes
+from csrdata.tables import atomic_folder, check_schema, read_parquet, write_table
 
 SCENES_FILE = "scenes.parquet"
 IMAGES_FOLDER = "images"
@@ -32,13 +31,12 @@ def write_scenes(folder: Path, *, sizes: Mapping[str, int], seed: int) -> None:
 
     The images replace those of an earlier run as a whole, the table comes last.
     """
-    images = folder / IMAGES_FOLDER
-    part = folder / f".{IMAGES_FOLDER}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     rows = []
     total = sum(sizes.values())
-    with tqdm(total=total, desc="write images", unit="image") as progress:
+    with (
+        atomic_folder(folder / IMAGES_FOLDER, replaces="*.png") as part,
+        tqdm(total=total, desc="write images", unit="image") as progress,
+    ):
         for split, count in sizes.items():
             for scene in sample_scenes(split=split, count=count, seed=seed):
                 Image.fromarray(draw(scene)).save(part / f"{scene.scene_id}.png")
@@ -55,16 +53,23 @@ def write_scenes(folder: Path, *, sizes: Mapping[str, int], seed: int) -> None:
                     }
                 )
                 progress.update()
-    shutil.rmtree(images, ignore_errors=True)
-    os.replace(part, images)
-    table = folder / f".{SCENES_FILE}.part"
-    pl.DataFrame(rows, schema=SCENES_SCHEMA).write_parquet(table)
-    os.replace(table, folder / SCENES_FILE)
+    write_table(folder / SCENES_FILE, pl.DataFrame(rows, schema=SCENES_SCHEMA))
+
+
+def read_table_of_scenes(path: Path, *, made_by: str) -> pl.DataFrame:
+    """Read a `scenes.parquet` as it is.
+
+    Raises:
+        UserError: the file is missing, unreadable or changed, or its columns are not those of `SCENES_SCHEMA`.
+    """
+    table = read_parquet(path, made_by=made_by)
+    check_schema(table, SCENES_SCHEMA, place=str(path), made_by=made_by)
+    return table
 
 
 def read_scenes(path: Path, *, split: str | None = None) -> list[Scene]:
-    """The scenes of a `scenes.parquet`, of one split or of all, in the table's order."""
-    table = pl.read_parquet(path)
+    """Return the scenes of a `scenes.parquet`, of one split or of all, in the table's order."""
+    table = read_table_of_scenes(path, made_by="dvc repro build_seed")
     if split is not None:
         table = table.filter(pl.col("split") == split)
     return [

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
-
 from csrdata.errors import UserError
 from csrdata.records import Kind, Prompt, Question, Side, Truth
+from csrdata.sources.microworld.images import read_table_of_scenes
 from csrdata.sources.microworld.language import NEGATIVE_KINDS, describe_prompts
 from csrdata.sources.microworld.language import questions as yes_no_questions
 from csrdata.sources.microworld.reader import to_truth
@@ -26,8 +25,6 @@ from csrdata.sources.microworld.world import (
 
 TRAIN = "train"
 EVALUATION_SPLITS = ("validation", "held_out", OUT_OF_DISTRIBUTION)
-
-_COLUMNS = ("scene_id", "split", "image", "theme", "objects")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +45,9 @@ def read_pictures(path: Path, *, made_by: str) -> list[Picture]:
         made_by: the command that makes the table, for the error's last words.
 
     Raises:
-        UserError: the file is missing, no Parquet, or without one of the columns.
+        UserError: the file is missing, unreadable or changed, or a column is missing or of another type.
     """
-    if not path.is_file():
-        raise UserError(str(path), got="no such table", expected="the microworld's scenes", do=made_by)
-    try:
-        table = pl.read_parquet(path, columns=list(_COLUMNS))
-    except (OSError, pl.exceptions.PolarsError) as error:
-        columns = ", ".join(_COLUMNS)
-        raise UserError(
-            str(path),
-            got=str(error).splitlines()[0],
-            expected=f"Parquet with the columns {columns}",
-            do=made_by,
-        ) from None
+    table = read_table_of_scenes(path, made_by=made_by)
     return [
         Picture(
             scene=Scene(

@@ -1,0 +1,129 @@
+"""Which code a stage's result comes from: the modules that its wiring reaches by imports, and one hash of them.
+
+Three things use it and therefore agree: the fingerprint of shards (other code makes them again), the code dependencies in
+dvc.yaml (`csrdata.pipeline.dag` writes them), and the test that compares. Nothing is imported or run: the source is parsed,
+in a checkout as in an installed package.
+
+The hash sees: every statement of the modules reached, those inside functions and `if TYPE_CHECKING` included. It does not
+see comments, docstrings and layout; the modules of `EXEMPT`; a package's `__init__.py`, which imports nothing here; modules
+that are imported by a name put together at run time; other packages and their versions; the machine.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parents[1]
+"""The folder of csrdata's source."""
+
+EXEMPT = {
+    "csrdata.records": "the columns: a table of other columns is refused or made again when it is read",
+    "csrdata.tables": "how tables are stored, not what is in them",
+    "csrdata.shard_manifest": "the same",
+    "csrdata.disk": "the same",
+    "csrdata.errors": "what a mistake says",
+    "csrdata.paths": "names of files; a stage's inputs are hashed by content",
+    "csrdata.params": "reads values; the values are hashed themselves",
+    "csrdata.cli": "starts a stage",
+    "csrdata.pipeline.guard": "surrounds a stage",
+    "csrdata.pipeline.code": "says what the code is",
+    "csrdata.pipeline.inputs": "checks that inputs are there",
+    "csrdata.engines.runlog": "a log that no stage reads",
+    "csrdata.engines.clock": "the same",
+    "csrdata.engines.local": "where shards run: tests/engines/test_local.py holds that its workers change no byte",
+}
+"""Modules that change no result, each with its reason. They are not followed either."""
+
+
+def reached(module: str, *, package: Path = PACKAGE, exempt: Iterable[str] = tuple(EXEMPT)) -> list[str]:
+    """Return a module and all that it reaches by imports within the package, sorted by name.
+
+    Args:
+        module: a name such as `csrdata.pipeline.score_beams`.
+        package: the folder that holds the package's source.
+        exempt: modules that are left out and not followed.
+    """
+    found: set[str] = set()
+    waiting, left_out = [module], set(exempt)
+    while waiting:
+        name = waiting.pop()
+        if name not in found | left_out:
+            found.add(name)
+            waiting += imported(name, package=package)
+    return sorted(found)
+
+
+def imported(module: str, *, package: Path = PACKAGE) -> list[str]:
+    """Return the modules of the package that one module imports directly, `__init__.py` left out."""
+    names: set[str] = set()
+    for node in ast.walk(_parse(module, package=package)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # `from . import x` in `a.b.c` means `a.b`, each further dot one package up.
+            above = module.split(".")[: -node.level] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            names.add(source)
+            names.update(f"{source}.{alias.name}" for alias in node.names)
+    return sorted(name for name in names if _is_module(name, package=package))
+
+
+def hash_code(modules: Iterable[str], *, package: Path = PACKAGE) -> str:
+    """Return the SHA-256 of the modules' names and statements; see the module's docstring for what it sees."""
+    digest = hashlib.sha256()
+    for module in modules:
+        digest.update(f"{module}\n{_normal_form(_parse(module, package=package))}\n".encode())
+    return digest.hexdigest()
+
+
+def stage_hash(stage: str, *, package: Path = PACKAGE) -> str:
+    """Return the hash of all code behind a stage's result."""
+    return hash_code(reached(wiring(stage), package=package), package=package)
+
+
+def wiring(stage: str) -> str:
+    """Return the module that a stage starts in.
+
+    Example: "score_beams" -> "csrdata.pipeline.score_beams"
+    """
+    return f"csrdata.pipeline.{stage}"
+
+
+def source_path(module: str, *, package: Path = PACKAGE) -> Path:
+    """Return the file of a module: `csrdata.search.beam` is `search/beam.py` in the package's folder."""
+    return package.joinpath(*module.split(".")[1:]).with_suffix(".py")
+
+
+def _is_module(name: str, *, package: Path) -> bool:
+    return name.startswith("csrdata.") and source_path(name, package=package).is_file()
+
+
+def _parse(module: str, *, package: Path) -> ast.Module:
+    return ast.parse(source_path(module, package=package).read_text(encoding="utf-8"))
+
+
+def _normal_form(node: Any) -> str:
+    """Write out a syntax tree without docstrings and other bare strings, the same on every version of Python.
+
+    Empty fields are left out: versions differ in which of them they have.
+    """
+    if isinstance(node, ast.AST):
+        fields = [
+            f"{name}={_normal_form(value)}"
+            for name, value in ast.iter_fields(node)
+            if value not in (None, [])
+        ]
+        return f"{type(node).__name__}({', '.join(fields)})"
+    if isinstance(node, list):
+        return f"[{', '.join(_normal_form(part) for part in node if not _is_bare_string(part))}]"
+    return repr(node)
+
+
+def _is_bare_string(node: Any) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

@@ -1,0 +1,63 @@
+"""What surrounds every run of a stage: one run at a time, and the disk's refusals as one line.
+
+Two runs of one stage and iteration would write the same files. The second one ends at once and says who holds the lock.
+Other stages and iterations run side by side: `dvc repro` may do that.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from csrdata import paths
+from csrdata.disk import is_held, read_json, refusals_in_words
+from csrdata.errors import UserError
+
+LOCKS = paths.LOGS / "locks"
+
+
+@contextmanager
+def guarded(stage: str, name: str | None) -> Iterator[None]:
+    """Hold the lock of a stage and iteration while the body runs, and put what the disk refuses into words.
+
+    Args:
+        stage: as in `csrdata.pipeline.STAGES`.
+        name: the iteration or policy, None for a stage that has none.
+
+    Raises:
+        UserError: the stage runs already, the disk is full, or a file cannot be read or written.
+    """
+    again = f"csrdata run {stage}" + (f" --iteration {name}" if name else "")
+    with refusals_in_words(stage, again=again), _alone(stage, name, again=again):
+        yield
+
+
+@contextmanager
+def _alone(stage: str, name: str | None, *, again: str) -> Iterator[None]:
+    """Hold a stage's lock: the kernel releases it when this process ends, however it ends."""
+    path = LOCKS / f"{stage}{f'-{name}' if name else ''}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR, 0o666), "r+", encoding="utf-8") as file:
+        if is_held(file.fileno()):
+            raise _busy(path, stage, name, again=again)
+        since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        file.truncate()
+        file.write(f'{{"pid": {os.getpid()}, "since": "{since}"}}\n')
+        file.flush()
+        yield
+
+
+def _busy(path: Path, stage: str, name: str | None, *, again: str) -> UserError:
+    """Return the error that names who runs the stage, as far as the lock says."""
+    try:
+        holder = read_json(path, made_by=again)
+    except UserError:  # its holder is writing it
+        holder = {}
+    pid, since = holder.get("pid", "unknown"), holder.get("since", "just now")
+    return UserError(
+        f"{stage}@{name}" if name else stage,
+        got=f"a run since {since} (process {pid})",
+        expected="one run at a time",
+        do=f"wait for it, or end it (kill {pid}), then: {again}",
+    )

@@ -1,0 +1,121 @@
+"""A small finished project for the sweep: drawn images, tiny models, one iteration through every stage.
+
+It is made once a session. Its models are those of the tests (`tests/tiny.py`), taught for two seconds, so that the search
+finds answers with an end: training the microworld's own would take a minute.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from csrdata import paths, pipeline
+from csrdata.disk import write_json, write_sums
+from tests.engines.test_families import teach
+from tests.pipeline.world import draw_world, small_params
+from tests.relevance.test_clip import save_tiny_clip
+from tests.tiny import tiny_llava
+
+PARAMS = small_params(
+    sample_prompts={"prompts": 6, "questions_per_image": 2},
+    generate_beams={
+        "groups": 4,
+        "diversity_penalty": 2.0,
+        "keep_best": 2,
+        "keep_worst": 1,
+        "max_sentence_tokens": 20,
+        "max_response_tokens": 60,
+        "max_sentences": 3,
+        "prompts_per_shard": 2,
+        "prompts_at_once": 2,
+    },
+    select_pairs={"margin": 0.0, "max_length_gap": 1.0, "length_balance": None},
+    train_dpo={"epochs": 1, "batch_size": 4, "lora_rank": 2, "lora_alpha": 4},
+    evaluate_policy={"max_new_tokens": 12, "batch_size": 50},
+    summarize={"resamples": 100},
+)
+ORDER = (
+    ("sample_prompts", None),
+    ("evaluate_policy", "base"),
+    ("generate_beams", "1"),
+    ("score_beams", "1"),
+    ("select_pairs", "1"),
+    ("train_dpo", "1"),
+    ("evaluate_policy", "1"),
+    ("summarize", None),
+)
+"""Every stage but `build_seed`, whose models are the tests' own here."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run of a stage ended."""
+
+    code: int
+    lines: list[str]
+    """What it wrote to stderr, without the progress bars."""
+
+
+def finished(root: Path) -> Path:
+    """Make the project in a folder, and return the folder."""
+    with inside(root):
+        draw_world()
+        teach(tiny_llava(paths.policy(paths.BASE)))
+        for folder in (paths.SCORER, paths.HELD_OUT_SCORER):
+            folder.mkdir(parents=True)
+            save_tiny_clip(folder)
+        for folder in (paths.policy(paths.BASE), paths.SCORER, paths.HELD_OUT_SCORER):
+            write_sums(folder)  # as `build_seed` does
+        write_json(paths.SEED_METRICS, {"policy": {"recall": 1.0}})
+        params = PARAMS.model_dump() | {"iterations": {"1": {"previous": paths.BASE}}}
+        Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    for stage, name in ORDER:
+        ended = run(root, stage, name)
+        if ended.code:
+            raise RuntimeError(f"{stage}: {ended.lines}")
+    return root
+
+
+def run(root: Path, stage: str, name: str | None) -> Ended:
+    """Run a stage of a project as its script does, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    code = 0
+    with inside(root), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            pipeline.main(stage, [] if name is None else [name])
+        except SystemExit as left:
+            code = int(str(left.code))
+    said = [line.split("\r")[-1] for line in err.getvalue().splitlines()]
+    return Ended(code, [line for line in said if line.strip() and "%|" not in line])
+
+
+def snapshot(root: Path) -> dict[str, str]:
+    """Return the hash of every file of a project, the logs left out."""
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.relative_to(root).parts[0] != "logs"
+    }
+
+
+def copy(project: Path, target: Path) -> Path:
+    """Copy a project; it is small, and a case may change any byte of its copy."""
+    return Path(shutil.copytree(project, target, ignore=shutil.ignore_patterns("logs")))
+
+
+@contextlib.contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """Work in a folder."""
+    before = Path.cwd()
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
