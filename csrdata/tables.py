@@ -18,6 +18,7 @@ import polars as pl
 
 from csrdata.errors import UserError
 from csrdata.records import Record, columns
+from csrdata.values import check_values
 
 PARTIAL = ".partial"
 """Suffix of a file or folder that is being written."""
@@ -217,7 +218,9 @@ def _read_file(path: Path, record: Record, *, made_by: str) -> pl.DataFrame:
         if not column.nullable and table[column.name].null_count():
             row = table[column.name].is_null().arg_true()[0]
             raise UserError(f"{place}: row {row}", got="null", expected=column.dtype, do=made_by)
-    return table.select([column.name for column in columns(record)])
+    table = table.select([column.name for column in columns(record)])
+    check_values(table, record, place=str(path), made_by=made_by)
+    return table
 
 
 def _dtype(name: str) -> pl.DataType:

@@ -10,7 +10,7 @@ from tests.imports import ROOT, csrdata_files, imported_names
 
 LEVELS = [
     {"records", "errors"},
-    {"search"},
+    {"search", "values"},
     {"tables"},
     {"policy", "relevance", "sources"},
     {"inspection", "evaluation", "engines"},

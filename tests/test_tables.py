@@ -136,11 +136,13 @@ def test_a_kill_leaves_whole_shards_only(tmp_path: Path) -> None:
     script = textwrap.dedent("""
         import sys
         from pathlib import Path
-        from tests.test_tables import ROWS, store
+        from csrdata.records import Dropped
+        from tests.test_tables import store
+        rows = [Dropped(f"p{number:04d}", "no_response", "") for number in range(2000)]
         shards = store(Path(sys.argv[1]))
         while True:
             for index in range(3):
-                shards.write(index, ROWS * 1000)
+                shards.write(index, rows)
                 print(index, flush=True)
     """)
     process = subprocess.Popen(

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from csrdata.records import NO_PARENT, Fate, Response, Sentence
 from csrdata.search.reward import aggregate, calibrate, own_relevances
+from csrdata.search.words import word_count
 
 
 def responses(
@@ -59,7 +60,7 @@ def responses(
                 prompt_id=leaf.prompt_id,
                 leaf_id=leaf.node_id,
                 text=text,
-                words=len(text.split()),
+                words=word_count(text),
                 sentences=len(said),
                 tokens=sum(len(sentence.token_ids) for sentence in path),
                 logprob=sum(sentence.logprob for sentence in path),
