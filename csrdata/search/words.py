@@ -34,6 +34,6 @@ def _count(piece: str) -> int:
     """Count the words of a text without white space."""
     if not _UNSPACED.search(piece):
         return 1
-    letters = sum(character.isalnum() for character in _UNSPACED.findall(piece))
-    others = sum(any(character.isalnum() for character in run) for run in _RUN.findall(piece))
+    letters = sum(found[0].isalnum() for found in _UNSPACED.finditer(piece))
+    others = sum(any(map(str.isalnum, found[0])) for found in _RUN.finditer(piece))
     return letters + others
