@@ -108,7 +108,7 @@ class Ends(StoppingCriteria):
             text = self.sentences.waiting.pop(row)
             following = "" if ids[-1] in self.ends else self.text(ids)[len(text) :]
             if ends_before(text, following):
-                return self.stop(row, Stop.SENTENCE_END, ids[:-1])
+                return self.stop(row, self.end_of_sentence(ids[:-1]), ids[:-1])
             if limit := self.limit(ids[:-1]):
                 return self.stop(row, limit, ids[:-1])
         if ids[-1] in self.ends:
@@ -116,12 +116,16 @@ class Ends(StoppingCriteria):
         text = self.text(ids)
         found = boundary(text)
         if found is Boundary.END:
-            return self.stop(row, Stop.SENTENCE_END, ids)
+            return self.stop(row, self.end_of_sentence(ids), ids)
         if found is Boundary.NEXT:
             self.sentences.waiting[row] = text
         elif limit := self.limit(ids):
             self.stop(row, limit, ids)
         return None
+
+    def end_of_sentence(self, ids: Sequence[int]) -> Stop:
+        full = len(self.before) + len(ids) >= self.response_limit
+        return Stop.RESPONSE_LIMIT if full else Stop.SENTENCE_END
 
     def limit(self, ids: Sequence[int]) -> Stop | None:
         if len(self.before) + len(ids) >= self.response_limit:

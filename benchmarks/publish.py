@@ -201,7 +201,9 @@ def _prompt(index: int) -> Prompt:
 
 def _pair(index: int) -> Pair:
     scores: dict[str, Any] = {
-        f"{side}_{name}": 0.5 for side in ("chosen", "rejected") for name in ("logprob", "relevance")
+        f"{side}_{name}": value
+        for side in ("chosen", "rejected")
+        for name, value in (("logprob", -4.0), ("relevance", 20.0))
     }
     counts: dict[str, Any] = {
         f"{side}_{name}": 16 for side in ("chosen", "rejected") for name in ("tokens", "words")

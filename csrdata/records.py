@@ -1,7 +1,10 @@
 """The vocabulary: what the stages hand to each other, one frozen record and one Parquet schema each.
 
-Everything below speaks in these records; none of them knows a model, a file or a stage. A record's schema is
-derived from its fields, so that the two cannot drift apart.
+All other code exchanges these records; they know no model, file or stage. A record's schema is derived from its fields,
+so that the two cannot drift apart. What its values must be is in `csrdata.values`, which is checked on every reading.
+
+Order: prompts are in ascending order of their ids, and so are the prompts of sentences, each with all its rows. The rows
+of any other table may be in any order; readers match them by id.
 
 The search tree is flat: every candidate sentence is a row with its parent's id (`NO_PARENT` for a first
 sentence), never an object that points at others. A response is a path from a first sentence to a leaf.
@@ -31,18 +34,18 @@ class Stop(StrEnum):
 
 
 class Fate(StrEnum):
-    """What became of a candidate in its layer of the search."""
+    """What became of a candidate at its depth of the search."""
 
     KEPT_BEST = "kept_best"
-    """Among the `keep_best` highest rewards of its layer: it lives on."""
+    """Among the `keep_best` highest rewards of its depth: later sentences continue it."""
     KEPT_WORST = "kept_worst"
-    """Among the `keep_worst` lowest rewards of its layer: it lives on, as a plausible loser."""
+    """Among the `keep_worst` lowest rewards of its depth: later sentences continue it, as a plausible loser."""
     PRUNED = "pruned"
-    """Between the best and the worst: the search left it."""
+    """Between the best and the worst: the search dropped it."""
     FINISHED = "finished"
     """Its response ended with end-of-sequence: never pruned."""
     CUT = "cut"
-    """Its response hit a limit of tokens or sentences before it ended: no whole answer, never part of a pair."""
+    """Its response reached a limit of tokens or sentences before it ended: incomplete, never part of a pair."""
 
 
 class Kind(StrEnum):
@@ -61,10 +64,10 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """An image and an instruction that the policy answers; the same in every iteration."""
+    """An image and an instruction that the policy answers; the same in every iteration. A table has one row or more."""
 
     prompt_id: str
-    """Unique, and the order of the table: `train-00017`."""
+    """Unique. The rows of a table are in ascending order of it: `train-00017`."""
     image: str
     """Path of the image file, POSIX, relative to the project's root."""
     text: str
@@ -75,16 +78,17 @@ class Prompt:
 class Sentence:
     """One candidate sentence: a node of its prompt's search tree (Algorithm 1).
 
-    The *end* is the candidate whose first token is end-of-sequence: `text` is empty, `relevance` is null.
+    The *end* is the candidate whose first token is end-of-sequence: `text` is empty, `relevance` is null. A table holds
+    whole trees: the prompts in ascending order of their ids, the rows of a prompt together, by `node_id`.
     """
 
     prompt_id: str
     node_id: int
-    """Position in the prompt's tree, 0 upwards in the order of creation."""
+    """Position in the prompt's tree, 0 upwards in the order of creation, without a gap."""
     parent_id: int
-    """`node_id` of the sentence before it, or `NO_PARENT`."""
+    """`node_id` of the sentence before it, smaller than its own, or `NO_PARENT`. A parent was kept by the search."""
     depth: int
-    """1 for a first sentence."""
+    """1 for a first sentence, else 1 more than its parent's."""
     group: int
     """The row of diverse group decoding that proposed it, 0 upwards (the lowest, where equal ones were merged)."""
     text: str
@@ -94,14 +98,14 @@ class Sentence:
     logprob: float
     """Sum of the natural-log probabilities of `token_ids`, no diversity penalty: R_T = exp(logprob), equation 2."""
     relevance: float | None
-    """R_I in 0..100 = max(100 * cosine(image, sentence), 0), equation 3; null for the end."""
+    """R_I = max(100 * cosine(image, sentence), 0), 0..100, equation 3; null for the end."""
     relevance_truncated: bool
     """The scorer's text limit (77 tokens for CLIP) cut the sentence."""
     redundancy: float | None
-    """How close it comes to what its answer has said: the largest cosine, 0..1, of its text with an earlier sentence's, by
-    the search's scorer; 0 for a first sentence, null for the end."""
+    """Repetition: the largest cosine, 0..1, of its text with that of an earlier sentence of its answer, by the search's
+    scorer; 0 for a first sentence, null for the end."""
     steering_reward: float | None
-    """The reward that ranked it in its layer, on the guidance's scale; null for the end."""
+    """The reward that ranked it at its depth, on the guidance's scale; null for the end."""
     stop: str
     """A `Stop`."""
     fate: str
@@ -113,13 +117,14 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole answer: the path to one finished or cut leaf, with its scores."""
+    """A whole answer: the path to one finished or cut leaf, with its scores. One row for each `prompt_id` and `leaf_id`."""
 
     prompt_id: str
     leaf_id: int
     """`node_id` of its last sentence (the end included)."""
     text: str
     words: int
+    """As `csrdata.search.words.word_count` counts them: letters where a script has no spaces."""
     sentences: int
     """Sentences with text on the path."""
     tokens: int
@@ -143,7 +148,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A preference pair: two finished answers to one prompt."""
+    """A preference pair: two finished answers to one prompt, with different texts. One row for each `prompt_id`."""
 
     prompt_id: str
     image: str
@@ -173,13 +178,13 @@ class DropReason(StrEnum):
     """Why a prompt has no pair."""
 
     NO_RESPONSE = "no_response"
-    """Fewer than two finished answers with words in them whose tokens survive tokenising again."""
+    """Fewer than two finished answers that have words and are canonical."""
     EQUAL_TEXTS = "equal_texts"
-    """All its answers are one and the same text."""
+    """All its answers have the same text."""
     UNDER_MARGIN = "under_margin"
-    """Best and worst lie closer together than the margin."""
+    """The rewards of best and worst differ by less than the margin."""
     LENGTH_GAP = "length_gap"
-    """No two answers of similar enough length lie apart by the margin."""
+    """No two answers of similar enough length differ by the margin."""
     LENGTH_BALANCE = "length_balance"
     """Left out so that, over the set, chosen and rejected are equally long."""
 
@@ -197,7 +202,10 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What is known to be in an image; for evaluation only, no stage that makes pairs may read it."""
+    """What is known to be in an image; for evaluation only, no stage that makes pairs may read it.
+
+    One row for each image; a table has one row or more.
+    """
 
     image: str
     split: str
@@ -209,7 +217,7 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One evaluation question about one image."""
+    """One evaluation question about one image. One row for each `question_id`; a table has one row or more."""
 
     question_id: str
     split: str
@@ -225,7 +233,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A policy's greedy answer to one evaluation question."""
+    """A policy's greedy answer to one evaluation question. One row for each `question_id`, in any order."""
 
     question_id: str
     text: str
@@ -236,7 +244,7 @@ class Answer:
     logprob_base: float | None
     """Natural-log probability of the answer's tokens under the base policy; null for a yes/no question."""
     relevance: float | None
-    """Mean R_I of its sentences, 0..100, by the scorer that the search climbs; null for a yes/no question, or no words."""
+    """Mean R_I of its sentences, 0..100, by the search's scorer; null for a yes/no question, and without words."""
     relevance_held_out: float | None
     """The same by the held-out scorer."""
 

@@ -29,6 +29,7 @@ from csrdata.disk import (
 from csrdata.errors import UserError
 from csrdata.records import Record, columns
 from csrdata.shard_manifest import ShardFile, ShardManifest
+from csrdata.values import check_values
 
 __all__ = [
     "PARTIAL",
@@ -247,7 +248,9 @@ def _read_file(path: Path, record: Record, *, made_by: str) -> pl.DataFrame:
             row = table[column.name].is_null().arg_true()[0]
             place = f"{path}: column {column.name}: row {row}"
             raise UserError(place, got="null", expected=column.dtype, do=made_by)
-    return table.select([column.name for column in columns(record)])
+    table = table.select([column.name for column in columns(record)])
+    check_values(table, record, place=str(path), made_by=made_by)
+    return table
 
 
 def check_schema(table: pl.DataFrame, wanted: Mapping[str, pl.DataType], *, place: str, made_by: str) -> None:

@@ -10,7 +10,7 @@ from tests.imports import ROOT, csrdata_files, imported_names
 
 LEVELS = [
     {"records", "errors"},
-    {"search", "disk"},
+    {"search", "disk", "values"},
     {"shard_manifest"},
     {"tables"},
     {"policy", "relevance", "sources"},

@@ -27,7 +27,7 @@ from csrdata.policy.prompting import (
 )
 from csrdata.records import Fate, Prompt, Sentence
 from csrdata.relevance.clip import ClipScorer, Known
-from csrdata.search.beam import Branch, Layer, Proposal, Reward, Verdict, search
+from csrdata.search.beam import Branch, Candidates, Guidance, Guide, Proposal, search
 from csrdata.search.responses import path_to
 from csrdata.search.reward import calibrate, own_relevances
 
@@ -112,14 +112,14 @@ def generate(
         with clock.spend("decode"):
             return decoder.propose(branches)
 
-    def judge(layers: Sequence[Layer]) -> Sequence[Sequence[Verdict]]:
+    def guide(candidates: Sequence[Candidates]) -> Sequence[Sequence[Guidance]]:
         with clock.spend("clip"):
-            return reward(layers)
+            return reward(candidates)
 
     trees = search(
         [prompt.prompt_id for prompt in prompts],
         propose=propose,
-        reward=judge,
+        reward=guide,
         keep_best=keep_best,
         keep_worst=keep_worst,
         rank_by=rank_by,
@@ -138,8 +138,8 @@ def steering(
     image_weight: float,
     scale: str,
     repeat_similarity: float | None,
-) -> Reward:
-    """Return the search's `Reward`: each image and each distinct sentence embedded once, a layer judged together.
+) -> Guide:
+    """Return the search's `Guide`: each image and each distinct sentence embedded once, the candidates of a depth together.
 
     Args:
         scorer: gives R_I (equation 3).
@@ -147,23 +147,23 @@ def steering(
         guidance: `reward` steers by the calibrated reward (the paper), `likelihood` by the language term alone (the
             released code), `none` leaves the candidates in the order of their groups.
         image_weight: lambda of equation 4, 0..1.
-        scale: a `csrdata.search.reward.Scale`, over a layer of one prompt.
+        scale: a `csrdata.search.reward.Scale`, over the candidates of one prompt at one depth.
         repeat_similarity: see `csrdata.search.reward.own_relevances`.
     """
     embeddings = scorer.embed_images(images)
     known: Known = {}
     weight = image_weight if guidance == "reward" else 0.0
 
-    def judge(layers: Sequence[Layer]) -> list[list[Verdict]]:
+    def guide(layers: Sequence[Candidates]) -> list[list[Guidance]]:
         owners = [prompt for prompt, candidates in layers for _ in candidates]
         texts = [proposal.text for _, candidates in layers for _, proposal in candidates]
-        earlier = [branch.said for _, candidates in layers for branch, _ in candidates]
+        earlier = [branch.texts for _, candidates in layers for branch, _ in candidates]
         if not texts:
             return [[] for _ in layers]
         scores = iter(scorer.relevance(embeddings[owners], texts, known=known))
         repeats = iter(scorer.redundancy(texts, earlier, known=known))
         return [
-            verdicts(
+            weighed(
                 [proposal for _, proposal in candidates],
                 [next(scores) for _ in candidates],
                 [next(repeats) for _ in candidates],
@@ -171,9 +171,9 @@ def steering(
             for _, candidates in layers
         ]
 
-    def verdicts(
+    def weighed(
         proposals: Sequence[Proposal], scores: Sequence[tuple[float, bool]], repeats: Sequence[float]
-    ) -> list[Verdict]:
+    ) -> list[Guidance]:
         relevances = [relevance for relevance, _ in scores]
         rewards = calibrate(
             [proposal.logprob for proposal in proposals],
@@ -185,11 +185,11 @@ def steering(
         if guidance == "none":
             rewards = [0.0] * len(rewards)
         return [
-            Verdict(relevance, truncated, redundancy, reward)
-            for (relevance, truncated), redundancy, reward in zip(scores, repeats, rewards, strict=True)
+            Guidance(relevance, truncated, repetition, reward)
+            for (relevance, truncated), repetition, reward in zip(scores, repeats, rewards, strict=True)
         ]
 
-    return judge
+    return guide
 
 
 def mark_canonical(tree: Sequence[Sentence], *, policy: Policy) -> list[Sentence]:

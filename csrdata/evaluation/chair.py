@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from csrdata.evaluation.claims import Reader, mentions_of
 from csrdata.evaluation.intervals import Ratio, mean, percentage
 from csrdata.records import Truth
+from csrdata.search.words import word_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Outcome:
     present: int
     """Objects in the image."""
     words: int
-    """White-space separated."""
+    """As `csrdata.search.words.word_count` counts them."""
     sentences: int
     repeated: int
     """Sentences that came before in this answer, letter case and white space aside."""
@@ -56,7 +57,7 @@ def outcome(text: str, truth: Truth, reader: Reader) -> Outcome:
         attribute_errors=sum(mention.present and mention.attributes_right is False for mention in mentions),
         present_named=len({mention.name for mention in mentions if mention.present}),
         present=len(set(truth.objects)),
-        words=len(text.split()),
+        words=word_count(text),
         sentences=len(sentences),
         repeated=len(sentences) - len({" ".join(sentence.casefold().split()) for sentence in sentences}),
         well_formed=sum(reader.well_formed(sentence) for sentence in sentences),

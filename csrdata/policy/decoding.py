@@ -1,13 +1,13 @@
-"""Batched diverse group decoding of sentences: what is chosen, and when a sentence ends.
+"""Batched diverse group decoding of sentences: which tokens are chosen, and when a sentence ends.
 
-Where a row's next-token logits come from is `passes`' business: each prompt encoded once, image included, and a
-sentence's tokens once. Prompts may be admitted while others are under way, and leave when they have no live answer.
+`passes` computes a row's next-token logits: each prompt is encoded once, image included, and each token of a sentence
+once. Prompts may be admitted while others are under way, and are forgotten when they have no live answer.
 
 Diverse group decoding (group size 1, arXiv 1610.02424): for every live answer `groups` rows decode greedily and in order;
 row g loses `diversity_penalty` nats on a token for each earlier row of the same answer that takes it at this step. The
-penalty never falls on end-of-sequence, and never enters a sentence's log-probability.
+penalty is never subtracted from end-of-sequence, and is no part of a sentence's log-probability.
 
-The search (`csrdata.search.beam`) knows none of this.
+The search (`csrdata.search.beam`) does not depend on this module.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,8 +26,8 @@ from csrdata.search.sentences import TERMINATORS, Boundary, boundary, ends_befor
 class SentenceDecoder:
     """Continues answers to a batch of prompts by one sentence at a time: the search's `Propose`.
 
-    A `Proposal.state` is a row of the layer that proposed it: the branches given to `propose` come from the layer before,
-    or are the empty answers of prompts admitted since.
+    A `Proposal.state` is the row that proposed it: the branches given to `propose` come from the call before, or are the
+    empty answers of prompts admitted since.
     """
 
     def __init__(
@@ -42,17 +42,18 @@ class SentenceDecoder:
         end_ids: Sequence[int],
         banned_ids: Sequence[int],
     ) -> None:
-        """Make ready to admit prompts.
+        """Prepare to admit prompts.
 
         Args:
-            passes: the policy's.
-            tokenizer: the policy's; sentence ends are found in the text that it decodes.
+            passes: of the policy.
+            tokenizer: of the policy; sentence ends are looked for in the text that it decodes.
             groups: rows for each live answer.
             diversity_penalty: nats, >= 0.
             max_sentence_tokens: tokens of one sentence.
-            max_response_tokens: tokens of a whole answer.
+            max_response_tokens: tokens of a whole answer, end-of-sequence included.
             end_ids: the tokens that end an answer.
-            banned_ids: tokens that are never generated: the image placeholder, padding, beginning-of-sequence.
+            banned_ids: tokens that are never generated (the image placeholder, padding, beginning-of-sequence); may be
+                empty.
         """
         self.passes, self.tokenizer = passes, tokenizer
         self.groups, self.diversity_penalty = groups, diversity_penalty
@@ -62,12 +63,12 @@ class SentenceDecoder:
         self.rows: list[_Row] = []
 
     def admit(self, prompts: Sequence[int], inputs: Mapping[str, Tensor]) -> None:
-        """Take in prompts, to be answered from the next layer on.
+        """Admit prompts, to be answered from the next call of `propose` on.
 
         Args:
-            prompts: the numbers that branches will call them by.
-            inputs: the processor's output for them: `input_ids` and `attention_mask` [P, L], padded on the left, and
-                whatever the model wants for the images. One prompt at a time where the passes are plain.
+            prompts: their numbers, as branches name them.
+            inputs: the processor's output for them: `input_ids` and `attention_mask` [P, L], padded on the left, and the
+                model's image inputs. One prompt at a time where the passes are plain.
         """
         self.passes.admit(prompts, inputs)
 
@@ -77,8 +78,8 @@ class SentenceDecoder:
         nodes = [node for node, _ in answers]
         logits = self.passes.begin(nodes, groups=self.groups).repeat_interleave(self.groups, 0)
         rows = [
-            _Row(group, before=node.tokens, said=said)
-            for node, said in answers
+            _Row(group, before=node.tokens, offset=offset)
+            for node, offset in answers
             for group in range(self.groups)
         ]
         active = list(range(len(rows)))
@@ -102,25 +103,28 @@ class SentenceDecoder:
         ]
 
     def _answer(self, branch: Branch) -> tuple[Node, int]:
-        """The answer that a branch continues, and the characters of its text."""
+        """Return the answer that a branch continues, and the characters of its text."""
         if branch.state is None:
             return Node(branch.prompt, (), None), 0
         index = int(branch.state)  # type: ignore[call-overload]
         row = self.rows[index]
-        return Node(branch.prompt, row.before + row.ids, index), row.said + len(row.text)
+        return Node(branch.prompt, row.before + row.ids, index), row.offset + len(row.text)
 
     def _choose(self, logits: Tensor, active: Sequence[int]) -> tuple[list[int], list[float]]:
         """Return the next token of each active row, and its natural-log probability without the penalty.
 
-        The rows of one group are chosen together for all answers; what they take is dearer for the groups after them.
+        The rows of one group choose together for all answers; later groups are penalized for the tokens they chose.
 
         Args:
             logits: [R, V], one row an active row.
             active: the numbers of the R rows that go on; `groups` numbers belong to an answer.
         """
         logits, device = logits.float(), logits.device
-        allowed = logits.index_fill(-1, torch.tensor(self.banned_ids, device=device), -torch.inf)
-        ends = torch.tensor(self.end_ids, device=device)
+        banned = torch.tensor(
+            self.banned_ids, dtype=torch.long, device=device
+        )  # empty lists would be of floats
+        ends = torch.tensor(self.end_ids, dtype=torch.long, device=device)
+        allowed = logits.index_fill(-1, banned, -torch.inf)
         # The row of each answer and group, -1 where it has ended.
         table = torch.full(((active[-1] // self.groups + 1) * self.groups,), -1)
         table[list(active)] = torch.arange(len(active))
@@ -131,8 +135,8 @@ class SentenceDecoder:
             mine, later = here[:, group], here[:, group + 1 :]
             chosen = allowed[mine].argmax(-1)
             tokens[mine] = chosen
-            dearer = (later >= 0) & ~torch.isin(chosen, ends)[:, None]
-            answer, column = dearer.nonzero(as_tuple=True)
+            penalized = (later >= 0) & ~torch.isin(chosen, ends)[:, None]
+            answer, column = penalized.nonzero(as_tuple=True)
             allowed[later[answer, column], chosen[answer]] -= self.diversity_penalty
         logprobs = logits.log_softmax(-1).gather(-1, tokens[:, None])[:, 0]
         return tokens.tolist(), logprobs.tolist()
@@ -143,7 +147,7 @@ class SentenceDecoder:
             # The sentence ended here only if what follows says so; the token looked at is not part of it.
             following = "" if token in self.end_ids else self._text(row, token)[len(row.text) :]
             if ends_before(row.text, following):
-                return row.finish(Stop.SENTENCE_END)
+                return self._complete(row)
             row.waiting = False
             if limit := self._limit(row):
                 return row.finish(limit)
@@ -156,23 +160,30 @@ class SentenceDecoder:
             row.text = self._text(row)
             found = boundary(row.text)
             if found is Boundary.END:
-                return row.finish(Stop.SENTENCE_END)
+                return self._complete(row)
             row.waiting = found is Boundary.NEXT
         if not row.waiting and (limit := self._limit(row)):
             row.text = self._text(row)
             return row.finish(limit)
         return False
 
+    def _complete(self, row: "_Row") -> bool:
+        """Stop at the end of a sentence; an answer without room for one more token stops for good."""
+        return row.finish(Stop.RESPONSE_LIMIT if self._is_full(row) else Stop.SENTENCE_END)
+
     def _limit(self, row: "_Row") -> Stop | None:
-        if len(row.before) + len(row.ids) >= self.max_response_tokens:
+        if self._is_full(row):
             return Stop.RESPONSE_LIMIT
         return Stop.SENTENCE_LIMIT if len(row.ids) >= self.max_sentence_tokens else None
 
+    def _is_full(self, row: "_Row") -> bool:
+        return len(row.before) + len(row.ids) >= self.max_response_tokens
+
     def _text(self, row: "_Row", *more: int) -> str:
-        """The row's own text: what its tokens add to the text of the answer before it."""
+        """Return the row's text: what its tokens add to the text of the answer before it."""
         ids = list(row.before + row.ids + more)
         text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return str(text)[row.said :]
+        return str(text)[row.offset :]
 
     def _proposal(self, row: "_Row", index: int) -> Proposal:
         return Proposal(row.group, row.text, row.ids, row.logprob, row.stop, index)
@@ -185,7 +196,7 @@ class _Row:
     group: int
     before: tuple[int, ...]
     """The tokens of the answer before this sentence."""
-    said: int
+    offset: int
     """Characters of that answer's text."""
     ids: tuple[int, ...] = ()
     logprob: float = 0.0
@@ -200,7 +211,7 @@ class _Row:
 
 
 def _may_close(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """The tokens after which a sentence may have ended: those with a terminator, or with a part of a character."""
+    """Return the tokens after which a sentence may have ended: those with a terminator or a part of a character."""
     texts = tokenizer.batch_decode(
         [[index] for index in range(len(tokenizer))], clean_up_tokenization_spaces=False
     )

@@ -139,7 +139,7 @@ def train(
         warmup_share: 0..1 of the steps.
         lora_rank, lora_alpha, lora_dropout: of the adapter on every linear layer of the language model; the vision tower,
             the projector and the output layer stay as they are.
-        reference_tolerance: nats, see `check_references`.
+        reference_tolerance: nats, in float32; see `check_references` for bfloat16 and float16.
         seed: of the adapter's initial weights, the order of the pairs and the dropout.
         progress: show progress bars.
 

@@ -1,14 +1,15 @@
 """Chosen and rejected from the answers to one prompt, or the reason why there is no pair.
 
-With `max_length_gap=1` and `margin=0` this is the paper's rule: the highest and the lowest cumulative reward among whole
-answers. Both knobs exist because rewards lean on length: a sum favours long answers, a mean short ones, and a policy that
-learns "shorter is better" looks less hallucinating for the wrong reason. `balance` mends over the whole set what `select`
+With `max_length_gap=1` and `margin=0` this is the paper's rule: the highest and the lowest cumulative reward among finished
+answers. Both knobs exist because rewards depend on length: a sum favours long answers, a mean short ones, and a policy that
+learns "shorter is better" hallucinates less only because it says less. `balance` corrects over the whole set what `select`
 cannot see in one prompt.
 
 Nothing is lost: every prompt gives one `Pair` or one `Dropped`.
 """
 
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 
 from csrdata.records import Dropped, DropReason, Pair, Prompt, Response
@@ -17,10 +18,10 @@ from csrdata.records import Dropped, DropReason, Pair, Prompt, Response
 def select(
     prompt: Prompt, responses: Sequence[Response], *, margin: float, max_length_gap: float
 ) -> Pair | Dropped:
-    """Return the two answers that lie furthest apart in reward, or why no two do.
+    """Return the two answers whose rewards differ most, or why there are no two.
 
-    Only finished answers that say something count, and only those whose tokens survive tokenising again: training must
-    see what was scored.
+    Only finished answers with words count, and only canonical ones (tokenising their text gives their tokens again):
+    training must see what was scored.
 
     Args:
         prompt: the prompt that all `responses` answer.
@@ -32,8 +33,15 @@ def select(
         A pair with `chosen_reward - rejected_reward >= margin` and different texts (equal rewards and equal differences
         are decided by the lower leaf ids), or a `Dropped`.
 
+    Raises:
+        ValueError: a reward is not finite; comparisons with it would be arbitrary.
+
     Example: rewards 5 4 1 in 10, 9 and 3 words with margin 0.5 -> (5, 1); with max_length_gap=0.5 -> (5, 4)
     """
+    for response in responses:
+        if not math.isfinite(response.reward):
+            place = f"prompt {prompt.prompt_id}: leaf {response.leaf_id}"
+            raise ValueError(f"{place}: the reward is {response.reward}, expected a finite number")
     whole = [
         response
         for response in responses
@@ -66,19 +74,19 @@ def select(
 def balance(pairs: Sequence[Pair], *, tolerance: float | None, seed: int) -> tuple[list[Pair], list[Dropped]]:
     """Leave out pairs until chosen and rejected answers are equally long on average.
 
-    One at a time, the pair goes whose gap (words of chosen minus words of rejected) leans furthest to the heavy side
-    without tipping the set beyond the other; so few go. Equal gaps are decided by a hash of seed and prompt id: the
-    margin has no say, or the clearest preferences would be the ones to go.
+    The gap of a pair is the words of chosen minus those of rejected. Pairs are left out one at a time: the one with the
+    largest gap in the direction of the mean that does not reverse the mean beyond the tolerance, so that few are left
+    out. Equal gaps are decided by a hash of seed and prompt id; by margin, the clearest preferences might be left out.
 
     Args:
-        pairs: one a prompt.
-        tolerance: words, >= 0: how far the two means may lie apart; None leaves the set as it is.
+        pairs: one for each prompt.
+        tolerance: words, >= 0: the largest difference of the two means; None leaves the set as it is.
         seed: breaks ties.
 
     Returns:
         The pairs kept and the prompts left out, both in the order of `pairs`.
 
-    Example: gaps +4 +1 -1 0 with tolerance 0.5 -> the first goes
+    Example: gaps +4 +1 -1 0 with tolerance 0.5 -> the first is left out
     """
     gaps = {pair.prompt_id: pair.chosen_words - pair.rejected_words for pair in pairs}
     left_out = set() if tolerance is None else _too_heavy(gaps, tolerance=tolerance, seed=seed)
@@ -129,7 +137,7 @@ def _length_gap(one: Response, other: Response) -> float:
 
 
 def _too_heavy(gaps: dict[str, int], *, tolerance: float, seed: int) -> set[str]:
-    """Return the ids whose leaving brings the mean gap within the tolerance."""
+    """Return the ids to leave out, so that the mean gap is within the tolerance."""
     remaining = sorted(gaps, key=lambda prompt_id: (gaps[prompt_id], _lot(seed, prompt_id)))
     total = sum(gaps.values())
     left_out: set[str] = set()
@@ -144,7 +152,7 @@ def _too_heavy(gaps: dict[str, int], *, tolerance: float, seed: int) -> set[str]
 
 
 def _heaviest(ids: Iterable[str], gaps: dict[str, int], *, total: int, least: float) -> str | None:
-    """Return the first id whose leaving lightens the heavy side and does not tip the total beyond `least`."""
+    """Return the first id that can be left out without taking the total, times its sign, below `least`; None without one."""
     sign = 1 if total > 0 else -1
     for prompt_id in ids:
         weight = sign * gaps[prompt_id]
@@ -156,7 +164,7 @@ def _heaviest(ids: Iterable[str], gaps: dict[str, int], *, total: int, least: fl
 
 
 def _lot(seed: int, prompt_id: str) -> bytes:
-    """A number that depends on nothing but the seed and the prompt."""
+    """Return bytes that depend on the seed and the prompt alone."""
     return hashlib.blake2b(f"{seed}:{prompt_id}".encode(), digest_size=8).digest()
 
 

@@ -1,9 +1,9 @@
 """Rewards: equation 4 on a chosen scale, and its aggregate over an answer (arXiv 2405.14622, section 3.2).
 
-A sentence has two raw components: R_T, its own probability (equation 2), kept as `logprob` and `tokens`; and R_I, its
-relevance to the image in 0..100 (equation 3). As printed, equation 4 adds a number up to 100 to one below 1, so the
-language term never counts; the *scale* says how the two are made comparable. Raw components are what is stored: a
-reward is computed from them, here, and nowhere else.
+A sentence has two raw components: R_T, its probability (equation 2), stored as `logprob` and `tokens`; and R_I, its
+relevance to the image in 0..100 (equation 3). As printed, equation 4 adds a number up to 100 to one below 1, so that the
+language term has no effect; the *scale* says how the two are made comparable. Tables store the raw components; every
+reward is computed from them by this module.
 """
 
 import math
@@ -13,19 +13,19 @@ from statistics import fmean
 
 
 class Scale(StrEnum):
-    """How R_I and R_T are made comparable before they are weighed."""
+    """How R_I and R_T are made comparable before they are weighted."""
 
     RAW = "raw"
-    """Equation 4 as printed: R_I in 0..100 beside R_T in 0..1."""
+    """Equation 4 as printed: R_I in 0..100 and R_T in 0..1."""
     UNIT = "unit"
-    """R_I / 100 beside R_T: both in 0..1."""
+    """R_I / 100 and R_T: both in 0..1."""
     GEOMETRIC = "geometric"
-    """R_I / 100 beside the per-token geometric mean of probabilities, which a long sentence does not push to 0."""
+    """R_I / 100 and the geometric mean of the tokens' probabilities, which does not tend to 0 with length."""
     RANK = "rank"
     """Each component's mid-rank among the sentences given, 0 (lowest) to 1 (highest)."""
     ZSCORE = "zscore"
-    """R_I and ln R_T, each standardised over the sentences given. R_T whole, not per token: a mean over tokens rewards
-    wordings with more words that say nothing ("I can see a ..."), and a policy soon learns to open every sentence so."""
+    """R_I and ln R_T, each standardised over the sentences given. R_T is not taken per token: a mean over tokens rewards
+    wordings with more empty words ("I can see a ..."), and a policy soon learns to open every sentence that way."""
 
 
 class Aggregate(StrEnum):
@@ -49,15 +49,22 @@ def calibrate(
     R(s) = image_weight * R_I(s) + (1 - image_weight) * R_T(s), both on `scale`.
 
     Args:
-        logprobs: sums of natural-log token probabilities, <= 0, one a sentence.
+        logprobs: sums of natural-log token probabilities, <= 0, one per sentence.
         tokens: tokens of each sentence, 1 or more.
         relevances: R_I of each sentence, 0..100.
         image_weight: lambda, 0..1; 0 is likelihood alone, 1 relevance alone.
-        scale: `rank` and `zscore` depend on which sentences are given: a layer's when steering, a prompt's tree when
-            scoring; the others take each sentence by itself.
+        scale: `rank` and `zscore` depend on which sentences are given: those of one depth when guiding the search, those
+            of a prompt's tree when scoring. The other scales take each sentence by itself.
+
+    Raises:
+        ValueError: a log-probability or a relevance is not finite.
 
     Example: one sentence of probability 0.5 and relevance 30, image_weight 0.9: raw 27.05, unit 0.32.
     """
+    for name, values in (("log-probability", logprobs), ("relevance", relevances)):
+        for index, value in enumerate(values):
+            if not math.isfinite(value):
+                raise ValueError(f"sentence {index}: the {name} is {value}, expected a finite number")
     scale = Scale(scale)
     probabilities = [math.exp(logprob) for logprob in logprobs]
     shares = [relevance / 100 for relevance in relevances]
@@ -79,14 +86,14 @@ def calibrate(
 def own_relevances(
     relevances: Sequence[float], redundancies: Sequence[float], *, repeat_similarity: float | None
 ) -> list[float]:
-    """Return R_I where a sentence that repeats its answer counts for nothing.
+    """Return R_I, set to 0 for a sentence that repeats an earlier one of its answer.
 
-    Equation 3 sees a sentence alone: an object that is named twice would earn its relevance twice.
+    Equation 3 scores each sentence by itself: an object that is named twice would earn its relevance twice.
 
     Args:
         relevances: R_I of each sentence, 0..100.
-        redundancies: how close each comes to an earlier sentence of its answer, 0..1.
-        repeat_similarity: from where on it repeats it, 0..1; None counts every sentence.
+        redundancies: the repetition of each: its largest cosine with an earlier sentence of its answer, 0..1.
+        repeat_similarity: repetition threshold, 0..1: at or above it R_I is set to 0; None keeps every R_I.
 
     Example: relevances 30 and 28 with redundancies 0.0 and 0.95, repeat_similarity 0.9 -> 30 and 0
     """
@@ -99,14 +106,14 @@ def own_relevances(
 
 
 def aggregate(rewards: Sequence[float], how: Aggregate | str) -> float:
-    """Return an answer's reward R(y) from its sentences'; an answer without a sentence has 0."""
+    """Return an answer's reward R(y) from those of its sentences; 0 without a sentence."""
     if not rewards:
         return 0.0
     return math.fsum(rewards) if Aggregate(how) is Aggregate.SUM else fmean(rewards)
 
 
 def _midranks(values: Sequence[float]) -> list[float]:
-    """Share of the others that lie below, ties counted half; 0.5 for a value without others.
+    """Return the share of the other values that are smaller, ties counted half; 0.5 for a single value.
 
     Example: 3 1 1 -> 1.0 0.25 0.25
     """
@@ -120,7 +127,7 @@ def _midranks(values: Sequence[float]) -> list[float]:
 
 
 def _standardised(values: Sequence[float]) -> list[float]:
-    """Distance from the mean in standard deviations; 0 where all are equal."""
+    """Return the distances from the mean in standard deviations; 0 where all are equal."""
     if not values:
         return []
     mean = fmean(values)

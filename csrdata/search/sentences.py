@@ -1,37 +1,62 @@
-"""Where a sentence ends, found in text, so that any tokenizer may stand behind it.
+"""Where a sentence ends, decided from text alone, so that any tokenizer can be used.
 
 The decoder asks after every token: does the text so far end a sentence (`boundary`)? Most answers are certain at once.
 Where only the characters that follow can tell ("3." may become "3.5"), the answer is `NEXT`, and `ends_before` decides
-when they are there. `split` applies the same rules to a whole text.
+once they are there. `split` applies the same rules to a whole text.
 
 These are rules for plain prose, not a parser: an ordinary word with a full stop ends its sentence even where no white
 space follows ("example.com"), because waiting for certainty would cost one decoded token per sentence. A text without
-a letter or a digit is no sentence and never ends; it clings to the one after it.
+a letter or a digit is no sentence and never ends; it is joined to the one after it. Thai and Lao have no mark for the end
+of a sentence: there only a new line, or the limit on a sentence's tokens, ends one.
 """
 
 import re
 from enum import Enum, auto
 
-STOPS = frozenset(".!?…。！？")
-"""Characters that end a sentence."""
+_LATIN = ".!?…‼‽⁇⁈⁉"
+_EAST_ASIAN = "。．！？｡﹒﹖﹗"
+_INDIAN = "\u0964\u0965\u1c3b\u1c3c\uabeb\uaaf0\uaaf1"  # danda and double danda; Lepcha; Meetei Mayek
+_ARABIC = "\u061d\u061e\u061f\u06d4\u0700\u0701\u0702"  # Arabic, Urdu, Syriac
+_OTHERS = (
+    "\u0589"  # Armenian
+    "\u1362\u1367\u1368"  # Ethiopic
+    "\u104a\u104b"  # Burmese
+    "\u17d4\u17d5"  # Khmer
+    "\u1803\u1809"  # Mongolian
+    "\u07f9\u166e\u1735\u1736\u1944\u1945\u1c7e\u1c7f\ua4ff\ua60e\ua60f\ua6f3\ua6f7\ua92f"  # N'Ko to Kayah Li
+    "\u1b5a\u1b5b\u1b5e\u1b5f\ua8ce\ua8cf\ua9c8\ua9c9\uaa5d\uaa5e\uaa5f"  # Balinese, Saurashtra, Javanese, Cham
+)
+STOPS = frozenset(_LATIN + _EAST_ASIAN + _INDIAN + _ARABIC + _OTHERS)
+"""Characters that end a sentence: Unicode's Sentence_Terminal of the scripts in use today, and the ellipsis."""
 CLOSERS = frozenset("\"'”’»›)]}」』）】*")
 """Characters that may follow the stop and still belong to its sentence."""
 TERMINATORS = STOPS | CLOSERS | {"\n"}
 """A sentence can end only where one of these was just written: newer text without any of them never ends one."""
 
+_FULL_STOPS = frozenset(".．﹒")
+"""The stops that abbreviations and numbers have, too."""
 _OPENERS = "\"'“‘«‹([{「『（【*"
 _BRACKETS = tuple(zip("([{“«「『（【", ")]}”»」』）】", strict=True))
 
 # Titles and the like: a name or an explanation always follows.
-_NEVER = frozenset("Mr Mrs Ms Mx Dr Prof St Gen Sen Rep Rev Hon Capt Lt Col Sgt vs cf viz e.g i.e".split())
+_NEVER = frozenset("Mr Mrs Ms Mx Dr Prof St Gen Sen Rep Rev Hon Capt Lt Col Sgt vs cf viz e.g i.e Ph".split())
 # Short for something that a number follows; without one they are words ("No.").
 _NUMBERED = frozenset(
     "No no Nos nos Fig Figs fig figs Eq Eqs Sec Ch Vol vol p pp Jan Feb Aug Sept Oct Nov Dec".split()
 )
 # Abbreviations that may as well be a sentence's last word.
 _OPEN_ENDED = frozenset("etc al approx Inc Ltd Co Corp Jr Sr Ave Rd Blvd ft lb oz".split())
+# Abbreviations that a name often follows ("the U.S. Army"): the sentence ended only if the next word opens one.
+_BEFORE_NAMES = frozenset("Ph.D M.Sc B.Sc M.Ed B.Ed D.Phil".split())
+_OPENING_WORDS = frozenset(
+    "A An The This That These Those There Here He She It We They You I His Her Its Their Our My Your "
+    "In On At To From With By For Of As Near Above Below Behind Under Between Around Inside Outside "
+    "And But Or So Yet If When While Where Because Although After Before Then Also However "
+    "What Who Why How Which Is Are Was Were Do Does Did Can Could Some Many Most All Both Each Every No Not One Two".split()
+)
 
-_LIST_MARKER = re.compile(r"[(\[]?\d{1,3}\.")
+_MARKER = re.compile(r"(?:^|(?<=\s))[(\[]?(\d{1,3})\.(?=\s|$)")
+"""A number that opens an item of a list: "1.", "(2."."""
 _DOTTED = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")
 
 
@@ -52,6 +77,8 @@ class _Needs(Enum):
     """White space: "3." is not "3.5", and no quote closes."""
     CAPITAL = auto()
     """White space and a capital (or a letter of a script without cases): "etc. The"."""
+    OPENING = auto()
+    """White space and a word that opens a sentence: "in the U.S. The" but not "the U.S. Army"."""
     NO_NUMBER = auto()
     """White space and anything but a digit: "No. The" but not "No. 5"."""
     LINE = auto()
@@ -68,6 +95,7 @@ def boundary(text: str) -> Boundary:
         "Circles, stars etc." -> NEXT      "By J." -> NEXT (J. Smith?)    "Wait..." -> NEXT
         'It says "Stop.' -> NEXT (a quote is still open)                  'It says "Stop."' -> NEXT ("...", he said?)
         "1." -> NO (opens a list)          "1. A red circle." -> END      "A title\\n" -> END
+        "1. a circle 2." -> NO (a list in a line)                         "In the U.S." -> NEXT (U.S. Army?)
         "" -> NO                           "\\n" -> NO                     "..." -> NO (no sentence yet)
     """
     core = text.strip()
@@ -76,10 +104,10 @@ def boundary(text: str) -> Boundary:
     blanks = text[len(text.rstrip()) :]
     if "\n" in blanks:
         return Boundary.END
-    verdict = _examine(core)
-    if isinstance(verdict, Boundary):
-        return verdict
-    return Boundary.END if blanks and verdict is _Needs.BLANK else Boundary.NEXT
+    found = _examine(core)
+    if isinstance(found, Boundary):
+        return found
+    return Boundary.END if blanks and found is _Needs.BLANK else Boundary.NEXT
 
 
 def ends_before(text: str, following: str) -> bool:
@@ -96,9 +124,9 @@ def ends_before(text: str, following: str) -> bool:
     """
     core = text.strip()
     after = text[len(text.rstrip()) :] + following
-    verdict = _examine(core)
-    if isinstance(verdict, Boundary):
-        return verdict is Boundary.END
+    found = _examine(core)
+    if isinstance(found, Boundary):
+        return found is Boundary.END
     if not after:
         return True
     if not after[0].isspace():
@@ -106,7 +134,7 @@ def ends_before(text: str, following: str) -> bool:
     visible = after.lstrip()
     if "\n" in after[: len(after) - len(visible)]:
         return True
-    return _confirms(verdict, visible)
+    return _confirms(found, visible)
 
 
 def split(text: str) -> list[str]:
@@ -122,8 +150,8 @@ def split(text: str) -> list[str]:
         if character not in TERMINATORS or (goes_on and character != "\n"):
             continue
         so_far = text[start : index + 1]
-        verdict = boundary(so_far)
-        if verdict is Boundary.END or (verdict is Boundary.NEXT and ends_before(so_far, text[index + 1 :])):
+        found = boundary(so_far)
+        if found is Boundary.END or (found is Boundary.NEXT and ends_before(so_far, text[index + 1 :])):
             sentences.append(so_far.strip())
             start = index + 1
     rest = text[start:].strip()
@@ -145,9 +173,9 @@ def _examine_stop(stem: str) -> Boundary | _Needs:
     """Look at a text that ends with a stop."""
     if stem.endswith(("..", "…")):
         return _Needs.CAPITAL
-    if stem[-1] != ".":
+    if stem[-1] not in _FULL_STOPS:
         return Boundary.END
-    if _LIST_MARKER.fullmatch(stem):
+    if _is_marker(stem):
         return Boundary.NO
     return _examine_word(re.split(r"\s", stem[:-1])[-1].lstrip(_OPENERS))
 
@@ -160,6 +188,8 @@ def _examine_word(word: str) -> Boundary | _Needs:
         return _Needs.NO_NUMBER
     if len(word) == 1 and word.isupper() and word.isascii():
         return _Needs.LINE
+    if word in _BEFORE_NAMES or (_DOTTED.fullmatch(word) and word.isupper()):
+        return _Needs.OPENING
     if (
         word in _OPEN_ENDED
         or _DOTTED.fullmatch(word)
@@ -167,6 +197,22 @@ def _examine_word(word: str) -> Boundary | _Needs:
     ):
         return _Needs.CAPITAL
     return _Needs.BLANK if not word or word[-1].isdigit() else Boundary.END
+
+
+def _is_marker(stem: str) -> bool:
+    """Say whether a text ends with the marker of a list's item: its first word, "1." after a colon, or the next number.
+
+    Examples: "2." -> True; "There are: 1." -> True; "1. a circle 2." -> True; "It has 2." -> False
+    """
+    last: int | None = None
+    ends = False
+    for match in _MARKER.finditer(stem):
+        number, before = int(match[1]), stem[: match.start()].rstrip()
+        opens = not before or (number == 1 and before.endswith(":"))
+        is_marker = opens or (last is not None and number == last + 1)
+        last = number if is_marker else last
+        ends = is_marker and match.end() == len(stem)
+    return ends
 
 
 def _is_open(text: str) -> bool:
@@ -180,7 +226,10 @@ def _confirms(needs: _Needs, visible: str) -> bool:
     """Say whether the text after the white space is what was needed; white space alone satisfies only `BLANK`."""
     if needs is _Needs.BLANK:
         return True
-    opening = visible.lstrip(_OPENERS)[:1]
+    words = visible.lstrip(_OPENERS)
+    opening = words[:1]
+    if needs is _Needs.OPENING:
+        return re.split(r"[^\w]", words, maxsplit=1)[0] in _OPENING_WORDS
     if needs is _Needs.NO_NUMBER:
         return bool(opening) and not opening.isdigit()
     return needs is _Needs.CAPITAL and opening.isalpha() and not opening.islower()

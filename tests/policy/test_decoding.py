@@ -27,16 +27,23 @@ def policy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return load_policy(build(tmp_path_factory.mktemp(request.param) / "policy"))
 
 
-def decoder(policy: Policy, prompts: list[str], passes: type[Passes] = SharedPasses) -> SentenceDecoder:
+def decoder(
+    policy: Policy,
+    prompts: list[str],
+    passes: type[Passes] = SharedPasses,
+    *,
+    response_limit: int = RESPONSE_LIMIT,
+    banned: list[int] | None = None,
+) -> SentenceDecoder:
     fast = SentenceDecoder(
         passes(policy.model),  # type: ignore[call-arg]
         policy.tokenizer,
         groups=GROUPS,
         diversity_penalty=PENALTY,
         max_sentence_tokens=SENTENCE_LIMIT,
-        max_response_tokens=RESPONSE_LIMIT,
+        max_response_tokens=response_limit,
         end_ids=end_ids(policy.model, policy.processor),
-        banned_ids=banned_ids(policy.model, policy.processor),
+        banned_ids=banned_ids(policy.model, policy.processor) if banned is None else banned,
     )
     numbers = list(range(len(prompts)))
     for batch in [numbers] if fast.passes.together else [[number] for number in numbers]:
@@ -152,6 +159,22 @@ def test_rows_are_diverse_and_clean(policy: Policy) -> None:
         token for row in rows for token in row.token_ids
     }
     assert max(len(row.token_ids) for row in rows) <= SENTENCE_LIMIT
+
+
+@pytest.mark.parametrize("limit", range(1, 16))
+def test_no_answer_passes_its_limit(policy: Policy, limit: int) -> None:
+    """A sentence that ends with the answer's last token ends the answer: there is no room for another one."""
+    found = layers(decoder(policy, PROMPTS, response_limit=limit), len(PROMPTS), depth=4)
+    for _, before, proposals in found:
+        for row in proposals:
+            total = len(before) + len(row.token_ids)
+            assert total <= limit
+            assert total < limit or row.stop in (Stop.RESPONSE_LIMIT, Stop.END)
+
+
+def test_a_tokenizer_may_have_nothing_to_ban(policy: Policy) -> None:
+    """Without banned tokens every token may be generated."""
+    assert len(decoder(policy, PROMPTS[:1], banned=[]).propose(roots(1))[0]) == GROUPS
 
 
 def test_the_model_still_works_as_before(policy: Policy) -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from csrdata.errors import UserError
-from csrdata.policy.loading import Policy, load_policy, new_chain
+from csrdata.policy.loading import Dtype, Policy, load_policy, new_chain
+from csrdata.policy.preflight import MEAN_SHARE, allowed_gap, check_references
 from csrdata.policy.prompting import completion_ids, encode, load_image, render
 from csrdata.policy.training import TrainingReport, language_layers, train
 from csrdata.records import Pair
@@ -52,22 +53,26 @@ def base(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     return FAMILIES[request.param](Path("policies/base"))
 
 
+HALF = ["bfloat16", "float16"]
+
+
 def logprob(policy: Policy, image: Path, prompt: str, answer: str) -> float:
     """Return an answer's log-probability by the plainest forward there is: one row, no padding."""
     ids = completion_ids(policy.processor, answer)
     picture = load_image(image, prompt_id="test")
-    inputs = encode(policy.processor, [picture], [render(policy.processor, prompt)])
+    rendered = [render(policy.processor, prompt)]
+    inputs = encode(policy.processor, [picture], rendered).to(policy.device, policy.model.dtype)
     tail = torch.tensor([ids])
     inputs["input_ids"] = torch.cat([inputs["input_ids"], tail], dim=1)
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     with torch.inference_mode():
-        logprobs = policy.model(**inputs).logits[0, -len(ids) - 1 : -1].log_softmax(-1)
+        logprobs = policy.model(**inputs).logits[0, -len(ids) - 1 : -1].float().log_softmax(-1)
     return float(logprobs.gather(1, tail.T).sum())
 
 
-def written_by(folder: Path) -> list[Pair]:
+def written_by(folder: Path, *, dtype: Dtype = "float32") -> list[Pair]:
     """Return pairs whose stored log-probabilities and token counts are those of a policy."""
-    policy = load_policy(folder)
+    policy = load_policy(folder, dtype=dtype)
     tokens = lambda text: len(completion_ids(policy.processor, text))  # noqa: E731
     pairs = []
     for index, (chosen, rejected) in enumerate(TEXTS):
@@ -99,10 +104,13 @@ def written_by(folder: Path) -> list[Pair]:
     return pairs
 
 
-def iterate(folder: Path, *, previous: Path, pairs: list[Pair], **knobs: Any) -> TrainingReport:
+def iterate(
+    folder: Path, *, previous: Path, pairs: list[Pair], dtype: Dtype = "float32", **knobs: Any
+) -> TrainingReport:
     """Train the policy `folder` from the one before it."""
+    policy = load_policy(previous, dtype=dtype)
     with new_chain(folder, previous=previous, name=folder.name) as adapter:
-        return train(load_policy(previous), pairs, root=Path(), adapter_folder=adapter, **{**KNOBS, **knobs})
+        return train(policy, pairs, root=Path(), adapter_folder=adapter, **{**KNOBS, **knobs})
 
 
 def test_training_prefers_the_chosen(base: Path) -> None:
@@ -152,8 +160,68 @@ def test_other_prompt_is_refused(base: Path) -> None:
     """A pair whose instruction is not the one that generation saw does not train."""
     pairs = written_by(base)
     pairs[2] = dataclasses.replace(pairs[2], prompt=pairs[2].prompt + " ")
-    with pytest.raises(UserError, match=r"pair train-00002: .*got -[\d.]+, expected -[\d.]+ as stored"):
+    words = r"pair train-00002: .*got -[\d.]+, [\d.]+ nats away, expected -[\d.]+ as stored at generation, within 0\.0001"
+    with pytest.raises(UserError, match=words):
         iterate(Path("policies/1"), previous=base, pairs=pairs)
+
+
+@pytest.mark.parametrize("dtype", HALF)
+def test_half_types_train(base: Path, dtype: Dtype) -> None:
+    """Pairs that a policy wrote in bfloat16 or float16 train it in the same type, though its logits round more."""
+    policy = load_policy(base, dtype=dtype)
+    pairs = written_by(base, dtype=dtype)
+    Path("adapter").mkdir()
+    report = train(policy, pairs, root=Path(), adapter_folder=Path("adapter"), **{**KNOBS, "batch_size": 4})
+    assert KNOBS["reference_tolerance"] < report.reference_gap < 0.5
+    assert all(math.isfinite(step.loss) for step in report.steps)
+
+
+@pytest.mark.parametrize("dtype", HALF)
+def test_wrong_iterate_is_refused_in_half_types(base: Path, dtype: Dtype) -> None:
+    """The wider tolerance still tells policy 1 from the base; the error names type, tokens, gap and both explanations."""
+    iterate(Path("policies/1"), previous=base, pairs=written_by(base))
+    pairs = written_by(base, dtype=dtype)
+    with pytest.raises(UserError) as caught:
+        iterate(Path("policies/2"), previous=Path("policies/1"), pairs=pairs, dtype=dtype)
+    message = str(caught.value)
+    assert "nats away" in message
+    assert (
+        f"tokens in {dtype}): another policy or prompt wrote it, or {dtype} rounds more than allowed"
+        in message
+    )
+    assert "train_dpo.reference_tolerance" in message
+    assert not Path("policies/2").exists()
+
+
+@ONE_FAMILY
+@pytest.mark.parametrize("dtype", HALF)
+def test_gaps_that_are_each_allowed_are_refused_together(base: Path, dtype: Dtype) -> None:
+    """One answer half its allowance away is rounding; every answer half its allowance away is another policy."""
+    policy, pairs = load_policy(base, dtype=dtype), written_by(base, dtype=dtype)
+    stored = [[pair.chosen_logprob for pair in pairs], [pair.rejected_logprob for pair in pairs]]
+    allowed = [
+        [allowed_gap(tokens, dtype=policy.model.dtype, tolerance=1e-4) for tokens in own]
+        for own in ([pair.chosen_tokens for pair in pairs], [pair.rejected_tokens for pair in pairs])
+    ]
+    one = [[stored[0][0] + allowed[0][0] / 2, *stored[0][1:]], stored[1]]
+    assert check_references(pairs, *one, policy=policy, tolerance=1e-4) > 1e-4
+    every = [
+        [value + gap / 2 for value, gap in zip(*own, strict=True)]
+        for own in zip(stored, allowed, strict=True)
+    ]
+    words = rf"8 answers: .* nats away on average, 50% of .*at most {MEAN_SHARE:.0%} \(about \d+ tokens in {dtype}\)"
+    with pytest.raises(UserError, match=words):
+        check_references(pairs, *every, policy=policy, tolerance=1e-4)
+    assert check_references(pairs, *every, policy=policy, tolerance=100.0) > 1e-4
+
+
+def test_the_tolerance_belongs_to_type_and_length() -> None:
+    """float32 keeps what params.yaml says; half types get more with length, and never less than that."""
+    assert allowed_gap(400, dtype=torch.float32, tolerance=1e-4) == 1e-4
+    assert allowed_gap(400, dtype=torch.bfloat16, tolerance=1e-4) == pytest.approx(3.0)
+    assert allowed_gap(100, dtype=torch.bfloat16, tolerance=1e-4) == pytest.approx(1.5)
+    assert allowed_gap(400, dtype=torch.float16, tolerance=1e-4) == pytest.approx(0.375)
+    assert allowed_gap(400, dtype=torch.float16, tolerance=5.0) == 5.0
 
 
 def test_chain_trains_on(base: Path) -> None:

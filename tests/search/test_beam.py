@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csrdata.records import NO_PARENT, Fate, Sentence, Stop
-from csrdata.search.beam import Branch, Layer, Proposal, Verdict, merge_equal, search, survivors
+from csrdata.search.beam import Branch, Candidates, Guidance, Proposal, merge_equal, search, survivors
 
 Script = dict[str, list[tuple[str, float]]]
 """What a scripted policy says after an answer so far: (text, reward) pairs; "." at the end closes it, "" is the end."""
@@ -39,13 +39,13 @@ class Scripted:
             for group, (text, _) in enumerate(self.scripts[branch.prompt].get(so_far, [("", 0.0)]))
         ]
 
-    def reward(self, layers: Sequence[Layer]) -> list[list[Verdict]]:
+    def reward(self, layers: Sequence[Candidates]) -> list[list[Guidance]]:
         return [
             [
-                Verdict(
+                Guidance(
                     relevance=50.0,
                     truncated=False,
-                    redundancy=float(proposal.text in branch.said),
+                    repetition=float(proposal.text in branch.texts),
                     reward=self._look_up(prompt, proposal),
                 )
                 for branch, proposal in candidates
@@ -73,7 +73,7 @@ def grow(*scripts: Script, keep_best: int = 1, keep_worst: int = 1, rank_by: str
 
 
 def grow_at_once(scripts: Sequence[Script], at_once: int) -> tuple[list[list[Sentence]], list[int]]:
-    """The trees, and how many prompts were under way in each layer."""
+    """The trees, and how many prompts were under way at each depth."""
     model = Scripted(*scripts)
     trees = search(
         [f"p{index}" for index in range(len(scripts))],
@@ -94,7 +94,7 @@ def drawing(tree: Sequence[Sentence]) -> list[str]:
 
 
 def test_best_and_worst_live_on_and_the_middle_is_pruned() -> None:
-    """The layer's extremes are continued; what ended is finished and leaves the search."""
+    """The extremes of a depth are continued; what ended is finished and leaves the search."""
     script: Script = {
         "": [("A.", 3.0), ("B.", 2.0), ("C.", 1.0)],
         "A.": [("A1.", 5.0), ("", 0.0)],
@@ -113,7 +113,7 @@ def test_best_and_worst_live_on_and_the_middle_is_pruned() -> None:
     ]
 
 
-def test_the_whole_layer_is_ranked_not_the_siblings() -> None:
+def test_the_whole_depth_is_ranked_not_the_siblings() -> None:
     """Candidates of different parents compete: both places may go to one parent's children."""
     script: Script = {
         "": [("A.", 2.0), ("B.", 1.0)],
@@ -183,14 +183,14 @@ def test_equal_candidates_are_merged_under_the_lowest_group() -> None:
     ],
 )
 def test_survivors_example(rewards: list[float], expected: str) -> None:
-    """keep_best=2, keep_worst=1: the docstring's example, ties, and layers with fewer candidates than places."""
+    """keep_best=2, keep_worst=1: the docstring's example, ties, and depths with fewer candidates than places."""
     fates = survivors(rewards, keep_best=2, keep_worst=1)
     assert " ".join(fate.removeprefix("kept_") for fate in fates) == expected
 
 
 @st.composite
 def scripts(draw: st.DrawFn) -> Script:
-    """Random scripts of up to three layers, some of whose answers end early."""
+    """Random scripts of up to three depths, some of whose answers end early."""
     script: Script = {}
     reward = st.floats(-5, 5)
     for path in ["", *"abcd", *(a + b for a in "abcd" for b in "abcd")]:
@@ -232,11 +232,11 @@ def test_a_tree_depends_on_its_prompt_alone(given_scripts: list[Script]) -> None
 @settings(max_examples=30, deadline=None)
 @given(st.lists(scripts(), min_size=2, max_size=6), st.integers(1, 4))
 def test_a_finished_prompt_makes_room_for_the_next(given_scripts: list[Script], at_once: int) -> None:
-    """With room for a few prompts the trees are the same, and no layer has fewer under way than there is room for."""
+    """With room for a few prompts the trees are the same, and no depth has fewer under way than there is room for."""
     trees, under_way = grow_at_once(given_scripts, at_once)
     assert [drawing(tree) for tree in trees] == [drawing(tree) for tree in grow(*given_scripts)]
     assert max(under_way) == min(at_once, len(given_scripts))
     begun = sum(max(row.depth for row in tree) for tree in trees)
-    assert sum(under_way) == begun, "each prompt is under way for as many layers as its tree has"
+    assert sum(under_way) == begun, "each prompt is under way for as many depths as its tree has"
     full = [count == at_once for count in under_way]
-    assert full == sorted(full, reverse=True), "only the last layers have room to spare"
+    assert full == sorted(full, reverse=True), "only the last depths have room to spare"

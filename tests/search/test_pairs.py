@@ -1,5 +1,6 @@
 """Selection by hand-made answers, and its invariants on any."""
 
+import math
 from itertools import combinations
 
 import pytest
@@ -107,6 +108,17 @@ def test_a_prompt_without_a_pair_says_why(answers: list[Response], expected: Dro
     assert reason(dropped) == expected
     assert isinstance(dropped, Dropped)
     assert any(character.isdigit() for character in dropped.detail)
+
+
+@pytest.mark.parametrize("reward", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_reward_that_is_not_finite_is_no_reason(reward: float, finished: bool) -> None:
+    """It raises, naming prompt and leaf; it was taken for equal texts."""
+    answers = [answer(0, 1.0), answer(7, reward, finished=finished)]
+    with pytest.raises(
+        ValueError, match=r"prompt p1: leaf 7: the reward is -?(nan|inf), expected a finite number"
+    ):
+        select(PROMPT, answers, margin=0, max_length_gap=1)
 
 
 def test_ties_go_to_the_lower_leaves() -> None:

@@ -69,3 +69,22 @@ def test_what_was_said_before_earns_nothing() -> None:
     )
     assert (strict.reward, strict.reward_held_out, strict.relevance) == (40.0, 60.0, 30.0)
     assert (lenient.reward, lenient.reward_held_out) == (60.0, 90.0)
+
+
+@pytest.mark.parametrize(("node_id", "parent"), [(2, 2), (0, 4), (2, 9)])
+def test_a_tree_with_a_loop_is_refused(node_id: int, parent: int) -> None:
+    """A parent that is no earlier sentence raises instead of looping for ever."""
+    looped = [replace(row, parent_id=parent) if row.node_id == node_id else row for row in TREE]
+    with pytest.raises(
+        ValueError, match=rf"prompt p: sentence {node_id}: the parent is {parent}, expected an earlier"
+    ):
+        responses(looped, HELD_OUT, image_weight=1.0, scale="raw", repeat_similarity=None, aggregate_by="sum")
+
+
+def test_a_chinese_answer_has_words() -> None:
+    """Its characters count, so that the rules on length apply to it."""
+    chinese = [replace(row, text="红色的圆形。") if row.node_id == 0 else row for row in TREE]
+    short, _ = responses(
+        chinese, HELD_OUT, image_weight=1.0, scale="raw", repeat_similarity=None, aggregate_by="sum"
+    )
+    assert short.words == 5

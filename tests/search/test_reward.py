@@ -65,3 +65,14 @@ def test_own_relevances_example() -> None:
     """The docstring's: from the similarity on, a repeat counts for nothing; without one, everything counts."""
     assert own_relevances([30.0, 28.0], [0.0, 0.95], repeat_similarity=0.9) == [30.0, 0.0]
     assert own_relevances([30.0, 28.0], [0.0, 0.95], repeat_similarity=None) == [30.0, 28.0]
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+def test_components_must_be_finite(wrong: float) -> None:
+    """A scorer or a policy that computes NaN is named at once: no rank and no mean of it means anything."""
+    with pytest.raises(
+        ValueError, match=r"sentence 1: the relevance is -?(nan|inf), expected a finite number"
+    ):
+        calibrate([HALF, HALF], [1, 1], [30.0, wrong], image_weight=0.9, scale=Scale.RANK)
+    with pytest.raises(ValueError, match=r"sentence 0: the log-probability is -?(nan|inf)"):
+        calibrate([wrong, HALF], [1, 1], [30.0, 30.0], image_weight=0.9, scale=Scale.ZSCORE)

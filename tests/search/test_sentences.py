@@ -1,10 +1,59 @@
 """Sentence ends: what is certain, what needs the next characters, and that splitting loses nothing."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csrdata.search.sentences import TERMINATORS, Boundary, boundary, ends_before, split
+from csrdata.search.sentences import STOPS, TERMINATORS, Boundary, boundary, ends_before, split
+from csrdata.sources.microworld.reading import all_sentences
+
+PIECES = [
+    *(
+        " A",
+        " The",
+        " a",
+        " red",
+        " circle",
+        " star",
+        " Army",
+        "s",
+        ",",
+        ":",
+        " 3",
+        "3",
+        " 3.5",
+        " 1.",
+        " 2.",
+        " 3.",
+    ),
+    *(
+        " circle.",
+        " star!",
+        " Is it?",
+        " What?!",
+        " Wait...",
+        " etc.",
+        " p.m.",
+        " Mr.",
+        " No.",
+        " J.",
+        " e.g.",
+    ),
+    *(
+        " U.S.",
+        " Ph.D.",
+        ' "Stop."',
+        " (It is.)",
+        ' "A',
+        " (red",
+        " star)",
+        "\n",
+        " 红色的。",
+        " वृत्त है।",
+        " دائرة؟",
+    ),
+]
+"""Texts of tokens: nothing comes after a stop or a new line in a token, and none is a bracket or a quote alone."""
 
 PROSE = st.text(st.sampled_from(list("aB3 .!?…\"')(\n。“”*")), max_size=30)
 
@@ -66,10 +115,10 @@ def test_these_never_end(text: str) -> None:
         ("It is 3.", "5", False),
         ("It is 3.", " The", True),
         ("It is 3.", "\n", True),
-        ("It is 3.", " 5", True),
+        ("It is 3.", " 3.5", True),
         ("(It is 3.", ")", False),
         ("It is .", "5", False),
-        ("No.", " 5", False),
+        ("No.", " 3.5", False),
         ("No.", " The", True),
         ("No.", " ", False),
         ("See Fig.", " 2", False),
@@ -127,6 +176,30 @@ def test_the_end_of_the_sequence_confirms_every_doubtful_end(text: str) -> None:
             ["Shapes, e.g. a star, i.e. one.", "J. Smith drew it."],
         ),
         ("Hm... fine. Wait... The end", ["Hm... fine.", "Wait...", "The end"]),
+        ("She has a Ph.D. in art. He has none.", ["She has a Ph.D. in art.", "He has none."]),
+        ("A Ph.D. The end.", ["A Ph.D.", "The end."]),
+        ("The Ph.D. Thesis is red.", ["The Ph.D. Thesis is red."]),
+        (
+            "The U.S. Army has it. It is in the U.S. The end.",
+            ["The U.S. Army has it.", "It is in the U.S.", "The end."],
+        ),
+        ("1. a circle 2. a star", ["1. a circle 2. a star"]),
+        (
+            "There are: 1. a circle 2. a star. Both are red.",
+            ["There are: 1. a circle 2. a star.", "Both are red."],
+        ),
+        ("There are: 1. A circle. 2. A star.", ["There are: 1. A circle.", "2. A star."]),
+        ("It has 2. It is 3.", ["It has 2.", "It is 3."]),
+        ("(1. a circle) (2. a star)", ["(1. a circle) (2. a star)"]),
+        ("यह लाल है। यह बड़ा है॥ क्या?", ["यह लाल है।", "यह बड़ा है॥", "क्या?"]),
+        ("هذه دائرة حمراء. هل هي كبيرة؟ نعم.", ["هذه دائرة حمراء.", "هل هي كبيرة؟", "نعم."]),
+        ("یہ سرخ ہے۔ یہ بڑا ہے۔", ["یہ سرخ ہے۔", "یہ بڑا ہے۔"]),
+        ("Սա կարմիր է։ Այն մեծ է։", ["Սա կարմիր է։", "Այն մեծ է։"]),
+        ("ቀይ ክብ አለ። ትልቅ ነው፧ አዎ።", ["ቀይ ክብ አለ።", "ትልቅ ነው፧", "አዎ።"]),
+        ("စက်ဝိုင်း ရှိသည်။ အနီ။", ["စက်ဝိုင်း ရှိသည်။", "အနီ။"]),
+        ("មានរង្វង់។ វាក្រហម។", ["មានរង្វង់។", "វាក្រហម។"]),
+        ("赤い丸です。大きいですか？はい｡", ["赤い丸です。", "大きいですか？", "はい｡"]),
+        ("高さは３．５です．はい．", ["高さは３．５です．", "はい．"]),
     ],
 )
 def test_a_text_splits_into_its_sentences(text: str, sentences: list[str]) -> None:
@@ -147,3 +220,37 @@ def test_only_text_with_a_terminator_can_end_a_sentence(text: str, newer: str) -
     """The decoder need not look at a row whose newest text holds no terminator: a text that did not end still does not."""
     if boundary(text) is Boundary.NO:
         assert boundary(text + newer) is Boundary.NO
+
+
+@pytest.mark.parametrize("stop", sorted(STOPS - set(".…．﹒")))
+def test_every_other_stop_is_certain(stop: str) -> None:
+    """Only a full stop and an ellipsis can stand in the middle of a sentence."""
+    assert boundary(f"Ξ{stop}") is Boundary.END
+    assert split(f"Ξ{stop} Ξ{stop}") == [f"Ξ{stop}", f"Ξ{stop}"]
+
+
+def test_the_microworld_ends_where_it_did() -> None:
+    """Each of its sentences ends at its last character, for certain, and nowhere before."""
+    for sentence in all_sentences():
+        assert boundary(sentence) is Boundary.END
+        assert all(boundary(sentence[:end]) is Boundary.NO for end in range(len(sentence)))
+
+
+def decoded(pieces: list[str]) -> list[str]:
+    """Split as the decoder does: piece after piece, looking at one more piece where a boundary is doubtful."""
+    found, text = [], ""
+    for index, piece in enumerate(pieces):
+        text += piece
+        ended = boundary(text)
+        following = pieces[index + 1] if index + 1 < len(pieces) else ""
+        if ended is Boundary.END or (ended is Boundary.NEXT and ends_before(text, following)):
+            found.append(text.strip())
+            text = ""
+    return [*found, text.strip()] if text.strip() else found
+
+
+@settings(max_examples=1000)
+@given(st.lists(st.sampled_from(PIECES), max_size=14))
+def test_the_decoder_and_split_agree(pieces: list[str]) -> None:
+    """What is certain stays so, and one piece of look-ahead decides as the whole rest of the text does."""
+    assert decoded(pieces) == split("".join(pieces))

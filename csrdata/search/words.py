@@ -1,0 +1,39 @@
+"""How long a text is, in words: the one measure of length behind pairs, limits on length, and reports.
+
+Where a script puts spaces between words, white space separates them, whatever the punctuation: the count is
+`len(text.split())`, as everybody counts English. Chinese, Japanese, Thai, Lao, Khmer and Burmese put no spaces between
+words. There each letter or digit counts as one word; marks above and below a letter, and punctuation, do not count.
+Korean has spaces and counts as English does.
+"""
+
+import re
+
+_LETTERS = (
+    "\u0e00-\u0eff"  # Thai, Lao
+    "\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f"  # Burmese
+    "\u1780-\u17ff"  # Khmer
+    "\u3005-\u3007\u3031-\u3035\u303b"  # Han iteration marks, zero
+    "\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # Hiragana, Katakana
+    "\u3100-\u312f\u31a0-\u31bf"  # Bopomofo
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Han
+    "\U00020000-\U0003ffff"  # Han, rare characters
+)
+_UNSPACED = re.compile(f"[{_LETTERS}]")
+_RUN = re.compile(f"[^{_LETTERS}]+")
+
+
+def word_count(text: str) -> int:
+    """Return the words of a text; in a script without spaces, its letters and digits.
+
+    Examples: "There is a red circle." -> 5; "这是iPhone手机。" -> 5 (four letters and a name); "빨간 원이 있다." -> 3
+    """
+    return sum(_count(piece) for piece in text.split())
+
+
+def _count(piece: str) -> int:
+    """Count the words of a text without white space."""
+    if not _UNSPACED.search(piece):
+        return 1
+    letters = sum(found[0].isalnum() for found in _UNSPACED.finditer(piece))
+    others = sum(any(map(str.isalnum, found[0])) for found in _RUN.finditer(piece))
+    return letters + others
