@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from csrdata.errors import UserError
+from csrdata.images import load_image
 from csrdata.policy.loading import Policy, load_policy, new_chain
-from csrdata.policy.prompting import completion_ids, encode, load_image, render
+from csrdata.policy.prompting import completion_ids, encode, render
 from csrdata.policy.training import TrainingReport, language_layers, train
 from csrdata.records import Pair
 from csrdata.tables import hash_path
@@ -55,7 +56,7 @@ def base(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 def logprob(policy: Policy, image: Path, prompt: str, answer: str) -> float:
     """Return an answer's log-probability by the plainest forward there is: one row, no padding."""
     ids = completion_ids(policy.processor, answer)
-    picture = load_image(image, prompt_id="test")
+    picture = load_image(image.as_posix(), root=Path(), place="test")
     inputs = encode(policy.processor, [picture], [render(policy.processor, prompt)])
     tail = torch.tensor([ids])
     inputs["input_ids"] = torch.cat([inputs["input_ids"], tail], dim=1)
