@@ -12,7 +12,7 @@ LEVELS = [
     {"records", "errors"},
     {"search", "disk", "values"},
     {"shard_manifest"},
-    {"tables"},
+    {"tables", "images", "weights"},
     {"policy", "relevance", "sources"},
     {"inspection", "evaluation", "engines"},
     {"publishing"},

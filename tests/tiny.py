@@ -145,6 +145,11 @@ def pictures(folder: Path, count: int) -> list[Path]:
     return paths
 
 
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """Return a small byte-level tokenizer, for models that need one in their folder."""
+    return _tokenizer(["<pad>", "<s>", "</s>"], bos="<s>", eos="</s>")
+
+
 def _tokenizer(specials: Iterable[str], *, bos: str, eos: str, pad: str = "<pad>") -> PreTrainedTokenizerFast:
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -13,16 +13,17 @@ from PIL.Image import Image
 from transformers import BatchFeature
 
 from csrdata.engines.clock import Clock
+from csrdata.images import load_image
 from csrdata.policy.decoding import SentenceDecoder
 from csrdata.policy.loading import Policy
 from csrdata.policy.passes import passes_for
 from csrdata.policy.prompting import (
     banned_ids,
     check_prompt,
+    check_tokens,
     encode,
     end_ids,
     is_canonical,
-    load_image,
     render,
 )
 from csrdata.records import Fate, Prompt, Sentence
@@ -71,9 +72,12 @@ def generate(
     """
     for prompt in prompts:
         check_prompt(prompt.text, prompt_id=prompt.prompt_id)
+    check_tokens(policy.processor, ((f"prompt {prompt.prompt_id}", prompt.text) for prompt in prompts))
     model: Any = policy.model
     with clock.spend("read"):
-        images = [load_image(root / prompt.image, prompt_id=prompt.prompt_id) for prompt in prompts]
+        images = [
+            load_image(prompt.image, root=root, place=f"prompt {prompt.prompt_id}") for prompt in prompts
+        ]
         rendered = [render(policy.processor, prompt.text) for prompt in prompts]
 
     def encoded(indices: Sequence[int]) -> BatchFeature:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from csrdata.policy.prompting import load_image
+from csrdata.images import load_image
 from csrdata.records import Response, Sentence
 from csrdata.relevance.clip import ClipScorer
 from csrdata.search.responses import responses
@@ -16,7 +16,8 @@ from csrdata.search.responses import responses
 def score(
     sentences: Sequence[Sentence],
     *,
-    images: Mapping[str, Path],
+    images: Mapping[str, str],
+    root: Path,
     held_out: ClipScorer,
     image_weight: float,
     scale: str,
@@ -28,12 +29,13 @@ def score(
     Args:
         sentences: rows of whole trees, those of a prompt together.
         images: the image file of each prompt, by `prompt_id`.
+        root: the folder that image paths are relative to.
         held_out: the scorer that the search never saw.
         image_weight, scale, repeat_similarity, aggregate_by: see `csrdata.search.responses.responses`.
     """
     trees = {prompt_id: list(tree) for prompt_id, tree in groupby(sentences, key=lambda row: row.prompt_id)}
     embeddings = held_out.embed_images(
-        [load_image(images[prompt_id], prompt_id=prompt_id) for prompt_id in trees]
+        [load_image(images[prompt_id], root=root, place=f"prompt {prompt_id}") for prompt_id in trees]
     )
     spoken = [
         (position, sentence)

@@ -7,9 +7,9 @@ from statistics import fmean
 from PIL.Image import Image
 
 from csrdata.evaluation.pope import ANSWER_TOKENS
+from csrdata.images import load_image
 from csrdata.policy.answering import answer, completion_logprobs
 from csrdata.policy.loading import Policy
-from csrdata.policy.prompting import load_image
 from csrdata.records import Answer, Kind, Question
 from csrdata.relevance.clip import ClipScorer
 from csrdata.search.sentences import split
@@ -69,7 +69,10 @@ def evaluation_answers(
         title="log-likelihood under the base",
         progress=progress,
     )
-    images = [load_image(root / question.image, prompt_id=question.question_id) for question in describing]
+    images = [
+        load_image(question.image, root=root, place=f"question {question.question_id}")
+        for question in describing
+    ]
     relevances = [mean_relevance(scorer, images, [reply.text for reply in described]) for scorer in scorers]
     unscored = [None] * len(asking)
     replies = [

@@ -42,7 +42,7 @@ def run(params: Params, name: str | None) -> None:
         ),
         shards=len(shards),
     )
-    images = {prompt.prompt_id: Path(prompt.image) for prompt in prompts}
+    images = {prompt.prompt_id: prompt.image for prompt in prompts}
     run_shards(
         store,
         [[file] for file in shards],
@@ -58,7 +58,7 @@ def run(params: Params, name: str | None) -> None:
     write_json(paths.stage_metrics("score_beams", name), _metrics(responses, prompts=len(prompts)))
 
 
-def _open_worker(params: Params, images: Mapping[str, Path], made_by: str, number: int) -> "Worker":
+def _open_worker(params: Params, images: Mapping[str, str], made_by: str, number: int) -> "Worker":
     """Load the held-out scorer for worker `number`, which scores files of candidates."""
     prepare(params.compute)
     from csrdata.engines.local import Worker, take_device
@@ -69,6 +69,7 @@ def _open_worker(params: Params, images: Mapping[str, Path], made_by: str, numbe
     judge = partial(
         score,
         images=images,
+        root=Path(),
         held_out=load_scorer(paths.HELD_OUT_SCORER, device=take_device(params.compute.device, number)),
         image_weight=settings.image_weight,
         scale=settings.scale,

@@ -14,14 +14,15 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import BatchFeature, GenerationConfig
 
+from csrdata.images import load_image
 from csrdata.policy.loading import Policy
 from csrdata.policy.prompting import (
     answer_text,
     banned_ids,
     check_prompt,
+    check_tokens,
     encode,
     end_ids,
-    load_image,
     render,
 )
 from csrdata.records import Question
@@ -148,6 +149,9 @@ def _extend(value: Tensor, shape: torch.Size, *, tokens: int) -> Tensor:
 
 def _rendered(policy: Policy, questions: Sequence[Question]) -> list[str]:
     """Check the questions and return their prompts; each wording is rendered once."""
+    check_tokens(
+        policy.processor, ((f"question {question.question_id}", question.text) for question in questions)
+    )
     wordings: dict[str, str] = {}
     for question in questions:
         check_prompt(question.text, prompt_id=question.question_id)
@@ -159,7 +163,10 @@ def _rendered(policy: Policy, questions: Sequence[Question]) -> list[str]:
 def _encode(
     policy: Policy, questions: Sequence[Question], prompts: Sequence[str], root: Path
 ) -> BatchFeature:
-    images = [load_image(root / question.image, prompt_id=question.question_id) for question in questions]
+    images = [
+        load_image(question.image, root=root, place=f"question {question.question_id}")
+        for question in questions
+    ]
     return encode(policy.processor, images, prompts).to(policy.device, policy.model.dtype)
 
 

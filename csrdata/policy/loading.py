@@ -6,8 +6,10 @@ other, and only then cast: a small update merged in bfloat16 can round away. Not
 """
 
 import json
+import logging
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,15 +23,24 @@ from transformers import (
     PreTrainedTokenizerBase,
     ProcessorMixin,
 )
+from transformers.utils import logging as transformers_logging
 
 from csrdata.disk import write_sums
 from csrdata.errors import UserError
-from csrdata.tables import atomic_folder, read_json, write_json
+from csrdata.policy.adapter import AGAIN, merge
+from csrdata.tables import atomic_folder, hash_path, read_json, write_json
+from csrdata.weights import check_finite, fingerprint, read_shapes, weight_files
 
 CHAIN = "chain.json"
-"""What makes a folder a chain: `{"base": "policies/base", "adapters": ["adapters/1", "adapters/2"]}`."""
+"""What makes a folder a chain: `{"base": "policies/base", "adapters": ["adapters/1"], "fingerprints": {...}}`.
 
-AGAIN = "dvc repro"
+`fingerprints` has one for `base` and one for each adapter: what an adapter was trained on is part of what it is.
+"""
+
+WEIGHTS = "model.safetensors"
+
+BASE = "base"
+"""The base's key among the fingerprints."""
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
@@ -60,6 +71,8 @@ class Chain:
 
     base: Path
     adapters: tuple[Path, ...]
+    fingerprints: Mapping[str, str]
+    """Of the base's weights and of each adapter, by name; none for a model folder."""
 
 
 def load_policy(folder: Path, *, device: str = "cpu", dtype: Dtype = "float32") -> Policy:
@@ -71,41 +84,22 @@ def load_policy(folder: Path, *, device: str = "cpu", dtype: Dtype = "float32") 
         dtype: the numbers to compute in; adapters are merged in float32 whatever it is.
 
     Raises:
-        UserError: the folder, the chain's base or one of its adapters is none, or does not load.
+        UserError: the folder, the chain's base or one of its adapters is missing, damaged, not finite, or does not belong
+            to the others; code from a folder never runs.
     """
     chain = read_chain(folder)
     number: torch.dtype = getattr(torch, dtype)
+    _check_base(chain.base)
+    _check_fingerprints(folder, chain)
     processor = _from_pretrained(AutoProcessor, chain.base)
-    model = _from_pretrained(
-        AutoModelForImageTextToText, chain.base, dtype=torch.float32 if chain.adapters else number
-    )
+    model = _load_model(chain.base, dtype=torch.float32 if chain.adapters else number)
     for adapter in chain.adapters:
         model = merge(model, adapter)
-    model = model.to(device=device, dtype=number).eval()
+    placed: Any = model  # transformers' `to` is mistyped
+    model = placed.to(device=device, dtype=number).eval()
+    if chain.adapters:
+        check_finite(model.state_dict().items(), place=f"{folder} as {dtype}", do=AGAIN)
     return Policy(model=model, processor=processor, folder=folder)
-
-
-def merge(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
-    """Merge a LoRA adapter into a model, in the model's own numbers, and leave no trace of PEFT on it.
-
-    Raises:
-        UserError: the adapter is missing or does not fit the model.
-    """
-    from peft import PeftModel
-
-    if not (adapter / "adapter_config.json").is_file():
-        raise UserError(str(adapter), got="no adapter_config.json", expected="a PEFT adapter", do=AGAIN)
-    try:
-        stacked = PeftModel.from_pretrained(model, str(adapter))
-    except (OSError, ValueError, RuntimeError, TypeError) as error:
-        raise UserError(
-            str(adapter), got=_first_line(error), expected="an adapter of this model", do=AGAIN
-        ) from None
-    merged: PreTrainedModel = stacked.merge_and_unload()
-    if hasattr(merged, "peft_config"):
-        # Left behind by merging; TRL and PEFT would take the model for one that still carries an adapter.
-        del merged.peft_config
-    return merged
 
 
 def read_chain(folder: Path) -> Chain:
@@ -119,10 +113,14 @@ def read_chain(folder: Path) -> Chain:
         if not _is_chain(raw):
             expected = 'a "base" folder and a list of "adapters"'
             raise UserError(str(folder / CHAIN), got=raw, expected=expected, do=AGAIN)
-        chain = Chain(base=Path(raw["base"]), adapters=tuple(folder / name for name in raw["adapters"]))
+        chain = Chain(
+            base=Path(raw["base"]),
+            adapters=tuple(folder / name for name in raw["adapters"]),
+            fingerprints=raw.get("fingerprints", {}),
+        )
         place = f"{folder / CHAIN}: base {raw['base']}"
     else:
-        chain = Chain(base=folder, adapters=())
+        chain = Chain(base=folder, adapters=(), fingerprints={})
         place = str(folder)
     if not (chain.base / "config.json").is_file():
         got = "no config.json in it" if chain.base.is_dir() else "no such folder"
@@ -151,7 +149,10 @@ def new_chain(folder: Path, *, previous: Path, name: str) -> Iterator[Path]:
         new.mkdir(parents=True)
         yield new
         _tidy(new, base=base)
-        write_json(partial / CHAIN, {"base": base, "adapters": [*names, f"adapters/{name}"]})
+        names.append(f"adapters/{name}")
+        prints = {adapter: hash_path(partial / adapter) for adapter in names}
+        prints[BASE] = _fingerprint(before.base)
+        write_json(partial / CHAIN, {"base": base, "adapters": names, "fingerprints": prints})
         write_sums(partial)
 
 
@@ -171,6 +172,9 @@ def _is_chain(raw: Any) -> bool:
         or not isinstance(raw.get("adapters"), list)
     ):
         return False
+    prints = raw.get("fingerprints", {})
+    if not isinstance(prints, dict) or not all(isinstance(value, str) for value in prints.values()):
+        return False
     return all(
         isinstance(name, str)
         and not PurePosixPath(name).is_absolute()
@@ -179,11 +183,101 @@ def _is_chain(raw: Any) -> bool:
     )
 
 
+def _check_base(base: Path) -> None:
+    """Refuse a model folder that would send transformers elsewhere, or whose weights are not whole.
+
+    A configuration can name another file of weights, and an attention that is downloaded and run; an adapter next to it
+    would be merged unseen. Code that a folder brings (`auto_map`) is ignored by transformers where it is not trusted.
+    """
+    if (base / "adapter_config.json").exists():
+        expected = "a model without an adapter in its folder: adapters are part of a chain"
+        raise UserError(str(base), got="adapter_config.json", expected=expected, do=AGAIN)
+    config = read_json(base / "config.json", made_by=AGAIN)
+    for where, key, value in _keys(config):
+        is_remote = key.lstrip("_").endswith("_implementation") and not _is_plain(value)
+        if is_remote or (key == "transformers_weights" and value is not None):
+            expected = f"weights in {WEIGHTS}, and the name of an implementation in transformers"
+            raise UserError(f"{base / 'config.json'}: {where}", got=repr(value), expected=expected, do=AGAIN)
+    read_shapes(weight_files(base, WEIGHTS, do=AGAIN), do=AGAIN)
+
+
+def _keys(value: object, path: str = "") -> Iterator[tuple[str, str, object]]:
+    """Yield the dotted name, the last key and the value of everything in a configuration."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield f"{path}{key}", key, inner
+            yield from _keys(inner, f"{path}{key}.")
+
+
+def _is_plain(value: object) -> bool:
+    """Say whether a value names an implementation in transformers (`sdpa`), for the model or for each of its parts."""
+    if isinstance(value, dict):
+        return all(_is_plain(inner) for inner in value.values())
+    return value is None or (isinstance(value, str) and re.fullmatch(r"\w*", value) is not None)
+
+
+def _check_fingerprints(folder: Path, chain: Chain) -> None:
+    """Refuse a chain whose base or adapters are not those that it was trained with."""
+    if not chain.adapters:
+        return
+    expected = {adapter.relative_to(folder).as_posix(): adapter for adapter in chain.adapters}
+    for name, adapter in expected.items():
+        if not adapter.is_dir():
+            raise UserError(str(adapter), got="no adapter_config.json", expected="a PEFT adapter", do=AGAIN)
+        _compare(folder, chain, name, hash_path(adapter), got=f"another adapter in {adapter}")
+    _compare(folder, chain, BASE, _fingerprint(chain.base), got=f"other weights in {chain.base}")
+
+
+def _compare(folder: Path, chain: Chain, name: str, now: str, *, got: str) -> None:
+    place = f"{folder / CHAIN}: {name}"
+    if name not in chain.fingerprints:
+        raise UserError(place, got="no fingerprint", expected="the one of what it was trained with", do=AGAIN)
+    if chain.fingerprints[name] != now:
+        raise UserError(place, got=got, expected="what this policy was trained with", do=AGAIN)
+
+
+def _fingerprint(base: Path) -> str:
+    return fingerprint(weight_files(base, WEIGHTS, do=AGAIN))
+
+
+def _load_model(base: Path, *, dtype: torch.dtype) -> PreTrainedModel:
+    """Load a model folder; every weight of the model comes from it, and every weight in it is used."""
+    model, report = _from_pretrained(
+        AutoModelForImageTextToText,
+        base,
+        dtype=dtype,
+        use_safetensors=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # reported, and refused here with the tensor's name
+    )
+    kind = type(model).__name__
+    for name in sorted(report["missing_keys"]):
+        raise UserError(f"{base}: {name}", got="no such tensor", expected=f"the weights of {kind}", do=AGAIN)
+    for name in sorted(report["unexpected_keys"]):
+        raise UserError(
+            f"{base}: {name}", got=f"a tensor that {kind} lacks", expected="its weights", do=AGAIN
+        )
+    for name, got, wanted in sorted(report["mismatched_keys"]):
+        raise UserError(
+            f"{base}: {name}",
+            got=f"shape {list(got)}",
+            expected=f"{list(wanted)}, as config.json says",
+            do=AGAIN,
+        )
+    for error in report["error_msgs"]:
+        raise UserError(str(base), got=error, expected=f"the weights of {kind}", do=AGAIN)
+    check_finite(model.state_dict().items(), place=str(base), do=AGAIN)
+    return model  # type: ignore[no-any-return]
+
+
 def _from_pretrained(auto: Any, folder: Path, **options: object) -> Any:
     """Load a part of a model folder; only from the disk, and never code from it."""
     try:
-        return auto.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False, **options)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
+        with _quiet():
+            return auto.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False, **options
+            )
+    except Exception as error:  # noqa: BLE001 - a foreign folder raises whatever its reader ran into
         part = auto.__name__.removeprefix("Auto")
         raise UserError(
             f"{folder}: {part}",
@@ -191,6 +285,17 @@ def _from_pretrained(auto: Any, folder: Path, **options: object) -> Any:
             expected="an image-text-to-text model of transformers",
             do=AGAIN,
         ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from printing a table of tensors that do not fit: the first of them is refused by name."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
 
 
 def _first_line(error: Exception) -> str:

@@ -10,10 +10,9 @@ strings (`render`, `completion_text`) reach training unchanged.
 """
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from transformers import BatchFeature, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from csrdata.errors import UserError
@@ -32,8 +31,15 @@ def render(processor: ProcessorMixin, text: str) -> str:
     `add_special_tokens=False`.
 
     Example: `render(processor, "Describe it.")` -> `"<s>USER: <image>\\nDescribe it. ASSISTANT:"`
+
+    Raises:
+        UserError: the model has no chat template, or one that fails, or that leaves out the image or the text.
     """
     prompt = _chat(processor, [_user(text)], add_generation_prompt=True)
+    if text.strip() not in prompt:
+        raise _bad_template(processor, "a prompt without the instruction")
+    if not any(token in prompt for token in _placeholders(processor)):
+        raise _bad_template(processor, "a prompt without an image placeholder")
     return _opening(_tokenizer(processor), prompt) + prompt
 
 
@@ -94,6 +100,8 @@ def end_token(processor: ProcessorMixin) -> str:
     tokenizer = _tokenizer(processor)
     turns: list[Turn] = [_user("?"), {"role": "assistant", "content": [{"type": "text", "text": _PROBE}]}]
     rendered = _chat(processor, turns)
+    if _PROBE not in rendered:
+        raise _bad_template(processor, "an assistant's turn without its text")
     behind = rendered[rendered.rindex(_PROBE) + len(_PROBE) :].lstrip()
     own = [token for token in _special_tokens(tokenizer) if behind.startswith(token)]
     if own:
@@ -121,23 +129,6 @@ def banned_ids(model: PreTrainedModel, processor: ProcessorMixin) -> list[int]:
     return sorted((special | set(unknown)) - set(end_ids(model, processor)))
 
 
-def load_image(path: Path, *, prompt_id: str) -> Image.Image:
-    """Read an image as RGB, upright (a camera's note on orientation is followed).
-
-    Raises:
-        UserError: the file is missing or no image.
-    """
-    place = f"prompt {prompt_id}: image {path}"
-    do = "put the image there or leave the prompt out, then: dvc repro"
-    try:
-        with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except FileNotFoundError:
-        raise UserError(place, got="no such file", expected="an image", do=do) from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(place, got=str(error), expected="a readable image", do=do) from None
-
-
 def check_prompt(text: str, *, prompt_id: str) -> None:
     """Refuse an instruction without words.
 
@@ -149,8 +140,55 @@ def check_prompt(text: str, *, prompt_id: str) -> None:
         raise UserError(f"prompt {prompt_id}", got=text, expected="an instruction with words in it", do=do)
 
 
+def check_tokens(processor: ProcessorMixin, texts: Iterable[tuple[str, str]]) -> None:
+    """Refuse texts that spell out one of the model's special tokens, such as the image placeholder.
+
+    The tokenizer would turn the characters into the token: an image that is not there, or an end in the middle of a turn.
+
+    Args:
+        processor: the model's.
+        texts: what holds each text (`prompt p-1`), for the error's first words, and the text: an instruction or an answer.
+
+    Raises:
+        UserError: naming the first such token.
+    """
+    reserved = sorted(_reserved(processor))
+    for place, text in texts:
+        inside = next((token for token in reserved if token in text), None)
+        if inside is not None:
+            expected = f"a text without the special tokens of {_folder(processor)}"
+            do = "reword it or leave it out, then: dvc repro"
+            raise UserError(place, got=f"the text {inside}", expected=expected, do=do)
+
+
+def _reserved(processor: ProcessorMixin) -> set[str]:
+    """Return the special tokens of the tokenizer, and those that the processor replaces in a prompt."""
+    return {token for token in {*_special_tokens(_tokenizer(processor)), *_placeholders(processor)} if token}
+
+
+def _placeholders(processor: ProcessorMixin) -> set[str]:
+    """Return the tokens that the processor knows by name: `image_token`, and in some families more for an image."""
+    return {str(value) for name, value in vars(processor).items() if name.endswith("_token") and value}
+
+
 def _chat(processor: Any, turns: Sequence[Turn], **options: bool) -> str:
-    return str(processor.apply_chat_template(list(turns), tokenize=False, **options))
+    """Render turns by the model's chat template; it is untrusted, and transformers runs it in a sandbox."""
+    try:
+        return str(processor.apply_chat_template(list(turns), tokenize=False, **options))
+    except Exception as error:  # noqa: BLE001 - a template raises whatever its author or its faults make it raise
+        raise _bad_template(processor, str(error) or type(error).__name__) from None
+
+
+def _bad_template(processor: ProcessorMixin, got: str) -> UserError:
+    folder = _folder(processor)
+    expected = "one that writes a user's turn with one image and a text"
+    do = f"put the model's chat_template.jinja into {folder}, then: dvc repro"
+    return UserError(f"{folder}: chat template", got=got, expected=expected, do=do)
+
+
+def _folder(processor: ProcessorMixin) -> str:
+    """Return where a processor was loaded from, for errors."""
+    return str(_tokenizer(processor).name_or_path) or "the policy"
 
 
 def _user(text: str) -> Turn:

@@ -25,9 +25,10 @@ from trl.trainer.dpo_trainer import DataCollatorForVisionPreference, DPOTrainer
 from trl.trainer.utils import disable_dropout_in_model
 
 from csrdata.errors import UserError
+from csrdata.images import load_image
 from csrdata.policy.loading import Policy
 from csrdata.policy.preflight import check_batch, check_references, check_texts
-from csrdata.policy.prompting import completion_text, load_image, render
+from csrdata.policy.prompting import check_tokens, completion_text, render
 from csrdata.records import Pair
 
 
@@ -155,6 +156,14 @@ def train(
         )
     for pair in pairs:
         check_texts(pair)
+    check_tokens(
+        policy.processor,
+        [
+            (f"pair {pair.prompt_id}: {name}", text)
+            for pair in pairs
+            for name, text in (("prompt", pair.prompt), ("chosen", pair.chosen), ("rejected", pair.rejected))
+        ],
+    )
     disable_dropout_in_model(policy.model)  # before PEFT adds the adapter's own, which is wanted
     with tempfile.TemporaryDirectory() as scratch:
         trainer: Any = DPOTrainer(
@@ -308,7 +317,10 @@ def _reader(root: Path) -> Callable[[dict[str, list[Any]]], dict[str, list[Any]]
         named = zip(rows["images"], rows["prompt_id"], strict=True)
         return {
             **rows,
-            "images": [[load_image(root / path, prompt_id=name) for path in paths] for paths, name in named],
+            "images": [
+                [load_image(path, root=root, place=f"prompt {name}") for path in paths]
+                for paths, name in named
+            ],
         }
 
     return read

@@ -16,14 +16,20 @@ from typing import Any
 
 import open_clip
 import torch
+from open_clip.tokenizer import HFTokenizer
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL.Image import Image
-from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from csrdata.errors import UserError
+from csrdata.relevance.config import CONFIG, ScorerConfig, read_config
+from csrdata.weights import check_finite, check_shapes, read_shapes, weight_files
 
+WEIGHTS = "open_clip_model.safetensors"
 HUB = "hf-hub:"
-"""How the name of a scorer on the Hugging Face Hub begins; anything else is a folder."""
+"""How open_clip marks the name of a model on the Hugging Face Hub."""
+DO = "dvc repro build_seed"
 CHUNK = 256
 """Texts or images that go through an encoder together."""
 
@@ -153,29 +159,86 @@ class ClipScorer:
         return torch.zeros(0, width, device=self.device)
 
 
-def load_scorer(folder_or_name: str | Path, *, device: str = "cpu") -> ClipScorer:
-    """Load a scorer, in eval mode and float32.
+def load_scorer(folder: str | Path, *, device: str = "cpu") -> ClipScorer:
+    """Load a scorer, in eval mode and float32; nothing in its folder is run or followed elsewhere.
 
     Args:
-        folder_or_name: a folder that holds `open_clip_config.json` and the weights, or `hf-hub:` and a Hub id.
+        folder: holds `open_clip_config.json`, `open_clip_model.safetensors` and, where the configuration has an
+            `hf_tokenizer_name`, a `tokenizer.json`.
         device: a torch device, `cpu` or `cuda`.
 
     Raises:
-        UserError: the folder is no scorer, or cannot be read as one.
+        UserError: the folder is no scorer, its configuration has a key or value that is not allowed, or its weights are
+            pickled, damaged, not finite or another model's.
     """
-    name = str(folder_or_name)
-    place = name if name.startswith(HUB) else f"local-dir:{Path(name).resolve()}"
-    if not name.startswith(HUB) and not (Path(name) / "open_clip_config.json").is_file():
-        raise _no_scorer(name, "no open_clip_config.json in it")
-    try:
-        model, preprocess = open_clip.create_model_from_pretrained(place, device=device)
-        tokenizer = open_clip.get_tokenizer(place)
-    except (RuntimeError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise _no_scorer(name, str(error) or type(error).__name__) from None
+    folder = Path(folder)
+    _check_place(str(folder))
+    config = read_config(folder, do=DO)
+    files = weight_files(folder, WEIGHTS, do=DO)
+    # Built without memory first: a configuration that is not that of the weights is refused before anything is allocated.
+    with torch.device("meta"):
+        shell = _build(config, folder)
+    expected = {name: tuple(value.shape) for name, value in shell.state_dict().items()}
+    check_shapes(read_shapes(files, do=DO), expected, place=str(folder), do=DO)
+    model = _build(config, folder).to(device=device)
+    model.load_state_dict({name: value for file in files for name, value in load_file(file).items()})
+    check_finite(model.state_dict().items(), place=str(folder), do=DO)
     # open_clip returns the model in train mode: dropout would be on.
     model.eval().requires_grad_(False)
-    return ClipScorer(model, preprocess, tokenizer, model.context_length, device)
+    tokenizer, vocabulary = _tokenizer(config, folder)
+    if vocabulary > model.vocab_size:
+        got, expected_size = f"{model.vocab_size}", f"at least the tokenizer's {vocabulary}"
+        place = f"{folder / CONFIG}: model_cfg.text_cfg.vocab_size"
+        raise UserError(place, got=got, expected=expected_size, do=DO)
+    return ClipScorer(model, _preprocessing(config, model), tokenizer, model.context_length, device)
 
 
-def _no_scorer(name: str, got: str) -> UserError:
-    return UserError(name, got=got, expected="an open_clip scorer", do="dvc repro build_seed")
+def _check_place(name: str) -> None:
+    """Refuse a name on the Hub: its files are checked as those of any other folder."""
+    if name.startswith(HUB):
+        model = name.removeprefix(HUB)
+        do = f"hf download {model} --local-dir scorers/{model.rpartition('/')[2]}"
+        raise UserError(name, got="a name on the Hub", expected="a folder on this machine", do=do)
+
+
+def _build(config: ScorerConfig, folder: Path) -> Any:
+    """Build the model with random weights, in train mode."""
+    kind = open_clip.CustomTextCLIP if config.model_cfg.custom_text else open_clip.CLIP
+    try:
+        return kind(**config.model_arguments())
+    except Exception as error:  # noqa: BLE001 - sizes that do not go together raise whatever they run into
+        got = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(str(folder / CONFIG), got=got, expected="sizes that go together", do=DO) from None
+
+
+def _preprocessing(config: ScorerConfig, model: Any) -> Callable[[Image], Tensor]:
+    """Return what turns an RGB image into the vision tower's pixels."""
+    own = config.preprocess_cfg.model_dump(exclude_none=True, exclude_unset=True, exclude={"size"})
+    return image_transform_v2(PreprocessCfg(**own, size=model.visual.image_size), is_train=False)  # type: ignore[no-any-return]
+
+
+def _tokenizer(config: ScorerConfig, folder: Path) -> tuple[Callable[..., Tensor], int]:
+    """Return the tokenizer and the size of its vocabulary: CLIP's own, or the one in the folder, which is data."""
+    text = config.model_cfg.text_cfg
+    chosen = text.tokenizer_kwargs.model_dump(exclude_none=True) if text.tokenizer_kwargs else {}
+    strip_sep_token = chosen.pop("strip_sep_token", False)
+    if not text.hf_tokenizer_name:
+        simple = open_clip.SimpleTokenizer(context_length=text.context_length, **chosen)
+        return simple, simple.vocab_size
+    place = folder / "tokenizer.json"
+    if not place.is_file():
+        raise UserError(str(place), got="no such file", expected="the scorer's tokenizer", do=DO)
+    try:
+        own = HFTokenizer(
+            str(folder),
+            context_length=text.context_length,
+            tokenizer_mode=text.tokenizer_mode,
+            strip_sep_token=strip_sep_token,
+            trust_remote_code=False,  # unset, transformers would ask at the terminal
+            local_files_only=True,
+            **chosen,
+        )
+    except Exception as error:  # noqa: BLE001 - a foreign file raises whatever its reader ran into
+        got = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(str(place), got=got, expected="a tokenizer without code", do=DO) from None
+    return own, len(own.tokenizer)

@@ -110,7 +110,8 @@ def answers(
 ) -> list[Response]:
     return score(
         sentences,
-        images={prompt.prompt_id: project / prompt.image for prompt in prompts},
+        images={prompt.prompt_id: prompt.image for prompt in prompts},
+        root=project,
         held_out=scorer,
         image_weight=0.9,
         scale="zscore",

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from csrdata.errors import UserError
+from csrdata.images import load_image
 from csrdata.policy.answering import answer, completion_logprobs
 from csrdata.policy.loading import Policy, load_policy
-from csrdata.policy.prompting import banned_ids, encode, end_ids, load_image, render
+from csrdata.policy.prompting import banned_ids, encode, end_ids, render
 from csrdata.records import Kind, Question
 from tests.tiny import FAMILIES, pictures
 
@@ -45,7 +46,7 @@ def _questions(count: int = 7) -> list[Question]:
 
 def _logits(policy: Policy, root: Path, question: Question, completion: Sequence[int]) -> torch.Tensor:
     """Feed one prompt and completion as it is, without padding or batch: logits [tokens + 1, V] from the prompt's last."""
-    images = [load_image(root / question.image, prompt_id=question.question_id)]
+    images = [load_image(question.image, root=root, place=question.question_id)]
     inputs = encode(policy.processor, images, [render(policy.processor, question.text)])
     prompt = inputs["input_ids"].shape[1]
     inputs["input_ids"] = torch.cat(
@@ -123,10 +124,20 @@ def test_logprobs_are_sums_over_the_answers_tokens(policy: Policy, root: Path) -
     assert found[3] == 0
 
 
-def test_an_empty_question_and_a_missing_image_are_refused_by_name(policy: Policy, root: Path) -> None:
-    """The error names the question before anything is generated for its batch."""
-    empty = Question("q-empty", "held_out", Kind.DESCRIBE, "0.png", "  ", None, None)
-    missing = Question("q-missing", "held_out", Kind.DESCRIBE, "none.png", "Describe it.", None, None)
-    for question in (empty, missing):
-        with pytest.raises(UserError, match=question.question_id):
-            answer(policy, [question], root=root, max_new_tokens=2, batch_size=1, progress=False)
+@pytest.mark.parametrize(
+    ("image", "text", "words"),
+    [
+        ("0.png", "  ", "q-1: got ' ', expected an instruction with words in it"),
+        ("none.png", "Describe it.", "question q-1: image none.png: got no such file"),
+        ("../0.png", "Describe it.", "question q-1: image ../0.png: got ../0.png, expected a path relative to"),
+        ("0.png", "What is <image> for?", "question q-1: got the text <image>, expected a text without the special"),
+    ],
+)  # fmt: skip
+def test_a_bad_question_is_refused_by_name(
+    policy: Policy, root: Path, image: str, text: str, words: str
+) -> None:
+    """An empty question, a missing image or one outside the root, and a placeholder in the text, each name the question."""
+    question = Question("q-1", "held_out", Kind.DESCRIBE, image, text, None, None)
+    with pytest.raises(UserError) as caught:
+        answer(policy, [question], root=root, max_new_tokens=2, batch_size=1, progress=False)
+    assert words in str(caught.value)

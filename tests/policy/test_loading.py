@@ -1,19 +1,33 @@
 """Loading: a chain of adapters is the model that it says, and a folder that is none is named."""
 
 import json
+import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from csrdata.errors import UserError
+from csrdata.policy.adapter import merge
 from csrdata.policy.loading import load_policy, new_chain
 from csrdata.policy.prompting import encode, render
 from csrdata.policy.training import language_layers
 from csrdata.tables import hash_path
 from tests.tiny import FAMILIES, picture
+
+Weights = dict[str, torch.Tensor]
+
+
+@pytest.fixture
+def llava(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's root with a tiny base policy of one family."""
+    monkeypatch.chdir(tmp_path)
+    return FAMILIES["llava"](Path("policies/base"))
 
 
 @pytest.fixture(params=FAMILIES)
@@ -90,10 +104,10 @@ def test_a_loaded_chain_is_a_plain_model(base: Path) -> None:
 def test_a_chain_says_all(base: Path) -> None:
     """A policy's folder holds every adapter since the base, by names relative to the project, and no card."""
     folder = chain_of_two(base)
-    assert json.loads((folder / "chain.json").read_text()) == {
-        "base": "policies/base",
-        "adapters": ["adapters/1", "adapters/2"],
-    }
+    chain = json.loads((folder / "chain.json").read_text())
+    prints = chain.pop("fingerprints")
+    assert chain == {"base": "policies/base", "adapters": ["adapters/1", "adapters/2"]}
+    assert set(prints) == {"base", "adapters/1", "adapters/2"}
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     weights = [
         f"adapters/{name}/adapter_{part}" for name in "12" for part in ("config.json", "model.safetensors")
@@ -147,12 +161,252 @@ def test_a_broken_chain(chain: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["no JSON", "{}", '{"model_type": "unheard-of"}', '{"model_type": "gpt2"}']
+    ("content", "words"),
+    [
+        ("no JSON", r"policies/base/config.json: got line 1: .*, expected JSON"),
+        ("{}", r"policies/base: .*expected an image-text-to-text model"),
+        ('{"model_type": "unheard-of"}', r"policies/base: .*expected an image-text-to-text model"),
+        ('{"model_type": "gpt2"}', r"policies/base: .*expected an image-text-to-text model"),
+    ],
 )
-def test_an_unreadable_model(base: Path, content: str) -> None:
+def test_an_unreadable_model(base: Path, content: str, words: str) -> None:
     """A config that is no JSON or no image-text-to-text model is one line, not a traceback."""
     (base / "config.json").write_text(content)
     (base / "processor_config.json").unlink()
-    with pytest.raises(UserError, match=r"policies/base: .*expected an image-text-to-text model") as caught:
+    with pytest.raises(UserError, match=words) as caught:
         load_policy(base)
     assert "\n" not in str(caught.value)
+
+
+def edit(path: Path, change: Callable[[Weights], object]) -> None:
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path, {"format": "pt"})
+
+
+def edit_json(path: Path, **values: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}), encoding="utf-8")
+
+
+def refusal(load: Callable[[], object]) -> str:
+    """Return the one line that refuses a policy."""
+    with pytest.raises(UserError) as caught:
+        load()
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.endswith("Next: dvc repro")
+    return line
+
+
+HEAD = "lm_head.weight"
+"""A tensor's name in the model."""
+FILED = "language_model.lm_head.weight"
+"""Its name in the file, where transformers keeps the names of older releases."""
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda weights: weights.pop(FILED), f"policies/base: {HEAD}: got no such tensor, expected the weights of Llava"),
+        (lambda weights: weights.update(stray=torch.zeros(2)), "policies/base: stray: got a tensor that LlavaForConditionalGeneration lacks"),
+        (lambda weights: weights.update({FILED: torch.zeros(3, 64)}), f"policies/base: {HEAD}: got shape [3, 64], expected ["),
+        (lambda weights: weights[FILED].fill_(torch.nan), f"policies/base: {HEAD}: got NaN or infinity, expected finite weights"),
+        (lambda weights: (weights.clear(), weights.update(foreign=torch.zeros(1))), "got no such tensor, expected the weights of Llava"),
+    ],
+)  # fmt: skip
+def test_weights_of_another_model(llava: Path, change: Callable[[Weights], object], words: str) -> None:
+    """A missing, unknown, misshapen or non-finite tensor is named; nothing runs on random weights."""
+    edit(llava / "model.safetensors", change)
+    assert words in refusal(lambda: load_policy(llava))
+
+
+@pytest.mark.parametrize("keep", [0, 4, 300, 50_000])
+def test_damaged_weights(llava: Path, keep: int) -> None:
+    """An empty or cut file, and one of another kind, is one line."""
+    path = llava / "model.safetensors"
+    content = path.read_bytes()
+    for damaged in (content[:keep], b"\x80\x02" * keep):
+        path.write_bytes(damaged)
+        line = refusal(lambda: load_policy(llava))
+        assert line.startswith("policies/base/model.safetensors: got ")
+        assert "expected a whole safetensors file" in line
+
+
+class _Proof:
+    """What a pickle does when it is read: make a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
+        return open, (str(self.path), "w")
+
+
+def test_pickles_are_refused_and_not_opened(llava: Path) -> None:
+    """A base or an adapter without safetensors is refused by the pickle's name."""
+    chain_of_two(llava)
+    adapter = Path("policies/2/adapters/1")
+    for folder, name in ((llava, "pytorch_model.bin"), (adapter, "adapter_model.bin")):
+        next(folder.glob("*.safetensors")).unlink()
+        (folder / name).write_bytes(pickle.dumps(_Proof(Path("it-ran"))))
+        load = (
+            (lambda: load_policy(llava)) if folder == llava else (lambda: merge(torch.nn.Module(), adapter))
+        )  # type: ignore[arg-type]
+        assert f"got {name}, a pickle, which can run code when it is read" in refusal(load)
+    assert not Path("it-ran").exists()
+
+
+def test_sharded_weights(llava: Path) -> None:
+    """Weights in several files load as one; an index that leads elsewhere, or to nothing, is refused."""
+    whole = load_policy(llava).model
+    (llava / "model.safetensors").unlink()
+    whole.save_pretrained(llava, max_shard_size="100KB")
+    index = llava / "model.safetensors.index.json"
+    assert len(set(json.loads(index.read_text())["weight_map"].values())) > 1
+    for one, other in zip(whole.parameters(), load_policy(llava).model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    for content, words in (
+        ('{"weight_map": {"a": "../a.safetensors"}}', "got ['../a.safetensors'], expected a \"weight_map\""),
+        (
+            '{"weight_map": {"a": "b.safetensors"}}',
+            "b.safetensors: got no such file, expected what the index lists",
+        ),
+        ("{", "got a malformed index"),
+    ):
+        index.write_text(content)
+        assert words in refusal(lambda: load_policy(llava))
+
+
+def test_a_folder_with_code_runs_nothing(llava: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`auto_map` in any configuration leads nowhere, without a question at the terminal."""
+    (llava / "code.py").write_text("open('it-ran', 'w').close()\nclass Mine: pass\n")
+    names = (
+        "AutoConfig",
+        "AutoModelForImageTextToText",
+        "AutoProcessor",
+        "AutoTokenizer",
+        "AutoImageProcessor",
+    )
+    for file in ("config.json", "processor_config.json", "tokenizer_config.json"):
+        edit_json(llava / file, auto_map=dict.fromkeys(names, "code.Mine"))
+    assert load_policy(llava).model.config.model_type == "llava"
+    edit_json(llava / "config.json", model_type="unheard-of")
+    refusal(lambda: load_policy(llava))
+    assert not Path("it-ran").exists()
+    assert "[y/N]" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"attn_implementation": "someone/kernel"}, "config.json: attn_implementation: got 'someone/kernel'"),
+        (
+            {"text_config": {"_attn_implementation": "a/b"}},
+            "config.json: text_config._attn_implementation: got 'a/b'",
+        ),
+        (
+            {"transformers_weights": "other.safetensors"},
+            "config.json: transformers_weights: got 'other.safetensors'",
+        ),
+    ],
+)
+def test_a_configuration_that_leads_elsewhere(llava: Path, values: dict[str, object], words: str) -> None:
+    """Kernels from a Hub and other files of weights are refused by their key."""
+    edit_json(llava / "config.json", **values)
+    assert words in refusal(lambda: load_policy(llava))
+
+
+def test_an_adapter_in_a_models_folder(llava: Path) -> None:
+    """Transformers would merge it unseen, or load the base that it names."""
+    (llava / "adapter_config.json").write_text('{"base_model_name_or_path": "elsewhere"}')
+    assert "policies/base: got adapter_config.json, expected a model without an adapter" in refusal(
+        lambda: load_policy(llava)
+    )
+
+
+@pytest.fixture
+def adapter(llava: Path) -> Path:
+    """An adapter of the base."""
+    write_adapter(load_policy(llava).model, Path("adapter"), seed=1)
+    return Path("adapter")
+
+
+A = "base_model.model.model.language_model.layers.0.self_attn.q_proj.lora_A.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda weights: weights.pop(A), f"{A}: got no such tensor, expected shape [4, 64]"),
+        (lambda weights: weights.update({"base_model.model.other.lora_A.weight": torch.zeros(4, 4)}), "base_model.model.other.lora_A.weight: got shape [4, 4], expected no such tensor"),
+        (lambda weights: weights.update({A: torch.zeros(8, 64)}), "size mismatch for base_model"),
+        (lambda weights: weights[A].fill_(torch.inf), f"{A}: got NaN or infinity"),
+        (lambda weights: (weights.clear(), weights.update(foreign=torch.zeros(1))), "adapter: base_model"),
+    ],
+)  # fmt: skip
+def test_an_adapter_that_does_not_fit(
+    llava: Path, adapter: Path, change: Callable[[Weights], object], words: str
+) -> None:
+    """Every tensor of the file has its place and every place its tensor; nothing is dropped with a warning."""
+    edit(adapter / "adapter_model.safetensors", change)
+    model = load_policy(llava).model
+    assert words in refusal(lambda: merge(model, adapter))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"peft_type": "UNHEARD_OF"}, "adapter_config.json: peft_type: got 'UNHEARD_OF', expected a plain LoRA adapter"),
+        ({"peft_type": "VERA", "vera_dropout": 0.1}, "peft_type: got 'VERA', expected a plain LoRA adapter"),
+        ({"peft_type": None}, "peft_type: got None"),
+        ({"megatron_config": {"a": 1}, "megatron_core": "code"}, "megatron"),
+        ({"megatron_core": "code"}, "megatron_core: got 'code'"),
+        ({"auto_mapping": {"base_model_class": "Mine", "parent_library": "code"}}, "auto_mapping: got"),
+        ({"trust_remote_code": True}, "trust_remote_code: got True, expected a plain LoRA adapter, without this option"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights: got 'pissa'"),
+        ({"use_dora": True}, "use_dora: got True"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save: got ['lm_head']"),
+        ({"bias": "all"}, "bias: got 'all'"),
+        ({"r": "4"}, "r: got '4'"),
+        ({"lora_alpha": float("nan")}, "lora_alpha: got nan"),
+        ({"target_modules": ["nowhere"]}, "expected an adapter of this model"),
+    ],
+)  # fmt: skip
+def test_only_a_plain_lora_is_merged(
+    llava: Path, adapter: Path, values: dict[str, object], words: str
+) -> None:
+    """Another kind of adapter, and an option that imports, or changes the base, is refused by its key."""
+    Path("code.py").write_text("open('it-ran', 'w').close()\n")
+    edit_json(adapter / "adapter_config.json", **values)
+    model = load_policy(llava).model
+    assert words in refusal(lambda: merge(model, adapter))
+    assert not Path("it-ran").exists()
+
+
+def test_an_adapter_of_another_base(llava: Path) -> None:
+    """A chain knows what it was trained with: another base of the same shape, and another adapter, are refused."""
+    folder = chain_of_two(llava)
+    chain = json.loads((folder / "chain.json").read_text())
+    FAMILIES["llava"](llava, seed=1)
+    line = refusal(lambda: load_policy(folder))
+    assert (
+        "policies/2/chain.json: base: got other weights in policies/base, expected what this policy was"
+        in line
+    )
+    FAMILIES["llava"](llava, seed=0)
+    load_policy(folder)
+    write_adapter(load_policy(llava).model, folder / "adapters/1", seed=9)
+    line = refusal(lambda: load_policy(folder))
+    assert "chain.json: adapters/1: got another adapter in policies/2/adapters/1" in line
+    del chain["fingerprints"]["adapters/1"]
+    (folder / "chain.json").write_text(json.dumps(chain))
+    assert "chain.json: adapters/1: got no fingerprint, expected" in refusal(lambda: load_policy(folder))
+
+
+def test_a_cast_that_overflows(llava: Path) -> None:
+    """Weights that half precision cannot hold are refused, in a model and in a merged chain."""
+    edit(llava / "model.safetensors", lambda weights: weights[FILED].fill_(1e6))
+    folder = chain_of_two(llava)
+    load_policy(folder)
+    assert f"policies/base: {HEAD}: got NaN" in refusal(lambda: load_policy(llava, dtype="float16"))
+    assert f"policies/2 as float16: {HEAD}: got NaN" in refusal(lambda: load_policy(folder, dtype="float16"))

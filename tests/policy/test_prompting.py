@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
 
 from csrdata.errors import UserError
@@ -13,13 +12,13 @@ from csrdata.policy.prompting import (
     answer_text,
     banned_ids,
     check_prompt,
+    check_tokens,
     completion_ids,
     completion_text,
     encode,
     end_ids,
     end_token,
     is_canonical,
-    load_image,
     render,
 )
 from tests.tiny import FAMILIES, IMAGE_TOKENS, picture
@@ -134,39 +133,53 @@ def test_banned_tokens(policy: Policy) -> None:
     assert not banned & {token for answer in ANSWERS for token in completion_ids(policy.processor, answer)}
 
 
-def test_images_are_rgb(tmp_path: Path) -> None:
-    """Grey, transparent and palette images come out as RGB of the same size."""
-    for mode in ("L", "RGBA", "P"):
-        path = tmp_path / f"{mode}.png"
-        Image.new(mode, (5, 3)).save(path)
-        image = load_image(path, prompt_id="p")
-        assert (image.mode, image.size) == ("RGB", (5, 3))
-
-
-def test_a_turned_photograph_is_upright(tmp_path: Path) -> None:
-    """A camera's orientation note is followed."""
-    image = Image.new("RGB", (4, 2))
-    exif = image.getexif()
-    exif[0x0112] = 6
-    image.save(tmp_path / "turned.jpg", exif=exif)
-    assert load_image(tmp_path / "turned.jpg", prompt_id="p").size == (2, 4)
-
-
-def test_unreadable_images(tmp_path: Path) -> None:
-    """A missing, broken or cut image names prompt and path."""
-    with pytest.raises(UserError, match=r"prompt p-1: image .*none.png: got no such file, expected an image"):
-        load_image(tmp_path / "none.png", prompt_id="p-1")
-    (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(UserError, match=r"prompt p-2: image .*text.png: got .*, expected a readable image"):
-        load_image(tmp_path / "text.png", prompt_id="p-2")
-    picture(0).save(tmp_path / "whole.png")
-    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:400])
-    with pytest.raises(UserError, match=r"prompt p-3: image .*cut.png"):
-        load_image(tmp_path / "cut.png", prompt_id="p-3")
-
-
 @pytest.mark.parametrize("text", ["", " \n"])
 def test_empty_prompts(text: str) -> None:
     """An instruction without words is refused by its prompt's id."""
     with pytest.raises(UserError, match=r"prompt p-1: got .*, expected an instruction with words in it"):
         check_prompt(text, prompt_id="p-1")
+
+
+def test_texts_that_spell_out_a_special_token(policy: Policy) -> None:
+    """A placeholder or an end in an instruction or an answer is refused by name; other brackets are fine."""
+    check_tokens(policy.processor, [("prompt p-1", "Is <b>this</b> an <img>?")])
+    for token in ("<image>", end_token(policy.processor)):
+        with pytest.raises(
+            UserError, match=f"pair p-1: chosen: got the text {token}, expected a text without"
+        ):
+            check_tokens(policy.processor, [("prompt p-0", "Hi."), ("pair p-1: chosen", f"A{token}b")])
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        (None, "chat template: got .*does not have a chat template"),
+        ("{% for", "chat template: got unexpected 'end of template'"),
+        ("{{ unheard_of(messages) }}", "chat template: got 'unheard_of' is undefined"),
+        ("{{ messages[0].content[1].text + 1 }}", "chat template: got can only concatenate str"),
+        ("{{ raise_exception('no\\nway') }}", "chat template: got no way, expected"),
+        ("{{ ''.__class__.__mro__ }}", "chat template: got access to attribute '__class__' of 'str' object is unsafe"),
+        ("{{ messages[0].content[1].text }}", "chat template: got a prompt without an image placeholder"),
+        ("<image> {{ bos_token }}", "chat template: got a prompt without the instruction"),
+    ],
+)  # fmt: skip
+def test_a_broken_chat_template(tmp_path: Path, template: str | None, words: str) -> None:
+    """A template that is missing, fails, or leaves out the image or the text names the model's folder and what to do."""
+    policy = load_policy(FAMILIES["llava"](tmp_path / "base"))
+    policy.processor.chat_template = template
+    with pytest.raises(UserError, match=words) as caught:
+        render(policy.processor, "Describe the image.")
+    line = str(caught.value)
+    assert line.startswith(f"{tmp_path / 'base'}: chat template")
+    assert line.endswith(
+        f"Next: put the model's chat_template.jinja into {tmp_path / 'base'}, then: dvc repro"
+    )
+    assert "\n" not in line
+
+
+def test_a_template_without_the_assistants_text(tmp_path: Path) -> None:
+    """Where an answer ends cannot be told from a template that leaves answers out."""
+    policy = load_policy(FAMILIES["llava"](tmp_path))
+    policy.processor.chat_template = "{{ messages[0].content[1].text }} <image>"
+    with pytest.raises(UserError, match="chat template: got an assistant's turn without its text"):
+        end_token(policy.processor)

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from csrdata.errors import UserError
+from csrdata.images import load_image
 from csrdata.policy.loading import Dtype, Policy, load_policy, new_chain
 from csrdata.policy.preflight import MEAN_SHARE, allowed_gap, check_references
-from csrdata.policy.prompting import completion_ids, encode, load_image, render
+from csrdata.policy.prompting import completion_ids, encode, render
 from csrdata.policy.training import TrainingReport, language_layers, train
 from csrdata.records import Pair
 from csrdata.tables import hash_path
@@ -59,7 +60,7 @@ HALF = ["bfloat16", "float16"]
 def logprob(policy: Policy, image: Path, prompt: str, answer: str) -> float:
     """Return an answer's log-probability by the plainest forward there is: one row, no padding."""
     ids = completion_ids(policy.processor, answer)
-    picture = load_image(image, prompt_id="test")
+    picture = load_image(image.as_posix(), root=Path(), place="test")
     rendered = [render(policy.processor, prompt)]
     inputs = encode(policy.processor, [picture], rendered).to(policy.device, policy.model.dtype)
     tail = torch.tensor([ids])
