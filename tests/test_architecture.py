@@ -9,14 +9,16 @@ import pytest
 from tests.imports import ROOT, csrdata_files, imported_names
 
 LEVELS = [
-    {"records", "errors"},
-    {"search"},
+    {"text"},
+    {"records", "errors", "progress"},
+    {"search", "strict_yaml", "validation", "entry"},
     {"tables"},
     {"policy", "relevance", "sources"},
     {"inspection", "evaluation", "engines"},
     {"publishing"},
     {"params", "paths"},
     {"pipeline", "cli"},
+    {"__main__"},
 ]
 """Lowest first: a room imports from below it and from itself."""
 

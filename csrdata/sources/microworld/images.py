@@ -9,8 +9,8 @@ from pathlib import Path
 
 import polars as pl
 from PIL import Image
-from tqdm import tqdm
 
+from csrdata.progress import progress
 from csrdata.sources.microworld.drawing import draw
 from csrdata.sources.microworld.world import Scene, SceneObject, sample_scenes
 
@@ -38,7 +38,7 @@ def write_scenes(folder: Path, *, sizes: Mapping[str, int], seed: int) -> None:
     part.mkdir(parents=True)
     rows = []
     total = sum(sizes.values())
-    with tqdm(total=total, desc="write images", unit="image") as progress:
+    with progress(total=total, title="write images", unit="image") as bar:
         for split, count in sizes.items():
             for scene in sample_scenes(split=split, count=count, seed=seed):
                 Image.fromarray(draw(scene)).save(part / f"{scene.scene_id}.png")
@@ -54,7 +54,7 @@ def write_scenes(folder: Path, *, sizes: Mapping[str, int], seed: int) -> None:
                         ],
                     }
                 )
-                progress.update()
+                bar.update()
     shutil.rmtree(images, ignore_errors=True)
     os.replace(part, images)
     table = folder / f".{SCENES_FILE}.part"
