@@ -18,8 +18,6 @@ from csrdata.errors import UserError
 from csrdata.text import json_text, one_line, printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from csrdata.inspection.diff import Version
     from csrdata.inspection.iteration import Iteration
 
@@ -139,9 +137,10 @@ def stats(
     if as_json:
         print(json_text(figures))
         return
+    from csrdata.inspection.page import Screen
     from csrdata.inspection.report import report
 
-    _console().print(report(figures))
+    Screen().print(report(figures))
 
 
 @app.command(
@@ -163,8 +162,9 @@ def diff(
         print(json_text(figures))
         return
     from csrdata.inspection.diff_report import diff_report
+    from csrdata.inspection.page import Screen
 
-    _console().print(diff_report(figures))
+    Screen().print(diff_report(figures))
 
 
 @app.command(
@@ -319,9 +319,10 @@ def show(
 
         print(json_text(tree_figures(tree, iteration=read.name)))
         return
+    from csrdata.inspection.page import Screen
     from csrdata.inspection.tree import render
 
-    _console().print(render(tree))
+    Screen().print(render(tree))
 
 
 @app.command(
@@ -408,13 +409,6 @@ def _iteration(name: str | None) -> str:
         )
     made = [one for one in names if paths.pairs(one).is_file()]
     return name or (made or names)[-1]
-
-
-def _console() -> "Console":
-    """Return where tables and trees are drawn: no markup, no emoji codes, no guessed colours in text that is not ours."""
-    from rich.console import Console
-
-    return Console(markup=False, emoji=False, highlight=False)
 
 
 def _read(name: str | None) -> "Iteration":

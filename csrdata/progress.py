@@ -56,9 +56,15 @@ class _Lines:
 
     encoding = "utf-8"
 
+    def __init__(self) -> None:
+        self._done = ""
+
     def write(self, text: str) -> int:
         line = text.strip("\r\n ")
-        if line and sys.stderr is not None:
+        done = line.partition(",")[0]
+        # A bar that is closed draws its last state once more.
+        if line and done != self._done and sys.stderr is not None:
+            self._done = done
             try:
                 sys.stderr.write(f"{line}\n")
             except OSError:

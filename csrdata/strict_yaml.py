@@ -88,7 +88,10 @@ def _check(root: Node, path: Path) -> None:
         line = node.start_mark.line + 1
         if count >= MOST_NODES:
             raise _refusal(
-                path, line, got="aliases that stand for too much", expected="the values themselves"
+                path,
+                line,
+                got=f"more than {MOST_NODES:,} keys and values, aliases written out",
+                expected=f"at most {MOST_NODES:,}",
             )
         if not isinstance(node, ScalarNode):
             continue

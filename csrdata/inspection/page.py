@@ -33,6 +33,17 @@ class Paper:
         return Text(drawn, no_wrap=True, overflow="fold")
 
 
+class Screen(Console):
+    """Stdout: no markup, no emoji codes, no guessed colours in text that is not ours."""
+
+    def __init__(self) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        """Leave as other programs do whose reader has gone; rich would leave with 1."""
+        raise BrokenPipeError
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Something to print whose layout depends on the paper."""

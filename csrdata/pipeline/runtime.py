@@ -24,7 +24,7 @@ ENVIRONMENT = {
 
 
 def prepare(compute: Compute, *, seed: int = 0) -> None:
-    """Settle the process: environment, thread count, how a warning is printed, and the global generators of random, numpy and torch.
+    """Settle the process: environment, threads, the form of warnings, and the global generators of random, numpy and torch.
 
     Library code takes its randomness as an argument; the global seeds are for third parties that do not.
 
