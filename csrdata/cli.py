@@ -4,25 +4,47 @@ A user's mistake is one line and exit code 1. Libraries are imported by the comm
 quick and loads no model library.
 """
 
-import json
 import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from csrdata.entry import PIPE_CLOSED, leaving_in_words, say
 from csrdata.errors import UserError
+from csrdata.text import json_text, one_line, printable
 
 if TYPE_CHECKING:
     from csrdata.inspection.diff import Version
     from csrdata.inspection.iteration import Iteration
 
+UsageError: Any = typer.BadParameter.__base__
+"""A call that does not parse: typer exports its subclass alone."""
+
+
+class Commands(TyperGroup):
+    """The commands; a reader who has gone away (`csrdata stats | head -1`) ends the process as it ends any Unix tool."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise typer.Exit(PIPE_CLOSED) from None
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a command's help; typer leaves lines alone that follow a backspace."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Preference datasets for vision-language models by Calibrated Self-Rewarding.",
-    no_args_is_help=True,
-    add_completion=False,
+    epilog=examples("csrdata run --list", "csrdata stats", "csrdata show train-00017"),
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -30,7 +52,7 @@ app = typer.Typer(
 IterationOption = Annotated[
     str | None,
     typer.Option(
-        "--iteration", metavar="T", help="An iteration of params.yaml; by default the last one made."
+        "--iteration", metavar="T", help="An iteration of params.yaml; by default the last one with pairs."
     ),
 ]
 
@@ -42,28 +64,56 @@ SIDE = "T (an iteration of this project), REV:T (as it was at a git revision) or
 
 def main() -> None:
     """Run the command line."""
-    try:
-        app()
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
+    words = sys.argv[1:]
+    with leaving_in_words(one_line(" ".join(["csrdata", *words[:1]]), limit=60)):
+        _refuse_bytes(words)
+        try:
+            code = app(words, prog_name="csrdata", standalone_mode=False)
+        except UsageError as error:
+            command = "csrdata" if error.ctx is None else error.ctx.command_path
+            said = one_line(error.format_message(), limit=400)
+            say(f"{one_line(command, limit=60)}: {said} Next: {one_line(command, limit=60)} --help")
+            sys.exit(2)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse_bytes(words: list[str]) -> None:
+    """Refuse an argument that is not text: no table, no JSON and no name on the Hub can hold it."""
+    for number, word in enumerate(words, start=1):
+        try:
+            word.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UserError(
+                f"argument {number}", got=word, expected="text in UTF-8", do="csrdata --help"
+            ) from None
 
 
 @app.callback(invoke_without_command=True)
 def _options(
-    *, show_version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False
+    ctx: typer.Context,
+    *,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
 ) -> None:
     if show_version:
         print(version("csrdata"))
         raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help())
 
 
-@app.command()
+@app.command(
+    short_help="Rewards, pairs and cost of an iteration.",
+    epilog=examples(
+        "csrdata stats",
+        "csrdata stats --iteration 1 --json",
+        "csrdata stats hf://datasets/me/shapes-csr@v1.0.0",
+    ),
+)
 def stats(
     source: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SOURCE]",
+            metavar="SOURCE",
             help="hf://datasets/OWNER/NAME@TAG; by default this project.",
             show_default=False,
         ),
@@ -81,18 +131,22 @@ def stats(
         read = _read(iteration)
         figures = figures_of(read) | {"search": cost(paths.run_log("generate_beams", read.name))}
     else:
-        figures = figures_of(_read_from_hub(source, iteration)) | {"search": None}
+        read = _read_from_hub(source, iteration)
+        figures = figures_of(read) | {"search": None}
+    say(f"iteration {read.name}")
     if as_json:
-        print(json.dumps(figures, indent=2))
+        print(json_text(figures))
         return
-    from rich.console import Console
-
+    from csrdata.inspection.page import Screen
     from csrdata.inspection.report import report
 
-    Console().print(report(figures))
+    Screen().print(report(figures))
 
 
-@app.command()
+@app.command(
+    short_help="What changed between two sets of pairs.",
+    epilog=examples("csrdata diff 1 2", "csrdata diff v1.0:3 HEAD:3 --json"),
+)
 def diff(
     a: Annotated[str, typer.Argument(metavar="A", help=SIDE)],
     b: Annotated[str, typer.Argument(metavar="B", help="The same.")],
@@ -105,16 +159,18 @@ def diff(
     with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
         figures = figures_of(_version(a, Path(scratch) / "a"), _version(b, Path(scratch) / "b"))
     if as_json:
-        print(json.dumps(figures, indent=2))
+        print(json_text(figures))
         return
-    from rich.console import Console
-
     from csrdata.inspection.diff_report import diff_report
+    from csrdata.inspection.page import Screen
 
-    Console().print(diff_report(figures))
+    Screen().print(diff_report(figures))
 
 
-@app.command()
+@app.command(
+    short_help="Pairs and images for another trainer.",
+    epilog=examples("csrdata export --to trl out/trl", "csrdata export --to llava out/llava --iteration 2"),
+)
 def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
     *,
@@ -132,11 +188,18 @@ def export(
     chosen = _iteration(iteration)
     pairs = read_rows(paths.pairs(chosen), Pair, made_by=f"dvc repro select_pairs@{chosen}")
     done = write(pairs, to=to, folder=folder, root=Path(), name=f"csrdata_iteration_{chosen}")
-    print(f"{done.pairs} pairs, {done.images} images in {done.folder}. To train on it:", file=sys.stderr)
-    print(done.usage)
+    say(f"iteration {chosen}: {done.pairs} pairs, {done.images} images in {done.folder}. To train on it:")
+    print(printable(done.usage, keep="\n"))
 
 
-@app.command()
+@app.command(
+    short_help="Publish pairs, or a policy, on the Hub.",
+    epilog=examples(
+        "csrdata push me/shapes-csr --dry-run release",
+        "csrdata push me/shapes-csr --tag v1.0.0",
+        "csrdata push me/shapes-policy --model --dataset me/shapes-csr@v1.0.0 --tag v1.0.0",
+    ),
+)
 def push(
     repo_id: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The data set on the Hub.")],
     *,
@@ -222,11 +285,14 @@ def push(
         print(push_folder(folder, repo_id=repo_id, tag=tag, private=private, message=message).url)
 
 
-@app.command()
+@app.command(
+    short_help="Bring a published dataset back.",
+    epilog=examples("csrdata pull me/shapes-csr@v1.0.0", "csrdata pull me/shapes-csr@v1.0.0 shapes"),
+)
 def pull(
     source: Annotated[str, typer.Argument(metavar="OWNER/NAME@TAG", help="A data set of the Hub at a tag.")],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="The project it comes into; by default NAME.")
+        Path | None, typer.Argument(metavar="DIR", help="The project it comes into; by default NAME.")
     ] = None,
 ) -> None:
     """Bring a published data set back as a project's tables and images; nothing is overwritten."""
@@ -236,38 +302,71 @@ def pull(
     found = parse_source(source)
     target = folder or Path(found.repo_id.partition("/")[2])
     names = bring(found, target)
-    print(f"iteration {', '.join(names)} of {found}; see it there: csrdata stats", file=sys.stderr)
-    print(target)
+    say(f"iteration {', '.join(names)} of {found}; see it there: csrdata stats")
+    print(printable(target))
 
 
-@app.command()
+@app.command(
+    short_help="The search tree of one prompt.",
+    epilog=examples("csrdata show train-00017", "csrdata show train-00017 --iteration 1 --json"),
+)
 def show(
     prompt_id: Annotated[str, typer.Argument(metavar="PROMPT_ID", help="A prompt, such as train-00017.")],
     *,
     iteration: IterationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the search tree of one prompt: every candidate, its scores and its fate."""
-    from rich.console import Console
-
     from csrdata.inspection.iteration import search_tree
+
+    read = _read(iteration)
+    tree = search_tree(read, prompt_id)
+    say(f"iteration {read.name}")
+    if as_json:
+        from csrdata.inspection.tree_figures import tree_figures
+
+        print(json_text(tree_figures(tree, iteration=read.name)))
+        return
+    from csrdata.inspection.page import Screen
     from csrdata.inspection.tree import render
 
-    Console().print(render(search_tree(_read(iteration), prompt_id)))
+    Screen().print(render(tree))
 
 
-@app.command()
+@app.command(
+    short_help="Run one stage without DVC, or list them.",
+    epilog=examples(
+        "csrdata run --list",
+        "csrdata run sample_prompts",
+        "csrdata run select_pairs --iteration 2",
+        "csrdata run evaluate_policy --iteration base",
+    ),
+)
 def run(
-    stage: Annotated[str, typer.Argument(metavar="STAGE", help="A stage of dvc.yaml, such as select_pairs.")],
+    stage: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="STAGE",
+            help="A stage, such as select_pairs; without one, the stages are listed.",
+            show_default=False,
+        ),
+    ] = None,
     *,
     iteration: Annotated[
         str | None,
         typer.Option("--iteration", metavar="T", help="Which iteration; `base` for evaluate_policy."),
     ] = None,
+    list_stages: Annotated[bool, typer.Option("--list", help="List the stages and leave.")] = False,
 ) -> None:
     """Run one stage as its script does, without DVC: what it reads must be there."""
-    from csrdata.pipeline import run as run_stage
+    from csrdata import pipeline
 
-    run_stage(stage, iteration)
+    if stage is None and iteration is not None:
+        raise UserError("--iteration", got=iteration, expected="it with a STAGE", do="csrdata run --list")
+    if stage is None or list_stages:
+        print(pipeline.listing())
+    else:
+        pipeline.run(stage, iteration)
 
 
 def _push_model(
@@ -303,11 +402,11 @@ def _push_model(
         done = push_folder(
             folder, repo_id=repo_id, repo_type="model", tag=tag, private=private, message=message
         )
-    print(done.url)
+    print(printable(done.url))
 
 
 def _iteration(name: str | None) -> str:
-    """Return a named iteration, by default the last one that has pairs; which one it is is said."""
+    """Return a named iteration, by default the last one that has pairs."""
     from csrdata import paths
     from csrdata.params import FILE, load_params
 
@@ -317,9 +416,7 @@ def _iteration(name: str | None) -> str:
             "--iteration", got=name, expected=f"one of {', '.join(names)} ({FILE})", do="csrdata stats"
         )
     made = [one for one in names if paths.pairs(one).is_file()]
-    chosen = name or (made or names)[-1]
-    print(f"iteration {chosen}", file=sys.stderr)
-    return chosen
+    return name or (made or names)[-1]
 
 
 def _read(name: str | None) -> "Iteration":
@@ -347,7 +444,6 @@ def _read_from_hub(word: str, name: str | None) -> "Iteration":
     source = parse_source(word)
     with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
         found = fetch_iteration(source, name, scratch=Path(scratch))
-        print(f"iteration {found.name}", file=sys.stderr)
         return read_iteration(
             found.name,
             prompts=found.prompts,

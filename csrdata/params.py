@@ -4,19 +4,21 @@ Config stops here and at the stages: what lies below takes plain keyword argumen
 and source stand beside it in params.yaml, and a test holds the two against each other.
 """
 
-import difflib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from csrdata.errors import UserError
+from csrdata.strict_yaml import read_yaml
+from csrdata.validation import explain
 
 FILE = Path("params.yaml")
 
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""What torch takes for a seed."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -49,7 +51,7 @@ class BuildSeed(Section):
     scorer_images: Count
     scorer_steps: Count
     held_out_scorer_steps: Count
-    scorer_batch: Annotated[int, Field(ge=2)]
+    scorer_batch: Annotated[int, Field(ge=2, le=10**9)]
     scorer_learning_rate: Positive
     matrix_learning_rate: Positive
     policy_images: Count
@@ -65,7 +67,7 @@ class BuildSeed(Section):
 class SamplePrompts(Section):
     prompts: Count
     seed: Seed
-    questions_per_image: Annotated[int, Field(ge=0, multiple_of=2)]
+    questions_per_image: Annotated[int, Field(ge=0, le=10**9, multiple_of=2)]
 
 
 class Guidance(Section):
@@ -79,7 +81,7 @@ class GenerateBeams(Section):
     groups: Count
     diversity_penalty: NotNegative
     keep_best: Count
-    keep_worst: Annotated[int, Field(ge=0)]
+    keep_worst: Annotated[int, Field(ge=0, le=10**9)]
     rank_by: Literal["sentence", "cumulative"]
     max_sentence_tokens: Count
     max_response_tokens: Count
@@ -124,7 +126,7 @@ class EvaluatePolicy(Section):
 
 
 class Summarize(Section):
-    resamples: Annotated[int, Field(ge=100)]
+    resamples: Annotated[int, Field(ge=100, le=10**9)]
     confidence: Annotated[float, Field(gt=0, lt=100)]
     seed: Seed
 
@@ -153,8 +155,8 @@ def load_params(path: Path = FILE) -> Params:
     """Read and check a params file.
 
     Raises:
-        UserError: the file is missing or no YAML, a key is unknown (the nearest valid one is named), missing or out of
-            range, or an iteration follows one that is not there.
+        UserError: the file is missing or not YAML 1.2, a key is unknown (the nearest valid one is named), missing or out of
+            range, an iteration follows one that is not there, or there is no iteration.
     """
     if not path.is_file():
         raise UserError(
@@ -163,55 +165,30 @@ def load_params(path: Path = FILE) -> Params:
             expected="the pipeline's parameters",
             do="run this where params.yaml lies",
         )
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(
-            str(path), got=str(error), expected="YAML", do=f"mend {path}, then: dvc repro"
-        ) from None
+    raw = read_yaml(path)
     if not isinstance(raw, dict):
-        raise UserError(str(path), got=raw, expected="sections of keys", do=f"mend {path}, then: dvc repro")
+        got = "an empty file" if raw is None else raw
+        raise UserError(str(path), got=got, expected="sections of keys", do=_mend(path))
     try:
         params = Params.model_validate(raw)
     except ValidationError as error:
-        raise _explain(error, path) from None
+        raise explain(error, Params, raw, place=str(path), do=_mend(path)) from None
     _check_chain(params.iterations, path)
     return params
 
 
-def _explain(error: ValidationError, path: Path) -> UserError:
-    """Turn the first of pydantic's findings into one line; unknown keys first, as they explain missing ones."""
-    found = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
-    where = [str(part) for part in found["loc"] if part != "float"]
-    place = f"{path}: {'.'.join(where)}"
-    do = f"mend {path}, then: dvc repro"
-    if found["type"] == "extra_forbidden":
-        valid = _keys_beside(where)
-        near = difflib.get_close_matches(where[-1], valid, n=1, cutoff=0.5)
-        expected = f"{'.'.join([*where[:-1], near[0]])}" if near else f"one of {', '.join(valid)}"
-        return UserError(place, got="an unknown key", expected=expected, do=do)
-    if found["type"] == "missing":
-        return UserError(place, got="no such key", expected="a value", do=do)
-    return UserError(place, got=found["input"], expected=_expectation(found["msg"]), do=do)
+def _mend(path: Path) -> str:
+    return f"mend {path}, then: dvc repro"
 
 
-def _expectation(message: str) -> str:
-    """Turn "Input should be less than or equal to 1" into "a value less than or equal to 1"."""
-    return message.replace("Input should be", "a value").replace("a value a valid", "a valid")
-
-
-def _keys_beside(where: list[str]) -> list[str]:
-    model: Any = Params
-    for part in where[:-1]:
-        model = model.model_fields[part].annotation if part in model.model_fields else Iteration
-    return list(model.model_fields)
-
-
-def _check_chain(iterations: dict[str, Iteration], path: Path) -> None:
+def _check_chain(iterations: Mapping[str, Iteration], path: Path) -> None:
     """Iterations are named 1, 2, ... and each follows the base or an earlier one."""
+    do = _mend(path)
+    if not iterations:
+        expected = 'one iteration or more, such as "1": {previous: base}'
+        raise UserError(f"{path}: iterations", got="none", expected=expected, do=do)
     for position, (name, iteration) in enumerate(iterations.items(), start=1):
         place = f"{path}: iterations.{name}"
-        do = f"mend {path}, then: dvc repro"
         if name != str(position):
             raise UserError(place, got=name, expected=f'"{position}"', do=do)
         earlier = ["base", *list(iterations)[: position - 1]]

@@ -9,8 +9,9 @@ import pytest
 from tests.imports import ROOT, csrdata_files, imported_names
 
 LEVELS = [
-    {"records", "errors"},
-    {"search", "disk", "values"},
+    {"text"},
+    {"records", "errors", "progress"},
+    {"search", "disk", "values", "strict_yaml", "validation", "entry"},
     {"shard_manifest"},
     {"tables", "images", "weights"},
     {"policy", "relevance", "sources"},
@@ -18,6 +19,7 @@ LEVELS = [
     {"publishing"},
     {"params", "paths"},
     {"pipeline", "cli"},
+    {"__main__"},
 ]
 """Lowest first: a room imports from below it and from itself."""
 

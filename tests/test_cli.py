@@ -1,13 +1,19 @@
 """The command line as a user meets it, in a process of its own."""
 
 import json
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from csrdata import paths
+from csrdata.cli import app
+from csrdata.pipeline import ABOUT, STAGES
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
 from csrdata.tables import seal, write_rows
 from tests.imports import ROOT
@@ -55,6 +61,111 @@ def test_help_loads_no_heavy_library(words: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "Usage" in done.stdout
     assert HEAVY & set(done.stderr.splitlines()) == set()
+
+
+COMMANDS = ("stats", "diff", "export", "pull", "push", "run", "show")
+
+
+@pytest.mark.parametrize("words", [[], *([command] for command in COMMANDS)], ids=" ".join)
+def test_help_is_short_to_ask_for(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """`-h` is `--help`, of every command; nothing in it is cut off."""
+    helps = []
+    for option in ("-h", "--help"):
+        with pytest.raises(SystemExit) as leaving:
+            app([*words, option], prog_name="csrdata")
+        assert leaving.value.code == 0
+        helps.append(capsys.readouterr().out)
+    assert helps[0] == helps[1]
+    assert "..." not in helps[0].partition("\n")[2]
+    assert helps[0].startswith("Usage: csrdata")
+
+
+def _examples(command: Any) -> list[str]:
+    return [
+        line.strip() for line in (command.epilog or "").splitlines() if line.strip().startswith("csrdata ")
+    ]
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_the_examples_of_the_help_parse(name: str) -> None:
+    """Each command shows its use, and the very parser of the command takes each line."""
+    group: Any = typer.main.get_command(app)
+    found = _examples(group.commands[name] if name else group)
+    assert found
+    assert set(group.commands) == set(COMMANDS)
+    for line in found:
+        _, called, *words = shlex.split(line)
+        assert called == name or not name
+        group.commands[called].make_context(called, list(words))
+
+
+def test_python_dash_m_is_the_command() -> None:
+    """`python -m csrdata` says what `csrdata` says, under the same name."""
+    called = [
+        subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        for words in (
+            [sys.executable, "-m", "csrdata", "stats", "-h"],
+            [str(Path(sys.executable).with_name("csrdata")), "stats", "-h"],
+        )
+    ]
+    assert called[0] == called[1] != ""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands(shell: str) -> None:
+    """The script that a shell loads, and what it is then told."""
+    asking = {"_CSRDATA_COMPLETE": f"source_{shell}"}
+    answering = {
+        "_CSRDATA_COMPLETE": f"complete_{shell}",
+        "COMP_WORDS": "csrdata st",
+        "COMP_CWORD": "1",
+        "_TYPER_COMPLETE_ARGS": "csrdata st",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    script, words = (
+        subprocess.run(
+            [sys.executable, "-m", "csrdata"],
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+        for env in (asking, answering)
+    )
+    assert "_CSRDATA_COMPLETE" in script
+    assert "stats" in words
+    assert "show" not in words
+
+
+@pytest.mark.parametrize("words", [["run"], ["run", "--list"]], ids=" ".join)
+def test_run_lists_the_stages(words: list[str], tmp_path: Path) -> None:
+    """One line each, in the order of the DAG, anywhere."""
+    done = _csrdata(tmp_path, *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(STAGES) == list(ABOUT)
+
+
+def test_an_iteration_without_a_stage_is_one_line(tmp_path: Path) -> None:
+    """An option that would do nothing is refused."""
+    done = _csrdata(tmp_path, "run", "--iteration", "1")
+    assert done.stderr == "--iteration: got 1, expected it with a STAGE. Next: csrdata run --list\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["stast"], "csrdata: No such command 'stast'."),
+        (["stats", "--iter", "1"], "csrdata stats: No such option: --iter"),
+        (["show"], "csrdata show: Missing argument 'PROMPT_ID'. Next: csrdata show --help"),
+        (["diff", "1"], "csrdata diff: Missing argument 'B'. Next: csrdata diff --help"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_exit_2(tmp_path: Path, words: list[str], message: str) -> None:
+    """The usage is a command away, not in the way."""
+    done = _csrdata(tmp_path, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
 
 
 def test_stats_prints_json_alone_on_stdout(project: Path) -> None:

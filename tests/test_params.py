@@ -74,6 +74,35 @@ def test_the_shipped_file_is_valid() -> None:
             '"5": {previous: "2"}',
             'params.yaml: iterations.5: got 5, expected "3". Next: mend params.yaml, then: dvc repro',
         ),
+        (
+            '"1": {previous: base}',
+            "1: {previous: base}",
+            'params.yaml: iterations.1: got 1, expected text: "1". Next: mend params.yaml, then: dvc repro',
+        ),
+        (
+            "  image_weight: 0.9 ",
+            "  image_wieght: 0.9 ",
+            "params.yaml: generate_beams.guidance.image_wieght: got an unknown key, expected "
+            "generate_beams.guidance.image_weight. Next: mend params.yaml, then: dvc repro",
+        ),
+        (
+            '"2": {previous: "1"}',
+            '"2": {previos: "1"}',
+            "params.yaml: iterations.2.previos: got an unknown key, expected iterations.2.previous. "
+            "Next: mend params.yaml, then: dvc repro",
+        ),
+        (
+            "evaluate_policy:",
+            "evaluate_polcy:",
+            "params.yaml: evaluate_polcy: got an unknown key, expected evaluate_policy. "
+            "Next: mend params.yaml, then: dvc repro",
+        ),
+        (
+            "    repeat_similarity: 0.6 ",
+            "    repeat_similarity: high ",
+            "params.yaml: generate_beams.guidance.repeat_similarity: got high, expected a valid number. "
+            "Next: mend params.yaml, then: dvc repro",
+        ),
     ],
 )
 def test_a_wrong_key_is_one_line(tmp_path: Path, old: str, new: str, words: str) -> None:
@@ -86,6 +115,52 @@ def test_no_file_and_no_yaml(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     assert line(path).startswith("params.yaml: got no such file, expected the pipeline's parameters")
     path.write_text("compute: [1, 2\n", encoding="utf-8")
-    assert line(path).startswith("params.yaml: got while parsing")
+    assert line(path) == (
+        "params.yaml: line 2: got expected ',' or ']', but got '<stream end>', expected YAML 1.2. "
+        "Next: mend params.yaml, then: dvc repro"
+    )
     path.write_text("just words", encoding="utf-8")
     assert line(path).startswith("params.yaml: got just words, expected sections of keys")
+
+
+@pytest.mark.parametrize(
+    ("written", "value"), [("1e-7", 1e-7), ("1E-4", 1e-4), (".5", 0.5), ("1", 1.0), ("5.0e-4", 5e-4)]
+)
+def test_a_rate_is_written_as_dvc_writes_it(tmp_path: Path, written: str, value: float) -> None:
+    """`dvc exp run -S train_dpo.learning_rate=1e-05` leaves a file that loads; a whole number will do."""
+    path = edited(tmp_path, "  learning_rate: 5.0e-4", f"  learning_rate: {written}")
+    assert load_params(path).train_dpo.learning_rate == value
+
+
+@pytest.mark.parametrize(
+    "written", ["1e400", ".inf", ".nan", "true", '"1e-4"', "yes", "1e-4x", "[1]", "null"]
+)
+def test_what_is_no_number_is_refused(tmp_path: Path, written: str) -> None:
+    """Text is never silently a number, a bool is none, and a number is finite."""
+    path = edited(tmp_path, "  learning_rate: 5.0e-4", f"  learning_rate: {written}")
+    assert line(path).startswith("params.yaml: train_dpo.learning_rate: got ")
+
+
+@pytest.mark.parametrize("written", ["true", "1.0", "1e2", '"1"', "9" * 300, "0x" + "f" * 300, "-1", "null"])
+def test_what_is_no_seed_is_refused(tmp_path: Path, written: str) -> None:
+    """A whole number that fits 63 bits, written as one."""
+    path = edited(tmp_path, "  seed: 0   ", f"  seed: {written}   ")
+    assert line(path).startswith("params.yaml: build_seed.seed: got ")
+
+
+def test_no_iterations_is_one_line(tmp_path: Path) -> None:
+    """A pipeline without an iteration has nothing to do."""
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "params.yaml"
+    path.write_text(text.partition("iterations:")[0] + "iterations: {}\n", encoding="utf-8")
+    assert line(path) == (
+        "params.yaml: iterations: got none, expected one iteration or more, such as "
+        '"1": {previous: base}. Next: mend params.yaml, then: dvc repro'
+    )
+
+
+def test_an_empty_file_is_one_line(tmp_path: Path) -> None:
+    """Nothing, or only comments."""
+    path = tmp_path / "params.yaml"
+    path.write_text("# nothing yet\n", encoding="utf-8")
+    assert line(path).startswith("params.yaml: got an empty file, expected sections of keys")

@@ -6,20 +6,21 @@ the number of its workers. A shard that was made before a failure is kept.
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-
-from tqdm import tqdm
 
 from csrdata.engines.clock import Clock
 from csrdata.engines.runlog import RunLog, peak_memory
 from csrdata.errors import UserError
+from csrdata.progress import progress
 from csrdata.shard_manifest import ShardFile
 from csrdata.tables import ShardStore
 
@@ -88,7 +89,7 @@ def run_shards(
         else _here(store, shards, open_worker)
     )
     items = sum(map(len, plan))
-    with tqdm(total=items, desc=title, unit=unit, smoothing=0.1) as bar:
+    with progress(total=items, title=title, unit=unit, smoothing=0.1) as bar:
         bar.update(items - sum(len(waiting) for _, waiting in shards))
         start, rows = time.perf_counter(), 0
         for made in finished:
@@ -105,7 +106,7 @@ def run_shards(
                 **made.memory,
             )
             rows += made.file.rows
-            bar.set_postfix_str(f"{rows / (time.perf_counter() - start):.0f} rows/s")
+            bar.set_postfix_str(f"{rows / (time.perf_counter() - start):.0f} rows/s", refresh=False)
             bar.update(len(plan[made.index]))
     store.finish()
 
@@ -171,7 +172,9 @@ def _in_processes(
     for number in range(workers):
         numbers.put(number)
     with ProcessPoolExecutor(workers, context, _enter, (open_worker, numbers)) as pool:
-        made = [pool.submit(_make_in_process, store, index, items) for index, items in shards]
+        # A terminal sends Ctrl-C to every process; the workers are ended by this one, which says so in one line.
+        with _interrupts_held_back():
+            made = [pool.submit(_make_in_process, store, index, items) for index, items in shards]
         try:
             for future in as_completed(made):
                 yield future.result()
@@ -189,6 +192,16 @@ def _in_processes(
                 for process in multiprocessing.active_children():
                     process.terminate()
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Hold back SIGINT for the body, and for good in the processes that it starts: they inherit the mask."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass

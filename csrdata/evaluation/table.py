@@ -11,8 +11,10 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from csrdata.evaluation.scorecard import FIGURES
+from csrdata.text import printable
 
 SIGNIFICANT = 0.05
 MISSING = "-"
@@ -71,13 +73,17 @@ def render(summary: Mapping[str, Any]) -> Table:
     table.add_column("figure", no_wrap=True)
     table.add_column("unit", no_wrap=True, style="dim")
     for name in columns(summary):
-        table.add_column(_heading(name), no_wrap=True)
+        table.add_column(_text(_heading(name)), no_wrap=True)
     for section in sections(summary):
-        table.add_row(f"[bold]{section.title}[/bold]")
+        table.add_row(_text(section.title, style="bold"))
         for row in section.rows:
-            table.add_row(row.title, row.unit, *(cell.replace("[", r"\[") for cell in row.cells))
+            table.add_row(*map(_text, (row.title, row.unit, *row.cells)))
         table.add_section()
     return table
+
+
+def _text(words: str, style: str = "") -> Text:
+    return Text(printable(words), style=style)
 
 
 def show(summary: Mapping[str, Any], *, confidence: float) -> None:

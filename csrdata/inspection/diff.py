@@ -188,12 +188,12 @@ def _distributions(a: pl.DataFrame, b: pl.DataFrame) -> dict[str, Any]:
 def _figures(pairs: pl.DataFrame) -> dict[str, pl.Series]:
     return {
         "margin": pairs["margin"],
-        "held-out margin": pairs["chosen_reward_held_out"] - pairs["rejected_reward_held_out"],
-        "reward, chosen": pairs["chosen_reward"],
-        "reward, rejected": pairs["rejected_reward"],
-        "relevance, chosen": pairs["chosen_relevance"],
-        "relevance, rejected": pairs["rejected_relevance"],
-        "words, chosen": pairs["chosen_words"],
-        "words, rejected": pairs["rejected_words"],
-        "words, difference": pairs["chosen_words"] - pairs["rejected_words"],
+        "held_out_margin": pairs["chosen_reward_held_out"] - pairs["rejected_reward_held_out"],
+        "chosen_reward": pairs["chosen_reward"],
+        "rejected_reward": pairs["rejected_reward"],
+        "chosen_relevance": pairs["chosen_relevance"],
+        "rejected_relevance": pairs["rejected_relevance"],
+        "chosen_words": pairs["chosen_words"],
+        "rejected_words": pairs["rejected_words"],
+        "length_gap": pairs["chosen_words"] - pairs["rejected_words"],
     }

@@ -1,116 +1,120 @@
-"""A comparison for the eye: the figures of `diff` as tables for a terminal, the two sides beside each other."""
+"""A comparison for the eye: the figures of `diff` as tables for a terminal of any width, side by side where they fit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from rich.console import RenderableType
 
-from csrdata.inspection.histogram import sparkline
+from csrdata.inspection.page import Page, Paper, number, section
 
+HEADERS = ("of", "", "count", "mean", "median", "low", "", "high")
+"""Of the distributions; the histogram is between its two ends."""
 SHOWN = 10
 """Ids of a kind that are listed; `--json` has them all."""
-RIGHT = {"mean", "median", "lowest"}
-"""The headers of columns of numbers; the highest value stands at its histogram's end."""
+
+UNITS = {
+    "margin": "score_beams' scale",
+    "held_out_margin": "score_beams' scale",
+    "chosen_reward": "score_beams' scale",
+    "rejected_reward": "score_beams' scale",
+    "chosen_relevance": "0..100",
+    "rejected_relevance": "0..100",
+    "chosen_words": "words",
+    "rejected_words": "words",
+    "length_gap": "words",
+}
+"""The unit of each figure of a pair."""
 
 
-def diff_report(figures: Mapping[str, Any]) -> Group:
-    """Lay out what `csrdata.inspection.diff.diff` returns."""
+def diff_report(figures: Mapping[str, Any]) -> Page:
+    """Lay out what `csrdata.inspection.diff.diff` returns, for any width."""
+    return Page(lambda paper: _sections(figures, paper))
+
+
+def _sections(figures: Mapping[str, Any], paper: Paper) -> Iterator[RenderableType]:
     pairs, changed = figures["pairs"], figures["changed"]
-    parts: list[RenderableType] = [
-        Text(f"a: {figures['a']}\nb: {figures['b']}", style="bold"),
-        _sides("prompts and pairs", {"prompts": figures["prompts"], "pairs": pairs, **figures["dropped"]}),
-        _counts("the pairs of a, in b", [*_outcomes(pairs, changed), *_reasons("lost", figures)]),
-        _counts("the pairs of b, in a", [("added", pairs["added"]), *_reasons("added", figures)]),
-        _means(figures["paired"]),
-        _distributions(figures["distributions"]),
-    ]
-    listed = [_ids(name, ids) for name, ids in figures["ids"].items() if ids]
-    return Group(*parts, *listed)
+    yield paper.text(f"a: {figures['a']}", style="bold")
+    yield paper.text(f"b: {figures['b']}", style="bold")
+    yield from _sides(paper, {"prompts": figures["prompts"], "pairs": pairs, **figures["dropped"]})
+    lost = [*_outcomes(pairs, changed), *_reasons("lost", figures)]
+    yield from section(paper, "the pairs of a, in b", lost, sides="lr")
+    added = [("added", pairs["added"]), *_reasons("added", figures)]
+    yield from section(paper, "the pairs of b, in a", added, sides="lr")
+    yield from _means(paper, figures["paired"])
+    yield from _distributions(paper, figures["distributions"])
+    for name, ids in figures["ids"].items():
+        if ids:
+            yield paper.text(_ids(name, ids))
 
 
-def _sides(title: str, rows: Mapping[str, Mapping[str, int]]) -> Table:
-    table = Table(title=title, title_justify="left", min_width=44)
-    table.add_column("of")
-    for header in ("a", "b", "b - a"):
-        table.add_column(header, justify="right")
+def _sides(paper: Paper, rows: Mapping[str, Mapping[str, int]]) -> Iterator[RenderableType]:
+    cells = []
     for name, sides in rows.items():
         a, b = sides["a"], sides["b"]
         label = name if name in {"prompts", "pairs"} else f"no pair: {name.replace('_', ' ')}"
-        table.add_row(label, str(a), str(b), f"{b - a:+d}" if b != a else "0")
-    return table
+        cells.append((label, a, b, f"{b - a:+d}" if b != a else "0"))
+    return section(paper, "prompts and pairs", cells, headers=("of", "a", "b", "b - a"), sides="lrrr")
 
 
 def _outcomes(pairs: Mapping[str, int], changed: Mapping[str, int]) -> list[tuple[str, int]]:
     return [
         ("same answers", pairs["same"]),
-        ("  with another margin", pairs["rescored"]),
+        ("- with another margin", pairs["rescored"]),
         ("flipped: chosen and rejected have changed places", pairs["flipped"]),
         ("changed", pairs["changed"]),
-        ("  another chosen answer", changed["chosen"]),
-        ("  another rejected answer", changed["rejected"]),
-        ("  both others", changed["both"]),
+        ("- another chosen answer", changed["chosen"]),
+        ("- another rejected answer", changed["rejected"]),
+        ("- both others", changed["both"]),
         ("lost", pairs["lost"]),
     ]
 
 
 def _reasons(kind: str, figures: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """The reasons that occur, as lines under the count that they make up."""
+    """Return the reasons that occur, as lines under the count that they make up."""
     return [
-        (f"  {reason.replace('_', ' ')}", count) for reason, count in figures["why"][kind].items() if count
+        (f"- {reason.replace('_', ' ')}", count) for reason, count in figures["why"][kind].items() if count
     ]
 
 
-def _counts(title: str, rows: Sequence[tuple[str, int]]) -> Table:
-    table = Table(title=title, title_justify="left", show_header=False, min_width=44)
-    table.add_column("outcome", no_wrap=True)
-    table.add_column("count", justify="right")
-    for name, count in rows:
-        table.add_row(name, str(count))
-    return table
-
-
-def _means(paired: Mapping[str, Any]) -> Table:
-    table = Table(
-        title=f"mean change, b - a, over the {paired['prompts']} prompts with a pair on both sides",
-        title_justify="left",
-        show_header=False,
-        min_width=44,
-    )
-    table.add_column("figure")
-    table.add_column("value", justify="right")
+def _means(paper: Paper, paired: Mapping[str, Any]) -> Iterator[RenderableType]:
+    title = f"mean change, b - a, over the {paired['prompts']} prompts with a pair on both sides"
+    rows = []
     for name, value in paired.items():
         if name != "prompts":
-            words = name.removeprefix("mean_").removesuffix("_change").replace("_", " ")
-            table.add_row(words, "-" if value is None else f"{value:+.3g}")
-    return table
+            figure = name.removeprefix("mean_").removesuffix("_change")
+            change = "-" if value is None else f"{value:+.3g}"
+            rows.append((figure.replace("_", " "), change, UNITS[figure]))
+    return section(paper, title, rows, sides="lrl")
 
 
-def _distributions(distributions: Mapping[str, Any]) -> Table:
-    """Draw both sides over one axis, in 80 columns; the JSON has the quantiles too."""
-    table = Table(
-        title="distributions of the pairs, a over b on one axis",
-        title_justify="left",
-        box=None,
-        padding=(0, 1, 0, 0),
-    )
-    for header in ("of", "", "mean", "median", "lowest", "", "highest"):
-        table.add_column(header, justify="right" if header in RIGHT else "left", no_wrap=True)
+def _distributions(paper: Paper, distributions: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Yield both sides over one axis, in one table where it fits; the JSON has the quantiles too."""
+    rows = []
     for name, sides in distributions.items():
-        for side, found in sides.items():
-            label = name if side == "a" else ""
-            if found is None:
-                table.add_row(label, side, "-")
-                continue
-            bins = found["histogram"]
-            mean, median, low, high = (
-                f"{value:.3g}" for value in (found["mean"], found["p50"], bins["low"], bins["high"])
-            )
-            table.add_row(label, side, mean, median, low, sparkline(bins["counts"]), high)
-    return table
+        for side, label in (("a", name.replace("_", " ")), ("b", UNITS[name])):
+            found = sides[side]
+            count, mean, median, low, high = _numbers(found)
+            bars = paper.bars(() if found is None else found["histogram"]["counts"])
+            rows.append((label, side, count, mean, median, low, bars, high))
+    title = "distributions of the pairs, a over b on one axis"
+    if sum(1 + max(map(len, column)) for column in zip(HEADERS, *rows, strict=True)) <= paper.width + 1:
+        yield from section(paper, title, rows, headers=HEADERS, sides="llrrrrlr")
+        return
+    yield from section(paper, title, [], sides="l")
+    for (label, _, *a), (unit, _, *b) in zip(rows[::2], rows[1::2], strict=True):
+        sides = [(header, *both) for header, *both in zip(HEADERS[2:], a, b, strict=True) if header]
+        yield from section(paper, f"{label}, {unit}", [("", "a", "b"), *sides], sides="lrr")
+        yield from (paper.text(f"{side} ") + row[6] for side, row in (("a", (0, 0, *a)), ("b", (0, 0, *b))))
 
 
-def _ids(name: str, ids: Sequence[str]) -> Text:
+def _numbers(found: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Return a side's count, mean, median, lowest and highest value."""
+    if found is None:
+        return ("0", "-", "-", "-", "-")
+    bins = found["histogram"]
+    return tuple(map(number, (found["count"], found["mean"], found["p50"], bins["low"], bins["high"])))
+
+
+def _ids(name: str, ids: Sequence[str]) -> str:
     more = f", and {len(ids) - SHOWN} more (--json lists them)" if len(ids) > SHOWN else ""
-    return Text(f"{name}: {', '.join(ids[:SHOWN])}{more}")
+    return f"{name}: {', '.join(ids[:SHOWN])}{more}"

@@ -4,7 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+BINS = 24
 BLOCKS = " ▁▂▃▄▅▆▇█"
+ASCII_BLOCKS = " .:-=+*#@"
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,7 @@ class Histogram:
     counts: tuple[int, ...]
 
 
-def histogram(values: Sequence[float], *, bins: int = 24, beside: Sequence[float] = ()) -> Histogram | None:
+def histogram(values: Sequence[float], *, bins: int = BINS, beside: Sequence[float] = ()) -> Histogram | None:
     """Count finite values in equal bins; None without any. Values that are all equal fill the first bin.
 
     Args:
@@ -37,10 +39,11 @@ def histogram(values: Sequence[float], *, bins: int = 24, beside: Sequence[float
     return Histogram(low, high, tuple(counts))
 
 
-def sparkline(counts: Sequence[int]) -> str:
-    """Draw counts as blocks, the highest one full; a count above zero is never invisible.
+def sparkline(counts: Sequence[int], *, ascii_only: bool = False) -> str:
+    """Draw counts as blocks, or as ever darker ASCII, the highest one full; a count above zero is never invisible.
 
     Example: (0, 1, 8) -> " ▁█"
     """
+    blocks = ASCII_BLOCKS if ascii_only else BLOCKS
     top = max(counts, default=0)
-    return "".join(BLOCKS[math.ceil(count / top * (len(BLOCKS) - 1))] if count else " " for count in counts)
+    return "".join(blocks[math.ceil(count / top * (len(blocks) - 1))] if count else " " for count in counts)

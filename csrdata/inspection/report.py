@@ -1,83 +1,109 @@
-"""An iteration's figures for the eye: the counts and distributions of `stats` as tables for a terminal."""
+"""An iteration's figures for the eye: the counts and distributions of `stats` as tables, each with its unit."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Group
-from rich.table import Table
+from rich.console import RenderableType
+from rich.text import Text
 
-from csrdata.inspection.histogram import sparkline
+from csrdata.inspection.histogram import BINS
+from csrdata.inspection.page import Page, Paper, number, section
 
+UNITS = {
+    "answers": "answers",
+    "candidates": "sentences",
+    "canonical": "% of answers",
+    "chosen_shorter": "% of pairs",
+    "finished": "% of answers",
+    "kept": "pairs",
+    "leaves_not_canonical": "answers",
+    "length_only_auc": "0..1, 0.5 = length says nothing",
+    "likelihood_prefers_rejected": "% of pairs",
+    "mean_chosen_words": "words",
+    "mean_length_gap": "words, chosen - rejected",
+    "mean_margin": "reward, as score_beams scales it",
+    "mean_rejected_words": "words",
+    "mean_sentences": "sentences",
+    "mean_words": "words",
+    "peak_mib": "MiB",
+    "prompts": "prompts",
+    "reward_length_correlation": "-1..1, Pearson's r with words",
+    "seconds": "s, all workers together",
+    "sentences_per_second": "sentences per s",
+    "truncated_for_the_scorer": "sentences",
+}
+"""The unit, or the range, of each single figure."""
 
-def report(figures: Mapping[str, Any]) -> Group:
-    """Lay out what `csrdata.inspection.stats.stats` returns."""
-    counts, responses, pairs = figures["counts"], figures["responses"], figures["pairs"]
-    plain = {name: value for name, value in counts.items() if not isinstance(value, dict)}
-    search = figures.get("search")
-    costs = (
-        []
-        if search is None
-        else [
-            _figures("the search", {name: value for name, value in search.items() if name != "spent"}),
-            _figures("the search's time, %", search["spent"]),
-        ]
-    )
-    return Group(
-        _figures(f"iteration {figures['iteration']}: candidates", plain),
-        _figures("by fate", counts["by_fate"]),
-        _figures("by stop", counts["by_stop"]),
-        _distributions(figures["distributions"]),
-        _figures("answers", responses),
-        _figures("pairs", {name: value for name, value in pairs.items() if name != "dropped"}),
-        _figures("prompts without a pair", pairs["dropped"]),
-        *costs,
-    )
+DISTRIBUTIONS = {
+    "sentence_log10_probability": ("R_T of a sentence", "log10 of probability"),
+    "sentence_probability_per_token": ("R_T per token", "0..1"),
+    "sentence_relevance": ("R_I of a sentence", "0..100, 100 * cosine"),
+    "sentence_guidance_reward": ("guidance of a sentence", "generate_beams' scale"),
+    "answer_reward": ("reward of an answer", "score_beams' scale"),
+    "pair_margin": ("margin of a pair", "score_beams' scale"),
+}
+"""Title and unit of each distribution."""
 
-
-def _figures(title: str, figures: Mapping[str, Any]) -> Table:
-    table = Table(title=title, title_justify="left", show_header=False, min_width=44)
-    table.add_column("figure")
-    table.add_column("value", justify="right")
-    for name, value in figures.items():
-        table.add_row(name.replace("_", " "), _number(value))
-    return table
-
-
-def _distributions(distributions: Mapping[str, Any]) -> Table:
-    """Lay out distributions in 80 columns: each one's numbers beside its name, its histogram below the name."""
-    table = Table(
-        title="distributions",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    table.add_column("of", min_width=24)
-    for header in ("count", "lowest", "10%", "50%", "90%", "highest", "mean"):
-        table.add_column(header, justify="right", no_wrap=True)
-    for name, found in distributions.items():
-        if found is None:
-            table.add_row(name, "0")
-            continue
-        bins = found["histogram"]
-        numbers = [
-            found["count"],
-            bins["low"],
-            found["p10"],
-            found["p50"],
-            found["p90"],
-            bins["high"],
-            found["mean"],
-        ]
-        table.add_row(f"{name}\n{sparkline(bins['counts'])}", *map(_number, numbers))
-    return table
+NUMBERS = ("count", "lowest", "10%", "50%", "90%", "highest", "mean")
 
 
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, int):
-        return str(value)
-    return "0" if abs(value) < 1e-9 else f"{value:.3g}"
+def report(figures: Mapping[str, Any]) -> Page:
+    """Lay out what `csrdata.inspection.stats.stats` returns, for any width."""
+    return Page(lambda paper: _sections(figures, paper))
+
+
+def _sections(figures: Mapping[str, Any], paper: Paper) -> Iterator[RenderableType]:
+    counts, pairs, search = figures["counts"], figures["pairs"], figures.get("search")
+    single = {name: value for name, value in counts.items() if not isinstance(value, dict)}
+    yield from _figures(paper, f"iteration {figures['iteration']}: candidates", single)
+    yield from _figures(paper, "by fate", counts["by_fate"], unit="sentences")
+    yield from _figures(paper, "by stop", counts["by_stop"], unit="sentences")
+    yield from _distributions(paper, figures["distributions"])
+    yield from _figures(paper, "answers", figures["responses"])
+    yield from _figures(paper, "pairs", {name: value for name, value in pairs.items() if name != "dropped"})
+    yield from _figures(paper, "prompts without a pair", pairs["dropped"], unit="prompts")
+    if search is not None:
+        whole = {name: value for name, value in search.items() if name != "spent"}
+        yield from _figures(paper, "the search", whole)
+        yield from _figures(paper, "the search's time", search["spent"], unit="% of the workers' seconds")
+
+
+def _figures(
+    paper: Paper, title: str, figures: Mapping[str, Any], *, unit: str | None = None
+) -> Iterator[RenderableType]:
+    rows = [
+        (name.replace("_", " "), number(value), UNITS[name] if unit is None else unit)
+        for name, value in figures.items()
+    ]
+    return section(paper, title, rows, sides="lrl")
+
+
+def _distributions(paper: Paper, distributions: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Yield one table if every distribution's numbers fit on a line, or else a table for each."""
+    named = [(*DISTRIBUTIONS[name], one, _numbers(one)) for name, one in distributions.items()]
+    columns = list(zip(NUMBERS, *(numbers for *_, numbers in named), strict=True))
+    if BINS + sum(1 + max(map(len, column)) for column in columns) <= paper.width:
+        rows = [(_label(paper, title, unit, one), *numbers) for title, unit, one, numbers in named]
+        headers, sides = ("of", *NUMBERS), "l" + "r" * len(NUMBERS)
+        yield from section(paper, "distributions", rows, headers=headers, sides=sides, least=BINS)
+        return
+    for title, unit, one, numbers in named:
+        rows = list(zip(NUMBERS, numbers, strict=True))
+        yield from section(paper, f"{title}, {unit}", rows, sides="lr")
+        if one is not None:
+            yield paper.bars(one["histogram"]["counts"])
+
+
+def _label(paper: Paper, title: str, unit: str, one: Mapping[str, Any] | None) -> Text:
+    lines = [paper.text(title), paper.text(unit)]
+    if one is not None:
+        lines.append(paper.bars(one["histogram"]["counts"]))
+    return Text("\n").join(lines)
+
+
+def _numbers(one: Mapping[str, Any] | None) -> tuple[str, ...]:
+    if one is None:
+        return ("0", *["-"] * (len(NUMBERS) - 1))
+    bins = one["histogram"]
+    found = (one["count"], bins["low"], one["p10"], one["p50"], one["p90"], bins["high"], one["mean"])
+    return tuple(map(number, found))

@@ -42,12 +42,12 @@ def _distributions(iteration: Iteration) -> dict[str, Any]:
     spoken = iteration.sentences.filter(pl.col("relevance").is_not_null())
     per_token = (pl.col("logprob") / pl.col("token_ids").list.len()).exp()
     return {
-        "R_T of a sentence, log10": distribution(spoken["logprob"] / 2.302585092994046),
-        "R_T of a sentence, per token": distribution(spoken.select(per_token).to_series()),
-        "R_I of a sentence": distribution(spoken["relevance"]),
-        "steering reward of a sentence": distribution(spoken["steering_reward"].drop_nulls()),
-        "reward of an answer": distribution(iteration.responses["reward"]),
-        "margin of a pair": distribution(iteration.pairs["margin"]),
+        "sentence_log10_probability": distribution(spoken["logprob"] / 2.302585092994046),
+        "sentence_probability_per_token": distribution(spoken.select(per_token).to_series()),
+        "sentence_relevance": distribution(spoken["relevance"]),
+        "sentence_guidance_reward": distribution(spoken["steering_reward"].drop_nulls()),
+        "answer_reward": distribution(iteration.responses["reward"]),
+        "pair_margin": distribution(iteration.pairs["margin"]),
     }
 
 

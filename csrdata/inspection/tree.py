@@ -2,12 +2,14 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from rich.console import RenderableType
 from rich.text import Text
-from rich.tree import Tree
 
 from csrdata.inspection.iteration import SearchTree
+from csrdata.inspection.outline import Node, draw
+from csrdata.inspection.page import Page, Paper
 from csrdata.records import NO_PARENT, Response, Sentence
 
 CHOSEN, REJECTED = "+", "-"
@@ -18,31 +20,36 @@ WORTH_SAYING = 0.5
 """Cosine with an earlier sentence of the answer from which on a candidate's line shows it."""
 
 
-def render(tree: SearchTree) -> Tree:
+def render(tree: SearchTree) -> Page:
     """Draw a search tree; children in the order of their creation, a path's answer behind its leaf."""
-    title = Text(f"{tree.prompt.prompt_id}  {tree.prompt.image}  ", style="bold")
-    title.append(tree.prompt.text)
+    return Page(lambda paper: _lines(tree, paper))
+
+
+def _lines(tree: SearchTree, paper: Paper) -> Iterator[RenderableType]:
+    title = f"{tree.prompt.prompt_id}  {tree.prompt.image}  {tree.prompt.text}"
+    yield paper.text(title, style="bold")
     if tree.pair is not None:
-        title.append(f"\npair: margin {tree.pair.margin:.3g} ({CHOSEN} chosen, {REJECTED} rejected)")
+        margin = f"pair: margin {tree.pair.margin:.3g} ({CHOSEN} chosen, {REJECTED} rejected)"
+        yield paper.text(margin, style="bold")
     if tree.dropped is not None:
-        title.append(f"\nno pair: {tree.dropped.reason}: {tree.dropped.detail}")
-    drawn = Tree(title)
+        yield paper.text(f"no pair: {tree.dropped.reason}: {tree.dropped.detail}", style="bold")
     children: dict[int, list[Sentence]] = defaultdict(list)
     for sentence in tree.sentences:
         children[sentence.parent_id].append(sentence)
     marks = _marks(tree)
     answers = {response.leaf_id: response for response in tree.responses}
-    branches = {NO_PARENT: drawn}
+    nodes: dict[int, list[Node]] = {NO_PARENT: []}
     waiting = [NO_PARENT]
     while waiting:
         parent = waiting.pop(0)
         for sentence in children[parent]:
-            label = _label(
-                sentence, mark=marks.get(sentence.node_id, " "), answer=answers.get(sentence.node_id)
-            )
-            branches[sentence.node_id] = branches[parent].add(label)
-            waiting.append(sentence.node_id)
-    return drawn
+            node = sentence.node_id
+            label = _label(sentence, paper, mark=marks.get(node, " "), answer=answers.get(node))
+            drawn = Node(label)
+            nodes[parent].append(drawn)
+            nodes[node] = drawn.children
+            waiting.append(node)
+    yield from draw(nodes[NO_PARENT], paper)
 
 
 def _marks(tree: SearchTree) -> Mapping[int, str]:
@@ -63,9 +70,9 @@ def _path(leaf: int, parents: Mapping[int, int]) -> set[int]:
     return path
 
 
-def _label(sentence: Sentence, *, mark: str, answer: Response | None) -> Text:
-    label = Text(f"{mark} ", style=STYLES[mark])
-    label.append(sentence.text.strip() or "(end)")
+def _label(sentence: Sentence, paper: Paper, *, mark: str, answer: Response | None) -> Text:
+    label = paper.text(f"{mark} ", style=STYLES[mark])
+    label.append_text(paper.text(sentence.text.strip() or "(end)"))
     label.append(f"  R_T {math.exp(sentence.logprob):.2g}", style="dim")
     if sentence.relevance is not None:
         cut = " (cut)" if sentence.relevance_truncated else ""

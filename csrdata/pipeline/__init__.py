@@ -8,16 +8,19 @@ model library.
 import difflib
 import importlib
 import sys
+import time
 from collections.abc import Sequence
 from enum import StrEnum
 
 from csrdata import paths
+from csrdata.entry import leaving_in_words, say
 from csrdata.errors import UserError
 from csrdata.params import FILE, Params, load_params
 from csrdata.pipeline.guard import guarded
+from csrdata.pipeline.written import files_now, written
 
-INTERRUPTED = 130
-"""The exit code of what Ctrl-C ended, as shells have it."""
+KEPT = "; what was finished is kept. Next: dvc repro"
+"""What is said of a stage's work when a signal ends it."""
 
 
 class Needs(StrEnum):
@@ -41,29 +44,35 @@ STAGES = {
 }
 """Every stage, in the order of the DAG."""
 
+ABOUT = {
+    "build_seed": "draw the images, train the base policy and the two scorers",
+    "sample_prompts": "sample the training prompts and the evaluation questions",
+    "generate_beams": "search the answers to every prompt, sentence by sentence",
+    "score_beams": "score the whole answers",
+    "select_pairs": "select chosen and rejected answers, or note why a prompt has none",
+    "train_dpo": "train the next policy on the pairs",
+    "evaluate_policy": "answer the evaluation questions with one policy",
+    "summarize": "compare the base and all iterations in one table",
+}
+"""What each stage does, for `csrdata run --list`."""
+
 
 def main(stage: str, argv: Sequence[str] | None = None) -> None:
     """Run a stage as a script: `argv` holds the iteration where the stage needs one.
 
-    A user's mistake is one line and exit code 1, an interrupt one line and 130.
+    See `leaving_in_words` for how it ends.
 
     Args:
         stage: a key of `STAGES`.
         argv: the words after the script's name; by default the process's own.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    try:
+    with leaving_in_words(stage, kept=KEPT):
         run(stage, words[0] if words else None, extra=words[1:])
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print(f"\n{stage}: interrupted; what was finished is kept. Next: dvc repro", file=sys.stderr)
-        sys.exit(INTERRUPTED)
 
 
 def run(stage: str, name: str | None, *, extra: Sequence[str] = ()) -> None:
-    """Load params.yaml and run a stage.
+    """Load params.yaml, run a stage, and say on stderr what it wrote.
 
     Raises:
         UserError: no such stage, a name that is missing, unknown or not wanted, or whatever the stage itself refuses.
@@ -72,12 +81,21 @@ def run(stage: str, name: str | None, *, extra: Sequence[str] = ()) -> None:
         near = difflib.get_close_matches(stage, STAGES, n=1, cutoff=0.4)
         expected = near[0] if near else f"one of {', '.join(STAGES)}"
         raise UserError(
-            "stage", got=stage, expected=expected, do=f"csrdata run {near[0] if near else '--help'}"
+            "stage", got=stage, expected=expected, do=f"csrdata run {near[0] if near else '--list'}"
         )
     params = load_params()
     _check_name(stage, name, params, extra=extra)
+    before, start = files_now(), time.perf_counter()
     with guarded(stage, name):
         importlib.import_module(f"{__name__}.{stage}").run(params, name)
+    seconds = time.perf_counter() - start
+    say(f"{stage}{f'@{name}' if name else ''}: {written(before, files_now())} in {seconds:.1f} s")
+
+
+def listing() -> str:
+    """Return one line per stage: its name, what it does, and the iterations it takes."""
+    takes = {Needs.NOTHING: "", Needs.ITERATION: " [--iteration T]", Needs.POLICY: " [--iteration T or base]"}
+    return "\n".join(f"{stage:<16} {ABOUT[stage]}{takes[needs]}" for stage, needs in STAGES.items())
 
 
 def _check_name(stage: str, name: str | None, params: Params, *, extra: Sequence[str]) -> None:

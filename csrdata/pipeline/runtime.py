@@ -6,7 +6,9 @@ imports none of them.
 
 import os
 import random
+import warnings
 
+from csrdata.entry import plain_warning
 from csrdata.errors import UserError
 from csrdata.params import Compute
 
@@ -22,7 +24,7 @@ ENVIRONMENT = {
 
 
 def prepare(compute: Compute, *, seed: int = 0) -> None:
-    """Settle the process: environment, thread count, and the global generators of random, numpy and torch.
+    """Settle the process: environment, threads, the form of warnings, and the global generators of random, numpy and torch.
 
     Library code takes its randomness as an argument; the global seeds are for third parties that do not.
 
@@ -31,6 +33,7 @@ def prepare(compute: Compute, *, seed: int = 0) -> None:
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    warnings.formatwarning = plain_warning
     import numpy as np
     import torch
 

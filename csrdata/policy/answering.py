@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from transformers import BatchFeature, GenerationConfig
 
 from csrdata.images import load_image
@@ -25,6 +24,7 @@ from csrdata.policy.prompting import (
     end_ids,
     render,
 )
+from csrdata.progress import progress as bar_of
 from csrdata.records import Question
 
 
@@ -74,7 +74,7 @@ def answer(
         pad_token_id=ends[0] if policy.tokenizer.pad_token_id is None else policy.tokenizer.pad_token_id,
     )
     replies: dict[int, Reply] = {}
-    with tqdm(total=len(questions), desc=title, unit="answer", disable=not progress) as bar:
+    with bar_of(total=len(questions), title=title, unit="answer", disable=not progress) as bar:
         for batch in _batches([len(prompt) for prompt in prompts], batch_size):
             inputs = _encode(
                 policy, [questions[index] for index in batch], [prompts[index] for index in batch], root
@@ -110,7 +110,7 @@ def completion_logprobs(
     prompts = _rendered(policy, questions)
     lengths = [len(ids) for ids in completions]
     found: dict[int, float] = {}
-    with tqdm(total=len(questions), desc=title, unit="answer", disable=not progress) as bar:
+    with bar_of(total=len(questions), title=title, unit="answer", disable=not progress) as bar:
         for batch in _batches(lengths, batch_size):
             inputs = _encode(
                 policy, [questions[index] for index in batch], [prompts[index] for index in batch], root

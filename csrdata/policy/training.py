@@ -18,7 +18,6 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 from torch import nn
-from tqdm import tqdm
 from transformers import PreTrainedModel, PrinterCallback, ProgressCallback
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DataCollatorForVisionPreference, DPOTrainer
@@ -29,6 +28,7 @@ from csrdata.images import load_image
 from csrdata.policy.loading import Policy
 from csrdata.policy.preflight import check_batch, check_references, check_texts
 from csrdata.policy.prompting import check_tokens, completion_text, render
+from csrdata.progress import progress as bar_of
 from csrdata.records import Pair
 
 
@@ -94,6 +94,10 @@ class ReferencedPairs(DataCollatorForVisionPreference):
 
 class Bar(ProgressCallback):
     """The trainer's progress bar with the loss on it, where transformers prints a line for every step."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        bar: Any = bar_of(total=state.max_steps, title="train", unit="step")
+        self.training_bar, self.current_step = bar, 0
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
         bar: Any = self.training_bar
@@ -336,7 +340,7 @@ def _preflight(
     chosen: list[float] = []
     rejected: list[float] = []
     starts = range(0, len(pairs), batch_size)
-    for start in tqdm(starts, desc="preflight", unit="batch", disable=not progress):
+    for start in bar_of(starts, title="preflight", unit="batch", disable=not progress):
         part = pairs[start : start + batch_size]
         rows = [trainer.train_dataset[start + offset] for offset in range(len(part))]
         batch = {name: value.to(policy.device) for name, value in trainer.data_collator(rows).items()}

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from csrdata.errors import UserError
+from csrdata.text import printable
 
 if TYPE_CHECKING:
     import httpx2
@@ -37,7 +38,7 @@ T = TypeVar("T")
 
 def tell(line: str) -> None:
     """Say something to whoever watches; stdout is for data."""
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(printable(line) + "\n")
 
 
 @dataclass(slots=True)

@@ -154,6 +154,47 @@ def test_workers_leave_with_their_parent(tmp_path: Path, pids: Path, sent: signa
     assert _wait_for(lambda: not any(_alive(pid) for pid in children), seconds=20)
 
 
+@pytest.mark.parametrize(
+    ("sent", "everybody", "word"),
+    [
+        (signal.SIGINT, True, "interrupted"),
+        (signal.SIGTERM, True, "terminated"),
+        (signal.SIGTERM, False, "terminated"),
+    ],
+)
+def test_a_signal_to_a_pool_is_one_line(
+    tmp_path: Path, pids: Path, sent: signal.Signals, everybody: bool, word: str
+) -> None:
+    """Ctrl-C reaches every process of a terminal: the parent alone says so, and no worker is left."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from functools import partial\nfrom pathlib import Path\n"
+        "from csrdata.entry import leaving_in_words\n"
+        "from tests.engines.test_local import open_sleeping, run\n"
+        "if __name__ == '__main__':\n"
+        "    with leaving_in_words('a stage', kept='; shards are kept'):\n"
+        f"        run(Path({str(tmp_path / 'two')!r}), partial(open_sleeping, Path({str(pids)!r})), workers=2)\n",
+        encoding="utf-8",
+    )
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as parent:
+        assert _wait_for(lambda: len(list(pids.iterdir())) == 2, seconds=60)
+        if everybody:
+            os.killpg(parent.pid, sent)
+        else:
+            parent.send_signal(sent)
+        _, said = parent.communicate(timeout=30)
+    lines = [line for line in said.splitlines() if not line.startswith("t: ")]
+    assert (parent.returncode, lines) == (128 + sent, [f"a stage: {word}; shards are kept"])
+    children = [int(path.name) for path in pids.iterdir()]
+    assert _wait_for(lambda: not any(_alive(pid) for pid in children), seconds=20)
+
+
 def test_workers_that_do_not_fit_are_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that wait for each other's cores take many times as long; an accelerator's workers wait for it."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(4)))

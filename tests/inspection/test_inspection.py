@@ -42,9 +42,9 @@ def test_length_and_likelihood_beside_the_choice() -> None:
 def test_components_are_those_of_sentences_with_text() -> None:
     """The end has no relevance and is in no distribution; two tokens of -1 nat each are e^-1 a token."""
     found = stats(ITERATION)["distributions"]
-    assert found["R_I of a sentence"]["count"] == 3
-    assert found["R_I of a sentence"]["p50"] == 10
-    assert found["R_T of a sentence, per token"]["mean"] == pytest.approx(0.36787944)
+    assert found["sentence_relevance"]["count"] == 3
+    assert found["sentence_relevance"]["p50"] == 10
+    assert found["sentence_probability_per_token"]["mean"] == pytest.approx(0.36787944)
 
 
 def test_nothing_made_gives_no_figures_but_a_report() -> None:

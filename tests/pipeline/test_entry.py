@@ -66,7 +66,7 @@ def test_an_interrupt_is_one_line(
         pipeline.main("select_pairs", ["1"])
     assert caught.value.code == 130
     assert (
-        capsys.readouterr().err == "\nselect_pairs: interrupted; what was finished is kept. Next: dvc repro\n"
+        capsys.readouterr().err == "select_pairs: interrupted; what was finished is kept. Next: dvc repro\n"
     )
 
 

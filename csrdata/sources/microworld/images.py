@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 from PIL import Image
-from tqdm import tqdm
 
+from csrdata.progress import progress
 from csrdata.sources.microworld.drawing import draw
 from csrdata.sources.microworld.world import Scene, SceneObject, sample_scenes
 from csrdata.tables import atomic_folder, check_schema, read_parquet, write_table
@@ -35,7 +35,7 @@ def write_scenes(folder: Path, *, sizes: Mapping[str, int], seed: int) -> None:
     total = sum(sizes.values())
     with (
         atomic_folder(folder / IMAGES_FOLDER, replaces="*.png") as part,
-        tqdm(total=total, desc="write images", unit="image") as progress,
+        progress(total=total, title="write images", unit="image") as bar,
     ):
         for split, count in sizes.items():
             for scene in sample_scenes(split=split, count=count, seed=seed):
@@ -52,7 +52,7 @@ def write_scenes(folder: Path, *, sizes: Mapping[str, int], seed: int) -> None:
                         ],
                     }
                 )
-                progress.update()
+                bar.update()
     write_table(folder / SCENES_FILE, pl.DataFrame(rows, schema=SCENES_SCHEMA))
 
 

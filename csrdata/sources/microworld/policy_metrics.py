@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from PIL import Image
-from tqdm import tqdm
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from csrdata.progress import progress
 from csrdata.sources.microworld.conversation import prompt_text
 from csrdata.sources.microworld.drawing import draw
 from csrdata.sources.microworld.language import DESCRIBE_PROMPTS, questions
@@ -101,7 +101,7 @@ def _greedy(
     model: Any, processor: Any, asked: Sequence[tuple[Scene, str]], *, tokens: int, batch: int, what: str
 ) -> list[str]:
     answers: list[str] = []
-    for start in tqdm(range(0, len(asked), batch), desc=f"answer {what}", unit="batch"):
+    for start in progress(range(0, len(asked), batch), title=f"answer {what}", unit="batch"):
         part = asked[start : start + batch]
         inputs = processor(
             images=[Image.fromarray(draw(scene)) for scene, _ in part],

@@ -16,7 +16,6 @@ import open_clip
 import torch
 import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
-from tqdm import tqdm
 from transformers import (
     CLIPVisionConfig,
     GenerationConfig,
@@ -25,6 +24,7 @@ from transformers import (
     LlavaForConditionalGeneration,
 )
 
+from csrdata.progress import progress
 from csrdata.sources.microworld.conversation import (
     BEGIN,
     END,
@@ -118,8 +118,8 @@ def train_policy(
         warm_up=warm_up,
     )
     model.train()
-    progress = tqdm(range(steps), desc=f"train {folder.name}", unit="step")
-    for step in progress:
+    bar = progress(range(steps), title=f"train {folder.name}", unit="step")
+    for step in bar:
         rows = [words.row(lesson(step * batch + number)) for number in range(batch)]
         rows.sort(key=lambda row: len(row.ids))
         total = sum(row.weights.sum() for row in rows)
@@ -132,7 +132,7 @@ def train_policy(
             shown += float(loss.detach() / total)
         optimisation.step()
         if step % 20 == 0:
-            progress.set_postfix(loss=f"{shown:.3f}")
+            bar.set_postfix(loss=f"{shown:.3f}", refresh=False)
     model.eval()
     with whole_folder(folder, settings) as part:
         model.save_pretrained(part)
@@ -201,7 +201,7 @@ def _loss(model: Any, rows: Sequence[_Row], *, seen: torch.Tensor, first_image_t
 def _image_features(model: Any, scenes: Sequence[Scene], *, batch: int = 256) -> torch.Tensor:
     """What the tower gives for each scene, before the projector: [scenes, patches, tower width]."""
     parts = []
-    for start in tqdm(range(0, len(scenes), batch), desc="encode images", unit="batch"):
+    for start in progress(range(0, len(scenes), batch), title="encode images", unit="batch"):
         images = pixels(torch.from_numpy(draw_all(list(scenes[start : start + batch]))))
         hidden = model.model.vision_tower(images, output_hidden_states=True).hidden_states
         parts.append(hidden[model.config.vision_feature_layer][:, 1:])

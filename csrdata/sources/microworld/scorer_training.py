@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import save_file
-from tqdm import tqdm
 
+from csrdata.progress import progress
 from csrdata.sources.microworld.drawing import IMAGE_SIZE, draw_all
 from csrdata.sources.microworld.folders import is_complete, whole_folder
 from csrdata.sources.microworld.optimisation import Optimisation
@@ -131,8 +131,8 @@ def train_scorer(
     )
     model.train()
     order: list[int] = []
-    progress = tqdm(range(steps), desc=f"train {folder.name}", unit="step")
-    for step in progress:
+    bar = progress(range(steps), title=f"train {folder.name}", unit="step")
+    for step in bar:
         while len(order) < batch:
             order.extend(rng.permutation(len(drawn)).tolist())
         rows, order = order[:batch], order[batch:]
@@ -146,7 +146,7 @@ def train_scorer(
         with torch.no_grad():
             model.logit_scale.clamp_(0, _HIGHEST_LOGIT_SCALE)
         if step % 20 == 0:
-            progress.set_postfix(loss=f"{loss.item():.3f}")
+            bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
     _save(model, folder, shape=shape, token_ids=said.token_ids, settings=settings)
 
 

@@ -1,0 +1,103 @@
+"""Pieces of a page for a terminal of any width: tables whose cells wrap and never lose a character, text that is safe.
+
+A page is drawn when its width and encoding are known: `Page` wraps the function that draws it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from csrdata.inspection.histogram import sparkline
+from csrdata.text import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """What a page is drawn on."""
+
+    width: int
+    """Columns."""
+    encoding: str
+
+    def text(self, words: object, style: str = "") -> Text:
+        """Return words as they are safe to print here: no markup, no control characters; long ones are folded."""
+        return Text(printable(words, encoding=self.encoding), style=style, overflow="fold")
+
+    def bars(self, counts: Sequence[int]) -> Text:
+        """Return a histogram as one line."""
+        drawn = sparkline(counts, ascii_only=not self.encoding.startswith("utf"))
+        return Text(drawn, no_wrap=True, overflow="fold")
+
+
+class Screen(Console):
+    """Stdout: no markup, no emoji codes, no guessed colours in text that is not ours."""
+
+    def __init__(self) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        """Leave as other programs do whose reader has gone; rich would leave with 1."""
+        raise BrokenPipeError
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Something to print whose layout depends on the paper."""
+
+    draw: Callable[[Paper], Iterable[RenderableType]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from self.draw(Paper(options.max_width, options.encoding))
+
+
+def section(
+    paper: Paper,
+    title: str,
+    rows: Sequence[Sequence[object]],
+    *,
+    headers: Sequence[str] = (),
+    sides: str,
+    least: int = 0,
+) -> Iterator[RenderableType]:
+    """Yield an empty line, a title, and a table of text whose cells wrap.
+
+    Args:
+        paper: what it is drawn on.
+        title: a line of its own, as wide as the paper.
+        rows: equally many cells each, text as it is or drawn by `paper`.
+        headers: one per column, or none.
+        sides: `l` or `r` for each column: flush left or right.
+        least: columns of the terminal that the first column takes at least.
+    """
+    drawn = Table(
+        box=SIMPLE_HEAD if headers else None,
+        show_header=bool(headers),
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1 if headers else 2, 0, 0),
+    )
+    for side, header in zip(sides, headers or [""] * len(sides), strict=True):
+        drawn.add_column(
+            paper.text(header),
+            justify="left" if side == "l" else "right",
+            overflow="fold",
+            min_width=least if not drawn.columns else None,
+        )
+    for row in rows:
+        drawn.add_row(*(cell if isinstance(cell, Text) else paper.text(cell) for cell in row))
+    yield Text()
+    yield paper.text(title, style="bold")
+    yield drawn
+
+
+def number(value: float | None) -> str:
+    """Return a figure in three digits; what is missing is a dash."""
+    if value is None:
+        return "-"
+    if isinstance(value, int):
+        return str(value)
+    return "0" if abs(value) < 1e-9 else f"{value:.3g}"

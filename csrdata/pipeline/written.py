@@ -1,0 +1,62 @@
+"""What a stage wrote, in words: the outputs whose files are new or changed since before it ran."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+ROOTS = ("data", "metrics", "plots", "policies", "scorers")
+"""Where stages write; logs are no output."""
+
+Files = Mapping[str, tuple[int, int, int]]
+"""Each file's inode, size and time of change: a file that is replaced by its equal counts as written."""
+
+
+def files_now(roots: tuple[str, ...] = ROOTS) -> Files:
+    """Return the outputs that the project has."""
+    return {
+        entry.path: (facts.st_ino, facts.st_size, facts.st_mtime_ns)
+        for root in roots
+        for entry in _files(root)
+        for facts in [entry.stat()]
+    }
+
+
+def written(before: Files, after: Files) -> str:
+    """Say which files are new or changed, by folder, and how many rows their tables have.
+
+    Example: `wrote 3 files, 40 rows (data/select_pairs/1: 2 files, 40 rows; metrics/select_pairs: 1 file)`
+    """
+    changed = sorted(Path(path) for path, facts in after.items() if before.get(path) != facts)
+    if not changed:
+        return "wrote nothing, its outputs were complete"
+    files = Counter(path.parent for path in changed)
+    rows: Counter[Path] = Counter()
+    for path in changed:
+        if path.suffix == ".parquet":
+            rows[path.parent] += _rows(path)
+    each = "; ".join(f"{folder.as_posix()}: {_words(files[folder], rows[folder])}" for folder in files)
+    return f"wrote {_words(len(changed), rows.total())} ({each})"
+
+
+def _files(root: str) -> Iterator[os.DirEntry[str]]:
+    try:
+        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(entry.path)
+        elif entry.is_file():
+            yield entry
+
+
+def _rows(table: Path) -> int:
+    import polars as pl
+
+    return int(pl.scan_parquet(table).select(pl.len()).collect().item())
+
+
+def _words(files: int, rows: int) -> str:
+    counted = f"{files:,} file{'' if files == 1 else 's'}"
+    return f"{counted}, {rows:,} row{'' if rows == 1 else 's'}" if rows else counted
