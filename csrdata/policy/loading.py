@@ -130,9 +130,10 @@ def read_chain(folder: Path) -> Chain:
 
 @contextmanager
 def new_chain(folder: Path, *, previous: Path, name: str) -> Iterator[Path]:
-    """Give an empty folder for a new adapter; on success a policy's folder takes shape around it, else nothing does.
+    """Yield an empty folder for a new adapter; on success write the policy around it, on an error write nothing.
 
-    The policy holds every adapter of the policy before it, and the new one as `adapters/NAME`.
+    The policy holds every adapter of the policy before it, the new one as `adapters/NAME`, and the fingerprints of all of
+    them and of the base.
 
     Args:
         folder: of the new policy: `policies/2`, say.

@@ -4,9 +4,9 @@ An image is embedded once and kept by the caller; texts come in batches, equal o
 search and no prompt: it says how well a text fits an image, and whether its text limit cut the text.
 
 One rule of exactness: the same call gives the same bits. The texts of one call are embedded in fixed chunks, in order of
-first appearance; a text that stands in another chunk, beside others, may differ in the last bits (a matrix product's
-order of summation depends on its shape). What is remembered between calls is the caller's for that reason: a search
-remembers the texts of one shard, and what was asked before a kill does not change what comes after it.
+first appearance; in another chunk, the same text may differ in the last bits (a matrix product's order of summation depends
+on its shape). For that reason the caller keeps what is remembered between calls: a search remembers the texts of one shard,
+and what was asked before a kill does not change what comes after it.
 """
 
 from collections.abc import Callable, Sequence

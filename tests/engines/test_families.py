@@ -12,6 +12,7 @@ import torch
 from csrdata.engines.clock import Clock
 from csrdata.engines.generation import generate
 from csrdata.engines.scoring import score
+from csrdata.errors import UserError
 from csrdata.policy.loading import Policy, load_policy
 from csrdata.policy.prompting import completion_ids, encode, render
 from csrdata.policy.training import train
@@ -139,6 +140,22 @@ def test_a_shard_gives_the_same_rows_again(
 ) -> None:
     """A second run of a shard, by a policy loaded anew, gives the same rows to the last bit."""
     assert search(project, load_policy(project / "policy"), scorer, prompts) == sentences
+
+
+@pytest.mark.parametrize(
+    ("image", "text", "words"),
+    [
+        ("images/0.png", "What is <image>?", "prompt p-1: got the text <image>, expected a text without"),
+        ("../0.png", "Describe it.", "prompt p-1: image ../0.png: got ../0.png, expected a path relative"),
+    ],
+)
+def test_a_bad_prompt_is_refused_by_name(
+    project: Path, scorer: ClipScorer, image: str, text: str, words: str
+) -> None:
+    """A placeholder in an instruction, and an image outside the root, are one line before any forward."""
+    with pytest.raises(UserError) as caught:
+        search(project, load_policy(project / "policy"), scorer, [Prompt("p-1", image, text)])
+    assert words in str(caught.value)
 
 
 def test_guidance_changes_the_search(

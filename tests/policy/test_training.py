@@ -317,6 +317,14 @@ def test_no_pairs(tmp_path: Path) -> None:
     [
         ({"chosen": "  "}, r"pair train-00001: chosen: got ' ', expected an answer with words"),
         ({"prompt": ""}, r"prompt train-00001: got '', expected an instruction"),
+        (
+            {"prompt": "What is <image>?"},
+            r"pair train-00001: prompt: got the text <image>, expected a text without",
+        ),
+        (
+            {"rejected": " An <image>."},
+            r"pair train-00001: rejected: got the text <image>, expected a text without",
+        ),
         ({"image": "images/none.png"}, r"prompt train-00001: image images/none.png: got no such file"),
         (
             {"rejected": "No" * 600},
