@@ -89,7 +89,7 @@ def write_release(
         "expected": "room for the whole release; nothing was written",
         "do": "make room or choose another disk (--dry-run DIR; TMPDIR for a push), then the same command again",
     }
-    with room(folder, **full), atomic_folder(folder) as partial:
+    with room(folder, **full), atomic_folder(folder, replaces=MANIFEST) as partial:
         counts = [_write_tables(partial, one, images=images, root=project_root) for one in iterations]
         _copy(iterations[0].prompts, partial / PROMPTS)
         _copy(params_file, partial / PARAMS)

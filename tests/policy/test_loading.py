@@ -112,7 +112,7 @@ def test_a_chain_says_all(base: Path) -> None:
     weights = [
         f"adapters/{name}/adapter_{part}" for name in "12" for part in ("config.json", "model.safetensors")
     ]
-    assert files == [*weights, "chain.json"]
+    assert files == [*weights, "chain.json", "sha256.json"]
     configs = [json.loads((folder / f"adapters/{name}/adapter_config.json").read_text()) for name in "12"]
     assert {config["base_model_name_or_path"] for config in configs} == {"policies/base"}
 
