@@ -11,15 +11,15 @@ from csrdata.inspection.iteration import SearchTree
 from csrdata.records import NO_PARENT, Response, Sentence
 
 CHOSEN, REJECTED = "+", "-"
-"""What stands before a sentence of the chosen and of the rejected answer; `±` where they share it."""
+"""Marks before a sentence of the chosen and of the rejected answer; `±` where they share it."""
 
 STYLES = {CHOSEN: "green", REJECTED: "red", "±": "yellow", " ": ""}
-WORTH_SAYING = 0.5
-"""Cosine with an earlier sentence of the answer from which on a candidate's line shows it."""
+SHOWN_REPETITION = 0.5
+"""A candidate's line shows its repetition (largest cosine with an earlier sentence of the answer) at or above this."""
 
 
 def render(tree: SearchTree) -> Tree:
-    """Draw a search tree; children in the order of their creation, a path's answer behind its leaf."""
+    """Draw a search tree; children in the order of their creation, a path's answer after its leaf."""
     title = Text(f"{tree.prompt.prompt_id}  {tree.prompt.image}  ", style="bold")
     title.append(tree.prompt.text)
     if tree.pair is not None:
@@ -70,8 +70,8 @@ def _label(sentence: Sentence, *, mark: str, answer: Response | None) -> Text:
     if sentence.relevance is not None:
         cut = " (cut)" if sentence.relevance_truncated else ""
         label.append(f"  R_I {sentence.relevance:.1f}{cut}", style="dim")
-    if sentence.redundancy is not None and sentence.redundancy >= WORTH_SAYING:
-        label.append(f"  said before {sentence.redundancy:.2f}", style="dim")
+    if sentence.redundancy is not None and sentence.redundancy >= SHOWN_REPETITION:
+        label.append(f"  repetition {sentence.redundancy:.2f}", style="dim")
     if sentence.steering_reward is not None:
         label.append(f"  reward {sentence.steering_reward:.3g}", style="dim")
     label.append(f"  {sentence.fate}, {sentence.stop}", style="dim")
