@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from csrdata.errors import UserError
 from csrdata.evaluation.claims import Reader, is_false, mentions_of
 from csrdata.records import Response, Truth
 
@@ -43,9 +44,19 @@ def truth_preference(
     Args:
         responses: of many prompts, in any order.
         truths: the truth about each prompt's image, by `prompt_id`.
+
+    Raises:
+        UserError: nothing is known about an answer's image.
     """
     by_prompt: dict[str, list[tuple[float, Response]]] = {}
     for response in responses:
+        if response.prompt_id not in truths:
+            raise UserError(
+                f"answers of prompt {response.prompt_id}",
+                got="nothing known about its image",
+                expected="a prompt of the prompts' table, with the truth about its image",
+                do="dvc repro",
+            )
         share = false_share(response.text, truths[response.prompt_id], reader) if response.finished else None
         if share is not None:
             by_prompt.setdefault(response.prompt_id, []).append((share, response))

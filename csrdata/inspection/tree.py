@@ -13,11 +13,11 @@ from csrdata.inspection.page import Page, Paper
 from csrdata.records import NO_PARENT, Response, Sentence
 
 CHOSEN, REJECTED = "+", "-"
-"""What stands before a sentence of the chosen and of the rejected answer; `±` where they share it."""
+"""Marks before a sentence of the chosen and of the rejected answer; `±` where they share it."""
 
 STYLES = {CHOSEN: "green", REJECTED: "red", "±": "yellow", " ": ""}
-WORTH_SAYING = 0.5
-"""Cosine with an earlier sentence of the answer from which on a candidate's line shows it."""
+SHOWN_REPETITION = 0.5
+"""A candidate's line shows its repetition (largest cosine with an earlier sentence of the answer) at or above this."""
 
 
 def render(tree: SearchTree) -> Page:
@@ -77,8 +77,8 @@ def _label(sentence: Sentence, paper: Paper, *, mark: str, answer: Response | No
     if sentence.relevance is not None:
         cut = " (cut)" if sentence.relevance_truncated else ""
         label.append(f"  R_I {sentence.relevance:.1f}{cut}", style="dim")
-    if sentence.redundancy is not None and sentence.redundancy >= WORTH_SAYING:
-        label.append(f"  said before {sentence.redundancy:.2f}", style="dim")
+    if sentence.redundancy is not None and sentence.redundancy >= SHOWN_REPETITION:
+        label.append(f"  repetition {sentence.redundancy:.2f}", style="dim")
     if sentence.steering_reward is not None:
         label.append(f"  reward {sentence.steering_reward:.3g}", style="dim")
     label.append(f"  {sentence.fate}, {sentence.stop}", style="dim")

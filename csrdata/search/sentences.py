@@ -115,7 +115,8 @@ def ends_before(text: str, following: str) -> bool:
 
     Args:
         text: the sentence so far.
-        following: what was decoded after it, usually one token's text; "" at the end of the sequence.
+        following: what was decoded after it, usually one token's text; "" at the end of the sequence. Where it holds only
+            the beginning of a word, that is taken for the word; where it holds none, the sentence goes on.
 
     Examples:
         "It is 3.", "5" -> False           "It is 3.", " The" -> True     "It is 3.", "" -> True

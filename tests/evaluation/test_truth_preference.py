@@ -2,6 +2,7 @@
 
 import pytest
 
+from csrdata.errors import UserError
 from csrdata.evaluation.truth_preference import TruthPreference, false_share, truth_preference
 from csrdata.records import Response
 from tests.evaluation.scenes import CIRCLE, HEART, READER, STAR, TRUTH, WRONG_COLOUR, text
@@ -75,3 +76,11 @@ def test_cut_and_empty_answers_are_left_out() -> None:
     """An answer that hit a limit is no whole answer; with nothing to compare there is no percentage."""
     found = _prefer(_response(CIRCLE, finished=False), _response("Hello."), _response(HEART))
     assert found == TruthPreference(comparisons=0, reward=None, likelihood=None, relevance=None)
+
+
+def test_an_answer_without_truth_is_one_line() -> None:
+    """Answers of a prompt that nothing is known about are named, not skipped."""
+    with pytest.raises(
+        UserError, match=r"answers of prompt c: got nothing known about its image, expected a prompt"
+    ):
+        _prefer(_response(text(CIRCLE), prompt_id="c"))

@@ -3,17 +3,20 @@
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console, RenderableType
 
 from csrdata.errors import UserError
 from csrdata.inspection.histogram import Histogram, histogram, sparkline
-from csrdata.inspection.iteration import search_tree
+from csrdata.inspection.iteration import read_iteration, search_tree
 from csrdata.inspection.report import report
 from csrdata.inspection.stats import stats
 from csrdata.inspection.tree import render
-from tests.inspection.made import EMPTY, ITERATION
+from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
+from csrdata.tables import to_table, write_rows
+from tests.inspection.made import DROPPED, EMPTY, ITERATION, PAIR, PROMPTS, RESPONSES, SENTENCES
 
 
 def _text(drawn: RenderableType, *, width: int = 160) -> str:
@@ -89,13 +92,13 @@ def test_a_tree_shows_every_candidate_and_marks_the_pair() -> None:
 
 
 def test_a_repeat_is_shown_where_it_is_close() -> None:
-    """What an answer has said before stands on the line from a cosine of 0.5 on."""
+    """The line of a candidate shows its repetition from a cosine of 0.5 on."""
     tree = search_tree(ITERATION, "train-00000")
     first, second, *rest = tree.sentences
     sentences = [replace(first, redundancy=0.93), replace(second, redundancy=0.3), *rest]
     drawn = _text(render(replace(tree, sentences=sentences)))
-    assert drawn.count("said before") == 1
-    assert "said before 0.93" in drawn
+    assert drawn.count("repetition") == 1
+    assert "repetition 0.93" in drawn
 
 
 def test_a_prompt_without_a_pair_shows_why() -> None:
@@ -109,6 +112,35 @@ def test_an_unknown_prompt_names_the_nearest() -> None:
         UserError, match=r"got train-0001, expected a prompt such as train-00001\. Next: csrdata show"
     ):
         search_tree(ITERATION, "train-0001")
+
+
+def test_a_pair_outside_the_tree_is_one_line() -> None:
+    """A pair whose answer the search does not hold names the leaf, not a missing key."""
+    elsewhere = to_table([replace(PAIR, rejected_leaf=9)], Pair)
+    with pytest.raises(
+        UserError, match=r"pair train-00000: rejected_leaf: got 9, expected a sentence of the prompt's"
+    ):
+        search_tree(replace(ITERATION, pairs=elsewhere), "train-00000")
+
+
+def test_shards_are_checked_together(tmp_path: Path) -> None:
+    """Two shards that are good by themselves are refused when they swap prompts or hold one twice."""
+    shards = tmp_path / "sentences"
+    later = [replace(row, prompt_id="train-00001") for row in SENTENCES]
+    for second, words in ((SENTENCES, "row 5: column prompt_id"), (later, "")):
+        write_rows(shards / "00000.parquet", later, Sentence)
+        write_rows(shards / "00001.parquet", second, Sentence)
+        for name, rows, record in (
+            ("prompts", PROMPTS, Prompt),
+            ("responses", RESPONSES, Response),
+            ("pairs", [PAIR], Pair),
+            ("dropped", [DROPPED], Dropped),
+        ):
+            write_rows(tmp_path / f"{name}.parquet", rows, record)
+        paths = {name: tmp_path / f"{name}.parquet" for name in ("prompts", "responses", "pairs", "dropped")}
+        with pytest.raises(UserError, match=words or "row 5: column node_id") as caught:
+            read_iteration("1", sentences=shards, **paths)
+        assert str(caught.value).endswith("Next: dvc repro generate_beams@1")
 
 
 def test_a_histogram_counts_every_finite_value() -> None:

@@ -161,7 +161,7 @@ def test_rows_are_diverse_and_clean(policy: Policy) -> None:
     assert max(len(row.token_ids) for row in rows) <= SENTENCE_LIMIT
 
 
-@pytest.mark.parametrize("limit", range(1, 16))
+@pytest.mark.parametrize("limit", [1, 6, 11, 14])
 def test_no_answer_passes_its_limit(policy: Policy, limit: int) -> None:
     """A sentence that ends with the answer's last token ends the answer: there is no room for another one."""
     found = layers(decoder(policy, PROMPTS, response_limit=limit), len(PROMPTS), depth=4)

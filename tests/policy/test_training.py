@@ -221,7 +221,7 @@ def test_the_tolerance_belongs_to_type_and_length() -> None:
     assert allowed_gap(400, dtype=torch.float32, tolerance=1e-4) == 1e-4
     assert allowed_gap(400, dtype=torch.bfloat16, tolerance=1e-4) == pytest.approx(3.0)
     assert allowed_gap(100, dtype=torch.bfloat16, tolerance=1e-4) == pytest.approx(1.5)
-    assert allowed_gap(400, dtype=torch.float16, tolerance=1e-4) == pytest.approx(0.375)
+    assert allowed_gap(400, dtype=torch.float16, tolerance=1e-4) == pytest.approx(0.6)
     assert allowed_gap(400, dtype=torch.float16, tolerance=5.0) == 5.0
 
 
