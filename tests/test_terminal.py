@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from csrdata import paths
 from csrdata.cli import main
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
-from csrdata.tables import write_rows
+from csrdata.tables import seal, write_rows
 from tests.imports import ROOT
 from tests.inspection.made import DROPPED, PAIR, PROMPTS, RESPONSES, SENTENCES
 from tests.nasty import NASTY, SURROGATE, unsafe
@@ -40,14 +41,19 @@ def _csrdata(
 def _write(folder: Path, text: str) -> Path:
     """A project whose every free text is the given one."""
     (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    prompts = [dataclasses.replace(one, image=text, text=text) for one in PROMPTS]
+    # A path with a control character, or a text with NUL or a lone surrogate, is refused when the table is read.
+    path = re.sub(r"[\x00-\x1f\x7f-\x9f]", "", text)
+    text = text.replace("\x00", "")
+    prompts = [dataclasses.replace(one, image=path, text=text) for one in PROMPTS]
     sentences = [dataclasses.replace(one, text=one.text and f"A{text}.") for one in SENTENCES]
     responses = [dataclasses.replace(one, text=f"A{text}.") for one in RESPONSES]
-    pair = dataclasses.replace(PAIR, image=text, prompt=text, chosen=f"A{text}.", rejected=f"B{text}.")
+    pair = dataclasses.replace(PAIR, image=path, prompt=text, chosen=f"A{text}.", rejected=f"B{text}.")
     write_rows(folder / paths.PROMPTS, prompts, Prompt)
     for name, kept in (("1", pair), ("2", dataclasses.replace(pair, chosen="C."))):
         write_rows(folder / paths.candidates(name) / "00000.parquet", sentences, Sentence)
         write_rows(folder / paths.responses(name) / "00000.parquet", responses, Response)
+        seal(folder / paths.candidates(name), Sentence, fingerprint={})
+        seal(folder / paths.responses(name), Response, fingerprint={})
         write_rows(folder / paths.pairs(name), [kept], Pair)
         write_rows(folder / paths.dropped(name), [dataclasses.replace(DROPPED, detail=text)], Dropped)
     return folder

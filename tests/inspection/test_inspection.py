@@ -15,7 +15,7 @@ from csrdata.inspection.report import report
 from csrdata.inspection.stats import stats
 from csrdata.inspection.tree import render
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
-from csrdata.tables import to_table, write_rows
+from csrdata.tables import seal, to_table, write_rows
 from tests.inspection.made import DROPPED, EMPTY, ITERATION, PAIR, PROMPTS, RESPONSES, SENTENCES
 
 
@@ -130,6 +130,7 @@ def test_shards_are_checked_together(tmp_path: Path) -> None:
     for second, words in ((SENTENCES, "row 5: column prompt_id"), (later, "")):
         write_rows(shards / "00000.parquet", later, Sentence)
         write_rows(shards / "00001.parquet", second, Sentence)
+        seal(shards, Sentence, fingerprint={})
         for name, rows, record in (
             ("prompts", PROMPTS, Prompt),
             ("responses", RESPONSES, Response),

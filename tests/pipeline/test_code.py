@@ -56,9 +56,6 @@ def test_an_edit_of_scoring_makes_other_scores(package: Path) -> None:
     assert stage_hash("select_pairs", package=package) == before["select_pairs"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="score_beams reaches policy/prompting until load_image is in csrdata/images.py"
-)
 def test_an_edit_of_a_chat_template_keeps_the_scores(package: Path) -> None:
     """How a prompt is put to the policy does not change how answers are scored."""
     before = {stage: stage_hash(stage, package=package) for stage in ("generate_beams", "score_beams")}
