@@ -11,7 +11,7 @@ from tests.imports import ROOT, csrdata_files, imported_names
 LEVELS = [
     {"records", "errors"},
     {"search"},
-    {"tables"},
+    {"tables", "images"},
     {"policy", "relevance", "sources"},
     {"inspection", "evaluation", "engines"},
     {"publishing"},

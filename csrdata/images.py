@@ -1,0 +1,181 @@
+"""The one place that opens an image: which file, which formats, how large, and how pixels become RGB.
+
+Image files and the paths to them are untrusted. A path is relative to a root and stays inside it. Only the decoders in
+`EXTENSIONS` run, and only on images of at most `MAX_PIXELS` pixels. Colour profiles are ignored, as in the image processors
+of transformers and open_clip.
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from csrdata.errors import UserError
+
+EXTENSIONS = {
+    "BMP": "bmp",
+    "GIF": "gif",
+    "JPEG": "jpg",
+    "MPO": "jpg",  # a JPEG with a second picture behind it, as some cameras write; the first is read
+    "PNG": "png",
+    "TIFF": "tiff",
+    "WEBP": "webp",
+}
+"""Pillow's names of the formats that are opened, and their file extensions. None of their decoders runs a program."""
+
+MAX_PIXELS = 89_478_485
+"""Width times height; Pillow warns above the same number."""
+
+KINDS = "a PNG, JPEG, WebP, GIF, BMP or TIFF image"
+REPLACE = "put the image there or leave the prompt out, then: dvc repro"
+
+
+def load_image(path: str, *, root: Path, place: str, do: str = REPLACE) -> Image.Image:
+    """Read an image file as RGB, upright; an animation gives its first frame.
+
+    Args:
+        path: relative to `root`, with forward slashes.
+        root: the folder that the file must be in. A link inside it may lead to a file inside it.
+        place: what refers to the image (`prompt p-1`), for the error's first words.
+        do: the error's last words.
+
+    Raises:
+        UserError: the path leaves the root, there is no such file, or `decode_image` refuses its content.
+    """
+    place = f"{place}: image {_shown(path)}"
+    file = _inside(path, root=root, place=place, do=do)
+    try:
+        with file.open("rb") as content:
+            return _decode(content, place=place, do=do)
+    except OSError as error:  # the decoder's own are UserErrors
+        raise UserError(place, got=_reason(error), expected="a readable file", do=do) from None
+
+
+def decode_image(content: bytes, *, place: str, do: str) -> Image.Image:
+    """Decode an image as RGB, upright; an animation gives its first frame.
+
+    16-bit grey is scaled to 8 bits, a float image is expected in 0..1. Transparent pixels are put over white: it is what
+    pages and viewers show under a picture, and the colour stored under them, often black, was never meant to be seen.
+
+    Args:
+        content: the whole file.
+        place, do: the error's first and last words.
+
+    Raises:
+        UserError: the bytes are empty, damaged, in no known format, in a mode without a clear meaning, or too many pixels.
+    """
+    return _decode(io.BytesIO(content), place=place, do=do)
+
+
+def image_extension(content: bytes, *, place: str, do: str) -> str:
+    """Return the file extension of an image's format, without the dot: `png`, `jpg`, `webp`, `gif`, `bmp` or `tiff`.
+
+    The content is decoded to the end, so that an extension is never given to a damaged file.
+
+    Raises:
+        UserError: as `decode_image`, a mode without a clear meaning aside.
+    """
+    with _opened(io.BytesIO(content), place=place, do=do) as image:
+        image.draft(None, (1, 1))  # a JPEG is decoded small: all of it is read, and sooner
+        image.load()
+        return EXTENSIONS[str(image.format)]
+
+
+def _inside(path: str, *, root: Path, place: str, do: str) -> Path:
+    """Return the file that a relative path leads to, links followed."""
+    if (
+        not path
+        or PurePosixPath(path).is_absolute()
+        or ".." in PurePosixPath(path).parts
+        or re.match(r"[A-Za-z]:|.*[\\\0]", path, flags=re.DOTALL)
+    ):
+        expected = "a path relative to the root, with forward slashes and without `..`"
+        raise UserError(place, got=_shown(path), expected=expected, do=do)
+    try:
+        file = (root / path).resolve(strict=True)
+        inside, regular = file.is_relative_to(root.resolve()), file.is_file()
+    except FileNotFoundError:
+        raise UserError(place, got="no such file", expected="an image", do=do) from None
+    except (OSError, RuntimeError, ValueError) as error:  # name too long, circle of links, lone surrogate
+        raise UserError(place, got=_reason(error), expected="a path of this file system", do=do) from None
+    if not inside:
+        expected = f"a file inside {root.resolve()}"
+        raise UserError(place, got="a link that leads out of the root", expected=expected, do=do)
+    if not regular:
+        raise UserError(place, got="a folder or a device", expected="an image", do=do)
+    return file
+
+
+def _decode(content: IO[bytes], *, place: str, do: str) -> Image.Image:
+    with _opened(content, place=place, do=do) as image:
+        return _rgb(ImageOps.exif_transpose(image))
+
+
+@contextmanager
+def _opened(content: IO[bytes], *, place: str, do: str) -> Iterator[Image.Image]:
+    """Open an image for decoding; turn whatever the decoder raises into one line."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a damaged note is no news, and a large image is refused below
+            with Image.open(content, formats=[name for name in EXTENSIONS if name != "MPO"]) as image:
+                _check_size(image)
+                yield image
+    except Image.DecompressionBombError as error:
+        got = str(error).partition(" exceeds")[0]  # Pillow's words go on about its own limit
+        raise UserError(place, got=got, expected=f"at most {MAX_PIXELS:,} pixels", do=do) from None
+    except UnidentifiedImageError:
+        content.seek(0)
+        got = "another format or a damaged header" if content.read(1) else "an empty file"
+        raise UserError(place, got=got, expected=KINDS, do=do) from None
+    except Exception as error:  # noqa: BLE001 - damaged content raises whatever its decoder ran into
+        raise UserError(place, got=_reason(error), expected=f"{KINDS} that decodes", do=do) from None
+
+
+def _check_size(image: Image.Image) -> None:
+    """Refuse a large image before it is decoded: Pillow only warns up to twice its limit."""
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise Image.DecompressionBombError(f"{width} x {height} pixels")
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Return an image of any mode as RGB, 8 bits each."""
+    if image.mode == "F":
+        values = np.asarray(image)
+        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+            raise ValueError("float pixels outside 0..1")
+        return _grey(np.rint(values * 255))
+    if image.mode.startswith(
+        "I"
+    ):  # some 16-bit files are read as 32-bit `I`; wider values have no known white
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65_535:
+            raise ValueError("integer pixels outside 0..65535")
+        return _grey((values.astype(np.uint32) + 128) // 257)
+    if image.has_transparency_data:
+        pixels = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels).convert("RGB")
+    return image.convert("RGB")
+
+
+def _grey(values: NDArray[np.generic]) -> Image.Image:
+    return Image.fromarray(values.astype(np.uint8)).convert("RGB")
+
+
+def _reason(error: Exception) -> str:
+    """Return why a file cannot be read, without its path."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text or type(error).__name__
+
+
+def _shown(path: str, limit: int = 120) -> str:
+    """Return a path for an error: short, and escaped where it would not print."""
+    text = path if path.isprintable() else ascii(path)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
