@@ -7,6 +7,7 @@ quick and loads no model library.
 import json
 import sys
 import tempfile
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -45,7 +46,9 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(error, file=sys.stderr)
+        from csrdata.pipeline.pulled import next_step
+
+        print(next_step(error), file=sys.stderr)
         sys.exit(1)
 
 
@@ -103,7 +106,12 @@ def diff(
     from csrdata.inspection.diff import diff as figures_of
 
     with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
-        figures = figures_of(_version(a, Path(scratch) / "a"), _version(b, Path(scratch) / "b"))
+        versions = [_version(a, Path(scratch) / "a"), _version(b, Path(scratch) / "b")]
+    if any(word.startswith("hf://") for word in (a, b)):
+        from csrdata.publishing.naming import same_names
+
+        versions = [replace(one, pairs=same_names(one.pairs, root=Path())) for one in versions]
+    figures = figures_of(*versions)
     if as_json:
         print(json.dumps(figures, indent=2))
         return
@@ -216,18 +224,23 @@ def push(
 
 @app.command()
 def pull(
-    source: Annotated[str, typer.Argument(metavar="OWNER/NAME@TAG", help="A data set of the Hub at a tag.")],
+    source: Annotated[str, typer.Argument(metavar="OWNER/NAME@TAG", help="A dataset of the Hub at a tag.")],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="The project it comes into; by default NAME.")
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="New, empty, or an earlier pull; by default NAME."),
     ] = None,
+    *,
+    max_size: Annotated[
+        str, typer.Option(metavar="SIZE", help="The most that is downloaded, such as 500MB or 50GB.")
+    ] = "32GB",
 ) -> None:
-    """Bring a published data set back as a project's tables and images; nothing is overwritten."""
+    """Bring a published dataset back as a project's tables and images; nothing of yours is overwritten."""
     from csrdata.pipeline.pull import pull as bring
-    from csrdata.publishing.fetch import parse_source
+    from csrdata.publishing.fetch import parse_size, parse_source
 
     found = parse_source(source)
     target = folder or Path(found.repo_id.partition("/")[2])
-    names = bring(found, target)
+    names = bring(found, target, max_size=parse_size(max_size))
     print(f"iteration {', '.join(names)} of {found}; see it there: csrdata stats", file=sys.stderr)
     print(target)
 

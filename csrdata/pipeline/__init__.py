@@ -54,7 +54,9 @@ def main(stage: str, argv: Sequence[str] | None = None) -> None:
     try:
         run(stage, words[0] if words else None, extra=words[1:])
     except UserError as error:
-        print(error, file=sys.stderr)
+        from csrdata.pipeline.pulled import next_step
+
+        print(next_step(error), file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print(f"\n{stage}: interrupted; what was finished is kept. Next: dvc repro", file=sys.stderr)

@@ -1,5 +1,6 @@
 """Wiring of `csrdata push --model`: params, a policy and its figures in, a folder for the Hub out. No stage."""
 
+import tempfile
 from pathlib import Path
 
 import csrdata
@@ -10,9 +11,11 @@ from csrdata.params import load_params
 from csrdata.publishing.fetch import Source
 from csrdata.publishing.hub import published_manifest
 from csrdata.publishing.layout import own_table
+from csrdata.publishing.manifest import MANIFEST, parse_manifest
 from csrdata.publishing.model import BaseModel, write_model
 from csrdata.publishing.origins import origin
-from csrdata.tables import hash_path, read_json
+from csrdata.publishing.release import published_pairs
+from csrdata.tables import read_json
 
 
 def write_policy(
@@ -63,10 +66,13 @@ def write_policy(
 
 def _check_pairs(dataset: Source, iteration: str) -> None:
     """Hold what the card will claim: the published pairs are those that this project trained on."""
-    found = published_manifest(dataset.repo_id, revision=dataset.revision) or {}
-    files = {file["path"]: file["sha256"] for file in found.get("files", [])}
-    published = files.get(own_table(iteration, "pairs"))
-    if published is None or published != hash_path(paths.pairs(iteration)):
+    found = published_manifest(dataset.repo_id, revision=dataset.revision)
+    place = f"{dataset}: {MANIFEST}"
+    files = [] if found is None else parse_manifest(found, place=place).files
+    published = next((file.sha256 for file in files if file.path == own_table(iteration, "pairs")), None)
+    with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
+        ours = published_pairs(paths.pairs(iteration), root=Path(), folder=Path(scratch))
+    if published != ours:
         raise UserError(
             "--dataset",
             got=f"{dataset}, with " + ("other pairs" if published else "no pairs of this iteration"),

@@ -25,7 +25,7 @@ from csrdata.publishing.layout import (
     own_table,
     pair_glob,
 )
-from csrdata.publishing.manifest import MANIFEST, File, Manifest
+from csrdata.publishing.manifest import MANIFEST, File, Manifest, files_of
 from csrdata.publishing.origins import Origin
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -66,11 +66,6 @@ def card(manifest: Manifest, *, origin: Origin, figures: Sequence[Figures], plot
         _changes(manifest),
     ]
     return f"---\n{_metadata(manifest, origin)}\n---\n\n" + "\n\n".join(sections) + "\n"
-
-
-def files_of(files: Sequence[File], prefix: str) -> list[File]:
-    """Return the data files of one split: those whose path begins as its glob does."""
-    return [file for file in files if file.path.startswith(prefix.removesuffix("*.parquet"))]
 
 
 def _metadata(manifest: Manifest, origin: Origin) -> str:
@@ -167,10 +162,13 @@ def _loading(manifest: Manifest) -> str:
     if manifest.images == "embed":
         return text + "\n\nThe images lie in the rows, byte for byte as the policy saw them."
     return text + (
-        f"\n\nThe rows name their image and do not hold it (column `{IMAGE_PATH}`, a path relative to the folder of "
-        "their source). For training, put the images there and add a column `images` of lists of one:\n\n"
-        "```python\nfrom datasets import Image, List\n\n"
-        'pairs = pairs.map(lambda row: {"images": [row["image_path"]]}).cast_column("images", List(Image()))\n```'
+        f"\n\nThe rows name their image and do not hold it: column `{IMAGE_PATH}` is `images/SHA256.EXT`, the hash of the "
+        "image file. For training, look up your copies by it and add a column `images` of lists of one:\n\n"
+        "```python\nfrom hashlib import sha256\nfrom pathlib import Path\n\nfrom datasets import Image, List\n\n"
+        'files = [file for file in Path("YOUR/IMAGES").rglob("*") if file.is_file()]\n'
+        "found = {sha256(file.read_bytes()).hexdigest(): str(file) for file in files}\n"
+        'pairs = pairs.map(lambda row: {"images": [found[Path(row["image_path"]).stem]]})\n'
+        'pairs = pairs.cast_column("images", List(Image()))\n```'
     )
 
 
@@ -188,7 +186,7 @@ def _contents(manifest: Manifest) -> str:
         f"## What is in it\n\n{table}\n\n"
         f"`{OWN_PAIRS}` and the tables beside it, with `{PROMPTS}`, are the project's own: "
         f"`csrdata pull {manifest.repo_id}@{manifest.tag or 'TAG'}` brings them back exactly, "
-        "prompts without a pair and the reason for it included."
+        "prompts without a pair and the reason for it included; images are named by their content."
     )
 
 
@@ -215,7 +213,10 @@ def _columns(manifest: Manifest) -> str:
     rows = [
         *images,
         ("`prompt`, `chosen`, `rejected`", "messages with a role and a content, the answers trimmed"),
-        (f"`prompt_id`, `{IMAGE_PATH}`", "the prompt, and the path of its image in the project"),
+        (
+            f"`prompt_id`, `{IMAGE_PATH}`",
+            "the prompt, and the name of its image: `images/`, its SHA-256, its format",
+        ),
         ("`chosen_leaf`, `rejected_leaf`", "the answers' last sentences: `node_id` in the candidates"),
         (
             "`chosen_reward`, `rejected_reward`",
@@ -386,7 +387,9 @@ def _limits(manifest: Manifest, origin: Origin) -> str:
         *origin.limits,
     ]
     if manifest.images != "embed":
-        limits.append("The images are not in it: what a path names may change or vanish.")
+        limits.append(
+            "The images are not in it: they are named by their SHA-256, and whoever has them can find them by it."
+        )
     return "## Known limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
 
 

@@ -14,10 +14,11 @@ from pathlib import Path, PurePosixPath
 from PIL import Image, UnidentifiedImageError
 
 from csrdata.errors import UserError
+from csrdata.publishing.disk import new_folder
 from csrdata.publishing.formats import FORMATS, IMAGES, Format, Row
-from csrdata.publishing.restore import is_inside
+from csrdata.publishing.naming import is_inside
 from csrdata.records import Pair
-from csrdata.tables import atomic_folder, write_json
+from csrdata.tables import write_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def export(pairs: Sequence[Pair], *, to: str, folder: Path, root: Path, name: st
         _check_texts(pair, chosen, to=to)
     names = image_names([pair.image for pair in pairs])
     try:
-        with atomic_folder(folder.absolute()) as partial:
+        with new_folder(folder) as partial:
             _write_rows(
                 partial / chosen.file, (chosen.row(pair, f"{IMAGES}/{names[pair.image]}") for pair in pairs)
             )

@@ -1,10 +1,13 @@
 """A small project with two finished iterations: seven prompts in three shards, six pairs, one prompt without."""
 
 import dataclasses
-import json
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
@@ -12,11 +15,18 @@ from csrdata import paths
 from csrdata.params import load_params
 from csrdata.pipeline.publish import generating, tables
 from csrdata.publishing.layout import ReleaseIteration
-from csrdata.publishing.manifest import Manifest, Model
+from csrdata.publishing.manifest import (
+    Manifest,
+    Model,
+    describe_file,
+    identity,
+    read_manifest,
+    write_manifest,
+)
 from csrdata.publishing.origins import KNOWN
 from csrdata.publishing.release import write_release
 from csrdata.records import NO_PARENT, Dropped, DropReason, Fate, Pair, Prompt, Response, Sentence, Stop
-from csrdata.tables import write_rows
+from csrdata.tables import write_json, write_rows
 from tests.imports import ROOT
 
 NAMES = ("1", "2")
@@ -47,8 +57,10 @@ def make_project(root: Path) -> Path:
             write_rows(root / paths.candidates(name) / f"{index:05d}.parquet", trees, Sentence)
             write_rows(root / paths.responses(name) / f"{index:05d}.parquet", answers, Response)
         for folder in (paths.candidates(name), paths.responses(name)):
-            text = json.dumps({"fingerprint": {"params": f"made for {name}"}, "shards": 3})
-            (root / folder / "manifest.json").write_text(text, encoding="utf-8")
+            write_json(
+                root / folder / "manifest.json",
+                {"fingerprint": {"params": f"made for {name}"}, "shards": 3},
+            )
     return root
 
 
@@ -73,6 +85,29 @@ def release(root: Path, folder: Path, names: tuple[str, ...] = NAMES, **changed:
         "date": "2026-11-21",
     }
     return write_release(folder, **(settings | changed))
+
+
+def sign(folder: Path) -> None:
+    """Let the manifest of a release state the files as they are now, identity included."""
+    old = read_manifest(folder)
+    files = [
+        describe_file(folder, folder / file.path) for file in old.files if (folder / file.path).is_file()
+    ]
+    new = identity(files, params=old.params, models=old.models)
+    write_manifest(folder, dataclasses.replace(old, files=files, identity=new))
+
+
+def edit(path: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
+    """Change rows of a Parquet file and keep its columns and features."""
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    change(rows)
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+
+
+def image_name(content: bytes, extension: str = "png") -> str:
+    """Return the name of an image in a release."""
+    return f"images/{sha256(content).hexdigest()}.{extension}"
 
 
 def change_params(root: Path, section: str, **values: object) -> None:
