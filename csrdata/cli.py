@@ -6,6 +6,7 @@ quick and loads no model library.
 
 import sys
 import tempfile
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -65,7 +66,7 @@ SIDE = "T (an iteration of this project), REV:T (as it was at a git revision) or
 def main() -> None:
     """Run the command line."""
     words = sys.argv[1:]
-    with leaving_in_words(one_line(" ".join(["csrdata", *words[:1]]), limit=60)):
+    with leaving_in_words(one_line(" ".join(["csrdata", *words[:1]]), limit=60), reword=_works_here):
         _refuse_bytes(words)
         try:
             code = app(words, prog_name="csrdata", standalone_mode=False)
@@ -75,6 +76,12 @@ def main() -> None:
             say(f"{one_line(command, limit=60)}: {said} Next: {one_line(command, limit=60)} --help")
             sys.exit(2)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _works_here(error: UserError) -> UserError:
+    from csrdata.pipeline import works_here
+
+    return works_here(error)
 
 
 def _refuse_bytes(words: list[str]) -> None:
@@ -157,7 +164,12 @@ def diff(
     from csrdata.inspection.diff import diff as figures_of
 
     with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
-        figures = figures_of(_version(a, Path(scratch) / "a"), _version(b, Path(scratch) / "b"))
+        versions = [_version(a, Path(scratch) / "a"), _version(b, Path(scratch) / "b")]
+    if any(word.startswith("hf://") for word in (a, b)):
+        from csrdata.publishing.naming import same_names
+
+        versions = [replace(one, pairs=same_names(one.pairs, root=Path())) for one in versions]
+    figures = figures_of(*versions)
     if as_json:
         print(json_text(figures))
         return
@@ -290,18 +302,23 @@ def push(
     epilog=examples("csrdata pull me/shapes-csr@v1.0.0", "csrdata pull me/shapes-csr@v1.0.0 shapes"),
 )
 def pull(
-    source: Annotated[str, typer.Argument(metavar="OWNER/NAME@TAG", help="A data set of the Hub at a tag.")],
+    source: Annotated[str, typer.Argument(metavar="OWNER/NAME@TAG", help="A dataset of the Hub at a tag.")],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="DIR", help="The project it comes into; by default NAME.")
+        Path | None,
+        typer.Argument(metavar="DIR", help="New, empty, or an earlier pull; by default NAME."),
     ] = None,
+    *,
+    max_size: Annotated[
+        str, typer.Option(metavar="SIZE", help="The most that is downloaded, such as 500MB or 50GB.")
+    ] = "32GB",
 ) -> None:
-    """Bring a published data set back as a project's tables and images; nothing is overwritten."""
+    """Bring a published dataset back as a project's tables and images; nothing of yours is overwritten."""
     from csrdata.pipeline.pull import pull as bring
-    from csrdata.publishing.fetch import parse_source
+    from csrdata.publishing.fetch import parse_size, parse_source
 
     found = parse_source(source)
     target = folder or Path(found.repo_id.partition("/")[2])
-    names = bring(found, target)
+    names = bring(found, target, max_size=parse_size(max_size))
     say(f"iteration {', '.join(names)} of {found}; see it there: csrdata stats")
     print(printable(target))
 

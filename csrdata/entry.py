@@ -12,7 +12,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
@@ -61,7 +61,9 @@ class Stopped(BaseException):
 
 
 @contextmanager
-def leaving_in_words(what: str, *, kept: str = "") -> Iterator[None]:
+def leaving_in_words(
+    what: str, *, kept: str = "", reword: Callable[[UserError], UserError] = lambda error: error
+) -> Iterator[None]:
     """Run the body; whatever ends it early becomes an exit code and, where there is something to say, a line on stderr.
 
     The second Ctrl-C ends the process at once. What stdout holds back is written before the body counts as done.
@@ -69,6 +71,7 @@ def leaving_in_words(what: str, *, kept: str = "") -> Iterator[None]:
     Args:
         what: the command or stage, for the line after a signal.
         kept: what that line says of finished work.
+        reword: gives a user's mistake a next command that works in this folder.
 
     Raises:
         SystemExit: the body did not end well.
@@ -85,7 +88,7 @@ def leaving_in_words(what: str, *, kept: str = "") -> Iterator[None]:
             raise
         _flush()
     except UserError as error:
-        _leave(str(error), 1)
+        _leave(str(reword(error)), 1)
     except (Stopped, KeyboardInterrupt) as error:
         number = error.number if isinstance(error, Stopped) else signal.SIGINT
         # The terminal shows ^C, or a bar, on the line.
@@ -95,7 +98,7 @@ def leaving_in_words(what: str, *, kept: str = "") -> Iterator[None]:
         _leave("", PIPE_CLOSED)
     except Exception as error:  # noqa: BLE001 - its traceback is printed, made safe
         known = explain(error)
-        _leave(str(known) if known else printable(traceback.format_exc(), keep="\n").rstrip(), 1)
+        _leave(str(reword(known)) if known else printable(traceback.format_exc(), keep="\n").rstrip(), 1)
     finally:
         warnings.formatwarning = said_before
         for number, handler in before.items():

@@ -67,8 +67,15 @@ def main(stage: str, argv: Sequence[str] | None = None) -> None:
         argv: the words after the script's name; by default the process's own.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    with leaving_in_words(stage, kept=KEPT):
+    with leaving_in_words(stage, kept=KEPT, reword=works_here):
         run(stage, words[0] if words else None, extra=words[1:])
+
+
+def works_here(error: UserError) -> UserError:
+    """Return an error whose next command works in this folder; see `csrdata.pipeline.pulled.next_step`."""
+    from csrdata.pipeline.pulled import next_step
+
+    return next_step(error)
 
 
 def run(stage: str, name: str | None, *, extra: Sequence[str] = ()) -> None:

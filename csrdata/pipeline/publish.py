@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,21 @@ from typing import Any
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.params import FILE, Params, load_params
+from csrdata.pipeline.pulled import DAG, changed_since, read_pulled
 from csrdata.pipeline.results import find_results
 from csrdata.publishing.columns import parse_images
 from csrdata.publishing.gates import check
 from csrdata.publishing.hub import published_manifest
+from csrdata.publishing.layout import LOCK as KEPT_LOCK
 from csrdata.publishing.layout import ReleaseIteration
-from csrdata.publishing.manifest import MANIFEST, Manifest, describe_model, parse_manifest
+from csrdata.publishing.manifest import (
+    MANIFEST,
+    Manifest,
+    Model,
+    describe_model,
+    parse_manifest,
+    read_manifest,
+)
 from csrdata.publishing.origins import origin
 from csrdata.publishing.provenance import check_run, commit
 from csrdata.publishing.release import write_release
@@ -35,7 +45,7 @@ def release(
     output_licence: str | None = None,
     hub_may_be_away: bool,
 ) -> Manifest:
-    """Write a release of this project, hold it against the gates, and return its manifest.
+    """Write a release of this project and return its manifest; a release that a gate refuses is never in its folder.
 
     Args:
         folder: takes the release.
@@ -68,7 +78,10 @@ def release(
         "search scorer": paths.SCORER,
         "held-out scorer": paths.HELD_OUT_SCORER,
     }
-    write_release(
+    origins = _pulled_manifest()
+    if origins is not None:
+        lock = Path(KEPT_LOCK) if Path(KEPT_LOCK).is_file() else None
+    return write_release(
         folder,
         repo_id=repo_id,
         iterations=iterations,
@@ -77,15 +90,40 @@ def release(
         params=generating(params, [one.name for one in iterations]),
         params_file=FILE,
         lock=lock,
-        models=[describe_model(role, at, made_by=REPRO) for role, at in models.items()],
+        models=[_describe(role, at, origins) for role, at in models.items()],
         origin=source,
         tag=tag,
         date=datetime.now(UTC).date().isoformat(),
-        commit=commit(Path()),
+        commit=commit(Path()) if origins is None else origins.commit,
         previous=_published(repo_id, may_fail=hub_may_be_away),
         results=find_results(params, [one.name for one in iterations]),
+        source=None if origins is None else origins.inputs,
+        gate=lambda partial: check(partial, secrets=_tokens()),
     )
-    return check(folder)
+
+
+def _pulled_manifest() -> Manifest | None:
+    """Return what made the tables of a pulled project, as the release said that it came from; None of any other project."""
+    pulled = None if DAG.exists() else read_pulled(Path())
+    if pulled is None:
+        return None
+    manifest = read_manifest(Path())
+    if manifest.commit and not manifest.commit.endswith("+changes") and changed_since(Path(), pulled):
+        return replace(manifest, commit=f"{manifest.commit}+changes")
+    return manifest
+
+
+def _describe(role: str, folder: Path, origins: Manifest | None) -> Model:
+    """Describe a model from its folder; in a pulled project, which has none, from the release that it came from."""
+    known = next((model for model in origins.models if model.role == role), None) if origins else None
+    return known or describe_model(role, folder, made_by=REPRO)
+
+
+def _tokens() -> list[str]:
+    from huggingface_hub import get_token
+
+    token = get_token()
+    return [token] if token else []
 
 
 def tables(name: str, *, root: Path = Path()) -> ReleaseIteration:
@@ -131,7 +169,9 @@ def _published(repo_id: str, *, may_fail: bool) -> Manifest | None:
     """Return the manifest of what is published at present."""
     try:
         found = published_manifest(repo_id)
-        return None if found is None else parse_manifest(found, place=f"hub {repo_id}: {MANIFEST}")
+        return (
+            None if found is None else parse_manifest(found, place=f"hub {repo_id}: {MANIFEST}", older=True)
+        )
     except UserError as error:
         if not may_fail:
             raise

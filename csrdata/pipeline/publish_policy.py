@@ -1,5 +1,6 @@
 """Wiring of `csrdata push --model`: params, a policy and its figures in, a folder for the Hub out. No stage."""
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from csrdata.pipeline.results import LOCK, find_results
 from csrdata.publishing.fetch import Source
 from csrdata.publishing.hub import published_manifest
 from csrdata.publishing.layout import own_table
+from csrdata.publishing.manifest import MANIFEST, parse_manifest
 from csrdata.publishing.model import BaseModel, write_model
 from csrdata.publishing.origins import model_licence
 from csrdata.publishing.provenance import check_run
+from csrdata.publishing.release import published_pairs
 from csrdata.publishing.results import BASE, Results
-from csrdata.tables import hash_path
 
 
 def write_policy(
@@ -71,11 +73,14 @@ def _of_policy(results: Results | None, iteration: str) -> Results | None:
 
 
 def _check_pairs(dataset: Source, iteration: str) -> None:
-    """Check what the card will state: the published pairs are those that this project trained on."""
-    found = published_manifest(dataset.repo_id, revision=dataset.revision) or {}
-    files = {file["path"]: file["sha256"] for file in found.get("files", [])}
-    published = files.get(own_table(iteration, "pairs"))
-    if published is None or published != hash_path(paths.pairs(iteration)):
+    """Hold what the card will claim: the published pairs are those that this project trained on."""
+    found = published_manifest(dataset.repo_id, revision=dataset.revision)
+    place = f"{dataset}: {MANIFEST}"
+    files = [] if found is None else parse_manifest(found, place=place).files
+    published = next((file.sha256 for file in files if file.path == own_table(iteration, "pairs")), None)
+    with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
+        ours = published_pairs(paths.pairs(iteration), root=Path(), folder=Path(scratch))
+    if published != ours:
         raise UserError(
             "--dataset",
             got=f"{dataset}, with " + ("other pairs" if published else "no pairs of this iteration"),

@@ -1,64 +1,191 @@
-"""Wiring of `csrdata pull`: a data set of the Hub in, a project's tables, images and parameters out. No stage."""
+"""Wiring of `csrdata pull`: a dataset of the Hub in; a project's tables, images and parameters out. No stage.
 
+The release may be hostile, the target may hold something of the user's. All is brought, checked and written in a scratch
+folder inside the target; then whole files take their places. A folder that holds anything that no pull wrote is refused,
+no link inside it is followed, and nothing outside it is touched.
+"""
+
+import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from csrdata.errors import UserError
 from csrdata.params import FILE
 from csrdata.pipeline.publish import tables
+from csrdata.pipeline.pulled import RECORD, Pulled, read_pulled, write_pulled
 from csrdata.pipeline.results import PUBLISHED
 from csrdata.publishing.disk import room
-from csrdata.publishing.fetch import Source, fetch
-from csrdata.publishing.layout import PARAMS
-from csrdata.publishing.restore import released, restore
-from csrdata.publishing.results import RESULTS
-from csrdata.tables import hash_path
+from csrdata.publishing.fetch import MAX_SIZE, Refusal, Source, fetch, partial_of
+from csrdata.publishing.layout import LOCK, PARAMS, RESULTS
+from csrdata.publishing.manifest import ELSEWHERE, read_manifest, write_manifest
+from csrdata.publishing.restore import restore
+from csrdata.publishing.results import parse_results
+from csrdata.publishing.untrusted import check_yaml, decode_text, parse_json, read_bounded
+from csrdata.tables import PARTIAL, hash_path
 
 SCRATCH = ".csrdata-pull"
-"""Where a pull puts what it has brought so far, inside its target: on the same disk, and found by the next try."""
+"""Where a pull puts what it has brought so far, inside its target: on the same disk, and seen by the next try."""
+PARAMS_BYTES = 200_000
+LOCK_BYTES = 20_000_000
+RESULTS_BYTES = 1_000_000
 
 
-def pull(source: Source, target: Path) -> list[str]:
-    """Bring a data set of the Hub into a project as its tables, images and parameters; return the iterations.
+def pull(source: Source, target: Path, *, max_size: int = MAX_SIZE) -> list[str]:
+    """Bring a dataset of the Hub into a project as its tables, images and parameters; return the iterations.
 
-    What lies there is never overwritten: a file of other bytes is refused before anything is written, one of the same
-    bytes stays, and the project's own params.yaml stays.
+    Args:
+        source: the dataset and its tag.
+        target: empty, missing, or an earlier pull: its files are replaced where nobody changed them.
+        max_size: bytes of the release.
 
     Raises:
-        UserError: the data set could not be fetched, or the target holds other tables in its place.
+        UserError: the dataset could not be fetched, is not what its manifest says, or the target holds something else. The
+            target is as it was then; what was brought is kept for the next try if that may do better.
     """
+    missing = not target.exists() and not target.is_symlink()
+    before = _check_target(target, source)
     scratch = target / SCRATCH
-    release, made = scratch / "release", scratch / "project"
-    if not release.is_dir() or _source_of(scratch) != str(source):
-        shutil.rmtree(release, ignore_errors=True)
-        fetch(source.repo_id, source.revision, release)
-        (scratch / "source").write_text(str(source), encoding="utf-8")
-    shutil.rmtree(made, ignore_errors=True)
-    names = released(release)
-    again = f"make room, then the same command again (what was brought is kept in {scratch})"
-    with room(target, expected="room for the whole data set", do=again):
-        restore(release, [tables(name, root=made) for name in names], images_root=made)
-        if not (target / FILE).is_file():
-            shutil.copyfile(release / PARAMS, made / FILE)
-        if (release / RESULTS).is_file():
-            (made / PUBLISHED).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(release / RESULTS, made / PUBLISHED)
-    files = sorted(path.relative_to(made) for path in made.rglob("*") if path.is_file())
-    for file in files:
-        if (target / file).exists() and hash_path(target / file) != hash_path(made / file):
-            raise UserError(
-                str(target / file),
-                got="a file with other bytes",
-                expected=f"room for {source}",
-                do=f"csrdata pull {source.repo_id}@{source.revision} ANOTHER_DIR",
-            )
-    for file in files:
-        (target / file).parent.mkdir(parents=True, exist_ok=True)
-        (made / file).replace(target / file)
+    try:
+        _fetch(source, scratch, max_size=max_size)
+        again = "make room, then the same command again (what was brought is kept)"
+        with room(target, expected="room for the whole dataset", do=again):
+            names = _restore(scratch / "release", scratch / "project")
+            _replace(scratch / "project", target, before, source)
+    except UserError:
+        if scratch.is_dir() and not any(scratch.iterdir()):
+            scratch.rmdir()
+        if missing and target.is_dir() and not any(target.iterdir()):
+            target.rmdir()
+        raise
     shutil.rmtree(scratch)
     return names
 
 
-def _source_of(scratch: Path) -> str | None:
-    path = scratch / "source"
-    return path.read_text(encoding="utf-8") if path.is_file() else None
+def _fetch(source: Source, scratch: Path, *, max_size: int) -> None:
+    """Bring the release into `scratch`; what an earlier try has brought is compared again and not brought twice."""
+    release, known = scratch / "release", scratch / "commit"
+    if release.is_dir():
+        commit = known.read_text(encoding="utf-8") if known.is_file() else ""
+        if re.fullmatch(r"[0-9a-f]{40}", commit):
+            release.replace(partial_of(release, commit))
+        else:
+            shutil.rmtree(release)
+    try:
+        commit = fetch(source.repo_id, source.revision, release, max_size=max_size)
+    except Refusal:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    known.write_text(commit, encoding="utf-8")
+
+
+def _restore(release: Path, made: Path) -> list[str]:
+    """Write the release's tables, images, parameters and provenance into a new folder; return the iterations.
+
+    A release that is refused here is refused for good: nothing that was brought is kept.
+    """
+    shutil.rmtree(made, ignore_errors=True)
+    try:
+        manifest = read_manifest(release)
+        names = [one.name for one in manifest.iterations]
+        restore(release, [tables(name, root=made) for name in names], images_root=made)
+        _copy_text(release / PARAMS, made / FILE, limit=PARAMS_BYTES, is_yaml=True)
+        if (release / LOCK).is_file():
+            _copy_text(release / LOCK, made / LOCK, limit=LOCK_BYTES, is_yaml=False)
+        if (release / RESULTS).is_file():
+            content = read_bounded(release / RESULTS, limit=RESULTS_BYTES, do=ELSEWHERE)
+            parse_results(parse_json(content, place=RESULTS, do=ELSEWHERE), place=RESULTS)
+            (made / PUBLISHED).parent.mkdir(parents=True)
+            (made / PUBLISHED).write_bytes(content)
+    except UserError:
+        shutil.rmtree(made.parent)
+        raise
+    write_manifest(made, manifest)
+    return names
+
+
+def _copy_text(file: Path, target: Path, *, limit: int, is_yaml: bool) -> None:
+    """Copy a text of the release; one that will be read as YAML must be safe to read."""
+    place = f"provenance/{file.name}"
+    content = read_bounded(file, limit=limit, do=ELSEWHERE)
+    text = decode_text(content, place=place, do=ELSEWHERE)
+    if is_yaml:
+        check_yaml(text, place=place, do=ELSEWHERE)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
+
+
+def _replace(made: Path, target: Path, before: Pulled, source: Source) -> None:
+    """Let the files that were made take their places, and remove those of the earlier pull that the release lacks.
+
+    The record lists old and new files meanwhile: a pull that is interrupted here is taken up by the next one.
+    """
+    files = {
+        path.relative_to(made).as_posix(): hash_path(path)
+        for path in sorted(path for path in made.rglob("*") if path.is_file())
+    }
+    try:
+        _check_places(files, target, before, source)
+    except UserError:
+        shutil.rmtree(made.parent)
+        raise
+    write_pulled(target, Pulled(before.source or str(source), before.files, files))
+    for path in files:
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        (made / path).replace(target / path)
+    for path in sorted({*before.files, *before.incoming} - files.keys()):
+        (target / path).unlink(missing_ok=True)
+        for parent in (target / path).parents:
+            if parent == target or not parent.is_dir() or any(parent.iterdir()):
+                break
+            parent.rmdir()
+    write_pulled(target, Pulled(str(source), files, {}))
+
+
+def _check_target(target: Path, source: Source) -> Pulled:
+    """Return what an earlier pull wrote there; refuse a folder that holds anything else."""
+    do = f"csrdata pull {source.repo_id}@{source.revision} ANOTHER_DIR"
+    if target.is_symlink() and not target.exists():
+        raise UserError(str(target), got="a link to nothing", expected="a folder", do=do)
+    if target.exists() and not target.is_dir():
+        raise UserError(str(target), got="a file", expected="a folder", do=do)
+    if (target / SCRATCH).is_symlink():
+        raise UserError(str(target / SCRATCH), got="a link", expected="a folder or nothing", do="remove it")
+    before = read_pulled(target)
+    if before is not None:
+        _check_places((), target, before, source)
+        return before
+    ours = {SCRATCH, f"{RECORD}{PARTIAL}"}
+    other = sorted(path.name for path in target.iterdir() if path.name not in ours) if target.is_dir() else []
+    if other:
+        raise UserError(
+            str(target),
+            got=f"a folder with {other[0]} in it, which no pull wrote",
+            expected="an empty or new folder, or an earlier pull",
+            do=do,
+        )
+    return Pulled("", {}, {})
+
+
+def _check_places(files: Iterable[str], target: Path, before: Pulled, source: Source) -> None:
+    """Refuse before anything is moved: a link on the way, a file that was changed, a file that no pull wrote."""
+    do = f"csrdata pull {source.repo_id}@{source.revision} ANOTHER_DIR"
+    touched = {*files, *before.files, *before.incoming}
+    folders = {target / parent for path in touched for parent in Path(path).parents} - {target}
+    for folder in sorted(folders):
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            raise UserError(str(folder), got="a link or a file", expected="a folder of the project", do=do)
+    filled = {(target / path).parent for path in touched} - {target}
+    present = [path for folder in sorted(filled) if folder.is_dir() for path in sorted(folder.iterdir())]
+    for here in present:
+        if here not in folders and here.relative_to(target).as_posix() not in touched:
+            raise UserError(
+                str(here), got="a file that no pull wrote", expected="none", do=f"move it away, or: {do}"
+            )
+    for path in sorted(touched):
+        here = target / path
+        if here.is_symlink() or (here.exists() and not here.is_file()):
+            raise UserError(str(here), got="a link or a folder", expected="a file", do=do)
+        if here.is_file() and not before.wrote(path, hash_path(here)):
+            got = "a file that was changed" if path in before.files else "a file that no pull wrote"
+            raise UserError(str(here), got=got, expected="as it was pulled", do=f"move it away, or: {do}")

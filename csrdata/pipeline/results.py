@@ -5,6 +5,7 @@ project's present pairs are left out, and why is said: a card without them is tr
 """
 
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -17,9 +18,10 @@ from csrdata.evaluation.truth_preference import false_share
 from csrdata.params import Params
 from csrdata.pipeline.source import reader
 from csrdata.publishing.provenance import behind, check_run, read_lock
+from csrdata.publishing.release import published_pairs
 from csrdata.publishing.results import BASE, Results, TruthShare, measured, parse_results
 from csrdata.records import Pair, Truth
-from csrdata.tables import hash_path, read_json, read_rows
+from csrdata.tables import read_json, read_rows
 
 PUBLISHED = Path("metrics/published.json")
 """The results of the release that a project was pulled from."""
@@ -35,7 +37,10 @@ def find_results(params: Params, names: Sequence[str]) -> Results | None:
     """
     if not all(paths.pairs(name).is_file() for name in names):
         return None
-    hashes = {name: hash_path(paths.pairs(name)) for name in names}
+    with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
+        hashes = {
+            name: published_pairs(paths.pairs(name), root=Path(), folder=Path(scratch)) for name in names
+        }
     if PUBLISHED.is_file():
         raw = read_json(PUBLISHED, made_by="csrdata pull OWNER/NAME@TAG")
         published = parse_results(raw, place=str(PUBLISHED))

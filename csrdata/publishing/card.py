@@ -26,7 +26,7 @@ from csrdata.publishing.layout import (
     own_table,
     pair_glob,
 )
-from csrdata.publishing.manifest import MANIFEST, File, Manifest
+from csrdata.publishing.manifest import MANIFEST, File, Manifest, files_of
 from csrdata.publishing.markdown import Markdown, code, escape, fenced, prose, render, table
 from csrdata.publishing.origins import Origin
 from csrdata.publishing.results import (
@@ -113,11 +113,6 @@ def card(
             for entry in manifest.changelog
         ],
     )
-
-
-def files_of(files: Sequence[File], prefix: str) -> list[File]:
-    """Return the data files of one split: those whose path begins as its glob does."""
-    return [file for file in files if file.path.startswith(prefix.removesuffix("*.parquet"))]
 
 
 def _metadata(manifest: Manifest, origin: Origin) -> str:

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from datasets import Features
 
 Images = Literal["embed", "reference"]
-"""`embed`: an image's bytes lie in its row. `reference`: only its path does."""
+"""`embed`: an image's bytes are in its row. `reference`: only its name is."""
 
 CONVERSATION = ("prompt", "chosen", "rejected")
 """The columns that hold messages."""
 
 IMAGE_PATH = "image_path"
-"""The path of a pair's image. Not `image`: TRL's collator would take that for the image itself, before `images`."""
+"""The name of a pair's image. Not `image`: TRL's collator would take that for the image itself, before `images`."""
 
 KEPT = tuple(column.name for column in columns(Pair) if column.name not in {*CONVERSATION, "image"})
 """The columns that a pair keeps as they are: ids, scores, lengths."""
@@ -64,8 +64,8 @@ def pair_features(images: Images) -> "Features":
 def pair_row(pair: Pair, image: bytes | None) -> dict[str, Any]:
     """Return a pair's row; `image`: the bytes of its image file, None where rows only name it.
 
-    Example: `Pair(chosen=" A cat.", image="images/7.png", ...)` -> `{"images": [{"bytes": ..., "path": "7.png"}],
-    "chosen": [{"role": "assistant", "content": "A cat."}], "image_path": "images/7.png", ...}`
+    Example: `Pair(chosen=" A cat.", image="images/5f.png", ...)` -> `{"images": [{"bytes": ..., "path": "5f.png"}],
+    "chosen": [{"role": "assistant", "content": "A cat."}], "image_path": "images/5f.png", ...}`
     """
     embedded = {} if image is None else {"images": [{"bytes": image, "path": pair.image.rpartition("/")[2]}]}
     return {

@@ -5,33 +5,28 @@ SHA-256 of their bytes. It is written whole or not at all, and nothing that exis
 the subject of `csrdata.publishing.formats`.
 """
 
-import hashlib
-import io
 import json
 import re
 import shlex
-import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-
-from PIL import Image, UnidentifiedImageError
+from pathlib import Path, PurePosixPath
 
 from csrdata.errors import UserError
+from csrdata.publishing.disk import new_folder
 from csrdata.publishing.formats import FORMATS, IMAGES, Format, Row
-from csrdata.publishing.restore import is_inside
+from csrdata.publishing.naming import image_bytes, image_names
 from csrdata.records import Pair
-from csrdata.tables import PARTIAL, write_json
+from csrdata.tables import write_json
 
 ANOTHER = "name another folder"
 
 ENDS_OF_LINES = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 """Characters that JSON may hold as they are and that some readers take for the end of a line."""
 
-EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
-"""Endings of files by Pillow's name of their format, where the two differ."""
+BRING = "put the image there (dvc checkout, or csrdata pull), then the same command again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +67,7 @@ def export(pairs: Sequence[Pair], *, to: str, folder: Path, root: Path, name: st
     for pair in pairs:
         _check_texts(pair, chosen, to=to)
     name = re.sub(r"\W", "_", name, flags=re.ASCII)
-    with _new_folder(folder) as partial:
+    with _writable(folder) as partial:
         copies = _copy_images([pair.image for pair in pairs], partial / IMAGES, root=root)
         rows = (chosen.row(pair, f"{IMAGES}/{copies[pair.image]}") for pair in pairs)
         _write_rows(partial / chosen.file, rows)
@@ -105,33 +100,17 @@ def _check_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder that takes the place of `folder` when it is complete; on an error it is removed.
+def _writable(folder: Path) -> Iterator[Path]:
+    """Give what `new_folder` gives; what the disk refuses is one line.
 
     Raises:
         UserError: the disk is full, the place cannot be written, or something appeared there.
     """
-    target = folder.absolute()
-    partial = target.with_name(target.name + PARTIAL)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial.mkdir()
-    except FileExistsError as error:
-        raise UserError(
-            str(error.filename),
-            got="something is there",
-            expected="room to write to",
-            do=f"remove it if an export that was stopped left it, or {ANOTHER}",
-        ) from None
+        with new_folder(folder) as partial:
+            yield partial
     except OSError as error:
         raise _unwritable(folder, error) from None
-    try:
-        yield partial
-        partial.rename(target)  # an empty folder gives way; one with content does not
-    except OSError as error:
-        raise _unwritable(folder, error) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _unwritable(folder: Path, error: OSError) -> UserError:
@@ -178,52 +157,9 @@ def _copy_images(images: Iterable[str], folder: Path, *, root: Path) -> dict[str
     Example: `data/images/7.png` -> `9f86d081884c7d65...0a08.png`
     """
     folder.mkdir()
-    copies = {}
-    for image in dict.fromkeys(images):
-        content = _read_image(image, root=root)
-        name = f"{hashlib.sha256(content).hexdigest()}.{_extension(content, image=image)}"
+    names = image_names(images, root=root, images="embed", do=BRING)
+    copies = {image: PurePosixPath(name).name for image, name in names.items()}
+    for image, name in copies.items():
         if not (folder / name).exists():
-            (folder / name).write_bytes(content)
-        copies[image] = name
+            (folder / name).write_bytes(image_bytes(image, root=root, do=BRING))
     return copies
-
-
-def _read_image(image: str, *, root: Path) -> bytes:
-    """Return the bytes of an image file.
-
-    Raises:
-        UserError: the path leads out of the project, by itself or through a link, or the file cannot be read.
-    """
-    place = f"image {image}"
-    if not (is_inside(image) and (root / image).resolve().is_relative_to(root.resolve())):
-        raise UserError(
-            place,
-            got="a path out of the project",
-            expected="one inside its root",
-            do="dvc repro sample_prompts",
-        )
-    try:
-        return (root / image).read_bytes()
-    except OSError as error:
-        got = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
-        raise UserError(place, got=got, expected="an image", do=_bring(image)) from None
-
-
-def _extension(content: bytes, *, image: str) -> str:
-    """Return the ending for an image's format, which the bytes tell and not the name.
-
-    Raises:
-        UserError: the bytes are no image.
-    """
-    try:
-        with Image.open(io.BytesIO(content)) as opened:
-            opened.verify()
-            kind = str(opened.format)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        got = re.sub(r" <_io\.BytesIO.*", "", str(error))
-        raise UserError(f"image {image}", got=got, expected="a readable image", do=_bring(image)) from None
-    return EXTENSIONS.get(kind, kind.lower())
-
-
-def _bring(image: str) -> str:
-    return f"put the image at {image} (dvc checkout, or csrdata pull), then the same command again"

@@ -1,34 +1,52 @@
-"""A tagged data set from the Hub to a folder: whole and checked, or not there.
+"""A tagged dataset from the Hub to a folder: whole and checked, or not there.
 
-Files come into a folder beside the target and are held against the manifest that came with them; then the folder takes
-the target's name. After a cut, the same command goes on where it stopped. What the tables in it mean is `release.py`'s.
+A dataset may come from a stranger. Its manifest comes first and is compared with the Hub's own list of files: every file
+is one that a release may hold, is in both, has one size and fits the limit. Only those files are asked for. They come into a
+folder next to the target, are compared with the manifest's hashes, then the folder takes the target's name. After a cut, the
+same command goes on where it stopped. What the tables in it hold is `restore.py`'s.
 """
 
 import difflib
 import fnmatch
-import json
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from csrdata.errors import UserError
-from csrdata.publishing.client import PATIENCE, PAUSES, Connection, RepoType, connect, tell
+from csrdata.publishing.client import PATIENCE, PAUSES, Connection, connect, tell
 from csrdata.publishing.disk import room
-from csrdata.publishing.hub import HUBS_OWN, REPO_ID
-from csrdata.publishing.manifest import MANIFEST
-from csrdata.publishing.restore import is_inside
+from csrdata.publishing.hub import HUBS_OWN, REPO_ID, blob_id
+from csrdata.publishing.manifest import (
+    ELSEWHERE,
+    MANIFEST,
+    MANIFEST_BYTES,
+    MAX_FILES,
+    File,
+    Manifest,
+    check_counts,
+    check_manifest,
+    parse_manifest,
+)
+from csrdata.publishing.untrusted import read_bounded
 from csrdata.tables import PARTIAL, hash_path
 
 SCHEME = "hf://datasets/"
 _FORM = re.compile(rf"(?P<repo_id>{REPO_ID.pattern})@(?P<revision>\S+)")
 
+MAX_SIZE = 32_000_000_000
+"""Bytes of the files of one fetch. An iteration of 13,000 COCO images takes 3 GB: each image, 160 kB on average, is in its
+pair's row, and some 150 candidates of 400 bytes are kept per prompt. So ten iterations fit."""
+
+_UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A data set of the Hub at one tag (or commit)."""
+    """A dataset of the Hub at one tag (or commit)."""
 
     repo_id: str
     revision: str
@@ -38,7 +56,7 @@ class Source:
 
 
 def is_source(text: str) -> bool:
-    """Say whether a word of the command line names a data set of the Hub."""
+    """Say whether a word of the command line names a dataset of the Hub."""
     return text.startswith("hf://")
 
 
@@ -53,7 +71,7 @@ def parse_source(text: str) -> Source:
     found = _FORM.fullmatch(text.removeprefix(SCHEME))
     if found is None:
         raise UserError(
-            "the data set",
+            "the dataset",
             got=text,
             expected=f"OWNER/NAME@TAG or {SCHEME}OWNER/NAME@TAG",
             do="csrdata pull --help",
@@ -61,32 +79,49 @@ def parse_source(text: str) -> Source:
     return Source(found["repo_id"], found["revision"])
 
 
+def parse_size(text: str) -> int:
+    """Return the bytes that a size stands for; units are decimal.
+
+    Example: "50GB" -> 50_000_000_000; "1.5 mb" -> 1_500_000
+
+    Raises:
+        UserError: it is no size, or not a positive one.
+    """
+    found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)\s*([kmgt]?b)?", text.strip().lower(), re.ASCII)
+    size = 0 if found is None else round(float(found[1]) * _UNITS[found[2] or "b"])
+    if size < 1:
+        raise UserError("--max-size", got=text, expected="a size such as 50GB", do="csrdata pull --help")
+    return size
+
+
 def fetch(
     repo_id: str,
     revision: str,
     folder: Path,
     *,
-    repo_type: RepoType = "dataset",
+    max_size: int = MAX_SIZE,
     token: str | None = None,
     endpoint: str | None = None,
     patience: float = PATIENCE,
     pauses: Sequence[float] = PAUSES,
     say: Callable[[str], None] = tell,
-    only: Sequence[str] | None = None,
+    only: Sequence[str] = ("*",),
 ) -> str:
-    """Bring the files of a revision into a new folder, and return its commit, 40 hex digits.
+    """Bring the files of a release into a new folder, and return its commit, 40 hex digits.
 
     Args:
         revision: a tag or a commit.
         folder: must not be there, or be empty.
+        max_size: bytes of all files that are asked for.
         token, endpoint, patience, pauses, say: see `client.connect`.
         only: patterns such as `csrdata/*`, of which a `*` matches `/` too: no other file comes, the manifest excepted.
 
     Raises:
         UserError: the folder holds something, repository or revision are not there, the Hub did not answer, the disk is
-            full, or a file is not what the manifest says.
+            full, the release is too large, or a file is not what the manifest says. What came is kept where the same command
+            may do better, and removed where the release itself is refused.
     """
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    if folder.is_symlink() or folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise UserError(
             str(folder),
             got="it holds something",
@@ -94,18 +129,36 @@ def fetch(
             do="choose another folder, or remove it",
         )
     options: dict[str, Any] = {"token": token, "endpoint": endpoint, "patience": patience}
-    with connect(repo_id, repo_type=repo_type, **options, pauses=pauses, say=say) as line:
+    with connect(repo_id, repo_type="dataset", **options, pauses=pauses, say=say) as line:
         commit = _resolve(line, revision)
+        place = f"{line.place}@{revision}"
         # Named for the commit, so that what is left of another one is never taken for a part of it.
-        partial = folder.with_name(f"{folder.name}.{commit[:12]}{PARTIAL}")
+        partial = partial_of(folder, commit)
+        if partial.is_symlink():
+            raise UserError(str(partial), got="a link", expected="a folder or nothing", do="remove it")
+        there = _list_files(line, commit, place=place)
         line.state = f"what came so far is kept in {partial.name}"
-        _download(line, commit, partial, only=only)
-    _check(partial, place=f"{line.place}@{revision}", only=only)
+        try:
+            wanted = _choose(line, commit, partial, there, place=place, only=only, max_size=max_size)
+        except Refusal:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        _download(line, commit, partial, sorted(wanted))
+    _check_files(partial, wanted, there, place=place)
     shutil.rmtree(partial / ".cache", ignore_errors=True)
     if folder.is_dir():
         folder.rmdir()
     partial.rename(folder)
     return commit
+
+
+def partial_of(folder: Path, commit: str) -> Path:
+    """Return where the files of a commit are until all of them are there."""
+    return folder.with_name(f"{folder.name}.{commit[:12]}{PARTIAL}")
+
+
+class Refusal(UserError):
+    """The release itself is refused: nothing of it is kept, and no second try helps."""
 
 
 def _resolve(line: Connection, revision: str) -> str:
@@ -125,12 +178,94 @@ def _resolve(line: Connection, revision: str) -> str:
         ) from None
 
 
-def _download(line: Connection, commit: str, partial: Path, *, only: Sequence[str] | None) -> None:
-    """Bring a commit's files; a cut connection is taken up again by the library, then by the next call."""
+def _list_files(line: Connection, commit: str, *, place: str) -> dict[str, Any]:
+    """Return the Hub's own list of a commit's files, by path."""
+    from huggingface_hub.hf_api import RepoFile
+
+    def look() -> list[Any]:
+        tree = line.api.list_repo_tree(**line.here, recursive=True, revision=commit)
+        return [
+            one for one in islice(tree, 3 * MAX_FILES) if isinstance(one, RepoFile)
+        ]  # folders are listed too
+
+    files = line.ask(look)
+    if len(files) > MAX_FILES + len(HUBS_OWN):
+        raise UserError(
+            place, got=f"{len(files):,} files or more", expected=f"at most {MAX_FILES:,}", do=ELSEWHERE
+        )
+    return {file.path: file for file in files if file.path not in HUBS_OWN}
+
+
+def _choose(
+    line: Connection,
+    commit: str,
+    partial: Path,
+    there: Mapping[str, Any],
+    *,
+    place: str,
+    only: Sequence[str],
+    max_size: int,
+) -> dict[str, File]:
+    """Bring the manifest, compare it with the Hub's list, and return the files to bring, by path."""
+    manifest = _manifest(line, commit, partial, there, place=place)
+    listed = {file.path: file for file in manifest.files}
+    for path in sorted(there.keys() ^ {*listed, MANIFEST}):
+        got = "not in the manifest" if path in there else "no such file"
+        raise Refusal(f"{place}: {path}", got=got, expected="the files of the manifest", do=ELSEWHERE)
+    for path, file in listed.items():
+        known = there[path].lfs
+        if there[path].size != file.bytes or (known is not None and known.sha256 != file.sha256):
+            got = (
+                f"{there[path].size:,} bytes on the Hub"
+                if there[path].size != file.bytes
+                else "other bytes on the Hub"
+            )
+            expected = f"{file.bytes:,} bytes, SHA-256 {file.sha256[:12]}…, as the manifest says"
+            raise Refusal(f"{place}: {path}", got=got, expected=expected, do=ELSEWHERE)
+    wanted = {
+        path: file
+        for path, file in listed.items()
+        if any(fnmatch.fnmatchcase(path, pattern) for pattern in only)
+    }
+    size = sum(file.bytes for file in wanted.values()) + there[MANIFEST].size
+    if size > max_size:
+        enough = -(-size // 10**9)
+        raise Refusal(
+            place,
+            got=f"{size / 1e9:,.3g} GB in {len(wanted):,} files",
+            expected=f"at most {max_size / 1e9:,.3g} GB",
+            do=f"if that is what you want: csrdata pull {place.removeprefix('hub ')} --max-size {enough}GB",
+        )
+    return wanted
+
+
+def _manifest(
+    line: Connection, commit: str, partial: Path, there: Mapping[str, Any], *, place: str
+) -> Manifest:
+    if MANIFEST not in there:
+        raise Refusal(
+            place, got=f"no {MANIFEST}", expected="a dataset that csrdata pushed", do="choose another dataset"
+        )
+    if there[MANIFEST].size > MANIFEST_BYTES:
+        got = f"{there[MANIFEST].size:,} bytes"
+        raise Refusal(f"{place}: {MANIFEST}", got=got, expected=f"at most {MANIFEST_BYTES:,}", do=ELSEWHERE)
+    _download(line, commit, partial, [MANIFEST])
+    try:
+        content = read_bounded(partial / MANIFEST, limit=MANIFEST_BYTES, do=ELSEWHERE)
+        manifest = parse_manifest(content, place=f"{place}: {MANIFEST}")
+        check_manifest(manifest, place=f"{place}: {MANIFEST}", do=ELSEWHERE)
+        check_counts(manifest, place=f"{place}: {MANIFEST}", do=ELSEWHERE)
+    except UserError as error:
+        raise Refusal(error.place, got=error.got, expected=error.expected, do=error.do) from None
+    return manifest
+
+
+def _download(line: Connection, commit: str, partial: Path, paths: Sequence[str]) -> None:
+    """Bring files of a commit; a cut connection is taken up again by the library, then by the next call."""
     from huggingface_hub import snapshot_download
 
     again = f"make room, then the same command again ({line.state})"
-    with room(partial, expected="room for the whole data set", do=again):
+    with room(partial, expected="room for the whole dataset", do=again):
         line.ask(
             lambda: snapshot_download(
                 **line.here,
@@ -138,36 +273,30 @@ def _download(line: Connection, commit: str, partial: Path, *, only: Sequence[st
                 local_dir=partial,
                 endpoint=line.api.endpoint,
                 token=line.token or False,
-                ignore_patterns=sorted(HUBS_OWN),
-                allow_patterns=None if only is None else [MANIFEST, *only],
+                allow_patterns=list(paths),  # of a release's layout: no path holds a wildcard
             )
         )
 
 
-def _check(folder: Path, *, place: str, only: Sequence[str] | None) -> None:
-    """Hold every file against the manifest; a bad one is removed, so that the next try brings it again."""
-    try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        wanted = {str(file["path"]): str(file["sha256"]) for file in files}
-    except (OSError, ValueError, KeyError, TypeError):
-        shutil.rmtree(folder, ignore_errors=True)
-        raise UserError(
-            place,
-            got=f"no {MANIFEST}",
-            expected="a data set that csrdata pushed",
-            do="choose another data set",
-        ) from None
-    for name, sha256 in wanted.items():
-        path = folder / name
-        if not is_inside(name):
-            raise UserError(
-                f"{place}: {MANIFEST}", got=name, expected="paths inside it", do="choose another data set"
-            )
-        if only is not None and not any(fnmatch.fnmatchcase(name, pattern) for pattern in only):
+def _check_files(folder: Path, wanted: Mapping[str, File], there: Mapping[str, Any], *, place: str) -> None:
+    """Compare every file that came with the manifest.
+
+    A file that the Hub holds otherwise was damaged on the way: it is removed, and the next try brings it again. A file that
+    is the Hub's own and not the manifest's speaks against the release: all of it is removed.
+    """
+    for path, file in wanted.items():
+        here = folder / path
+        whole = here.is_file() and not here.is_symlink() and here.stat().st_size == file.bytes
+        if whole and hash_path(here) == file.sha256:
             continue
-        if not path.is_file() or hash_path(path) != sha256:
-            got = "other bytes than its manifest says" if path.is_file() else "no such file"
-            path.unlink(missing_ok=True)
-            raise UserError(
-                f"{place}: {name}", got=got, expected=f"SHA-256 {sha256[:12]}…", do="the same command again"
-            )
+        if whole and there[path].lfs is None and blob_id(here) == there[path].blob_id:
+            shutil.rmtree(folder, ignore_errors=True)
+            got, expected = "other bytes than its manifest says", f"SHA-256 {file.sha256[:12]}…"
+            raise Refusal(f"{place}: {path}", got=got, expected=expected, do=ELSEWHERE)
+        here.unlink(missing_ok=True)
+        raise UserError(
+            f"{place}: {path}",
+            got="other bytes than the Hub holds",
+            expected=f"SHA-256 {file.sha256[:12]}…",
+            do="the same command again",
+        )

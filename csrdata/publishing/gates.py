@@ -4,7 +4,6 @@ The finished folder is read as a stranger would read it, its files against its m
 one. Nothing is mended here and nothing is sent.
 """
 
-import io
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +13,7 @@ import polars as pl
 import yaml
 
 from csrdata.errors import UserError
-from csrdata.publishing.card import files_of
+from csrdata.images import image_extension
 from csrdata.publishing.columns import (
     CONVERSATION,
     IMAGE_PATH,
@@ -31,14 +30,24 @@ from csrdata.publishing.layout import (
     LOCK,
     PROMPTS,
     SPLIT,
+    UNPAIRED,
     candidate_glob,
     config,
     own_table,
     pair_glob,
+    parse_image_name,
 )
 from csrdata.publishing.leaks import find_leak
-from csrdata.publishing.manifest import MANIFEST, File, Manifest, describe_file, identity, read_manifest
-from csrdata.publishing.restore import is_inside
+from csrdata.publishing.manifest import (
+    MANIFEST,
+    File,
+    Manifest,
+    check_counts,
+    describe_file,
+    files_of,
+    read_manifest,
+)
+from csrdata.publishing.shards import unpaired_schema
 from csrdata.records import Column, Fate, Pair, Sentence, Stop, columns
 
 if TYPE_CHECKING:
@@ -62,25 +71,31 @@ def check(folder: Path, *, secrets: Sequence[str] = ()) -> Manifest:
         UserError: the first thing that does not hold, by file and row.
     """
     need_hub_extra()
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder, do=AGAIN)
     _check_files(folder, manifest)
-    _check_counts(manifest)
+    check_counts(manifest, place=MANIFEST, do=REMAKE)
     _check_card(folder, manifest)
     for file in [File(MANIFEST, 0, "", None), *manifest.files]:
         if Path(file.path).suffix in TEXTS:
             _check_text(folder, file.path, remotes=file.path == LOCK, secrets=tuple(secrets))
-    seen: set[bytes] = set()
+    named, seen = _check_names(folder, PROMPTS), set[str]()
     for counts in manifest.iterations:
+        named |= _check_names(folder, own_table(counts.name, "pairs"))
         for file in files_of(manifest.files, pair_glob(counts.name)):
             _check_pairs(folder, file.path, images=parse_images(manifest.images), seen=seen)
         for file in files_of(manifest.files, candidate_glob(counts.name)):
             _check_candidates(folder, file.path, counts.name)
-    _check_paths(PROMPTS, pl.read_parquet(folder / PROMPTS)["image"])
+    for file in files_of(manifest.files, UNPAIRED):
+        _check_unpaired(folder, file.path, seen=seen)
+    if manifest.images == "embed" and seen != named:
+        name = min(seen ^ named)
+        got = "an image that no table names" if name in seen else "no such image"
+        raise UserError(name, got=got, expected="the images of all prompts", do=AGAIN)
     return manifest
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:
-    """Every file of the manifest is there with its size, hash and rows, and none beside them."""
+    """Every file of the manifest is there with its size, hash and rows, and no other."""
     named = {file.path: file for file in manifest.files}
     present = {
         path.relative_to(folder).as_posix()
@@ -94,13 +109,6 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
         if (folder / path).is_symlink() or _described(folder, path) != file:
             expected = f"{file.bytes} bytes, SHA-256 {file.sha256[:12]}..."
             raise UserError(path, got="another file", expected=expected, do=AGAIN)
-    if identity(manifest.files, params=manifest.params, models=manifest.models) != manifest.identity:
-        raise UserError(
-            MANIFEST,
-            got=manifest.identity,
-            expected="the identity of files, params, models",
-            do=AGAIN,
-        )
 
 
 def _described(folder: Path, path: str) -> File | None:
@@ -108,26 +116,6 @@ def _described(folder: Path, path: str) -> File | None:
         return describe_file(folder, folder / path)
     except (OSError, ValueError):  # Parquet that does not open
         return None
-
-
-def _check_counts(manifest: Manifest) -> None:
-    """The rows of the files are those of the funnel, and kept + dropped = prompts."""
-    for one in manifest.iterations:
-        place = f"{MANIFEST}: iteration {one.name}"
-        if one.pairs + sum(one.dropped.values()) != one.prompts:
-            got = f"{one.pairs} pairs and {sum(one.dropped.values())} without"
-            raise UserError(place, got=got, expected=f"{one.prompts}, one of each prompt", do=REMAKE)
-        for glob, rows in (
-            (pair_glob(one.name), one.pairs),
-            (own_table(one.name, "pairs"), one.pairs),
-            (own_table(one.name, "dropped"), sum(one.dropped.values())),
-            (own_table(one.name, "responses"), one.responses),
-            (candidate_glob(one.name), one.candidates),
-            (PROMPTS, one.prompts),
-        ):
-            found = sum(file.rows or 0 for file in files_of(manifest.files, glob))
-            if found != rows:
-                raise UserError(f"{place}: {glob}", got=f"{found} rows", expected=f"{rows} rows", do=AGAIN)
 
 
 def _check_card(folder: Path, manifest: Manifest) -> None:
@@ -169,10 +157,10 @@ def _check_text(folder: Path, file: str, *, remotes: bool, secrets: tuple[str, .
         )
 
 
-def _check_pairs(folder: Path, file: str, *, images: Images, seen: set[bytes]) -> None:
+def _check_pairs(folder: Path, file: str, *, images: Images, seen: set[str]) -> None:
     """Every pair has its scores, two different answers and, where rows hold them, an image that decodes.
 
-    `seen`: hashes of images that have been decoded; it grows.
+    `seen`: names of images that have been decoded; it grows.
     """
     for first, table in _groups(folder, file, pair_features(images).arrow_schema):
         rows = pl.from_arrow(table.drop_columns(["images"]) if images == "embed" else table)
@@ -183,12 +171,18 @@ def _check_pairs(folder: Path, file: str, *, images: Images, seen: set[bytes]) -
             if column.name in rows.columns and column.name not in CONVERSATION
         ]
         _check_values(file, first, rows, kept)
-        _check_paths(file, rows[IMAGE_PATH], first=first)
+        _check_image_names(file, rows[IMAGE_PATH], first=first)
         for index, row in enumerate(rows.select(CONVERSATION).iter_rows(named=True), start=first):
             _check_conversation(f"{file}: row {index}", row)
         if images == "embed":
-            for index, row in enumerate(table.column("images").to_pylist(), start=first):
-                _check_image(f"{file}: row {index}: images", row, seen=seen)
+            embedded = zip(table.column("images").to_pylist(), rows[IMAGE_PATH], strict=True)
+            for index, (row, name) in enumerate(embedded, start=first):
+                place = f"{file}: row {index}: images"
+                if not row or len(row) != 1 or not row[0]["bytes"]:
+                    raise UserError(place, got="no bytes", expected="one image", do=REMAKE)
+                if row[0]["path"] != name.rpartition("/")[2]:
+                    raise UserError(place, got=row[0]["path"], expected=f"the file name of {name}", do=AGAIN)
+                _check_image(place, name, row[0]["bytes"], seen=seen)
 
 
 def _check_conversation(place: str, row: dict[str, Any]) -> None:
@@ -210,23 +204,23 @@ def _check_conversation(place: str, row: dict[str, Any]) -> None:
         )
 
 
-def _check_image(place: str, row: list[dict[str, Any]] | None, *, seen: set[bytes]) -> None:
-    from PIL import Image
+def _check_unpaired(folder: Path, file: str, *, seen: set[str]) -> None:
+    """Every image of a prompt without a pair is what its name says."""
+    for first, table in _groups(folder, file, unpaired_schema()):
+        for index, row in enumerate(table.to_pylist(), start=first):
+            _check_image(f"{file}: row {index}", row["image"], row["bytes"] or b"", seen=seen)
 
-    if not row or len(row) != 1 or not row[0]["bytes"]:
-        raise UserError(place, got="no bytes", expected="one image", do=REMAKE)
-    if "/" in (row[0]["path"] or "") or "\\" in (row[0]["path"] or ""):
-        raise UserError(place, got=row[0]["path"], expected="a file name", do=AGAIN)
-    digest = sha256(row[0]["bytes"]).digest()
-    if digest in seen:
-        return
-    try:
-        with Image.open(io.BytesIO(row[0]["bytes"])) as image:
-            image.draft(None, (1, 1))  # a JPEG is decoded small: all of it is read, and sooner
-            image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(place, got=str(error), expected="an image that decodes", do=REMAKE) from None
-    seen.add(digest)
+
+def _check_image(place: str, name: str, content: bytes, *, seen: set[str]) -> None:
+    """An image decodes, and its name is that of its bytes and its format."""
+    digest, extension = parse_image_name(name or "") or ("", "")
+    if sha256(content).hexdigest() != digest:
+        raise UserError(place, got="other bytes", expected=f"those of {name}", do=AGAIN)
+    if name not in seen:
+        found = image_extension(content, place=place, do=REMAKE)
+        if found != extension:
+            raise UserError(place, got=f"a {found} image", expected=f"one of {name}", do=AGAIN)
+        seen.add(name)
 
 
 def _check_candidates(folder: Path, file: str, name: str) -> None:
@@ -254,20 +248,23 @@ def _check_values(file: str, first: int, rows: pl.DataFrame, wanted: Sequence[Co
             _refuse(file, first, rows, column.name, wrong, expected="a finite number")
 
 
-def _check_paths(file: str, images: pl.Series, *, first: int = 0) -> None:
-    """Paths of images are relative to the project, stay in it and hold no token."""
-    for index, image in enumerate(images, start=first):
-        if image is None or not is_inside(image):
+def _check_names(folder: Path, file: str) -> set[str]:
+    """Return the image names of one of the project's own tables."""
+    names = pl.read_parquet(folder / file, columns=["image"])["image"]
+    _check_image_names(file, names)
+    return set(names)
+
+
+def _check_image_names(file: str, names: pl.Series, *, first: int = 0) -> None:
+    """Images are named by their content: a path of the project says something about its machine."""
+    for index, name in enumerate(names, start=first):
+        if name is None or parse_image_name(name) is None:
             raise UserError(
-                f"{file}: row {index}: {images.name}",
-                got="null" if image is None else image,
-                expected="a path relative to the project",
-                do=REMAKE,
+                f"{file}: row {index}: {names.name}",
+                got="null" if name is None else name,
+                expected="images/SHA256.EXT",
+                do=AGAIN,
             )
-    leak = find_leak("\n".join(images), paths=False)
-    if leak is not None:
-        place = f"{file}: row {first + leak.line - 1}: {images.name}"
-        raise UserError(place, got=leak.what, expected="no secret", do=REMAKE)
 
 
 def _refuse(file: str, first: int, rows: pl.DataFrame, column: str, wrong: pl.Expr, *, expected: str) -> None:
@@ -284,7 +281,8 @@ def _groups(folder: Path, file: str, wanted: "pa.Schema") -> Iterator[tuple[int,
 
     with pq.ParquetFile(folder / file) as parquet:
         found, feature = parquet.schema_arrow, b"huggingface"
-        if not found.equals(wanted) or found.metadata != {feature: wanted.metadata[feature]}:
+        told = None if wanted.metadata is None else {feature: wanted.metadata[feature]}
+        if not found.equals(wanted) or found.metadata != told:
             raise UserError(
                 f"{file}: columns",
                 got=", ".join(found.names),

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from csrdata.errors import UserError
 from csrdata.publishing.client import LOGIN, PATIENCE, PAUSES, Connection, RepoType, connect, tell
-from csrdata.publishing.manifest import MANIFEST
+from csrdata.publishing.manifest import ELSEWHERE, MANIFEST, MANIFEST_BYTES
+from csrdata.publishing.untrusted import parse_json, read_bounded
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd
@@ -123,11 +124,11 @@ def published_manifest(
     token: str | None = None,
     endpoint: str | None = None,
     say: Callable[[str], None] = tell,
-) -> dict[str, Any] | None:
+) -> bytes | None:
     """Return the manifest that a repository holds, by default at its head; None where repository or manifest are not there.
 
     Raises:
-        UserError: the Hub did not answer as asked.
+        UserError: the Hub did not answer as asked, or the manifest is too large.
     """
     from huggingface_hub.errors import RepositoryNotFoundError
 
@@ -140,6 +141,11 @@ def published_manifest(
                 raise
             return None
         return _manifest_at(line, str(info.sha))
+
+
+def blob_id(path: Path) -> str:
+    """Return a file's SHA-1 as git has it, 40 hex digits: how the Hub knows a file that is not in LFS."""
+    return _blob_id(path.read_bytes())
 
 
 def check_name(repo_id: str, tag: str | None) -> None:
@@ -211,25 +217,25 @@ def _open(line: Connection, *, private: bool) -> _Head:
 def _published(line: Connection, head: _Head, tag: str, identity: str) -> str:
     """Return the commit of a tag that holds this very identity; any other tag of this name stays where it is."""
     commit = head.tags[tag]
-    if (_manifest_at(line, commit) or {}).get("identity") != identity:
+    if _identity_at(line, commit) != identity:
         raise UserError(
             f"{line.place}: tag {tag}",
             got=f"it is there, at commit {commit[:12]}, with other data",
             expected="a new tag (a tag is never moved)",
             do="choose another --tag",
         )
-    line.say(f"{line.place}: {tag} is this very data set: nothing to push")
+    line.say(f"{line.place}: {tag} is this dataset: nothing to push")
     return commit
 
 
 def _same_at_head(line: Connection, head: _Head, folder: Path, identity: str) -> str | None:
     """Return the head if it holds this identity, and its data as well; somebody may have laid hands on it."""
-    if (_manifest_at(line, head.commit) or {}).get("identity") != identity:
+    if _identity_at(line, head.commit) != identity:
         return None
     data = [one for one in _additions(folder) if not one.path_in_repo.startswith(DESCRIBING)]
     if _differences(line, head.commit, data):
         return None
-    line.say(f"{line.place}: the head is this very data set: no new commit")
+    line.say(f"{line.place}: the head is this dataset: no new commit")
     return head.commit
 
 
@@ -343,30 +349,50 @@ def _is_same(addition: "CommitOperationAdd", file: Any) -> bool:
         return bool(file.lfs.sha256 == addition.upload_info.sha256.hex())
     with addition.as_file() as stream:
         data = stream.read()
-    return bool(
-        file.blob_id == hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-    )
+    return bool(file.blob_id == _blob_id(data))
 
 
-def _manifest_at(line: Connection, commit: str) -> dict[str, Any] | None:
-    """Return the manifest in a commit; None where it has none that reads."""
-    from huggingface_hub import hf_hub_download
+def _blob_id(data: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def _identity_at(line: Connection, commit: str) -> object:
+    """Return the identity that a commit's manifest states; None where it has none that reads."""
+    content = _manifest_at(line, commit)
+    try:
+        found = None if content is None else parse_json(content, place=MANIFEST, do=ELSEWHERE)
+    except UserError:
+        return None
+    return found.get("identity") if isinstance(found, dict) else None
+
+
+def _manifest_at(line: Connection, commit: str) -> bytes | None:
+    """Return the manifest in a commit; None where it has none."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
+    url = hf_hub_url(**line.here, filename=MANIFEST, revision=commit, endpoint=line.api.endpoint)
+    try:
+        size = line.ask(lambda: get_hf_file_metadata(url, token=line.token or False)).size
+    except RemoteEntryNotFoundError:
+        return None
+    if size is None or size > MANIFEST_BYTES:
+        raise UserError(
+            f"{line.place}: {MANIFEST}",
+            got="no size" if size is None else f"{size:,} bytes",
+            expected=f"at most {MANIFEST_BYTES:,}",
+            do=ELSEWHERE,
+        )
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            path = hf_hub_download(
-                **line.here,
-                filename=MANIFEST,
-                revision=commit,
-                local_dir=folder,
-                endpoint=line.api.endpoint,
-                token=line.token or False,
-            )
-            found = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (RemoteEntryNotFoundError, json.JSONDecodeError):
-            return None
-    return found if isinstance(found, dict) else None
+        path = hf_hub_download(
+            **line.here,
+            filename=MANIFEST,
+            revision=commit,
+            local_dir=folder,
+            endpoint=line.api.endpoint,
+            token=line.token or False,
+        )
+        return read_bounded(Path(path), limit=MANIFEST_BYTES, do=ELSEWHERE)
 
 
 def _url(line: Connection, tag: str | None) -> str:

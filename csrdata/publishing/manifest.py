@@ -1,8 +1,10 @@
 """What a release is: its files, its counts, what made it, and its identity.
 
 The *identity* is the SHA-256 of the data files' hashes, the parameters that generated them and the revisions of policies
-and scorers. Two releases of one identity are the same data set, whatever their date, tag or card; the second is not worth
+and scorers. Two releases of one identity are the same dataset, whatever their date, tag or card; the second is not worth
 a push. Everything else in the manifest describes it.
+
+A manifest may come from a stranger: every field has a type, a range and a length, checked when it is parsed.
 """
 
 import dataclasses
@@ -11,27 +13,73 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 
 from csrdata.errors import UserError
+from csrdata.publishing.layout import (
+    NAME_EXPECTED,
+    PROMPTS,
+    candidate_glob,
+    is_iteration_name,
+    is_release_path,
+    needed_paths,
+    own_table,
+    pair_glob,
+)
+from csrdata.publishing.untrusted import check_text, check_value, parse_json, read_bounded
 from csrdata.tables import hash_path, read_json, write_json
 
 MANIFEST = "provenance/manifest.json"
-FORMAT = 1
-"""Of the folder's layout; a reader refuses a higher one."""
+FORMAT = 2
+"""Of the folder's layout. A release of another format is refused; 1 named images by the paths of their project."""
+
+MANIFEST_BYTES = 8_000_000
+"""The largest manifest that is read: `MAX_FILES` entries of 200 bytes, and as many lines of changes and inputs."""
+MAX_FILES = 10_000
+"""The most files of a release: at 500 MB a file, 5 TB."""
+MAX_ITERATIONS = 100
 
 MADE_BY = "csrdata push OWNER/NAME --dry-run DIR"
+ELSEWHERE = "choose another dataset, or ask its owner to push it again"
+
+_FORBID = ConfigDict(extra="forbid")
+
+
+def _name(text: str) -> str:
+    if not is_iteration_name(text):
+        raise ValueError(NAME_EXPECTED)
+    return text
+
+
+Text = Annotated[str, Strict(), StringConstraints(max_length=10_000), AfterValidator(check_text)]
+Name = Annotated[str, Strict(), AfterValidator(_name)]
+Sha256 = Annotated[str, Strict(), StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Commit = Annotated[str, Strict(), StringConstraints(pattern=r"^[0-9a-f]{40}(\+changes)?$")]
+Number = Annotated[int, Strict(), Field(ge=0, le=10**15)]
+Tree = Annotated[dict[str, Any], AfterValidator(check_value)]
 
 
 @dataclass(frozen=True, slots=True)
 class File:
     """One file of a release, the manifest itself excepted."""
 
-    path: str
+    __pydantic_config__ = _FORBID
+
+    path: Text
     """POSIX, relative to the release."""
-    bytes: int
-    sha256: str
-    rows: int | None
+    bytes: Number
+    sha256: Sha256
+    rows: Number | None
     """Of a Parquet file; null of any other."""
 
     @property
@@ -43,13 +91,15 @@ class File:
 class Counts:
     """One iteration's rows: kept + dropped = prompts."""
 
-    name: str
+    __pydantic_config__ = _FORBID
+
+    name: Name
     """As in params.yaml: "1", "2", ..."""
-    prompts: int
-    candidates: int
-    responses: int
-    pairs: int
-    dropped: dict[str, int]
+    prompts: Number
+    candidates: Number
+    responses: Number
+    pairs: Number
+    dropped: dict[Text, Number]
     """Prompts without a pair, by reason; reasons that occur."""
 
 
@@ -57,15 +107,17 @@ class Counts:
 class Model:
     """A policy or scorer behind the data."""
 
-    role: str
+    __pydantic_config__ = _FORBID
+
+    role: Text
     """What it did: `base policy`, `policy of iteration 2`, `search scorer`, `held-out scorer`."""
-    architecture: str
+    architecture: Text
     """Its class, as its own configuration names it."""
-    sha256: str
+    sha256: Sha256
     """Of the folder's names and contents: exact, wherever the model came from."""
-    hub_id: str | None = None
+    hub_id: Text | None = None
     """`OWNER/NAME` on the Hub, where it came from there."""
-    revision: str | None = None
+    revision: Commit | None = None
     """The Hub commit, 40 hex digits; never a branch."""
 
 
@@ -73,10 +125,12 @@ class Model:
 class Change:
     """One entry of the changelog: what a release changed against the one before it."""
 
-    tag: str | None
-    date: str | None
-    identity: str
-    changes: list[str]
+    __pydantic_config__ = _FORBID
+
+    tag: Text | None
+    date: Text | None
+    identity: Sha256
+    changes: list[Text]
     """Sentences, Markdown."""
 
 
@@ -84,27 +138,28 @@ class Change:
 class Manifest:
     """A release, in full."""
 
-    identity: str
-    repo_id: str
-    tag: str | None
-    date: str | None
+    __pydantic_config__ = _FORBID
+
+    identity: Sha256
+    repo_id: Text
+    tag: Text | None
+    date: Text | None
     """UTC, YYYY-MM-DD; null where it was not given."""
-    images: str
-    """`embed` or `reference`."""
-    iterations: list[Counts]
-    params: dict[str, Any]
+    images: Literal["embed", "reference"]
+    iterations: Annotated[list[Counts], Field(min_length=1, max_length=MAX_ITERATIONS)]
+    params: Tree
     """The sections of params.yaml that generated the data."""
     models: list[Model]
-    inputs: dict[str, str]
+    inputs: dict[Text, Text]
     """What went into the DAG and came out of no stage (source files, foreign data), by its MD5 in dvc.lock."""
-    csrdata: str
+    csrdata: Text
     """The version of csrdata that wrote the release."""
-    commit: str | None
+    commit: Commit | None
     """The project's git commit, `+changes` behind it where the working tree differed."""
     changelog: list[Change]
     """Newest first, the releases before this one included."""
-    files: list[File]
-    format: int = field(default=FORMAT)
+    files: Annotated[list[File], Field(min_length=1, max_length=MAX_FILES)]
+    format: Annotated[int, Strict()] = field(default=FORMAT)
 
 
 def identity(files: Sequence[File], *, params: Mapping[str, Any], models: Sequence[Model]) -> str:
@@ -152,38 +207,120 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_json(folder / MANIFEST, dataclasses.asdict(manifest))
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read a release's manifest.
+def read_manifest(folder: Path, *, do: str = ELSEWHERE) -> Manifest:
+    """Read and check the manifest of a release; `do`: the error's last words.
 
     Raises:
-        UserError: the folder is no release, or one of a later format.
+        UserError: the folder is no release, one of another format, or its manifest contradicts itself.
     """
-    return parse_manifest(read_json(folder / MANIFEST, made_by=MADE_BY), place=str(folder / MANIFEST))
+    content = read_bounded(folder / MANIFEST, limit=MANIFEST_BYTES, do=do)
+    manifest = parse_manifest(content, place=MANIFEST, do=do)
+    check_manifest(manifest, place=MANIFEST, do=do)
+    return manifest
 
 
-def parse_manifest(raw: Any, *, place: str) -> Manifest:
-    """Turn a manifest's JSON into a `Manifest`.
+def parse_manifest(content: bytes, *, place: str, do: str = ELSEWHERE, older: bool = False) -> Manifest:
+    """Turn a manifest's JSON into a `Manifest`; every field has its type, its range and its length.
+
+    Args:
+        content: the file.
+        place, do: the error's first and last words.
+        older: read a manifest of an older format too, which has the same fields; only its files are laid out otherwise.
 
     Raises:
-        UserError: it is no manifest, or one of a later format.
+        UserError: it is no manifest, or one of another format.
     """
+    raw = parse_json(content, place=place, do=do)
     found = raw.get("format") if isinstance(raw, dict) else None
-    if found != FORMAT:
+    if type(found) is not int or found > FORMAT or found < (1 if older else FORMAT):
+        behind = type(found) is int and 1 <= found < FORMAT
         raise UserError(
             place,
             got=f"format {found}",
             expected=f"format {FORMAT}",
-            do="pip install --upgrade csrdata, or choose another data set",
+            do="ask its owner to push it again with this version of csrdata"
+            if behind
+            else "pip install --upgrade csrdata, or choose another dataset",
         )
     try:
-        return Manifest(
-            **{
-                **raw,
-                "iterations": [Counts(**one) for one in raw["iterations"]],
-                "models": [Model(**one) for one in raw["models"]],
-                "changelog": [Change(**one) for one in raw["changelog"]],
-                "files": [File(**one) for one in raw["files"]],
-            }
-        )
-    except (KeyError, TypeError) as error:
-        raise UserError(place, got=str(error), expected="a manifest that csrdata wrote", do=MADE_BY) from None
+        return _MANIFEST.validate_python(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"{place}: {where}", got=first["input"], expected=_expectation(first["msg"]), do=do
+        ) from None
+
+
+def check_manifest(manifest: Manifest, *, place: str, do: str) -> None:
+    """Check that the parts of a manifest agree: names, paths and identity.
+
+    Raises:
+        UserError: an iteration or a path occurs twice, a path is none of a release's, a file is missing or has rows without
+            being a table, or the identity is another.
+    """
+    names = [one.name for one in manifest.iterations]
+    paths = [file.path for file in manifest.files]
+    for what, found in (("iteration", names), ("path", paths)):
+        if len(set(found)) < len(found):
+            twice = next(one for one in found if found.count(one) > 1)
+            raise UserError(place, got=f"{twice} twice", expected=f"each {what} once", do=do)
+    for file in manifest.files:
+        if not is_release_path(file.path, names):
+            expected = f"a file of a release of iteration {', '.join(names)}"
+            raise UserError(f"{place}: files", got=file.path, expected=expected, do=do)
+        if file.is_data != file.path.endswith(".parquet"):
+            raise UserError(
+                f"{place}: {file.path}: rows", got=file.rows, expected="rows of tables only", do=do
+            )
+    missing = needed_paths(names) - set(paths)
+    if missing:
+        raise UserError(f"{place}: files", got=f"no {min(missing)}", expected="every table", do=do)
+    if identity(manifest.files, params=manifest.params, models=manifest.models) != manifest.identity:
+        expected = "the identity of files, params, models"
+        raise UserError(place, got=manifest.identity, expected=expected, do=do)
+
+
+def check_counts(manifest: Manifest, *, place: str, do: str) -> None:
+    """Check that the rows of the files are those of the counts, and kept + dropped = prompts.
+
+    Raises:
+        UserError: by iteration and file.
+    """
+    for one in manifest.iterations:
+        here = f"{place}: iteration {one.name}"
+        if one.pairs + sum(one.dropped.values()) != one.prompts:
+            got = f"{one.pairs} pairs and {sum(one.dropped.values())} without"
+            raise UserError(here, got=got, expected=f"{one.prompts}, one of each prompt", do=do)
+        for glob, rows in (
+            (pair_glob(one.name), one.pairs),
+            (own_table(one.name, "pairs"), one.pairs),
+            (own_table(one.name, "dropped"), sum(one.dropped.values())),
+            (own_table(one.name, "responses"), one.responses),
+            (candidate_glob(one.name), one.candidates),
+            (PROMPTS, one.prompts),
+        ):
+            found = sum(file.rows or 0 for file in files_of(manifest.files, glob))
+            if found != rows:
+                raise UserError(f"{here}: {glob}", got=f"{found} rows", expected=f"{rows} rows", do=do)
+
+
+def files_of(files: Sequence[File], glob: str) -> list[File]:
+    """Return the files that one of the layout's globs matches, in order of their paths."""
+    before, star, after = glob.partition("*")
+    found = [
+        file
+        for file in files
+        if (file.path.startswith(before) and file.path.endswith(after) if star else file.path == glob)
+    ]
+    return sorted(found, key=lambda file: file.path)
+
+
+_MANIFEST: TypeAdapter[Manifest] = TypeAdapter(Manifest)
+
+
+def _expectation(message: str) -> str:
+    """Turn "Input should be a valid integer" into "a valid integer"."""
+    return (
+        message.removeprefix("Value error, ").replace("Input should be ", "").replace("Input should ", "to ")
+    )

@@ -18,13 +18,14 @@ from typing import Any
 import yaml
 
 from csrdata.errors import UserError
+from csrdata.publishing.disk import new_folder
 from csrdata.publishing.fetch import Source
 from csrdata.publishing.layout import CARD
 from csrdata.publishing.leaks import find_leak
 from csrdata.publishing.manifest import FORMAT, MANIFEST
 from csrdata.publishing.markdown import Markdown, code, escape, fenced, render, table
 from csrdata.publishing.results import Results, anchor, caption, sentences, tables
-from csrdata.tables import atomic_folder, hash_path, read_json, write_json
+from csrdata.tables import hash_path, read_json, write_json
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -87,16 +88,12 @@ def write_model(
     Raises:
         UserError: the policy is no chain of plain LoRA adapters, the base is missing, or the card holds a path or a token.
     """
-    if folder.exists() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
-        raise UserError(
-            str(folder), got="something else", expected="a new folder", do="choose another folder"
-        )
     adapters = _adapters(policy)
     if not (base.folder / "config.json").is_file() and base.repo_id is None:
         raise UserError(
             str(base.folder), got="no config.json in it", expected="the base", do="dvc repro build_seed"
         )
-    with atomic_folder(folder, replaces=MANIFEST) as partial:
+    with new_folder(folder, replaces=_is_unchanged) as partial:
         combine(adapters, partial, base=base.repo_id or BASE)
         if base.repo_id is None:
             shutil.copytree(base.folder, partial / BASE)
@@ -130,6 +127,22 @@ def write_model(
         (partial / CARD).write_text(text, encoding="utf-8")
         _check_texts(partial)
     return identity
+
+
+def _is_unchanged(folder: Path) -> bool:
+    """Return whether a folder holds a policy that csrdata wrote, and no file more."""
+    try:
+        raw = read_json(folder / MANIFEST, made_by="csrdata push --model")
+        listed = {str(file["path"]): str(file["sha256"]) for file in raw["files"]}
+    except (UserError, ValueError, KeyError, TypeError):
+        return False
+    present = {path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
+    names = {path.relative_to(folder).as_posix() for path in present if not path.is_symlink()}
+    return (
+        len(names) == len(present)
+        and names == {*listed, CARD, MANIFEST}
+        and all(hash_path(folder / path) == sha256 for path, sha256 in listed.items())
+    )
 
 
 def _check_texts(folder: Path) -> None:

@@ -41,7 +41,7 @@ def inputs(stages: Mapping[str, Any]) -> dict[str, str]:
     """
     made = [PurePosixPath(out["path"]) for stage in stages.values() for out in stage.get("outs", [])]
     return {
-        dep["path"]: dep["md5"]
+        str(dep["path"]): str(dep["md5"])
         for stage in stages.values()
         for dep in stage.get("deps", [])
         if "md5" in dep and not any(_overlap(PurePosixPath(dep["path"]), out) for out in made)

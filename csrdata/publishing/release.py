@@ -6,20 +6,33 @@ equal folder. Memory holds some hundred images and one shard of candidates, neve
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+import polars as pl
 
 import csrdata
 from csrdata.errors import UserError
 from csrdata.publishing.card import card
 from csrdata.publishing.changes import changes
 from csrdata.publishing.columns import Images
-from csrdata.publishing.disk import room
+from csrdata.publishing.disk import new_folder, room
 from csrdata.publishing.extra import need_hub_extra
 from csrdata.publishing.figures import figures
-from csrdata.publishing.layout import CARD, LOCK, PARAMS, PROMPTS, ReleaseIteration, own_table, shard_manifest
+from csrdata.publishing.layout import (
+    CARD,
+    LOCK,
+    NAME_EXPECTED,
+    PARAMS,
+    PROMPTS,
+    RESULTS,
+    ReleaseIteration,
+    is_iteration_name,
+    own_table,
+    shard_manifest,
+)
 from csrdata.publishing.manifest import (
     MANIFEST,
     Change,
@@ -32,14 +45,15 @@ from csrdata.publishing.manifest import (
     read_manifest,
     write_manifest,
 )
+from csrdata.publishing.naming import image_names, rename, same_names
 from csrdata.publishing.origins import Origin
 from csrdata.publishing.plots import draw_plots
 from csrdata.publishing.provenance import inputs, read_lock
-from csrdata.publishing.results import RESULTS, Results
-from csrdata.publishing.shards import write_candidates, write_pairs, write_responses
+from csrdata.publishing.results import Results
+from csrdata.publishing.shards import write_candidates, write_pairs, write_responses, write_unpaired
 from csrdata.records import Dropped, Pair, Prompt
 from csrdata.shard_manifest import check_names
-from csrdata.tables import atomic_folder, from_table, read_table, write_json
+from csrdata.tables import from_table, hash_path, read_json, read_table, write_json, write_table
 
 
 def write_release(
@@ -59,11 +73,13 @@ def write_release(
     commit: str | None = None,
     previous: Manifest | None = None,
     results: Results | None = None,
+    source: Mapping[str, str] | None = None,
+    gate: Callable[[Path], object] = lambda _: None,
 ) -> Manifest:
     """Write a release of some iterations of a project.
 
     Args:
-        folder: takes the release; it must be empty, missing, or an older release, which is replaced.
+        folder: takes the release; it must be empty, missing, or an older release, which is replaced if nobody changed it.
         repo_id: `OWNER/NAME`, for the card's lines of code.
         iterations: one or more, in order; they share their table of prompts.
         images: whether rows hold their image's bytes or only its path.
@@ -78,20 +94,35 @@ def write_release(
         commit: the project's git commit.
         previous: the manifest of the release before this one, for the changelog.
         results: truth of the pairs and effect of training, where they are known; no part of the identity.
+        source: what went into the DAG, by its MD5; None takes it from `lock`.
+        gate: called with the finished release before it takes its name; what it raises leaves no release.
 
     Raises:
-        UserError: a table or an image is missing, an iteration has no pair, the folder is something else, or the disk is
-            full; nothing of the release is left then, and an older one stays.
+        UserError: a table or an image is missing, an iteration has no pair or no name that a path may hold, the folder is
+            something else, or the disk is full; nothing of the release is left then, and an older one stays.
     """
     need_hub_extra()
-    _check_target(folder)
+    for one in iterations:
+        if not is_iteration_name(one.name):
+            raise UserError("iteration", got=one.name, expected=NAME_EXPECTED, do="rename it in params.yaml")
     full = {
         "expected": "room for the whole release; nothing was written",
         "do": "make room or choose another disk (--dry-run DIR; TMPDIR for a push), then the same command again",
     }
-    with room(folder, **full), atomic_folder(folder, replaces=MANIFEST) as partial:
-        counts = [_write_tables(partial, one, images=images, root=project_root) for one in iterations]
-        _copy(iterations[0].prompts, partial / PROMPTS)
+    with room(folder, **full), new_folder(folder, replaces=_is_unchanged_release) as partial:
+        prompts = read_table(iterations[0].prompts, Prompt, made_by="dvc repro sample_prompts")
+        pairs = [
+            read_table(one.pairs, Pair, made_by=f"dvc repro select_pairs@{one.name}") for one in iterations
+        ]
+        paired = set().union(*(table["image"] for table in pairs))
+        pictures = image_names([*prompts["image"], *sorted(paired)], root=project_root, images=images)
+        counts = [
+            _write_tables(partial, one, len(prompts), table, names=pictures, images=images, root=project_root)
+            for one, table in zip(iterations, pairs, strict=True)
+        ]
+        write_table(partial / PROMPTS, rename(prompts, pictures))
+        if images == "embed":
+            _write_unpaired(partial, paired, names=pictures, root=project_root)
         _copy(params_file, partial / PARAMS)
         if lock is not None:
             _copy(lock, partial / LOCK)
@@ -108,7 +139,7 @@ def write_release(
             iterations=counts,
             params=dict(params),
             models=list(models),
-            inputs={} if lock is None else inputs(read_lock(lock)),
+            inputs=_inputs(lock) if source is None else dict(source),
             csrdata=csrdata.__version__,
             commit=commit,
             changelog=[],
@@ -121,7 +152,19 @@ def write_release(
         (partial / CARD).write_text(text, encoding="utf-8")
         manifest = replace(manifest, files=_files(partial))
         write_manifest(partial, manifest)
+        gate(partial)
     return manifest
+
+
+def _inputs(lock: Path | None) -> dict[str, str]:
+    return {} if lock is None else inputs(read_lock(lock))
+
+
+def published_pairs(pairs: Path, *, root: Path, folder: Path) -> str:
+    """Return the SHA-256 that a project's table of pairs has in a release; `folder` takes it for a moment."""
+    table = read_table(pairs, Pair, made_by="dvc repro select_pairs")
+    write_table(folder / "pairs.parquet", same_names(table, root=root))
+    return hash_path(folder / "pairs.parquet")
 
 
 def tree(folder: Path) -> list[tuple[str, int]]:
@@ -130,13 +173,19 @@ def tree(folder: Path) -> list[tuple[str, int]]:
     return [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in files]
 
 
-def _write_tables(folder: Path, one: ReleaseIteration, *, images: Images, root: Path) -> Counts:
-    """Write one iteration's tables."""
+def _write_tables(
+    folder: Path,
+    one: ReleaseIteration,
+    prompts: int,
+    pairs: pl.DataFrame,
+    *,
+    names: dict[str, str],
+    images: Images,
+    root: Path,
+) -> Counts:
+    """Write one iteration's tables; `prompts`: how many there are, `names`: of images, by their path in the project."""
     name = one.name
-    made_by = f"dvc repro select_pairs@{name}"
-    prompts = read_table(one.prompts, Prompt, made_by="dvc repro sample_prompts")
-    pairs = read_table(one.pairs, Pair, made_by=made_by)
-    dropped = read_table(one.dropped, Dropped, made_by=made_by)
+    dropped = read_table(one.dropped, Dropped, made_by=f"dvc repro select_pairs@{name}")
     if not len(pairs):
         raise UserError(
             str(one.pairs),
@@ -146,23 +195,33 @@ def _write_tables(folder: Path, one: ReleaseIteration, *, images: Images, root: 
         )
     candidates = _shards(one.candidates, made_by=f"dvc repro generate_beams@{name}")
     responses = _shards(one.responses, made_by=f"dvc repro score_beams@{name}")
-    write_pairs(
-        folder, name, from_table(pairs, Pair), images=images, root=root, made_by="dvc repro build_seed"
-    )
+    write_pairs(folder, name, from_table(pairs, Pair), names=names, images=images, root=root)
     counts = Counts(
         name=name,
-        prompts=len(prompts),
+        prompts=prompts,
         candidates=write_candidates(folder, name, candidates, made_by=f"dvc repro generate_beams@{name}"),
         responses=write_responses(folder, name, responses, made_by=f"dvc repro score_beams@{name}"),
         pairs=len(pairs),
         dropped=dict(sorted(dropped.group_by("reason").len().iter_rows())),
     )
-    _copy(one.pairs, folder / own_table(name, "pairs"))
-    _copy(one.dropped, folder / own_table(name, "dropped"))
+    write_table(folder / own_table(name, "pairs"), rename(pairs, names))
+    write_table(folder / own_table(name, "dropped"), dropped)
     for table, source in (("candidates", one.candidates), ("responses", one.responses)):
-        if (source / "manifest.json").is_file():
-            _copy(source / "manifest.json", folder / shard_manifest(name, table))
+        made_from = source / "manifest.json"
+        if made_from.is_file():
+            fingerprint = read_json(made_from, made_by="dvc repro")["fingerprint"]
+            write_json(folder / shard_manifest(name, table), {"fingerprint": fingerprint})
     return counts
+
+
+def _write_unpaired(folder: Path, paired: set[str], *, names: dict[str, str], root: Path) -> None:
+    """Write the images that no pair of the release holds, in the order of the prompts."""
+    held = {names[path] for path in paired}
+    first: dict[str, str] = {}
+    for path, name in names.items():
+        if name not in held:
+            first.setdefault(name, path)
+    write_unpaired(folder, list(first.values()), names=names, root=root)
 
 
 def _shards(folder: Path, *, made_by: str) -> list[Path]:
@@ -192,18 +251,17 @@ def _files(folder: Path) -> list[File]:
     return [describe_file(folder, folder / path) for path, _ in tree(folder) if path != MANIFEST]
 
 
-def _check_target(folder: Path) -> None:
-    """Refuse to replace anything but a release."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    if folder.is_dir() and (folder / MANIFEST).is_file():
-        read_manifest(folder)
-        return
-    raise UserError(
-        str(folder),
-        got="something that is no release",
-        expected="an empty or a new folder",
-        do="name another folder",
+def _is_unchanged_release(folder: Path) -> bool:
+    """Return whether a folder holds a release of this format and nothing else: every file is as its manifest says."""
+    try:
+        listed = {file.path: file.sha256 for file in read_manifest(folder).files}
+    except UserError:
+        return False
+    present = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    names = {path.relative_to(folder).as_posix() for path in present}
+    return names == {*listed, MANIFEST} and all(
+        not (folder / path).is_symlink() and hash_path(folder / path) == sha256
+        for path, sha256 in listed.items()
     )
 
 

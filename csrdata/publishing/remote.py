@@ -1,4 +1,4 @@
-"""One iteration of a data set of the Hub, as tables to read: fetched at its tag, for as long as the caller looks at it."""
+"""One iteration of a dataset of the Hub, as tables to read: fetched at its tag, for as long as the caller looks at it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,14 @@ from typing import Any
 from csrdata.errors import UserError
 from csrdata.publishing.fetch import Source, fetch
 from csrdata.publishing.layout import CANDIDATES, ReleaseIteration, own_table
-from csrdata.publishing.restore import released, restore
+from csrdata.publishing.manifest import read_manifest
+from csrdata.publishing.restore import read_release_table, released, restore
+from csrdata.records import Dropped, Pair
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Where the pairs of an iteration lie, and the prompts without one."""
+    """The tables of an iteration's pairs and of the prompts without one."""
 
     name: str
     """Of the iteration."""
@@ -22,12 +24,12 @@ class Outcome:
 
 
 def fetch_iteration(source: Source, name: str | None, *, scratch: Path, **hub: Any) -> ReleaseIteration:
-    """Fetch a data set and restore one iteration's tables, by default the last one's.
+    """Fetch a dataset and restore one iteration's tables, by default the last one's.
 
     Args:
-        source: the data set and its tag.
+        source: the dataset and its tag.
         name: an iteration that it holds.
-        scratch: an empty folder; what is returned lies in it.
+        scratch: an empty folder; what is returned is in it.
         hub: the connection's arguments, as in `fetch`.
 
     Raises:
@@ -48,16 +50,19 @@ def fetch_iteration(source: Source, name: str | None, *, scratch: Path, **hub: A
 
 
 def fetch_outcome(source: Source, name: str | None, *, scratch: Path, **hub: Any) -> Outcome:
-    """Fetch a data set and say where one iteration's pairs lie; arguments and errors are `fetch_iteration`'s."""
+    """Fetch a dataset and say where one iteration's pairs are; arguments and errors are `fetch_iteration`'s."""
     folder, chosen = _fetch(source, name, scratch, ["csrdata/*"], hub)
-    pairs, dropped = (folder / own_table(chosen, table) for table in ("pairs", "dropped"))
-    return Outcome(chosen, pairs=pairs, dropped=dropped)
+    manifest = read_manifest(folder)
+    pairs, dropped = (own_table(chosen, table) for table in ("pairs", "dropped"))
+    read_release_table(folder, pairs, Pair, manifest)
+    read_release_table(folder, dropped, Dropped, manifest)
+    return Outcome(chosen, pairs=folder / pairs, dropped=folder / dropped)
 
 
 def _fetch(
     source: Source, name: str | None, scratch: Path, only: Sequence[str], hub: dict[str, Any]
 ) -> tuple[Path, str]:
-    """Fetch what is wanted of a release: its images, in the pairs as others read them, stay where they are."""
+    """Fetch what is wanted of a release: its images stay on the Hub."""
     folder = scratch / "release"
     fetch(source.repo_id, source.revision, folder, **hub, only=only)
     names = released(folder)

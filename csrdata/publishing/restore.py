@@ -1,29 +1,41 @@
-"""From a release back to a project's tables, exactly: what `csrdata pull` writes, and what `stats` and `diff` read.
+"""From a release back to a project's tables and images: what `csrdata pull` writes, and what `stats` and `diff` read.
 
-A release may come from anywhere, so its paths are held against escapes from the target before anything is written.
+A release may come from a stranger. Its files were compared with its manifest when they were fetched (`fetch.py`); here each
+table is bounded before it is read, checked as the stages check their own, and written anew. An image is written under the
+name of its own bytes, once they decode as its extension says. Every path that is written is the caller's or `layout.py`'s.
 """
 
-import shutil
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import polars as pl
 
 from csrdata.errors import UserError
-from csrdata.publishing.columns import IMAGE_PATH
+from csrdata.images import image_extension
+from csrdata.publishing.columns import IMAGE_PATH, ITERATION
 from csrdata.publishing.extra import need_hub_extra
 from csrdata.publishing.layout import (
     PROMPTS,
+    UNPAIRED,
     ReleaseIteration,
     candidate_glob,
     own_table,
     pair_glob,
+    parse_image_name,
+    project_image,
     shard_manifest,
 )
-from csrdata.publishing.manifest import MANIFEST, read_manifest
-from csrdata.publishing.shards import read_shards
-from csrdata.records import Record, Response, Sentence
-from csrdata.tables import atomic_file, atomic_folder, write_table
+from csrdata.publishing.manifest import ELSEWHERE, File, Manifest, files_of, read_manifest
+from csrdata.publishing.naming import rename
+from csrdata.publishing.untrusted import TABLE_ROWS, open_parquet, parse_json, read_bounded
+from csrdata.records import Dropped, Pair, Prompt, Record, Response, Sentence
+from csrdata.tables import atomic_file, read_table, schema, write_json, write_table
 
-PULL_AGAIN = "csrdata pull OWNER/NAME@TAG"
+IMAGE_BYTES = 100_000_000
+"""The largest image file that is written."""
+FINGERPRINT_BYTES = 1_000_000
 
 
 def released(folder: Path) -> list[str]:
@@ -36,95 +48,182 @@ def released(folder: Path) -> list[str]:
 
 
 def restore(folder: Path, iterations: Sequence[ReleaseIteration], *, images_root: Path | None = None) -> None:
-    """Write a release's tables where `iterations` say, as they were in the project that it came from.
+    """Write a release's tables where `iterations` say, and its images.
 
-    Shards come back as shards, under the names they had. Each table is written whole or not at all.
+    Tables are as they were in the project, but for their images' paths: those are where a pull puts the images. Shards come
+    back as shards, under the names they had.
 
     Args:
-        folder: the release.
-        iterations: those to restore, and where to.
-        images_root: the folder that image paths are relative to: the embedded images go there, those of prompts with a
-            pair; None leaves them out. A release with `--images reference` has none.
+        folder: the release, with the files that its manifest lists.
+        iterations: those to restore, and where to: nothing may be there yet.
+        images_root: the project's folder, which takes the images; None leaves them out. A release with
+            `--images reference` has none.
 
     Raises:
-        UserError: the release lacks an iteration or a table, or an image's path leads out of `images_root`.
+        UserError: the release lacks an iteration or an image, or a table or an image is not what it claims to be.
     """
     need_hub_extra()
-    names = released(folder)
+    manifest = read_manifest(folder)
+    names = [counts.name for counts in manifest.iterations]
     for iteration in iterations:
         if iteration.name not in names:
             raise UserError(
-                f"{folder}: iteration",
-                got=iteration.name,
-                expected=f"one of {', '.join(names)}",
-                do=PULL_AGAIN,
+                "iteration", got=iteration.name, expected=f"one of {', '.join(names)}", do=ELSEWHERE
             )
+    named: set[str] = set()
     for iteration in iterations:
         name = iteration.name
-        _copy(folder / PROMPTS, iteration.prompts)
-        _copy(folder / own_table(name, "pairs"), iteration.pairs)
-        _copy(folder / own_table(name, "dropped"), iteration.dropped)
-        responses = [folder / own_table(name, "responses")]
-        _shards(responses, Response, iteration.responses, folder / shard_manifest(name, "responses"))
-        candidates = sorted(folder.glob(candidate_glob(name)))
-        _shards(candidates, Sentence, iteration.candidates, folder / shard_manifest(name, "candidates"))
-        if images_root is not None:
-            _images(sorted(folder.glob(pair_glob(name))), images_root)
+        prompts = read_release_table(folder, PROMPTS, Prompt, manifest)
+        pairs = read_release_table(folder, own_table(name, "pairs"), Pair, manifest)
+        named |= set(prompts["image"]) | set(pairs["image"])
+        write_table(iteration.prompts, _to_project(prompts, PROMPTS))
+        write_table(iteration.pairs, _to_project(pairs, own_table(name, "pairs")))
+        dropped = read_release_table(folder, own_table(name, "dropped"), Dropped, manifest)
+        write_table(iteration.dropped, dropped)
+        for table, glob, record, target in (
+            ("responses", own_table(name, "responses"), Response, iteration.responses),
+            ("candidates", candidate_glob(name), Sentence, iteration.candidates),
+        ):
+            _restore_shards(folder, files_of(manifest.files, glob), record, target)
+            fingerprint = _fingerprint(folder, shard_manifest(name, table), manifest)
+            if fingerprint is not None:
+                _seal(target, fingerprint)
+    if images_root is not None and manifest.images == "embed":
+        _restore_images(folder, manifest, named, images_root)
 
 
-def is_inside(path: str) -> bool:
-    """Whether a path is relative, POSIX and stays below the folder it is relative to.
+def read_release_table(folder: Path, path: str, record: Record, manifest: Manifest) -> pl.DataFrame:
+    """Return a release's table: bounded, with the rows that the manifest says, checked as its record is.
 
-    Example: "data/images/7.png" -> True; "/etc/passwd", "../x", "~/x", "C:\\x", "" -> False
+    Raises:
+        UserError: it is not what the manifest or the record says.
     """
-    parts = PurePosixPath(path).parts
-    return bool(parts) and not (
-        path.startswith(("/", "~")) or ".." in parts or "\\" in path or PureWindowsPath(path).drive
-    )
+    rows = next((file.rows for file in manifest.files if file.path == path), None)
+    with open_parquet(folder / path, place=path, rows=rows, do=ELSEWHERE) as parquet:
+        if parquet.metadata.num_rows > TABLE_ROWS:
+            got = f"{parquet.metadata.num_rows:,} rows"
+            raise UserError(path, got=got, expected=f"at most {TABLE_ROWS:,}", do=ELSEWHERE)
+    return _checked(folder / path, record, shown=path)
 
 
-def _copy(source: Path, target: Path) -> None:
-    _found(source)
-    with atomic_file(target) as partial:
-        shutil.copyfile(source, partial)
+def _checked(file: Path, record: Record, *, shown: str) -> pl.DataFrame:
+    """Read a table as the stages do; an error names the release's file, not the scratch folder's."""
+    try:
+        return read_table(file, record, made_by=ELSEWHERE)
+    except UserError as error:
+        place = error.place.replace(str(file), shown)
+        raise UserError(place, got=error.got, expected=error.expected, do=error.do) from None
 
 
-def _shards(files: Sequence[Path], record: Record, target: Path, manifest: Path) -> None:
-    for file in files or [manifest]:
-        _found(file)
-    with atomic_folder(target) as partial:
-        for index, table in enumerate(read_shards(files, record)):
-            write_table(partial / f"{index:05d}.parquet", table)
-        if manifest.is_file():
-            shutil.copyfile(manifest, partial / "manifest.json")
+def _to_project(table: pl.DataFrame, path: str) -> pl.DataFrame:
+    """Return a release's table with its images where a pull puts them."""
+    names = table["image"].unique().to_list()
+    for name in names:
+        if parse_image_name(name) is None:
+            expected = "images/SHA256.EXT"
+            raise UserError(f"{path}: column image", got=name, expected=expected, do=ELSEWHERE)
+    return rename(table, {name: project_image(name) for name in names})
 
 
-def _images(files: Sequence[Path], root: Path) -> None:
-    import pyarrow.parquet as pq
-
+def _restore_shards(folder: Path, files: Sequence[File], record: Record, target: Path) -> None:
+    """Write each row group as the shard that it was, one in memory at a time."""
+    index = 0
     for file in files:
-        with pq.ParquetFile(file) as parquet:
-            if "images" not in parquet.schema_arrow.names:
-                return
-            for batch in parquet.iter_batches(batch_size=100, columns=["images", IMAGE_PATH]):
-                for row in batch.to_pylist():
-                    _image(root, row[IMAGE_PATH], row["images"][0]["bytes"], file=file)
+        path = file.path
+        with open_parquet(folder / path, place=path, rows=file.rows, do=ELSEWHERE) as parquet:
+            _check_schema(parquet.schema_arrow, record, path)
+            for group in range(parquet.num_row_groups):
+                table: Any = pl.from_arrow(parquet.read_row_group(group, columns=list(schema(record))))
+                shard = target / f"{index:05d}.parquet"
+                write_table(shard, table.select(list(schema(record))))
+                _checked(shard, record, shown=f"{path}: row group {group}")
+                index += 1
 
 
-def _image(root: Path, path: str, content: bytes, *, file: Path) -> None:
-    if not is_inside(path):
+def _check_schema(arrow: Any, record: Record, path: str) -> None:
+    """Refuse a table with other columns or types than its record's; candidates also name their iteration."""
+    empty: Any = pl.from_arrow(arrow.empty_table())
+    found = dict(empty.schema)
+    if record is Sentence:
+        found.pop(ITERATION, None)
+    for name, dtype in schema(record).items():
+        if found.get(name) != dtype:
+            got = str(found.get(name, "no such column"))
+            raise UserError(f"{path}: column {name}", got=got, expected=str(dtype), do=ELSEWHERE)
+
+
+def _fingerprint(folder: Path, path: str, manifest: Manifest) -> dict[str, str] | None:
+    """Return what a folder of shards was made from; None where the project did not say."""
+    if all(file.path != path for file in manifest.files):
+        return None
+    content = read_bounded(folder / path, limit=FINGERPRINT_BYTES, do=ELSEWHERE)
+    found = parse_json(content, place=path, do=ELSEWHERE)
+    parts = found.get("fingerprint") if isinstance(found, dict) and len(found) == 1 else None
+    if not isinstance(parts, dict) or not all(isinstance(part, str) for part in parts.values()):
+        raise UserError(path, got=found, expected="a fingerprint", do=ELSEWHERE)
+    return dict(parts)
+
+
+def _seal(folder: Path, fingerprint: dict[str, str]) -> None:
+    """Write the manifest of a folder of complete shards."""
+    shards = len(list(folder.glob("*.parquet")))
+    write_json(folder / "manifest.json", {"fingerprint": fingerprint, "shards": shards})
+
+
+def _restore_images(folder: Path, manifest: Manifest, named: set[str], root: Path) -> None:
+    """Write every image that the tables name, once; refuse one that they do not name, and one that is missing."""
+    written: set[str] = set()
+    for place, name, content in _embedded(folder, manifest):
+        if name not in named:
+            raise UserError(place, got=name, expected="an image that a table names", do=ELSEWHERE)
+        digest, extension = parse_image_name(name) or ("", "")
+        if sha256(content).hexdigest() != digest:
+            raise UserError(place, got="other bytes", expected=f"those of {name}", do=ELSEWHERE)
+        if name in written:
+            continue
+        found = image_extension(content, place=f"{place}: {name}", do=ELSEWHERE)
+        if found != extension:
+            raise UserError(f"{place}: {name}", got=f"a {found} image", expected=extension, do=ELSEWHERE)
+        with atomic_file(root / project_image(name)) as partial:
+            partial.write_bytes(content)
+        written.add(name)
+    missing = named - written
+    if missing:
         raise UserError(
-            f"{file}: column {IMAGE_PATH}",
-            got=path,
-            expected="a path below the project",
-            do="choose another data set",
+            min(missing), got="no such image", expected="every image that a table names", do=ELSEWHERE
         )
-    with atomic_file(root / path) as partial:
-        partial.write_bytes(content)
 
 
-def _found(file: Path) -> None:
-    if not file.is_file():
-        raise UserError(
-            str(file), got="no such file", expected=f"a file that {MANIFEST} names", do=PULL_AGAIN
-        )
+def _embedded(folder: Path, manifest: Manifest) -> Iterator[tuple[str, str, bytes]]:
+    """Give place, name and bytes of every image in the release, one in memory at a time."""
+    pairs = [file for one in manifest.iterations for file in files_of(manifest.files, pair_glob(one.name))]
+    for file in pairs:
+        with open_parquet(folder / file.path, place=file.path, rows=file.rows, do=ELSEWHERE) as parquet:
+            for place, row in _rows(parquet, ["images", IMAGE_PATH], file.path):
+                images = row["images"]
+                one = images[0] if isinstance(images, list) and len(images) == 1 else None
+                content = one.get("bytes") if isinstance(one, dict) else None
+                yield place, *_image(place, row[IMAGE_PATH], content)
+    for file in files_of(manifest.files, UNPAIRED):
+        with open_parquet(folder / file.path, place=file.path, rows=file.rows, do=ELSEWHERE) as parquet:
+            for place, row in _rows(parquet, ["image", "bytes"], file.path):
+                yield place, *_image(place, row["image"], row["bytes"])
+
+
+def _rows(parquet: Any, columns: list[str], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give rows one by one: however often a page repeats an image, memory holds it once."""
+    lacking = [column for column in columns if column not in parquet.schema_arrow.names]
+    if lacking:
+        raise UserError(f"{path}: column {lacking[0]}", got="no such column", expected="images", do=ELSEWHERE)
+    for index, batch in enumerate(parquet.iter_batches(batch_size=1, columns=columns)):
+        for row in batch.to_pylist():
+            yield f"{path}: row {index}", row
+
+
+def _image(place: str, name: object, content: object) -> tuple[str, bytes]:
+    if not isinstance(name, str) or parse_image_name(name) is None:
+        raise UserError(f"{place}: image", got=name, expected="images/SHA256.EXT", do=ELSEWHERE)
+    if not isinstance(content, bytes) or not 0 < len(content) <= IMAGE_BYTES:
+        got = f"{len(content):,} bytes" if isinstance(content, bytes) else "no bytes"
+        raise UserError(f"{place}: image", got=got, expected=f"1 to {IMAGE_BYTES:,} bytes", do=ELSEWHERE)
+    return name, content

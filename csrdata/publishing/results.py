@@ -15,9 +15,6 @@ from csrdata.errors import UserError
 from csrdata.evaluation.scorecard import FIGURES
 from csrdata.publishing.markdown import Markdown, escape, table
 
-RESULTS = "provenance/results.json"
-"""Their place in a release."""
-
 SIGNIFICANT = 0.05
 """Two-sided; each figure is tested by itself."""
 

@@ -4,17 +4,18 @@ How rows are cut into files follows from the sizes of what goes in, so that equa
 by content: after a small change most of a file's chunks are those that the Hub has.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from csrdata.errors import UserError
 from csrdata.publishing.columns import ITERATION, Images, candidate_features, pair_features, pair_row
-from csrdata.publishing.layout import candidate_file, own_table, pair_file
-from csrdata.records import Pair, Record, Response, Sentence
+from csrdata.publishing.layout import candidate_file, own_table, pair_file, unpaired_file
+from csrdata.publishing.naming import image_bytes
+from csrdata.records import Pair, Response, Sentence
 from csrdata.tables import read_table, schema
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ def write_pairs(
     name: str,
     pairs: Sequence[Pair],
     *,
+    names: Mapping[str, str],
     images: Images,
     root: Path,
-    made_by: str,
     file_bytes: int = FILE_BYTES,
 ) -> None:
     """Write an iteration's pairs as TRL reads them.
@@ -42,10 +43,10 @@ def write_pairs(
     Args:
         folder: the release.
         name: the iteration's.
-        pairs: one or more, in the order to keep.
+        pairs: one or more, in the order to keep, as they are in the project.
+        names: the name of each image in the release, by its path in the project.
         images: whether a row holds its image's bytes.
         root: the folder that image paths are relative to.
-        made_by: the command that makes the images, for the error's last words.
         file_bytes: about what a file holds.
 
     Raises:
@@ -54,17 +55,55 @@ def write_pairs(
     import pyarrow as pa
 
     embed = images == "embed"
-    sizes = [_size(pair, root=root, embed=embed, made_by=made_by) for pair in pairs]
+    sizes = [
+        len(pair.prompt) + len(pair.chosen) + len(pair.rejected) + (_size(pair.image, root) if embed else 0)
+        for pair in pairs
+    ]
     arrow = pair_features(images).arrow_schema
     files = _cut(sizes, limit=file_bytes)
     for index, (start, end) in enumerate(files):
         with _writer(folder / pair_file(name, index, len(files)), arrow) as write:
             for first, last in _cut(sizes[start:end], limit=GROUP_BYTES, rows=GROUP_ROWS):
                 rows = [
-                    pair_row(pair, (root / pair.image).read_bytes() if embed else None)
+                    pair_row(
+                        replace(pair, image=names[pair.image]),
+                        image_bytes(pair.image, root=root) if embed else None,
+                    )
                     for pair in pairs[start + first : start + last]
                 ]
                 write(pa.Table.from_pylist(rows, schema=arrow))
+
+
+def write_unpaired(
+    folder: Path, paths: Sequence[str], *, names: Mapping[str, str], root: Path, file_bytes: int = FILE_BYTES
+) -> None:
+    """Write the images that no pair holds, each once under its name; without any there is no file.
+
+    Raises:
+        UserError: an image is missing.
+    """
+    import pyarrow as pa
+
+    if not paths:
+        return
+    arrow = unpaired_schema()
+    sizes = [_size(path, root) for path in paths]
+    files = _cut(sizes, limit=file_bytes)
+    for index, (start, end) in enumerate(files):
+        with _writer(folder / unpaired_file(index, len(files)), arrow) as write:
+            for first, last in _cut(sizes[start:end], limit=GROUP_BYTES, rows=GROUP_ROWS):
+                rows = [
+                    {"image": names[path], "bytes": image_bytes(path, root=root)}
+                    for path in paths[start + first : start + last]
+                ]
+                write(pa.Table.from_pylist(rows, schema=arrow))
+
+
+def unpaired_schema() -> "pa.Schema":
+    """Return the columns of the images of prompts without a pair: `image`, its name; `bytes`, its file."""
+    import pyarrow as pa
+
+    return pa.schema([("image", pa.string()), ("bytes", pa.binary())])
 
 
 def write_candidates(
@@ -103,18 +142,6 @@ def write_responses(folder: Path, name: str, shards: Sequence[Path], *, made_by:
     return rows
 
 
-def read_shards(files: Sequence[Path], record: Record) -> Iterator[pl.DataFrame]:
-    """Give back the shards that were put together, one by one and in their order, columns and types as the record's."""
-    import pyarrow.parquet as pq
-
-    wanted = schema(record)
-    for file in files:
-        with pq.ParquetFile(file) as parquet:
-            for group in range(parquet.num_row_groups):
-                table: Any = pl.from_arrow(parquet.read_row_group(group, columns=list(wanted)))
-                yield table.select(pl.col(column).cast(dtype) for column, dtype in wanted.items())
-
-
 @contextmanager
 def _writer(path: Path, arrow: "pa.Schema") -> Iterator[Callable[["pa.Table"], None]]:
     """Give what writes one row group of a file."""
@@ -127,20 +154,10 @@ def _writer(path: Path, arrow: "pa.Schema") -> Iterator[Callable[["pa.Table"], N
         yield lambda table: writer.write_table(table, row_group_size=max(len(table), 1))
 
 
-def _size(pair: Pair, *, root: Path, embed: bool, made_by: str) -> int:
-    """Return about what a pair takes, in bytes before compression."""
-    texts = len(pair.prompt) + len(pair.chosen) + len(pair.rejected)
-    if not embed:
-        return texts
-    try:
-        return texts + (root / pair.image).stat().st_size
-    except OSError:
-        raise UserError(
-            f"pair {pair.prompt_id}: image {pair.image}",
-            got="no such file",
-            expected="the image that the answers are about",
-            do=f"{made_by}; or leave the bytes out: --images reference",
-        ) from None
+def _size(image: str, root: Path) -> int:
+    """Return an image file's bytes; 0 of one that is missing, which reading it reports."""
+    file = root / image
+    return file.stat().st_size if file.is_file() else 0
 
 
 def _cut(sizes: Sequence[int], *, limit: int, rows: int | None = None) -> list[tuple[int, int]]:

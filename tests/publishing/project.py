@@ -1,9 +1,13 @@
 """A small project with two finished iterations: seven prompts in three shards, six pairs, one prompt without."""
 
 import dataclasses
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
@@ -11,7 +15,14 @@ from csrdata import paths
 from csrdata.params import load_params
 from csrdata.pipeline.publish import generating, tables
 from csrdata.publishing.layout import ReleaseIteration
-from csrdata.publishing.manifest import Manifest, Model
+from csrdata.publishing.manifest import (
+    Manifest,
+    Model,
+    describe_file,
+    identity,
+    read_manifest,
+    write_manifest,
+)
 from csrdata.publishing.origins import KNOWN
 from csrdata.publishing.release import write_release
 from csrdata.records import NO_PARENT, Dropped, DropReason, Fate, Pair, Prompt, Response, Sentence, Stop
@@ -72,6 +83,29 @@ def release(root: Path, folder: Path, names: tuple[str, ...] = NAMES, **changed:
         "date": "2026-11-21",
     }
     return write_release(folder, **(settings | changed))
+
+
+def sign(folder: Path) -> None:
+    """Let the manifest of a release state the files as they are now, identity included."""
+    old = read_manifest(folder)
+    files = [
+        describe_file(folder, folder / file.path) for file in old.files if (folder / file.path).is_file()
+    ]
+    new = identity(files, params=old.params, models=old.models)
+    write_manifest(folder, dataclasses.replace(old, files=files, identity=new))
+
+
+def edit(path: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
+    """Change rows of a Parquet file and keep its columns and features."""
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    change(rows)
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+
+
+def image_name(content: bytes, extension: str = "png") -> str:
+    """Return the name of an image in a release."""
+    return f"images/{sha256(content).hexdigest()}.{extension}"
 
 
 def change_params(root: Path, section: str, **values: object) -> None:

@@ -1,6 +1,5 @@
 """Bringing a tagged set back from a Hub on this machine, with the real client."""
 
-import json
 import resource
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,21 +10,63 @@ from types import SimpleNamespace
 import pytest
 
 from csrdata.errors import UserError
-from csrdata.publishing.fetch import Source, fetch, is_source, parse_source
+from csrdata.publishing.fetch import Source, fetch, is_source, parse_size, parse_source
 from csrdata.publishing.hub import push_folder
+from csrdata.publishing.layout import PARAMS, PROMPTS, candidate_file, own_table, pair_file
+from csrdata.publishing.manifest import Counts, File, Manifest, identity, write_manifest
+from csrdata.tables import hash_path
 from tests.publishing.hub_server import online, serve
 from tests.publishing.hub_state import TOKEN, Fault, Hub
-from tests.publishing.test_hub import SET, contents, made_folder
+from tests.publishing.project import MODELS, REPO
+from tests.publishing.test_hub import CARD, contents
+
+SET = REPO
 
 
-@pytest.fixture(params=[None, 1000], ids=["regular", "lfs"])
+def made_release(folder: Path, content: str) -> Path:
+    """Write what a fetch needs to see of a release: a manifest that states every file; two pairs, a file each."""
+    tables = {own_table("1", table): 2 for table in ("responses", "pairs")} | {own_table("1", "dropped"): 0}
+    rows = {
+        **{pair_file("1", index, 2): 1 for index in range(2)},
+        candidate_file("1", 0, 1): 2,
+        PROMPTS: 2,
+        **tables,
+    }
+    data = {path: f"{content} {path} ".encode() * 50 for path in rows}
+    for path, text in {**data, "README.md": CARD.encode(), PARAMS: b"seed: 1\n"}.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(text)
+    files = [
+        File(path, (folder / path).stat().st_size, hash_path(folder / path), rows.get(path))
+        for path in [*data, "README.md", PARAMS]
+    ]
+    manifest = Manifest(
+        identity=identity(files, params={}, models=MODELS),
+        repo_id=SET,
+        tag="v1",
+        date=None,
+        images="embed",
+        iterations=[Counts("1", prompts=2, candidates=2, responses=2, pairs=2, dropped={})],
+        params={},
+        models=list(MODELS),
+        inputs={},
+        csrdata="0.1.0",
+        commit=None,
+        changelog=[],
+        files=files,
+    )
+    write_manifest(folder, manifest)
+    return folder
+
+
+@pytest.fixture(params=[None, 300], ids=["regular", "lfs"])
 def hub(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A Hub with two tags of a set."""
     online(monkeypatch, tmp_path)
     with serve(tmp_path / "hub", lfs_from=request.param) as made:
         push = partial(push_folder, repo_id=SET, message="A set", token=TOKEN, endpoint=made.url)
-        push(made_folder(tmp_path / "one", "one"), tag="v1")
-        push(made_folder(tmp_path / "two", "two"), tag="v2")
+        push(made_release(tmp_path / "one", "one"), tag="v1")
+        push(made_release(tmp_path / "two", "two"), tag="v2")
         yield made
 
 
@@ -139,27 +180,74 @@ def test_other_bytes_than_the_manifests_are_refused(
 ) -> None:
     """A file that is not what the manifest says is named; once it is mended there, the same command brings it."""
     good = hub.repo(SET).head
-    path = "iteration_1/train-00001.parquet"
-    hub.commit(hub.repo(SET), "oops", {path: hub.store(b"garbled")})
+    path = pair_file("1", 1, 2)
+    garbled = (tmp_path / "two" / path).read_bytes()[::-1]
+    lfs = hub.lfs_from is not None
+    hub.commit(hub.repo(SET), "oops", {path: hub.store(garbled, lfs=lfs)})
     hub.repo(SET).tags["v3"] = hub.repo(SET).head.oid
-    with pytest.raises(UserError, match=rf"v3: {path}: got other bytes than its manifest says"):
+    with pytest.raises(UserError, match=rf"v3: {path}: got other bytes .*expected .*SHA-256"):
         bring(revision="v3")
-    assert not (tmp_path / "got").exists()
+    assert leftovers(tmp_path) == []
     bring(revision=good.oid)
     assert contents(tmp_path / "got") == contents(tmp_path / "two")
 
 
-def test_a_manifest_that_points_outside_touches_nothing(
+def test_a_file_that_is_damaged_on_the_way_is_brought_again(
     hub: Hub, bring: Callable[..., str], tmp_path: Path
 ) -> None:
-    """A set from anywhere cannot reach a file beside it."""
-    mine = tmp_path / "mine.txt"
-    mine.write_text("mine", encoding="utf-8")
-    manifest = {"identity": "x", "files": [{"path": "../mine.txt", "sha256": "0" * 64}]}
-    hub.commit(hub.repo(SET), "evil", {"provenance/manifest.json": hub.store(json.dumps(manifest).encode())})
-    with pytest.raises(UserError, match=r"got ../mine.txt, expected paths inside it"):
-        bring(revision=hub.repo(SET).head.oid)
-    assert mine.read_text(encoding="utf-8") == "mine"
+    """The Hub holds what the manifest says, other bytes came: that file is removed, and the next try brings it alone."""
+    path = pair_file("1", 1, 2)
+    there = hub.object(hash_path(tmp_path / "one" / path))
+    whole = there.read_bytes()
+    there.write_bytes(whole[::-1])
+    with pytest.raises(UserError, match=r"got other bytes than the Hub holds.*Next: the same command again"):
+        bring(revision="v1")
+    there.write_bytes(whole)
+    hub.requests.clear()
+    bring(revision="v1")
+    assert contents(tmp_path / "got") == contents(tmp_path / "one")
+    assert len(hub.asked(r"^GET .*resolve.*parquet")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("50GB", 50 * 10**9), ("1.5 mb", 1_500_000), ("700", 700), ("2kB", 2000), ("9b", 9)]
+)
+def test_a_size_has_decimal_units(text: str, size: int) -> None:
+    """As disks are sold."""
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1GB", "many", "1e9", "nan", "1GiB", "5 G B"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    """One line that shows how a size is written."""
+    with pytest.raises(UserError, match=r"--max-size: got .*, expected a size such as 50GB"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "bound", "message"),
+    [
+        ({"max_size": 1000}, 10_000, r"got .* GB in \d+ files, expected at most 1e-06 GB"),
+        ({}, 3, r"got \d+ files or more, expected at most 3"),
+    ],
+)
+def test_a_fetch_is_bounded_before_it_begins(
+    *,
+    hub: Hub,
+    bring: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, int],
+    bound: int,
+    message: str,
+) -> None:
+    """Bytes and files are counted in the Hub's own list; no file but the manifest is asked for."""
+    monkeypatch.setattr("csrdata.publishing.fetch.MAX_FILES", bound)
+    hub.requests.clear()
+    with pytest.raises(UserError, match=message):
+        bring(revision="v1", **settings)
+    assert [path for path in hub.asked("^GET .*resolve") if "manifest" not in path] == []
+    assert leftovers(tmp_path) == []
 
 
 def test_a_set_that_csrdata_did_not_push_is_refused(
@@ -168,7 +256,7 @@ def test_a_set_that_csrdata_did_not_push_is_refused(
     """Without a manifest there is nothing to hold the files against, and nothing is kept."""
     hub.commit(hub.repo(SET), "foreign", {"provenance/manifest.json": None})
     with pytest.raises(
-        UserError, match=r"got no provenance/manifest.json, expected a data set that csrdata pushed"
+        UserError, match=r"got no provenance/manifest.json, expected a dataset that csrdata pushed"
     ):
         bring(revision=hub.repo(SET).head.oid)
     assert leftovers(tmp_path) == []

@@ -378,7 +378,7 @@ def test_the_manifest_there_can_be_read(hub: Hub, push: Callable[..., Pushed], t
     assert read() is None
     push(made_folder(tmp_path / "a"), tag="v1")
     push(made_folder(tmp_path / "b", "other"))
-    first, second = (json.loads((tmp_path / name / "provenance/manifest.json").read_text()) for name in "ab")
+    first, second = ((tmp_path / name / "provenance/manifest.json").read_bytes() for name in "ab")
     assert (read(revision="v1"), read()) == (first, second)
 
 
@@ -420,3 +420,15 @@ def test_offline_and_a_bad_card_are_one_line(
         push(folder, tag="v1")
     with pytest.raises(UserError, match=r"manifest.json: got no identity, expected a release's manifest"):
         push(tmp_path, tag="v1")
+
+
+def test_a_huge_manifest_there_is_not_read(
+    hub: Hub, push: Callable[..., Pushed], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its size is looked at first: what is larger than any manifest is one line, and not downloaded."""
+    push(made_folder(tmp_path / "a"), tag="v1")
+    monkeypatch.setattr("csrdata.publishing.hub.MANIFEST_BYTES", 100)
+    hub.requests.clear()
+    with pytest.raises(UserError, match=r"manifest.json: got \d+ bytes, expected at most 100"):
+        published_manifest(SET, token=TOKEN, endpoint=hub.url)
+    assert not hub.asked("^GET .*manifest.json")

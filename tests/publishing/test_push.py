@@ -22,6 +22,7 @@ from tests.publishing.project import make_project, pairs_of, rewrite
 def project(tmp_path: Path) -> Path:
     """The small project with models, as far as a release looks at them."""
     root = make_project(tmp_path / "project")
+    (root / "dvc.yaml").touch()
     write_json(root / paths.policy("base") / "config.json", {"architectures": ["TinyLlava"]})
     write_json(root / paths.policy("1") / "chain.json", {"base": "policies/base", "adapters": ["adapters/1"]})
     for scorer in (paths.SCORER, paths.HELD_OUT_SCORER):
@@ -128,3 +129,21 @@ def test_what_is_wrong_is_one_line_and_nothing_is_sent(hub: Hub, project: Path) 
         assert (one["code"], one["out"]) == (1, "")
         assert "AbCdEf" not in one["err"]
     assert hub.asked("POST") == []
+
+
+def test_a_refused_dry_run_leaves_nothing(hub: Hub, project: Path, tmp_path: Path) -> None:
+    """A token in params.yaml, of a known form or the user's own: no folder has it, an older release stays as it is."""
+    older, params = tmp_path / "out", project / "params.yaml"
+    words = ["me/set", "--dry-run", str(older), "--iteration", "2"]
+    (first,) = push(hub, project, words)
+    assert first["code"] == 0, first["err"]
+    before = {path: path.read_bytes() for path in older.rglob("*") if path.is_file()}
+    clean = params.read_text(encoding="utf-8")
+    for secret, named in (("hf_" + "AbCdEfGhIj" * 3, "a Hugging Face token"), (TOKEN, "the write token")):
+        params.write_text(f"{clean}# {secret}\n", encoding="utf-8")
+        new = [*words[:2], str(tmp_path / "new"), *words[3:]]
+        for done in push(hub, project, words, new):
+            assert (done["code"], done["out"]) == (1, "")
+            assert f"got {named}" in done["err"].splitlines()[-1]
+    assert {path: path.read_bytes() for path in older.rglob("*") if path.is_file()} == before
+    assert {path.name for path in tmp_path.iterdir()} <= {"home", "hub", "out", "project"}

@@ -1,9 +1,11 @@
 """A release read back by the libraries that its readers use: `datasets`, TRL, and csrdata itself."""
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +14,22 @@ from datasets import Image as ImageFeature
 from datasets import List, Value, load_dataset
 from PIL import Image
 
+from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.publishing.columns import pair_row
 from csrdata.publishing.gates import check
 from csrdata.publishing.manifest import MANIFEST, read_manifest
+from csrdata.publishing.naming import image_names
 from csrdata.publishing.release import tree
 from csrdata.publishing.restore import released, restore
 from csrdata.publishing.shards import write_pairs
+from csrdata.records import Pair
+from csrdata.tables import read_rows
 from tests.imports import ROOT
 from tests.publishing.project import (
     MODELS,
     change_params,
+    image_name,
     iterations,
     make_project,
     pairs_of,
@@ -55,8 +62,10 @@ def test_datasets_loads_every_pair_with_its_image(project: Path, tmp_path: Path)
         assert rows.features["images"] == List(ImageFeature())
         assert rows[5]["images"][0].size == (28, 28)
         stored = rows.cast_column("images", List(ImageFeature(decode=False)))
+        contents = [(project / pair.image).read_bytes() for pair in pairs_of(name)]
         assert list(stored) == [
-            pair_row(pair, (project / pair.image).read_bytes()) for pair in pairs_of(name)
+            pair_row(replace(pair, image=image_name(content)), content)
+            for pair, content in zip(pairs_of(name), contents, strict=True)
         ]
     assert load(tmp_path / "release")["train"][0]["chosen"][0]["content"].endswith("by policy 2.")
 
@@ -73,7 +82,8 @@ def test_datasets_loads_every_candidate(project: Path, tmp_path: Path) -> None:
 
 def test_the_rows_of_a_small_file_limit_are_the_same(project: Path, tmp_path: Path) -> None:
     """Rows cut into several files come back whole and in order."""
-    settings: dict[str, Any] = {"images": "embed", "root": project, "made_by": "x"}
+    names = image_names([pair.image for pair in pairs_of()], root=project, images="embed")
+    settings: dict[str, Any] = {"images": "embed", "root": project, "names": names}
     write_pairs(tmp_path / "many", "1", pairs_of(), file_bytes=400, **settings)
     files = sorted(path.name for path in (tmp_path / "many/iteration_1").iterdir())
     assert files[0] == f"train-00000-of-0000{len(files)}.parquet"
@@ -83,33 +93,61 @@ def test_the_rows_of_a_small_file_limit_are_the_same(project: Path, tmp_path: Pa
 
 
 def test_the_round_trip_is_exact(project: Path, tmp_path: Path) -> None:
-    """Restored tables, shards, their manifests and the images of pairs are the project's files, byte for byte."""
+    """Restored tables, shards, their manifests and all images are the project's, byte for byte; images by their content."""
     release(project, tmp_path / "release")
     target = tmp_path / "back"
     assert released(tmp_path / "release") == ["1", "2"]
     restore(tmp_path / "release", iterations(target), images_root=target)
-    unpaired, settings = "data/images/6.png", "params.yaml"
-    before = contents(project)
-    del before[unpaired], before[settings]
-    assert contents(target) == before
+    before, after = contents(project), contents(target)
+    del before["params.yaml"]
+    images = [before.pop(f"data/images/{n}.png") for n in range(7)]
+    assert {path: after.pop(path) for path in list(after) if path.startswith("data/images/")} == {
+        f"data/{image_name(content)}": content for content in images
+    }
+    assert after.keys() == before.keys()
+    renamed = {path for path in after if after[path] != before[path]}
+    assert renamed == {
+        paths.PROMPTS.as_posix(),
+        *(paths.pairs(name).as_posix() for name in ("1", "2")),
+    }
+    rows = read_rows(target / paths.pairs("1"), Pair, made_by="x")
+    assert rows == [
+        replace(pair, image=f"data/{image_name(content)}")
+        for pair, content in zip(pairs_of(), images[:6], strict=True)
+    ]
 
 
-def test_a_path_that_leads_out_is_not_followed(project: Path, tmp_path: Path) -> None:
-    """A release from elsewhere cannot write outside the target: the path is refused and no such file appears."""
-    (project / "evil.png").write_bytes((project / "data/images/0.png").read_bytes())
-    (project / "sub").mkdir()
-    rewrite(project, [pair_with(0, image="sub/../evil.png"), *pairs_of()[1:]])
+def test_what_comes_back_is_the_same_release(project: Path, tmp_path: Path) -> None:
+    """Written again from what was restored, every data file and the identity are the same, byte for byte."""
+    first = release(project, tmp_path / "release")
+    target = tmp_path / "back"
+    restore(tmp_path / "release", iterations(target), images_root=target)
+    (target / "params.yaml").write_bytes((project / "params.yaml").read_bytes())
+    assert release(target, tmp_path / "again").identity == first.identity
+    assert contents(tmp_path / "again") == contents(tmp_path / "release")
+
+
+def test_equal_images_have_one_name(project: Path, tmp_path: Path) -> None:
+    """Two files of the same bytes are one image of the release, and one file of the pulled project."""
+    (project / "data/images/6.png").write_bytes((project / "data/images/0.png").read_bytes())
     release(project, tmp_path / "release")
-    with pytest.raises(
-        UserError, match=r"column image_path: got sub/../evil.png, expected a path below the project"
-    ):
-        restore(tmp_path / "release", iterations(tmp_path / "back"), images_root=tmp_path / "back")
-    assert not (tmp_path / "back/evil.png").exists()
+    assert not (tmp_path / "release/images").exists()
+    restore(tmp_path / "release", iterations(tmp_path / "back"), images_root=tmp_path / "back")
+    assert len(list((tmp_path / "back/data/images").iterdir())) == 6
+
+
+@pytest.mark.parametrize("path", ["sub/../../evil.png", "/etc/hostname", "link.png"])
+def test_an_image_outside_the_project_does_not_go_out(project: Path, tmp_path: Path, path: str) -> None:
+    """A path or a link that leads out of the project is refused before anything is written."""
+    (tmp_path / "evil.png").write_bytes((project / "data/images/0.png").read_bytes())
+    (project / "link.png").symlink_to(tmp_path / "evil.png")
+    rewrite(project, [pair_with(0, image=path), *pairs_of()[1:]])
+    with pytest.raises(UserError, match=rf"image {path}: got a path out of the project"):
+        release(project, tmp_path / "release")
+    assert not (tmp_path / "release").exists()
 
 
 def pair_with(index: int, **fields: Any) -> Any:
-    from dataclasses import replace
-
     return replace(pairs_of()[index], **fields)
 
 
@@ -143,11 +181,17 @@ def test_rows_may_name_their_image_instead(project: Path, tmp_path: Path) -> Non
     assert "images" not in rows.column_names
     card = (tmp_path / "release/README.md").read_text(encoding="utf-8")
     code = card.partition("add a column `images` of lists of one:\n\n```python\n")[2].partition("```")[0]
-    names: dict[str, Any] = {"pairs": rows.map(lambda row: {"image_path": str(project / row["image_path"])})}
+    code = code.replace("YOUR/IMAGES", str(project / "data/images"))
+    names: dict[str, Any] = {"pairs": rows}
     exec(code, names)  # noqa: S102 - the card's own lines
     assert names["pairs"][0]["images"][0].size == (28, 28)
     restore(tmp_path / "release", iterations(tmp_path / "back"), images_root=tmp_path / "back")
     assert not (tmp_path / "back/data/images").exists()
+    (tmp_path / "back/params.yaml").write_bytes((project / "params.yaml").read_bytes())
+    release(tmp_path / "back", tmp_path / "again", images="reference")
+    assert contents(tmp_path / "again") == contents(tmp_path / "release")
+    with pytest.raises(UserError, match=r"image data/images/\w+.png: got no such file"):
+        release(tmp_path / "back", tmp_path / "embedded")
 
 
 def test_trl_trains_on_it(project: Path, tmp_path: Path) -> None:
@@ -214,20 +258,48 @@ def test_a_full_disk_leaves_nothing(project: Path, tmp_path: Path) -> None:
 
 
 def test_only_a_release_is_replaced(project: Path, tmp_path: Path) -> None:
-    """A folder that holds something else is left alone."""
+    """A folder that holds something else is left alone, and so is a release to which something was added."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.tex").write_text("years of work")
-    with pytest.raises(
-        UserError, match="got something that is no release, expected an empty or a new folder"
-    ):
-        release(project, tmp_path / "mine")
-    assert contents(tmp_path / "mine") == {"thesis.tex": b"years of work"}
+    release(project, tmp_path / "older", names=("1",))
+    release(project, tmp_path / "older")
+    (tmp_path / "older/notes.txt").write_text("mine")
+    release(project, tmp_path / "linked")
+    shutil.move(tmp_path / "linked/README.md", tmp_path / "card")
+    (tmp_path / "linked/README.md").symlink_to(tmp_path / "card")
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    before = contents(tmp_path)
+    for name in ("mine", "older", "linked", "link"):
+        with pytest.raises(UserError, match="got something is there, expected a new or empty folder"):
+            release(project, tmp_path / name)
+    assert contents(tmp_path) == before
+
+
+def test_a_folder_of_the_same_name_with_partial_behind_it_is_not_ours(project: Path, tmp_path: Path) -> None:
+    """The user's own `release.partial` next to the release stays as it is."""
+    (tmp_path / "release.partial").mkdir()
+    (tmp_path / "release.partial/thesis.tex").write_text("years of work")
+    release(project, tmp_path / "release")
+    assert contents(tmp_path / "release.partial") == {"thesis.tex": b"years of work"}
+
+
+def test_what_a_gate_refuses_is_not_there(project: Path, tmp_path: Path) -> None:
+    """The gate sees the whole release before the folder has it; refused, an older release stays and no part is left."""
+
+    def refuse(folder: Path) -> None:
+        assert read_manifest(folder).tag == "v1"
+        assert not (tmp_path / "release").exists()
+        raise UserError("gate", got="x", expected="y", do="z")
+
+    with pytest.raises(UserError, match="gate"):
+        release(project, tmp_path / "release", gate=refuse)
+    assert [path.name for path in tmp_path.iterdir()] == ["project"]
 
 
 @pytest.mark.parametrize(
     ("missing", "words"),
     [
-        ("data/images/3.png", "pair train-00003: image data/images/3.png: got no such file"),
+        ("data/images/3.png", "image data/images/3.png: got no such file"),
         ("data/select_pairs/2/pairs.parquet", "Next: dvc repro select_pairs@2"),
         ("data/generate_beams/2", "Next: dvc repro generate_beams@2"),
         ("data/score_beams/1", "Next: dvc repro score_beams@1"),
@@ -266,14 +338,15 @@ def test_the_manifest_names_every_file(project: Path, tmp_path: Path) -> None:
     ] == [(7, 28, 14, 6, {"under_margin": 1})] * 2
 
 
-def test_a_later_format_is_refused(project: Path, tmp_path: Path) -> None:
-    """A release that this version cannot read is one line, not a guess."""
+@pytest.mark.parametrize(
+    ("found", "advice"), [(3, "pip install --upgrade csrdata"), (1, "ask its owner to push it again")]
+)
+def test_another_format_is_refused(project: Path, tmp_path: Path, found: int, advice: str) -> None:
+    """A release that this version cannot read is one line that says what to do, not a guess."""
     release(project, tmp_path / "release")
     path = tmp_path / "release" / MANIFEST
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
-    with pytest.raises(
-        UserError, match=r"got format 2, expected format 1\. Next: pip install --upgrade csrdata"
-    ):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": found}))
+    with pytest.raises(UserError, match=rf"got format {found}, expected format 2\. Next: {advice}"):
         released(tmp_path / "release")
 
 
@@ -288,7 +361,7 @@ def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
         folder, rows = Path(sys.argv[1]), int(sys.argv[2])
         (folder / "7.png").write_bytes(os.urandom(50_000))
         pairs = [replace(pairs_of()[0], image="7.png") for _ in range(rows)]
-        write_pairs(folder, "1", pairs, images="embed", root=folder, made_by="x")
+        write_pairs(folder, "1", pairs, names={"7.png": "images/7.png"}, images="embed", root=folder)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     """)
     peaks = []

@@ -12,11 +12,12 @@ import pytest
 
 from csrdata import paths
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
-from csrdata.tables import hash_path, seal, write_json, write_rows
+from csrdata.tables import hash_path, read_rows, seal, write_json, write_rows
 from tests.imports import ROOT
 from tests.inspection.made import DROPPED, PAIR, PROMPTS, RESPONSES, SENTENCES
 from tests.publishing.hub_server import environment, serve
 from tests.publishing.hub_state import TOKEN, Fault, Hub
+from tests.publishing.project import image_name
 from tests.tiny import pictures
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -147,45 +148,151 @@ def test_datasets_loads_every_row_at_the_tag(
 def test_pull_brings_the_project_back(
     hub: Hub, run: Run, project: Path, pushed: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
-    """Cut once, then done: tables, image and parameters byte for byte, and `stats` reads them as at home."""
+    """Cut once, then done: tables, images and parameters as at home, images by their content; `stats` reads them alike."""
     assert pushed.returncode == 0, pushed.stderr
     hub.faults = [Fault("GET", "/api/datasets/me/set/tree", status=403)]
     cut = run(tmp_path, "pull", "me/set@v1")
     assert (cut.returncode, len(cut.stderr.splitlines())) == (1, 1), cut.stderr
+    assert list(tmp_path.iterdir()) == []
     done = run(tmp_path, "pull", "me/set@v1")
     assert (done.returncode, done.stdout) == (0, "set\n"), done.stderr
     got = tmp_path / "set"
-    for path in (
-        paths.PROMPTS,
-        paths.candidates("1"),
-        paths.responses("1"),
-        paths.pairs("1"),
-        paths.dropped("1"),
-    ):
+    for path in (paths.candidates("1"), paths.responses("1"), paths.dropped("1")):
         assert hash_path(got / path) == hash_path(project / path), path
-    for file in ("params.yaml", "data/build_seed/images/0.png"):
-        assert (got / file).read_bytes() == (project / file).read_bytes()
-    assert sorted(path.name for path in got.iterdir()) == ["data", "params.yaml"]
+    assert (got / "params.yaml").read_bytes() == (project / "params.yaml").read_bytes()
+    content = (project / "data/build_seed/images/0.png").read_bytes()
+    image = f"data/{image_name(content)}"
+    assert [path.relative_to(got).as_posix() for path in (got / "data/images").iterdir()] == [image]
+    assert (got / image).read_bytes() == content
+    home = read_rows(project / paths.pairs("1"), Pair, made_by="x")
+    assert read_rows(got / paths.pairs("1"), Pair, made_by="x") == [dataclasses.replace(home[0], image=image)]
+    names = sorted(path.name for path in got.iterdir())
+    assert names == ["csrdata-pull.json", "data", "params.yaml", "provenance"]
     there, here = (run(folder, "stats", "--json").stdout for folder in (got, project))
     assert there == here
 
 
-def test_pull_overwrites_nothing(
+def test_a_pulled_project_gives_the_same_release(
+    hub: Hub, run: Run, pushed: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    """Every data file and the identity are those that were pulled: the Hub has it already, and nothing is sent."""
+    assert pushed.returncode == 0, pushed.stderr
+    assert run(tmp_path, "pull", "me/set@v1").returncode == 0
+    got = tmp_path / "set"
+    dry = run(got, "push", "me/set", "--tag", "v1", "--dry-run", str(tmp_path / "out"))
+    assert dry.returncode == 0, dry.stderr
+    commit = hub.repo("me/set").at("v1")
+    assert commit is not None
+    published = {path: hub.content(blob) for path, blob in commit.tree.items() if path != ".gitattributes"}
+    ours = {
+        path.relative_to(tmp_path / "out").as_posix(): path.read_bytes()
+        for path in (tmp_path / "out").rglob("*")
+        if path.is_file()
+    }
+    assert ours == published
+    hub.requests.clear()
+    again = run(got, "push", "me/set", "--tag", "v2")
+    assert again.returncode == 0, again.stderr
+    assert "no new commit" in again.stderr
+    assert not hub.asked("/commit/|/preupload/")
+
+
+def test_a_second_pull_replaces_what_the_first_wrote(
+    run: Run, pushed: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    """What is gone comes back; what was changed, added between the tables or linked is refused, and nothing is moved."""
+    assert pushed.returncode == 0, pushed.stderr
+    assert run(tmp_path, "pull", "me/set@v1").returncode == 0
+    got = tmp_path / "set"
+    whole = hash_path(got)
+    (got / paths.pairs("1")).unlink()
+    (got / "notes.txt").write_text("mine", encoding="utf-8")
+    assert run(tmp_path, "pull", "me/set@v1").returncode == 0
+    (got / "notes.txt").unlink()
+    assert hash_path(got) == whole
+
+    def change() -> None:
+        (got / paths.dropped("1")).write_text("mine", encoding="utf-8")
+
+    def add() -> None:
+        (got / paths.candidates("1") / "00007.parquet").write_text("mine", encoding="utf-8")
+
+    def link() -> None:
+        (got / "data").rename(tmp_path / "elsewhere")
+        (got / "data").symlink_to(tmp_path / "elsewhere")
+
+    for damage, words in (
+        (
+            change,
+            "dropped.parquet: got a file that was changed, expected as it was pulled. Next: move it away",
+        ),
+        (add, "00007.parquet: got a file that no pull wrote"),
+        (link, "set/data: got a link or a file, expected a folder of the project"),
+    ):
+        kept = tmp_path / "kept"
+        shutil.copytree(got, kept)
+        damage()
+        before = hash_path(tmp_path)
+        done = run(tmp_path, "pull", "me/set@v1")
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+        assert words in done.stderr
+        assert hash_path(tmp_path) == before
+        if (got / "data").is_symlink():
+            (got / "data").unlink()
+        shutil.rmtree(got)
+        kept.rename(got)
+
+
+def test_pull_touches_no_folder_of_yours(
     run: Run, project: Path, pushed: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
-    """A table of other bytes is refused before anything is written; in a project that is the same, nothing happens."""
+    """A folder that holds anything that no pull wrote, the project itself included, stays as it is."""
     assert pushed.returncode == 0, pushed.stderr
-    mine = tmp_path / paths.dropped("1")
-    mine.parent.mkdir(parents=True)
-    mine.write_text("mine", encoding="utf-8")
-    done = run(tmp_path, "pull", "me/set@v1", ".")
-    assert done.returncode == 1
-    assert "dropped.parquet: got a file with other bytes" in done.stderr
-    assert mine.read_text(encoding="utf-8") == "mine"
-    assert not (tmp_path / paths.PROMPTS).exists()
-    before = hash_path(project)
-    assert run(project, "pull", "me/set@v1", ".").returncode == 0
-    assert hash_path(project) == before
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    for folder in (tmp_path, project):
+        before = hash_path(folder)
+        done = run(folder, "pull", "me/set@v1", ".")
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+        assert "which no pull wrote, expected an empty or new folder, or an earlier pull" in done.stderr
+        assert "Next: csrdata pull me/set@v1 ANOTHER_DIR" in done.stderr
+        assert hash_path(folder) == before
+
+
+def test_what_cannot_be_made_in_a_pulled_project_is_not_advised(
+    run: Run, pushed: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    """Where there is no dvc.yaml, the next command is the pull, or the way to a project; never a bare `dvc repro`."""
+    assert pushed.returncode == 0, pushed.stderr
+    assert run(tmp_path, "pull", "me/set@v1").returncode == 0
+    got = tmp_path / "set"
+    (got / paths.pairs("1")).unlink()
+    for words in (["stats", "--iteration", "1"], ["run", "evaluate_policy", "--iteration", "base"]):
+        done = run(got, *words)
+        assert done.returncode == 1
+        assert (
+            "Next: csrdata pull me/set@v1 . (a pulled project has no dvc.yaml" in done.stderr.splitlines()[-1]
+        )
+    (got / "csrdata-pull.json").unlink()
+    done = run(got, "stats", "--iteration", "1")
+    assert "Next: go to a project's folder (there is no dvc.yaml here), then: dvc repro" in done.stderr
+
+
+def test_a_size_limit_is_looked_at_before_the_download(
+    hub: Hub, run: Run, pushed: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
+    """What is too large is one line with the command that takes it, and only the manifest was asked for."""
+    assert pushed.returncode == 0, pushed.stderr
+    hub.requests.clear()
+    done = run(tmp_path, "pull", "me/set@v1", "--max-size", "20KB")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert "expected at most 2e-05 GB" in done.stderr
+    assert "Next: if that is what you want: csrdata pull me/set@v1 --max-size 1GB" in done.stderr
+    assert {path.rpartition("/")[2] for path in hub.asked("^GET .*resolve")} == {"manifest.json"}
+    assert list(tmp_path.iterdir()) == []
+    assert (
+        "got much, expected a size such as 50GB"
+        in run(tmp_path, "pull", "me/set@v1", "--max-size", "much").stderr
+    )
 
 
 def test_a_mistake_is_one_line(run: Run, tmp_path: Path) -> None:
