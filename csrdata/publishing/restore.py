@@ -31,7 +31,7 @@ from csrdata.publishing.manifest import ELSEWHERE, File, Manifest, files_of, rea
 from csrdata.publishing.naming import rename
 from csrdata.publishing.untrusted import TABLE_ROWS, open_parquet, parse_json, read_bounded
 from csrdata.records import Dropped, Pair, Prompt, Record, Response, Sentence
-from csrdata.tables import atomic_file, read_table, schema, write_json, write_table
+from csrdata.tables import atomic_file, read_table, schema, write_table
 
 IMAGE_BYTES = 100_000_000
 """The largest image file that is written."""
@@ -85,9 +85,7 @@ def restore(folder: Path, iterations: Sequence[ReleaseIteration], *, images_root
             ("candidates", candidate_glob(name), Sentence, iteration.candidates),
         ):
             _restore_shards(folder, files_of(manifest.files, glob), record, target)
-            fingerprint = _fingerprint(folder, shard_manifest(name, table), manifest)
-            if fingerprint is not None:
-                _seal(target, fingerprint)
+            seal(target, record, fingerprint=_fingerprint(folder, shard_manifest(name, table), manifest))
     if images_root is not None and manifest.images == "embed":
         _restore_images(folder, manifest, named, images_root)
 
@@ -152,22 +150,16 @@ def _check_schema(arrow: Any, record: Record, path: str) -> None:
             raise UserError(f"{path}: column {name}", got=got, expected=str(dtype), do=ELSEWHERE)
 
 
-def _fingerprint(folder: Path, path: str, manifest: Manifest) -> dict[str, str] | None:
-    """Return what a folder of shards was made from; None where the project did not say."""
+def _fingerprint(folder: Path, path: str, manifest: Manifest) -> dict[str, str]:
+    """Return what a folder of shards was made from; nothing where the project did not say."""
     if all(file.path != path for file in manifest.files):
-        return None
+        return {}
     content = read_bounded(folder / path, limit=FINGERPRINT_BYTES, do=ELSEWHERE)
     found = parse_json(content, place=path, do=ELSEWHERE)
     parts = found.get("fingerprint") if isinstance(found, dict) and len(found) == 1 else None
     if not isinstance(parts, dict) or not all(isinstance(part, str) for part in parts.values()):
         raise UserError(path, got=found, expected="a fingerprint", do=ELSEWHERE)
     return dict(parts)
-
-
-def _seal(folder: Path, fingerprint: dict[str, str]) -> None:
-    """Write the manifest of a folder of complete shards."""
-    shards = len(list(folder.glob("*.parquet")))
-    write_json(folder / "manifest.json", {"fingerprint": fingerprint, "shards": shards})
 
 
 def _restore_images(folder: Path, manifest: Manifest, named: set[str], root: Path) -> None:

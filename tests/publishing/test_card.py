@@ -19,11 +19,12 @@ from csrdata.params import load_params
 from csrdata.pipeline.results import PUBLISHED, find_results
 from csrdata.publishing import plots
 from csrdata.publishing.card import code_url
+from csrdata.publishing.layout import RESULTS
 from csrdata.publishing.manifest import Change, Counts, Manifest, Model, read_manifest
 from csrdata.publishing.markdown import Markdown, code, escape, fenced, prose, render, table
 from csrdata.publishing.origins import KNOWN, model_licence, origin
 from csrdata.publishing.provenance import _md5
-from csrdata.publishing.results import RESULTS, Measured, Results, TruthShare, change, parse_results
+from csrdata.publishing.results import Measured, Results, TruthShare, change, parse_results
 from csrdata.records import Truth
 from csrdata.sources.microworld.reader import to_truth
 from csrdata.sources.microworld.world import Scene, SceneObject
