@@ -290,15 +290,15 @@ def test_json_keys_are_snake_case(hostile: Path, words: list[str]) -> None:
     assert [key for key in found if not key.isidentifier() or key != key.lower()] == []
 
 
-@pytest.mark.parametrize("stdin", ["interactive", "stage"])
-def test_a_stage_says_what_it_wrote(hostile: Path, tmp_path: Path, stdin: str) -> None:
+@pytest.mark.parametrize("way", ["command", "script"])
+def test_a_stage_says_what_it_wrote(hostile: Path, tmp_path: Path, way: str) -> None:
     """Stage, iteration, files, rows and seconds, on stderr: by the command and by the script alike."""
     folder = _write(tmp_path, "x")
     start = ["-m", "csrdata", "run", "select_pairs", "--iteration", "1"]
     script = [str(ROOT / "stages/select_pairs.py"), "1"]
     started = time.monotonic()
     done = subprocess.run(
-        [sys.executable, *(start if stdin == "interactive" else script)],
+        [sys.executable, *(start if way == "command" else script)],
         cwd=folder,
         capture_output=True,
         text=True,
