@@ -31,7 +31,7 @@ from csrdata.publishing.manifest import ELSEWHERE, File, Manifest, files_of, rea
 from csrdata.publishing.naming import rename
 from csrdata.publishing.untrusted import TABLE_ROWS, open_parquet, parse_json, read_bounded
 from csrdata.records import Dropped, Pair, Prompt, Record, Response, Sentence
-from csrdata.tables import atomic_file, read_table, schema, write_table
+from csrdata.tables import atomic_file, read_table, schema, seal, write_table
 
 IMAGE_BYTES = 100_000_000
 """The largest image file that is written."""
