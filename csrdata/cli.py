@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -17,10 +17,6 @@ from typer.core import TyperGroup
 from csrdata.entry import PIPE_CLOSED, leaving_in_words, say
 from csrdata.errors import UserError
 from csrdata.text import json_text, one_line, printable
-
-if TYPE_CHECKING:
-    from csrdata.inspection.diff import Version
-    from csrdata.inspection.iteration import Iteration
 
 UsageError: Any = typer.BadParameter.__base__
 """A call that does not parse: typer exports its subclass alone."""
@@ -133,12 +129,13 @@ def stats(
     from csrdata import paths
     from csrdata.inspection.cost import cost
     from csrdata.inspection.stats import stats as figures_of
+    from csrdata.pipeline.looking import read_hub, read_project
 
     if source is None:
-        read = _read(iteration)
+        read = read_project(iteration)
         figures = figures_of(read) | {"search": cost(paths.run_log("generate_beams", read.name))}
     else:
-        read = _read_from_hub(source, iteration)
+        read = read_hub(source, iteration)
         figures = figures_of(read) | {"search": None}
     say(f"iteration {read.name}")
     if as_json:
@@ -162,9 +159,10 @@ def diff(
 ) -> None:
     """Show how the pairs of B differ from those of A: lost, added, flipped, changed, and their distributions."""
     from csrdata.inspection.diff import diff as figures_of
+    from csrdata.pipeline.looking import version_of
 
     with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
-        versions = [_version(a, Path(scratch) / "a"), _version(b, Path(scratch) / "b")]
+        versions = [version_of(a, Path(scratch) / "a"), version_of(b, Path(scratch) / "b")]
     if any(word.startswith("hf://") for word in (a, b)):
         from csrdata.publishing.naming import same_names
 
@@ -335,8 +333,9 @@ def show(
 ) -> None:
     """Show the search tree of one prompt: every candidate, its scores and its fate."""
     from csrdata.inspection.iteration import search_tree
+    from csrdata.pipeline.looking import read_project
 
-    read = _read(iteration)
+    read = read_project(iteration)
     tree = search_tree(read, prompt_id)
     say(f"iteration {read.name}")
     if as_json:
@@ -423,94 +422,9 @@ def _push_model(
 
 
 def _iteration(name: str | None) -> str:
-    """Return a named iteration, by default the last one that has pairs."""
-    from csrdata import paths
-    from csrdata.params import FILE, load_params
+    from csrdata.pipeline.looking import iteration
 
-    names = list(load_params().iterations)
-    if name is not None and name not in names:
-        raise UserError(
-            "--iteration", got=name, expected=f"one of {', '.join(names)} ({FILE})", do="csrdata stats"
-        )
-    made = [one for one in names if paths.pairs(one).is_file()]
-    return name or (made or names)[-1]
-
-
-def _read(name: str | None) -> "Iteration":
-    """Read the tables of an iteration, by default the last one that has pairs."""
-    from csrdata import paths
-    from csrdata.inspection.iteration import read_iteration
-
-    chosen = _iteration(name)
-    return read_iteration(
-        chosen,
-        prompts=paths.PROMPTS,
-        sentences=paths.candidates(chosen),
-        responses=paths.responses(chosen),
-        pairs=paths.pairs(chosen),
-        dropped=paths.dropped(chosen),
-    )
-
-
-def _read_from_hub(word: str, name: str | None) -> "Iteration":
-    """Read the tables of an iteration of a data set of the Hub, by default its last one."""
-    from csrdata.inspection.iteration import read_iteration
-    from csrdata.publishing.fetch import parse_source
-    from csrdata.publishing.remote import fetch_iteration
-
-    source = parse_source(word)
-    with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
-        found = fetch_iteration(source, name, scratch=Path(scratch))
-        return read_iteration(
-            found.name,
-            prompts=found.prompts,
-            sentences=found.candidates,
-            responses=found.responses,
-            pairs=found.pairs,
-            dropped=found.dropped,
-        )
-
-
-def _version(word: str, scratch: Path) -> "Version":
-    """Read one side of a comparison; what has to be brought for it goes to `scratch`."""
-    from csrdata import paths
-    from csrdata.inspection.diff import read_version
-    from csrdata.params import FILE, load_params
-
-    pairs, dropped = scratch / "pairs.parquet", scratch / "dropped.parquet"
-    if word.startswith("hf://"):
-        from csrdata.publishing.fetch import parse_source
-        from csrdata.publishing.remote import fetch_outcome
-
-        tagged, _, name = word.partition("@")[2].partition(":")
-        source = parse_source(f"{word.partition('@')[0]}@{tagged}")
-        scratch.mkdir()
-        found = fetch_outcome(source, name or None, scratch=scratch)
-        label = f"{source}, iteration {found.name}"
-        return read_version(
-            label, pairs=found.pairs, dropped=found.dropped, made_by=f"csrdata stats {source}"
-        )
-    revision, _, name = word.rpartition(":")
-    if revision:
-        from csrdata.inspection.revisions import bring
-
-        bring(revision, {paths.pairs(name): pairs, paths.dropped(name): dropped})
-        label, made_by = (
-            f"revision {revision}, iteration {name}",
-            f"dvc repro select_pairs@{name} at {revision}",
-        )
-    else:
-        names = list(load_params().iterations)
-        if name not in names:
-            raise UserError(
-                "a version",
-                got=word,
-                expected=f"one of {', '.join(names)} ({FILE}), REV:T or hf://datasets/OWNER/NAME@TAG",
-                do="csrdata diff --help",
-            )
-        pairs, dropped = paths.pairs(name), paths.dropped(name)
-        label, made_by = f"iteration {name}", f"dvc repro select_pairs@{name}"
-    return read_version(label, pairs=pairs, dropped=dropped, made_by=made_by)
+    return iteration(name)
 
 
 if __name__ == "__main__":

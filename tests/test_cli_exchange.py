@@ -116,10 +116,11 @@ def test_export_says_how_to_train(project: Path, tmp_path: Path) -> None:
     """The files are in the folder, what to type is on stdout, the counts are on stderr."""
     done = _csrdata(project, "export", "--to", "ms-swift", str(tmp_path / "out"), "--iteration", "1")
     assert done.stdout == (
-        f"ROOT_IMAGE_DIR={tmp_path}/out swift rlhf --rlhf_type dpo --dataset {tmp_path}/out/pairs.jsonl\n"
+        f"ROOT_IMAGE_DIR={tmp_path}/out swift rlhf --rlhf_type dpo --model MODEL --dataset {tmp_path}/out/pairs.jsonl\n"
     )
     assert "1 pairs, 1 images" in done.stderr
-    assert (tmp_path / "out/images/0.png").read_bytes() == (project / "images/0.png").read_bytes()
+    (image,) = (tmp_path / "out/images").iterdir()
+    assert image.read_bytes() == (project / "images/0.png").read_bytes()
 
 
 def test_diff_of_two_iterations(project: Path) -> None:

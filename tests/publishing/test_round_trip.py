@@ -167,7 +167,7 @@ def test_pull_brings_the_project_back(
     home = read_rows(project / paths.pairs("1"), Pair, made_by="x")
     assert read_rows(got / paths.pairs("1"), Pair, made_by="x") == [dataclasses.replace(home[0], image=image)]
     names = sorted(path.name for path in got.iterdir())
-    assert names == ["csrdata-pull.json", "data", "params.yaml", "provenance"]
+    assert names == ["csrdata-pull.json", "data", "metrics", "params.yaml", "provenance"]
     there, here = (run(folder, "stats", "--json").stdout for folder in (got, project))
     assert there == here
 
@@ -334,7 +334,7 @@ def test_a_policy_is_not_said_to_come_from_other_pairs(
 ) -> None:
     """The data set that the card would name must hold the very pairs that the policy was trained on."""
     shutil.copytree(project, tmp_path / "changed")
-    changed = dataclasses.replace(PAIR, margin=9.0)
+    changed = dataclasses.replace(PAIR, chosen=f"{PAIR.chosen} And a fog.")
     write_rows(tmp_path / "changed" / paths.pairs("1"), [changed], Pair)
     words = ["push", "me/other", "--model", "--iteration", "1", "--dataset", "me/set@v1"]
     done = run(tmp_path / "changed", *words)

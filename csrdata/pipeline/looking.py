@@ -1,0 +1,85 @@
+"""Which tables a user means: an iteration of this project, of a git revision, or of a published dataset."""
+
+import tempfile
+from pathlib import Path
+
+from csrdata import paths
+from csrdata.errors import UserError
+from csrdata.inspection.diff import Version, read_version
+from csrdata.inspection.iteration import Iteration, read_iteration
+from csrdata.inspection.revisions import bring
+from csrdata.params import FILE, load_params
+from csrdata.publishing.fetch import parse_source
+from csrdata.publishing.remote import fetch_iteration, fetch_outcome
+
+
+def iteration(name: str | None) -> str:
+    """Return a named iteration, by default the last one that has pairs."""
+    names = list(load_params().iterations)
+    if name is not None and name not in names:
+        raise UserError(
+            "--iteration", got=name, expected=f"one of {', '.join(names)} ({FILE})", do="csrdata stats"
+        )
+    made = [one for one in names if paths.pairs(one).is_file()]
+    return name or (made or names)[-1]
+
+
+def read_project(name: str | None) -> Iteration:
+    """Read the tables of an iteration, by default the last one that has pairs."""
+    chosen = iteration(name)
+    return read_iteration(
+        chosen,
+        prompts=paths.PROMPTS,
+        sentences=paths.candidates(chosen),
+        responses=paths.responses(chosen),
+        pairs=paths.pairs(chosen),
+        dropped=paths.dropped(chosen),
+    )
+
+
+def read_hub(word: str, name: str | None) -> Iteration:
+    """Read the tables of an iteration of a dataset of the Hub, by default its last one."""
+    source = parse_source(word)
+    with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
+        found = fetch_iteration(source, name, scratch=Path(scratch))
+        return read_iteration(
+            found.name,
+            prompts=found.prompts,
+            sentences=found.candidates,
+            responses=found.responses,
+            pairs=found.pairs,
+            dropped=found.dropped,
+        )
+
+
+def version_of(word: str, scratch: Path) -> Version:
+    """Read one side of a comparison; what is fetched for it goes to `scratch`."""
+    pairs, dropped = scratch / "pairs.parquet", scratch / "dropped.parquet"
+    if word.startswith("hf://"):
+        tagged, _, name = word.partition("@")[2].partition(":")
+        source = parse_source(f"{word.partition('@')[0]}@{tagged}")
+        scratch.mkdir()
+        found = fetch_outcome(source, name or None, scratch=scratch)
+        label = f"{source}, iteration {found.name}"
+        return read_version(
+            label, pairs=found.pairs, dropped=found.dropped, made_by=f"csrdata stats {source}"
+        )
+    revision, _, name = word.rpartition(":")
+    if revision:
+        bring(revision, {paths.pairs(name): pairs, paths.dropped(name): dropped})
+        label, made_by = (
+            f"revision {revision}, iteration {name}",
+            f"dvc repro select_pairs@{name} at {revision}",
+        )
+    else:
+        names = list(load_params().iterations)
+        if name not in names:
+            raise UserError(
+                "a version",
+                got=word,
+                expected=f"one of {', '.join(names)} ({FILE}), REV:T or hf://datasets/OWNER/NAME@TAG",
+                do="csrdata diff --help",
+            )
+        pairs, dropped = paths.pairs(name), paths.dropped(name)
+        label, made_by = f"iteration {name}", f"dvc repro select_pairs@{name}"
+    return read_version(label, pairs=pairs, dropped=dropped, made_by=made_by)
