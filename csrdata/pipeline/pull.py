@@ -17,15 +17,12 @@ from csrdata.pipeline.pulled import RECORD, Pulled, read_pulled, write_pulled
 from csrdata.publishing.disk import room
 from csrdata.publishing.fetch import MAX_SIZE, Refusal, Source, fetch, partial_of
 from csrdata.publishing.layout import LOCK, PARAMS
-from csrdata.publishing.manifest import ELSEWHERE, read_manifest, write_manifest
-from csrdata.publishing.restore import restore
-from csrdata.publishing.untrusted import check_yaml, decode_text, read_bounded
+from csrdata.publishing.manifest import read_manifest, write_manifest
+from csrdata.publishing.restore import release_texts, restore
 from csrdata.tables import PARTIAL, hash_path
 
 SCRATCH = ".csrdata-pull"
 """Where a pull puts what it has brought so far, inside its target: on the same disk, and seen by the next try."""
-PARAMS_BYTES = 200_000
-LOCK_BYTES = 20_000_000
 
 
 def pull(source: Source, target: Path, *, max_size: int = MAX_SIZE) -> list[str]:
@@ -40,22 +37,22 @@ def pull(source: Source, target: Path, *, max_size: int = MAX_SIZE) -> list[str]
         UserError: the dataset could not be fetched, is not what its manifest says, or the target holds something else. The
             target is as it was then; what was brought is kept for the next try if that may do better.
     """
-    missing = not target.exists() and not target.is_symlink()
-    before = _check_target(target, source)
-    scratch = target / SCRATCH
-    try:
-        _fetch(source, scratch, max_size=max_size)
-        again = "make room, then the same command again (what was brought is kept)"
-        with room(target, expected="room for the whole dataset", do=again):
+    again = "make room, then the same command again (what was brought is kept)"
+    with room(target, expected="room for the whole dataset", do=again):
+        missing = not target.exists() and not target.is_symlink()
+        before = _check_target(target, source)
+        scratch = target / SCRATCH
+        try:
+            _fetch(source, scratch, max_size=max_size)
             names = _restore(scratch / "release", scratch / "project")
             _replace(scratch / "project", target, before, source)
-    except UserError:
-        if scratch.is_dir() and not any(scratch.iterdir()):
-            scratch.rmdir()
-        if missing and target.is_dir() and not any(target.iterdir()):
-            target.rmdir()
-        raise
-    shutil.rmtree(scratch)
+        except UserError:
+            if scratch.is_dir() and not any(scratch.iterdir()):
+                scratch.rmdir()
+            if missing and target.is_dir() and not any(target.iterdir()):
+                target.rmdir()
+            raise
+        shutil.rmtree(scratch)
     return names
 
 
@@ -86,25 +83,15 @@ def _restore(release: Path, made: Path) -> list[str]:
         manifest = read_manifest(release)
         names = [one.name for one in manifest.iterations]
         restore(release, [tables(name, root=made) for name in names], images_root=made)
-        _copy_text(release / PARAMS, made / FILE, limit=PARAMS_BYTES, is_yaml=True)
-        if (release / LOCK).is_file():
-            _copy_text(release / LOCK, made / LOCK, limit=LOCK_BYTES, is_yaml=False)
+        texts = release_texts(release)
     except UserError:
         shutil.rmtree(made.parent)
         raise
     write_manifest(made, manifest)
+    (made / FILE).write_bytes(texts[PARAMS])
+    if LOCK in texts:
+        (made / LOCK).write_bytes(texts[LOCK])
     return names
-
-
-def _copy_text(file: Path, target: Path, *, limit: int, is_yaml: bool) -> None:
-    """Copy a text of the release; one that will be read as YAML must be safe to read."""
-    place = f"provenance/{file.name}"
-    content = read_bounded(file, limit=limit, do=ELSEWHERE)
-    text = decode_text(content, place=place, do=ELSEWHERE)
-    if is_yaml:
-        check_yaml(text, place=place, do=ELSEWHERE)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(content)
 
 
 def _replace(made: Path, target: Path, before: Pulled, source: Source) -> None:

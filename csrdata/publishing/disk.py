@@ -17,11 +17,22 @@ from csrdata.errors import UserError
 from csrdata.tables import PARTIAL
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+REFUSED = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+}
+"""What a file system says of a folder that cannot be written, or of a name that is none."""
 
 
 @contextmanager
 def room(folder: Path, *, expected: str, do: str) -> Iterator[None]:
-    """Turn a full disk into a `UserError`; anything else passes.
+    """Turn a full disk, and a folder that cannot be written, into a `UserError`; anything else passes.
 
     Args:
         folder: what was being written.
@@ -32,9 +43,14 @@ def room(folder: Path, *, expected: str, do: str) -> Iterator[None]:
         yield
     except (OSError, pl.exceptions.PolarsError) as error:
         number = error.errno if isinstance(error, OSError) else None
-        if number not in FULL and "No space left" not in str(error):
-            raise
-        raise UserError(str(folder), got="no room on the disk", expected=expected, do=do) from None
+        if number in FULL or "No space left" in str(error):
+            raise UserError(str(folder), got="no room on the disk", expected=expected, do=do) from None
+        if isinstance(error, OSError) and number in REFUSED:
+            place = error.filename if isinstance(error.filename, str) else str(folder)
+            got = str(error.strerror)
+            again = "name another folder, or mend its rights"
+            raise UserError(place, got=got, expected="a folder to write to", do=again) from None
+        raise
 
 
 @contextmanager
