@@ -186,7 +186,7 @@ def test_show_prints_the_tree(project: Path) -> None:
     [
         (["show", "trn-00001"], "PROMPT_ID: got trn-00001, expected a prompt such as train-00001"),
         (["stats", "--iteration", "9"], "--iteration: got 9, expected one of 1, 2, 3"),
-        (["stats", "--iteration", "2"], "Next: dvc repro generate_beams@2"),
+        (["stats", "--iteration", "2"], "then: dvc repro generate_beams@2"),
         (["run", "select_pairz"], "stage: got select_pairz, expected select_pairs"),
     ],
 )

@@ -19,15 +19,13 @@ from csrdata.publishing.disk import room
 from csrdata.publishing.fetch import MAX_SIZE, Refusal, Source, fetch, partial_of
 from csrdata.publishing.layout import LOCK, PARAMS, RESULTS
 from csrdata.publishing.manifest import ELSEWHERE, read_manifest, write_manifest
-from csrdata.publishing.restore import restore
+from csrdata.publishing.restore import release_texts, restore
 from csrdata.publishing.results import parse_results
-from csrdata.publishing.untrusted import check_yaml, decode_text, parse_json, read_bounded
+from csrdata.publishing.untrusted import parse_json, read_bounded
 from csrdata.tables import PARTIAL, hash_path
 
 SCRATCH = ".csrdata-pull"
 """Where a pull puts what it has brought so far, inside its target: on the same disk, and seen by the next try."""
-PARAMS_BYTES = 200_000
-LOCK_BYTES = 20_000_000
 RESULTS_BYTES = 1_000_000
 
 
@@ -43,22 +41,22 @@ def pull(source: Source, target: Path, *, max_size: int = MAX_SIZE) -> list[str]
         UserError: the dataset could not be fetched, is not what its manifest says, or the target holds something else. The
             target is as it was then; what was brought is kept for the next try if that may do better.
     """
-    missing = not target.exists() and not target.is_symlink()
-    before = _check_target(target, source)
-    scratch = target / SCRATCH
-    try:
-        _fetch(source, scratch, max_size=max_size)
-        again = "make room, then the same command again (what was brought is kept)"
-        with room(target, expected="room for the whole dataset", do=again):
+    again = "make room, then the same command again (what was brought is kept)"
+    with room(target, expected="room for the whole dataset", do=again):
+        missing = not target.exists() and not target.is_symlink()
+        before = _check_target(target, source)
+        scratch = target / SCRATCH
+        try:
+            _fetch(source, scratch, max_size=max_size)
             names = _restore(scratch / "release", scratch / "project")
             _replace(scratch / "project", target, before, source)
-    except UserError:
-        if scratch.is_dir() and not any(scratch.iterdir()):
-            scratch.rmdir()
-        if missing and target.is_dir() and not any(target.iterdir()):
-            target.rmdir()
-        raise
-    shutil.rmtree(scratch)
+        except UserError:
+            if scratch.is_dir() and not any(scratch.iterdir()):
+                scratch.rmdir()
+            if missing and target.is_dir() and not any(target.iterdir()):
+                target.rmdir()
+            raise
+        shutil.rmtree(scratch)
     return names
 
 
@@ -89,30 +87,28 @@ def _restore(release: Path, made: Path) -> list[str]:
         manifest = read_manifest(release)
         names = [one.name for one in manifest.iterations]
         restore(release, [tables(name, root=made) for name in names], images_root=made)
-        _copy_text(release / PARAMS, made / FILE, limit=PARAMS_BYTES, is_yaml=True)
-        if (release / LOCK).is_file():
-            _copy_text(release / LOCK, made / LOCK, limit=LOCK_BYTES, is_yaml=False)
-        if (release / RESULTS).is_file():
-            content = read_bounded(release / RESULTS, limit=RESULTS_BYTES, do=ELSEWHERE)
-            parse_results(parse_json(content, place=RESULTS, do=ELSEWHERE), place=RESULTS)
-            (made / PUBLISHED).parent.mkdir(parents=True)
-            (made / PUBLISHED).write_bytes(content)
+        texts = release_texts(release)
+        results = _results(release)
     except UserError:
         shutil.rmtree(made.parent)
         raise
     write_manifest(made, manifest)
+    (made / FILE).write_bytes(texts[PARAMS])
+    if LOCK in texts:
+        (made / LOCK).write_bytes(texts[LOCK])
+    if results is not None:
+        (made / PUBLISHED).parent.mkdir(parents=True)
+        (made / PUBLISHED).write_bytes(results)
     return names
 
 
-def _copy_text(file: Path, target: Path, *, limit: int, is_yaml: bool) -> None:
-    """Copy a text of the release; one that will be read as YAML must be safe to read."""
-    place = f"provenance/{file.name}"
-    content = read_bounded(file, limit=limit, do=ELSEWHERE)
-    text = decode_text(content, place=place, do=ELSEWHERE)
-    if is_yaml:
-        check_yaml(text, place=place, do=ELSEWHERE)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(content)
+def _results(release: Path) -> bytes | None:
+    """Return a release's figures of truth and training, checked; None if it has none."""
+    if not (release / RESULTS).is_file():
+        return None
+    content = read_bounded(release / RESULTS, limit=RESULTS_BYTES, do=ELSEWHERE)
+    parse_results(parse_json(content, place=RESULTS, do=ELSEWHERE), place=RESULTS)
+    return content
 
 
 def _replace(made: Path, target: Path, before: Pulled, source: Source) -> None:

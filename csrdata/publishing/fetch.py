@@ -211,7 +211,8 @@ def _choose(
     listed = {file.path: file for file in manifest.files}
     for path in sorted(there.keys() ^ {*listed, MANIFEST}):
         got = "not in the manifest" if path in there else "no such file"
-        raise Refusal(f"{place}: {path}", got=got, expected="the files of the manifest", do=ELSEWHERE)
+        shown = path[:200] if path.isprintable() else ascii(path)[:200]
+        raise Refusal(f"{place}: {shown}", got=got, expected="the files of the manifest", do=ELSEWHERE)
     for path, file in listed.items():
         known = there[path].lfs
         if there[path].size != file.bytes or (known is not None and known.sha256 != file.sha256):

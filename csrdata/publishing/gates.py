@@ -47,6 +47,7 @@ from csrdata.publishing.manifest import (
     files_of,
     read_manifest,
 )
+from csrdata.publishing.restore import release_texts
 from csrdata.publishing.shards import unpaired_schema
 from csrdata.records import Column, Fate, Pair, Sentence, Stop, columns
 
@@ -75,6 +76,7 @@ def check(folder: Path, *, secrets: Sequence[str] = ()) -> Manifest:
     _check_files(folder, manifest)
     check_counts(manifest, place=MANIFEST, do=REMAKE)
     _check_card(folder, manifest)
+    release_texts(folder, do="mend params.yaml, then push again")
     for file in [File(MANIFEST, 0, "", None), *manifest.files]:
         if Path(file.path).suffix in TEXTS:
             _check_text(folder, file.path, remotes=file.path == LOCK, secrets=tuple(secrets))

@@ -246,7 +246,7 @@ def parse_manifest(content: bytes, *, place: str, do: str = ELSEWHERE, older: bo
         return _MANIFEST.validate_python(raw)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part)[:40] for part in first["loc"])
         raise UserError(
             f"{place}: {where}", got=first["input"], expected=_expectation(first["msg"]), do=do
         ) from None
@@ -320,7 +320,7 @@ _MANIFEST: TypeAdapter[Manifest] = TypeAdapter(Manifest)
 
 
 def _expectation(message: str) -> str:
-    """Turn "Input should be a valid integer" into "a valid integer"."""
+    """Turn a message of pydantic's into what was expected: "Input should be a valid list" -> "a valid list"."""
     return (
         message.removeprefix("Value error, ").replace("Input should be ", "").replace("Input should ", "to ")
     )

@@ -17,6 +17,8 @@ from csrdata.images import image_extension
 from csrdata.publishing.columns import IMAGE_PATH, ITERATION
 from csrdata.publishing.extra import need_hub_extra
 from csrdata.publishing.layout import (
+    LOCK,
+    PARAMS,
     PROMPTS,
     UNPAIRED,
     ReleaseIteration,
@@ -29,13 +31,23 @@ from csrdata.publishing.layout import (
 )
 from csrdata.publishing.manifest import ELSEWHERE, File, Manifest, files_of, read_manifest
 from csrdata.publishing.naming import rename
-from csrdata.publishing.untrusted import TABLE_ROWS, open_parquet, parse_json, read_bounded
+from csrdata.publishing.untrusted import (
+    TABLE_ROWS,
+    check_yaml,
+    decode_text,
+    open_parquet,
+    parse_json,
+    read_bounded,
+)
 from csrdata.records import Dropped, Pair, Prompt, Record, Response, Sentence
 from csrdata.tables import atomic_file, read_table, schema, seal, write_table
 
 IMAGE_BYTES = 100_000_000
 """The largest image file that is written."""
 FINGERPRINT_BYTES = 1_000_000
+PARAMS_BYTES = 200_000
+LOCK_BYTES = 20_000_000
+"""The largest params.yaml and dvc.lock; the lock is kept and not read."""
 
 
 def released(folder: Path) -> list[str]:
@@ -88,6 +100,22 @@ def restore(folder: Path, iterations: Sequence[ReleaseIteration], *, images_root
             seal(target, record, fingerprint=_fingerprint(folder, shard_manifest(name, table), manifest))
     if images_root is not None and manifest.images == "embed":
         _restore_images(folder, manifest, named, images_root)
+
+
+def release_texts(folder: Path, *, do: str = ELSEWHERE) -> dict[str, bytes]:
+    """Return a release's params.yaml and, where it has one, its dvc.lock, by path.
+
+    Raises:
+        UserError: one is too large or no text, or the parameters are not safe to read as YAML; `do` are the last words.
+    """
+    texts = {}
+    for path, limit in ((PARAMS, PARAMS_BYTES), (LOCK, LOCK_BYTES)):
+        if path == PARAMS or (folder / path).is_file():
+            texts[path] = read_bounded(folder / path, limit=limit, do=do)
+            text = decode_text(texts[path], place=path, do=do)
+            if path == PARAMS:
+                check_yaml(text, place=path, do=do)
+    return texts
 
 
 def read_release_table(folder: Path, path: str, record: Record, manifest: Manifest) -> pl.DataFrame:

@@ -262,6 +262,13 @@ def test_what_must_not_go_out_is_refused(folder: Path, file: str, text: str, wor
     assert TOKEN not in found
 
 
+def test_parameters_that_nobody_could_pull_are_refused(folder: Path) -> None:
+    """What a pull refuses of a stranger's params.yaml is not pushed either."""
+    put(folder / "provenance/params.yaml", "a: &a [1, 1]\nb: *a\n")
+    sign(folder)
+    assert "provenance/params.yaml: got an alias, expected plain YAML" in refusal(folder)
+
+
 def test_a_remote_in_the_lock_is_refused(tmp_path: Path) -> None:
     """A dvc.lock that names a bucket is not published; the same address in a card is a link."""
     project = make_project(tmp_path / "project")

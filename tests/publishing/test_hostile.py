@@ -274,6 +274,10 @@ CASES: dict[str, tuple[Damage, str]] = {
     "no list of files": (claim(files=[]), "files: got [], expected "),
     "a file that is not listed": (write("dvc.yaml", b"stages: {}"), "@v1: dvc.yaml: got not in the manifest"),
     "a hook of git": (write(".git/config", CONFIG), "@v1: .git/config: got not in the manifest"),
+    "a file name of two lines": (
+        write("a\nb\x1b[31m", b"x"),
+        "@v1: 'a\\nb\\x1b[31m': got not in the manifest",
+    ),
     "a listed file of another kind": (
         lambda folder: list_file(folder, "Makefile", b"all:\n\ttouch owned\n"),
         "files: got Makefile, expected a file of a release of iteration 1, 2",

@@ -131,6 +131,22 @@ def test_what_is_wrong_is_one_line_and_nothing_is_sent(hub: Hub, project: Path) 
     assert hub.asked("POST") == []
 
 
+def test_a_folder_that_cannot_be_is_one_line(hub: Hub, project: Path, tmp_path: Path) -> None:
+    """A file on the way, a name that is too long, a folder of something else: exit 1, and all of it stays."""
+    (tmp_path / "mine").write_text("mine")
+    cases = {
+        str(tmp_path / "mine/out"): "expected a folder to write to",
+        str(tmp_path / ("x" * 300)): "got File name too long",
+        str(tmp_path / "mine"): "got something is there, expected a new or empty folder",
+    }
+    done = push(hub, project, *(["me/set", "--dry-run", folder] for folder in cases))
+    for words, one in zip(cases.values(), done, strict=True):
+        assert (one["code"], one["out"]) == (1, "")
+        assert words in one["err"].splitlines()[-1]
+        assert "Traceback" not in one["err"]
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
 def test_a_refused_dry_run_leaves_nothing(hub: Hub, project: Path, tmp_path: Path) -> None:
     """A token in params.yaml, of a known form or the user's own: no folder has it, an older release stays as it is."""
     older, params = tmp_path / "out", project / "params.yaml"

@@ -18,7 +18,7 @@ from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.publishing.columns import pair_row
 from csrdata.publishing.gates import check
-from csrdata.publishing.manifest import MANIFEST, read_manifest
+from csrdata.publishing.manifest import MANIFEST, parse_manifest, read_manifest
 from csrdata.publishing.naming import image_names
 from csrdata.publishing.release import tree
 from csrdata.publishing.restore import released, restore
@@ -348,6 +348,15 @@ def test_another_format_is_refused(project: Path, tmp_path: Path, found: int, ad
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": found}))
     with pytest.raises(UserError, match=rf"got format {found}, expected format 2\. Next: {advice}"):
         released(tmp_path / "release")
+
+
+def test_an_older_manifest_is_read_for_the_changelog(project: Path, tmp_path: Path) -> None:
+    """The next push of a dataset that an older csrdata pushed goes on with its list of changes."""
+    release(project, tmp_path / "release", names=("1",))
+    raw = json.loads((tmp_path / "release" / MANIFEST).read_text()) | {"format": 1}
+    older = parse_manifest(json.dumps(raw).encode(), place="hub", older=True)
+    newer = release(project, tmp_path / "next", tag="v2", previous=older)
+    assert [entry.tag for entry in newer.changelog] == ["v2", "v1"]
 
 
 def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
