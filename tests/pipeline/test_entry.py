@@ -49,7 +49,7 @@ def test_a_script_prints_one_line_and_leaves_with_1(capsys: pytest.CaptureFixtur
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [err.strip()]
-    assert "Next: dvc repro sample_prompts" in err
+    assert "dvc repro sample_prompts" in err
     assert sorted(path.name for path in Path().iterdir()) == ["logs", "params.yaml"]  # the lock is in logs/
 
 
