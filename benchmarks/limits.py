@@ -20,7 +20,7 @@ from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.records import Fate, Sentence
 from csrdata.search.responses import path_to
-from csrdata.tables import read_rows
+from csrdata.storage.tables import read_rows
 
 REPEATS = 31
 ANSWERS, HEADS, GROUPS, SIZE = 250, 6, 5, 32

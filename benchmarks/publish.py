@@ -26,7 +26,7 @@ from PIL import Image
 
 from csrdata.params import FILE, load_params
 from csrdata.records import NO_PARENT, Dropped, Fate, Pair, Prompt, Record, Response, Sentence, Stop
-from csrdata.tables import write_rows
+from csrdata.storage.tables import write_rows
 from tests.publishing.hub_server import environment, serve
 from tests.publishing.hub_state import TOKEN, Hub
 
@@ -99,12 +99,12 @@ def push(side: str, project: Path) -> dict[str, Any]:
 
 
 def _ours(project: Path) -> dict[str, float]:
-    from csrdata.publishing.gates import check
-    from csrdata.publishing.hub import push_folder
-    from csrdata.publishing.layout import ReleaseIteration
-    from csrdata.publishing.manifest import Model
+    from csrdata.publishing.hub.pushing import push_folder
     from csrdata.publishing.origins import origin
-    from csrdata.publishing.release import write_release
+    from csrdata.publishing.release.gates import check
+    from csrdata.publishing.release.layout import ReleaseIteration
+    from csrdata.publishing.release.manifest import Model
+    from csrdata.publishing.release.writing import write_release
 
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory(dir=project.parent) as scratch:
@@ -141,8 +141,8 @@ def _push_to_hub(project: Path) -> dict[str, float]:
     import polars as pl
     from datasets import Dataset
 
-    from csrdata.publishing.columns import pair_features, pair_row
-    from csrdata.tables import from_table
+    from csrdata.publishing.release.columns import pair_features, pair_row
+    from csrdata.storage.tables import from_table
 
     seconds: dict[str, float] = {}
     with _clock(seconds, "write"):
@@ -239,8 +239,8 @@ def _sentence(index: int, node: int) -> Sentence:
         logprob=-2.0,
         relevance=None if leaf else 20.0,
         relevance_truncated=False,
-        redundancy=0.0,
-        steering_reward=None if leaf else 0.5,
+        repetition=0.0,
+        guidance_reward=None if leaf else 0.5,
         stop=Stop.END if leaf else Stop.SENTENCE_END,
         fate=Fate.FINISHED if leaf else Fate.KEPT_BEST,
         canonical=True if leaf else None,

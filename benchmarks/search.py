@@ -1,6 +1,6 @@
 """The search's speed, against two others in the same run, and where its time and memory go.
 
-Run after `dvc repro build_seed`, with nothing else beside it:
+Run after `dvc repro prepare`, with nothing else beside it:
 `python -m benchmarks.search [--json FILE] [--workload micro|wide] [--growth]`.
 """
 

@@ -20,14 +20,14 @@ from transformers import (
 from benchmarks.batched import BatchedGenerate
 from benchmarks.naive import Continuation, continue_answer
 from csrdata import paths
-from csrdata.engines.generation import steering
 from csrdata.errors import UserError
+from csrdata.generation.guidance import guide
 from csrdata.policy.decoding import SentenceDecoder
 from csrdata.policy.loading import Policy, load_policy
 from csrdata.policy.passes import SharedPasses
 from csrdata.policy.prompting import banned_ids, encode, end_ids, render
 from csrdata.records import Sentence
-from csrdata.relevance.clip import ClipScorer, load_scorer
+from csrdata.relevance.open_clip import OpenClipScorer, load_scorer
 from csrdata.search.beam import Branch, Proposal, Propose, search
 from csrdata.sources.microworld.conversation import CHAT_TEMPLATE, IMAGE, build_tokenizer
 from csrdata.sources.microworld.drawing import draw
@@ -42,7 +42,7 @@ class Workload:
 
     name: str
     policy: Policy
-    scorer: ClipScorer
+    scorer: OpenClipScorer
     images: Sequence[Image.Image]
     ends: tuple[int, ...]
     """Tokens that end an answer; none where sentences are forced to their limit."""
@@ -153,13 +153,13 @@ class Workload:
         return search(
             [str(number) for number in range(count)],
             propose=propose,
-            reward=steering(
+            reward=guide(
                 self.scorer,
                 self.images[:count],
                 guidance="reward",
                 image_weight=0.9,
                 scale="zscore",
-                repeat_similarity=0.6,
+                repetition_threshold=0.6,
             ),
             keep_best=self.keep_best,
             keep_worst=self.keep_worst,
@@ -178,11 +178,11 @@ class Workload:
 
 
 def micro(count: int) -> Workload:
-    """The shipped policy and scorer on `count` held-out scenes; needs `dvc repro build_seed`."""
+    """The shipped policy and scorer on `count` held-out scenes; needs `dvc repro prepare`."""
     policy_folder = paths.policy(paths.BASE)
     if not policy_folder.is_dir():
         raise UserError(
-            str(policy_folder), got="no such folder", expected="the base policy", do="dvc repro build_seed"
+            str(policy_folder), got="no such folder", expected="the base policy", do="dvc repro prepare"
         )
     policy = load_policy(policy_folder)
     return Workload(

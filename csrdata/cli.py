@@ -164,7 +164,7 @@ def diff(
     with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
         versions = [version_of(a, Path(scratch) / "a"), version_of(b, Path(scratch) / "b")]
     if any(word.startswith("hf://") for word in (a, b)):
-        from csrdata.publishing.naming import same_names
+        from csrdata.publishing.release.naming import same_names
 
         versions = [replace(one, pairs=same_names(one.pairs, root=Path())) for one in versions]
     figures = figures_of(*versions)
@@ -191,9 +191,9 @@ def export(
 ) -> None:
     """Write an iteration's pairs and images as another trainer reads them."""
     from csrdata import paths
-    from csrdata.publishing.export import export as write
+    from csrdata.publishing.export.writing import export as write
     from csrdata.records import Pair
-    from csrdata.tables import read_rows
+    from csrdata.storage.tables import read_rows
 
     chosen = _iteration(iteration)
     pairs = read_rows(paths.pairs(chosen), Pair, made_by=f"dvc repro select_pairs@{chosen}")
@@ -254,8 +254,8 @@ def push(
 ) -> None:
     """Publish pairs, candidates and a card as one commit of the Hub, and tag it; with --model, a policy."""
     from csrdata.pipeline.publish import release
-    from csrdata.publishing.hub import check_name, push_folder
-    from csrdata.publishing.release import tree
+    from csrdata.publishing.hub.pushing import check_name, push_folder
+    from csrdata.publishing.release.writing import tree
 
     check_name(repo_id, tag)
     if dataset is not None and not model:
@@ -312,7 +312,7 @@ def pull(
 ) -> None:
     """Bring a published dataset back as a project's tables and images; nothing of yours is overwritten."""
     from csrdata.pipeline.pull import pull as bring
-    from csrdata.publishing.fetch import parse_size, parse_source
+    from csrdata.publishing.hub.fetch import parse_size, parse_source
 
     found = parse_source(source)
     target = folder or Path(found.repo_id.partition("/")[2])
@@ -397,8 +397,8 @@ def _push_model(
 ) -> None:
     """Publish the policy of one iteration, by default the last one's, or write it to a folder."""
     from csrdata.pipeline.publish_policy import write_policy
-    from csrdata.publishing.fetch import parse_source
-    from csrdata.publishing.hub import push_folder
+    from csrdata.publishing.hub.fetch import parse_source
+    from csrdata.publishing.hub.pushing import push_folder
 
     if names and len(names) > 1:
         raise UserError(
@@ -410,7 +410,7 @@ def _push_model(
         folder = dry_run or Path(scratch) / "model"
         write_policy(folder, repo_id=repo_id, iteration=chosen, dataset=pairs, tag=tag, licence=licence)
         if dry_run is not None:
-            from csrdata.publishing.release import tree
+            from csrdata.publishing.release.writing import tree
 
             print("\n".join(f"{size:>15,}  {path}" for path, size in tree(folder)))
             return

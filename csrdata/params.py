@@ -41,7 +41,7 @@ class Engine(Section):
     workers: Count
 
 
-class BuildSeed(Section):
+class Prepare(Section):
     kind: Literal["microworld"]
     seed: Seed
     train_images: Count
@@ -74,7 +74,7 @@ class Guidance(Section):
     kind: Literal["reward", "likelihood", "none"]
     image_weight: Share
     scale: ScaleName
-    repeat_similarity: Share | None
+    repetition_threshold: Share | None
 
 
 class GenerateBeams(Section):
@@ -94,7 +94,7 @@ class GenerateBeams(Section):
 class ScoreBeams(Section):
     image_weight: Share
     scale: ScaleName
-    repeat_similarity: Share | None
+    repetition_threshold: Share | None
     aggregate: Literal["sum", "mean"]
 
 
@@ -140,7 +140,7 @@ class Params(Section):
 
     compute: Compute
     engine: Engine
-    build_seed: BuildSeed
+    prepare: Prepare
     sample_prompts: SamplePrompts
     generate_beams: GenerateBeams
     score_beams: ScoreBeams

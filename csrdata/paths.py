@@ -9,7 +9,7 @@ from pathlib import Path
 BASE = "base"
 """The name of the policy before the first iteration."""
 
-SCENES = Path("data/build_seed")
+SCENES = Path("data/prepare")
 """The microworld's images and truth: `scenes.parquet`, `images/`."""
 SCORER = Path("scorers/search")
 """The image-text scorer that steers the search and calibrates the reward."""
@@ -20,7 +20,7 @@ PROMPTS = Path("data/sample_prompts/prompts.parquet")
 QUESTIONS = Path("data/sample_prompts/questions.parquet")
 TRUTH = Path("data/sample_prompts/truth.parquet")
 
-SEED_METRICS = Path("metrics/build_seed.json")
+PREPARE_METRICS = Path("metrics/prepare.json")
 SUMMARY = Path("metrics/summary.json")
 PLOTS = Path("plots")
 LOGS = Path("logs")

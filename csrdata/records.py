@@ -1,7 +1,7 @@
 """The vocabulary: what the stages hand to each other, one frozen record and one Parquet schema each.
 
 All other code exchanges these records; they know no model, file or stage. A record's schema is derived from its fields,
-so that the two cannot drift apart. What its values must be is in `csrdata.values`, which is checked on every reading.
+so that the two cannot drift apart. `csrdata.storage.values` says what its values must be; every reading checks it.
 
 Order: prompts are in ascending order of their ids, and so are the prompts of sentences, each with all its rows. The rows
 of any other table may be in any order; readers match them by id.
@@ -101,10 +101,10 @@ class Sentence:
     """R_I = max(100 * cosine(image, sentence), 0), 0..100, equation 3; null for the end."""
     relevance_truncated: bool
     """The scorer's text limit (77 tokens for CLIP) cut the sentence."""
-    redundancy: float | None
+    repetition: float | None
     """Repetition: the largest cosine, 0..1, of its text with that of an earlier sentence of its answer, by the search's
     scorer; 0 for a first sentence, null for the end."""
-    steering_reward: float | None
+    guidance_reward: float | None
     """The reward that ranked it at its depth, on the guidance's scale; null for the end."""
     stop: str
     """A `Stop`."""

@@ -1,6 +1,6 @@
 """The training prompts and the evaluation questions.
 
-In: data/build_seed; params.yaml: sample_prompts.
+In: data/prepare; params.yaml: sample_prompts.
 Out: data/sample_prompts: prompts, questions, truth.
 Run: `python stages/sample_prompts.py`, or through DVC.
 """

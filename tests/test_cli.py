@@ -15,7 +15,7 @@ from csrdata import paths
 from csrdata.cli import app
 from csrdata.pipeline import ABOUT, STAGES
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
-from csrdata.tables import seal, write_rows
+from csrdata.storage.tables import seal, write_rows
 from tests.imports import ROOT
 from tests.inspection.made import DROPPED, PAIR, PROMPTS, RESPONSES, SENTENCES
 

@@ -19,15 +19,15 @@ import yaml
 from csrdata import paths
 from csrdata.cli import app, main
 from csrdata.errors import UserError
-from csrdata.publishing.fetch import Source
-from csrdata.publishing.hub import push_folder
-from csrdata.publishing.layout import ReleaseIteration
-from csrdata.publishing.manifest import Model
+from csrdata.publishing.hub.fetch import Source
+from csrdata.publishing.hub.pushing import push_folder
+from csrdata.publishing.hub.remote import fetch_iteration, fetch_outcome
 from csrdata.publishing.origins import KNOWN
-from csrdata.publishing.release import write_release
-from csrdata.publishing.remote import fetch_iteration, fetch_outcome
+from csrdata.publishing.release.layout import ReleaseIteration
+from csrdata.publishing.release.manifest import Model
+from csrdata.publishing.release.writing import write_release
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
-from csrdata.tables import seal, write_rows
+from csrdata.storage.tables import seal, write_rows
 from tests.imports import ROOT
 from tests.inspection.made import DROPPED, PAIR, PROMPTS, RESPONSES, SENTENCES
 from tests.publishing.hub_server import environment, online, serve

@@ -24,14 +24,14 @@ def _script(dvc_stage: str) -> str:
 
 
 def _sections(stage: str) -> set[str]:
-    """Which sections of the parameters a stage's wiring reads: `params.X`, or `params.build_seed.kind`."""
+    """Which sections of the parameters a stage's wiring reads: `params.X`, or `params.prepare.kind`."""
     tree = ast.parse((ROOT / f"csrdata/pipeline/{stage}.py").read_text(encoding="utf-8"))
     read = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     keys = {
         text.removeprefix("params.") for text in read if text.startswith("params.") and text.count(".") == 1
     }
-    if "params.build_seed.kind" in read and stage != "build_seed":
-        keys = (keys - {"build_seed"}) | {"build_seed.kind"}
+    if "params.prepare.kind" in read and stage != "prepare":
+        keys = (keys - {"prepare"}) | {"prepare.kind"}
     return keys
 
 

@@ -98,9 +98,9 @@ def test_the_shipped_file_is_valid() -> None:
             "Next: mend params.yaml, then: dvc repro",
         ),
         (
-            "    repeat_similarity: 0.6 ",
-            "    repeat_similarity: high ",
-            "params.yaml: generate_beams.guidance.repeat_similarity: got high, expected a valid number. "
+            "    repetition_threshold: 0.6 ",
+            "    repetition_threshold: high ",
+            "params.yaml: generate_beams.guidance.repetition_threshold: got high, expected a valid number. "
             "Next: mend params.yaml, then: dvc repro",
         ),
     ],
@@ -145,7 +145,7 @@ def test_what_is_no_number_is_refused(tmp_path: Path, written: str) -> None:
 def test_what_is_no_seed_is_refused(tmp_path: Path, written: str) -> None:
     """A whole number that fits 63 bits, written as one."""
     path = edited(tmp_path, "  seed: 0   ", f"  seed: {written}   ")
-    assert line(path).startswith("params.yaml: build_seed.seed: got ")
+    assert line(path).startswith("params.yaml: prepare.seed: got ")
 
 
 def test_no_iterations_is_one_line(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from csrdata import paths
 from csrdata.cli import main
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
-from csrdata.tables import seal, write_rows
+from csrdata.storage.tables import seal, write_rows
 from tests.imports import ROOT
 from tests.inspection.made import DROPPED, PAIR, PROMPTS, RESPONSES, SENTENCES
 from tests.nasty import NASTY, SURROGATE, unsafe
@@ -233,7 +233,7 @@ main()
     [
         (
             "torch",
-            ["run", "build_seed"],
+            ["run", "prepare"],
             "Python module torch: got no such module, expected the extra policy. Next: pip install 'csrdata[policy]'",
         ),
         ("dvc", ["diff", "HEAD:1", "1"], "pip install 'csrdata[pipeline]'"),

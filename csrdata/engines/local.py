@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from csrdata.engines.clock import Clock
 from csrdata.engines.runlog import RunLog, peak_memory
 from csrdata.errors import UserError
+from csrdata.generation.clock import Clock
 from csrdata.progress import progress
-from csrdata.shard_manifest import ShardFile
-from csrdata.tables import ShardStore
+from csrdata.storage.shard_manifest import ShardFile
+from csrdata.storage.tables import ShardStore
 
 
 @dataclass(frozen=True)

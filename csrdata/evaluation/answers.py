@@ -11,14 +11,14 @@ from csrdata.images import load_image
 from csrdata.policy.answering import answer, completion_logprobs
 from csrdata.policy.loading import Policy
 from csrdata.records import Answer, Kind, Question
-from csrdata.relevance.clip import ClipScorer
+from csrdata.relevance.open_clip import OpenClipScorer
 from csrdata.search.sentences import split
 
 
 def evaluation_answers(
     policy: Policy,
     base: Policy,
-    scorers: tuple[ClipScorer, ClipScorer],
+    scorers: tuple[OpenClipScorer, OpenClipScorer],
     questions: Sequence[Question],
     *,
     root: Path,
@@ -94,7 +94,9 @@ def evaluation_answers(
     return [found[question.question_id] for question in questions]
 
 
-def mean_relevance(scorer: ClipScorer, images: Sequence[Image], texts: Sequence[str]) -> list[float | None]:
+def mean_relevance(
+    scorer: OpenClipScorer, images: Sequence[Image], texts: Sequence[str]
+) -> list[float | None]:
     """Return the mean R_I of each text's sentences with its image, 0..100; null for a text without words."""
     sentences = [split(text) for text in texts]
     owners = [index for index, own in enumerate(sentences) for _ in own]

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from csrdata.evaluation.claims import Reader, mentions_of
+from csrdata.evaluation.claims import ClaimParser, mentions_of
 from csrdata.evaluation.intervals import Ratio, mean, percentage
 from csrdata.records import Truth
 from csrdata.search.words import word_count
@@ -45,7 +45,7 @@ class Outcome:
     """The kind of each absent mention that the source could tell, in order."""
 
 
-def outcome(text: str, truth: Truth, reader: Reader) -> Outcome:
+def outcome(text: str, truth: Truth, reader: ClaimParser) -> Outcome:
     """Hold one description against the truth about its image."""
     sentences = reader.sentences(text)
     mentions = mentions_of(text, truth, reader)

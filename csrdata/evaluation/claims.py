@@ -2,7 +2,7 @@
 
 CHAIR and its kin count mentions of objects; what a mention is and whether it is so, only the source of the
 images can say (a table of synonyms for photographs, a grammar for drawn scenes). So every source brings a
-`Reader`, and nothing in this folder knows which. The protocols stand here, above the sources; a source's own
+`ClaimParser`, and nothing in this folder knows which. The protocols stand here, above the sources; a source's own
 classes fit them by their shape.
 """
 
@@ -32,7 +32,7 @@ class Mention(Protocol):
         """What kind of mistake an absent object is; None for a present one, or if the source cannot tell."""
 
 
-class Reader(Protocol):
+class ClaimParser(Protocol):
     """Reads the answers about one source's images."""
 
     def sentences(self, text: str) -> list[str]:
@@ -45,7 +45,7 @@ class Reader(Protocol):
         """Return the objects that a sentence names, one entry a mention, in a well-formed sentence or not."""
 
 
-def mentions_of(text: str, truth: Truth, reader: Reader) -> list[Mention]:
+def mentions_of(text: str, truth: Truth, reader: ClaimParser) -> list[Mention]:
     """Return every mention in an answer, in order; an object named twice is mentioned twice."""
     return [mention for sentence in reader.sentences(text) for mention in reader.mentions(sentence, truth)]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from csrdata.errors import UserError
 from csrdata.evaluation import chair, pope
-from csrdata.evaluation.claims import Reader
+from csrdata.evaluation.claims import ClaimParser
 from csrdata.evaluation.intervals import Ratio, percentage, ratio
 from csrdata.records import Answer, Kind, Question, Side, Truth
 
@@ -65,7 +65,7 @@ def scorecards(
     questions: Sequence[Question],
     answers: Sequence[Answer],
     truths: Mapping[str, Truth],
-    reader: Reader,
+    reader: ClaimParser,
     *,
     made_by: str,
 ) -> dict[str, Scorecard]:
@@ -100,7 +100,10 @@ def scorecards(
 
 
 def _scorecard(
-    questions: Sequence[Question], given: Mapping[str, Answer], truths: Mapping[str, Truth], reader: Reader
+    questions: Sequence[Question],
+    given: Mapping[str, Answer],
+    truths: Mapping[str, Truth],
+    reader: ClaimParser,
 ) -> Scorecard:
     describing = [question for question in questions if question.kind == Kind.DESCRIBE]
     images = [question.image for question in describing]

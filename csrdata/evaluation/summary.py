@@ -16,7 +16,7 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from csrdata.evaluation.claims import Reader
+from csrdata.evaluation.claims import ClaimParser
 from csrdata.evaluation.intervals import Figure, figures
 from csrdata.evaluation.scorecard import Scorecard
 from csrdata.evaluation.truth_preference import truth_preference
@@ -60,7 +60,7 @@ def summarize_pairs(
     dropped: Sequence[Dropped],
     responses: Sequence[Response],
     truths: Mapping[str, Truth],
-    reader: Reader,
+    reader: ClaimParser,
 ) -> dict[str, Any]:
     """Turn one iteration's pairs into its entry of the summary's "pairs".
 

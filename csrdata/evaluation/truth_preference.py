@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from csrdata.errors import UserError
-from csrdata.evaluation.claims import Reader, is_false, mentions_of
+from csrdata.evaluation.claims import ClaimParser, is_false, mentions_of
 from csrdata.records import Response, Truth
 
 SCORES = ("reward", "likelihood", "relevance")
@@ -30,14 +30,14 @@ class TruthPreference:
     relevance: float | None
 
 
-def false_share(text: str, truth: Truth, reader: Reader) -> float | None:
+def false_share(text: str, truth: Truth, reader: ClaimParser) -> float | None:
     """Return the share of an answer's statements that are false, 0..1; None where it states nothing."""
     mentions = mentions_of(text, truth, reader)
     return sum(map(is_false, mentions)) / len(mentions) if mentions else None
 
 
 def truth_preference(
-    responses: Iterable[Response], truths: Mapping[str, Truth], reader: Reader
+    responses: Iterable[Response], truths: Mapping[str, Truth], reader: ClaimParser
 ) -> TruthPreference:
     """Compare the answers of each prompt among themselves.
 

@@ -15,7 +15,7 @@ import polars as pl
 from csrdata.errors import UserError
 from csrdata.inspection.stats import distribution
 from csrdata.records import Dropped, DropReason, Pair
-from csrdata.tables import read_table
+from csrdata.storage.tables import read_table
 
 NO_PROMPT = "no_such_prompt"
 """Why a prompt has no pair on the other side: it is not there."""

@@ -12,8 +12,8 @@ import polars as pl
 
 from csrdata.errors import UserError
 from csrdata.records import Dropped, Pair, Prompt, Record, Response, Sentence
-from csrdata.tables import from_table, read_table
-from csrdata.values import check_values
+from csrdata.storage.tables import from_table, read_table
+from csrdata.storage.values import check_values
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def _distributions(iteration: Iteration) -> dict[str, Any]:
         "sentence_log10_probability": distribution(spoken["logprob"] / 2.302585092994046),
         "sentence_probability_per_token": distribution(spoken.select(per_token).to_series()),
         "sentence_relevance": distribution(spoken["relevance"]),
-        "sentence_guidance_reward": distribution(spoken["steering_reward"].drop_nulls()),
+        "sentence_guidance_reward": distribution(spoken["guidance_reward"].drop_nulls()),
         "answer_reward": distribution(iteration.responses["reward"]),
         "pair_margin": distribution(iteration.pairs["margin"]),
     }

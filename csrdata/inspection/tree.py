@@ -77,10 +77,10 @@ def _label(sentence: Sentence, paper: Paper, *, mark: str, answer: Response | No
     if sentence.relevance is not None:
         cut = " (cut)" if sentence.relevance_truncated else ""
         label.append(f"  R_I {sentence.relevance:.1f}{cut}", style="dim")
-    if sentence.redundancy is not None and sentence.redundancy >= SHOWN_REPETITION:
-        label.append(f"  repetition {sentence.redundancy:.2f}", style="dim")
-    if sentence.steering_reward is not None:
-        label.append(f"  reward {sentence.steering_reward:.3g}", style="dim")
+    if sentence.repetition is not None and sentence.repetition >= SHOWN_REPETITION:
+        label.append(f"  repetition {sentence.repetition:.2f}", style="dim")
+    if sentence.guidance_reward is not None:
+        label.append(f"  reward {sentence.guidance_reward:.3g}", style="dim")
     label.append(f"  {sentence.fate}, {sentence.stop}", style="dim")
     if answer is not None:
         label.append(f"  => R(y) {answer.reward:.3g}, {answer.words} words", style="bold")

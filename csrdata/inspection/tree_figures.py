@@ -51,8 +51,8 @@ def _candidate(sentence: Sentence) -> dict[str, Any]:
         "text": sentence.text,
         "probability": math.exp(sentence.logprob),
         "relevance": sentence.relevance,
-        "repetition": sentence.redundancy,
-        "guidance_reward": sentence.steering_reward,
+        "repetition": sentence.repetition,
+        "guidance_reward": sentence.guidance_reward,
         "fate": sentence.fate,
         "stop": sentence.stop,
     }

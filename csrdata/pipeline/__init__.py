@@ -33,7 +33,7 @@ class Needs(StrEnum):
 
 
 STAGES = {
-    "build_seed": Needs.NOTHING,
+    "prepare": Needs.NOTHING,
     "sample_prompts": Needs.NOTHING,
     "generate_beams": Needs.ITERATION,
     "score_beams": Needs.ITERATION,
@@ -45,7 +45,7 @@ STAGES = {
 """Every stage, in the order of the DAG."""
 
 ABOUT = {
-    "build_seed": "draw the images, train the base policy and the two scorers",
+    "prepare": "draw the images, train the base policy and the two scorers",
     "sample_prompts": "sample the training prompts and the evaluation questions",
     "generate_beams": "search the answers to every prompt, sentence by sentence",
     "score_beams": "score the whole answers",

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from csrdata.pipeline.code import reached, source_path, wiring
-from csrdata.tables import atomic_file
+from csrdata.storage.tables import atomic_file
 
 FILE = Path("dvc.yaml")
 _SCRIPT = re.compile(r"\s+cmd: python stages/(\w+)\.py\b")

@@ -6,19 +6,19 @@ from pathlib import Path
 from csrdata import paths
 from csrdata.params import Params
 from csrdata.pipeline.inputs import need_images, need_policy, need_scorer
-from csrdata.pipeline.runtime import prepare
+from csrdata.pipeline.runtime import set_up_process
 from csrdata.pipeline.source import reader
 from csrdata.records import Answer, Question, Truth
-from csrdata.tables import read_rows, write_json, write_rows
+from csrdata.storage.tables import read_rows, write_json, write_rows
 
 
 def run(params: Params, name: str | None) -> None:
     """Evaluate the base (`name` is "base") or the policy of iteration `name`."""
-    prepare(params.compute)
+    set_up_process(params.compute)
     from csrdata.evaluation.answers import evaluation_answers
     from csrdata.evaluation.scorecard import scorecards
     from csrdata.policy.loading import load_policy
-    from csrdata.relevance.clip import load_scorer
+    from csrdata.relevance.open_clip import load_scorer
 
     if name is None:
         raise ValueError("evaluate_policy evaluates one policy")
@@ -40,7 +40,7 @@ def run(params: Params, name: str | None) -> None:
         questions,
         answers,
         {truth.image: truth for truth in truths},
-        reader(params.build_seed.kind),
+        reader(params.prepare.kind),
         made_by="dvc repro",
     )
     write_rows(paths.answers(name), answers, Answer)

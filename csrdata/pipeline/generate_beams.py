@@ -8,9 +8,9 @@ from csrdata import paths
 from csrdata.params import Params
 from csrdata.pipeline.code import stage_hash
 from csrdata.pipeline.inputs import need_images, need_policy, need_scorer
-from csrdata.pipeline.runtime import prepare
+from csrdata.pipeline.runtime import set_up_process
 from csrdata.records import Prompt, Sentence
-from csrdata.tables import ShardStore, fingerprint, read_rows
+from csrdata.storage.tables import ShardStore, fingerprint, read_rows
 
 if TYPE_CHECKING:
     from csrdata.engines.local import Worker
@@ -54,12 +54,12 @@ def run(params: Params, name: str | None) -> None:
 
 def _open_worker(params: Params, previous: str, number: int) -> "Worker":
     """Load the policy and the scorer for the search's worker `number`."""
-    prepare(params.compute)
-    from csrdata.engines.clock import Clock
-    from csrdata.engines.generation import generate
+    set_up_process(params.compute)
     from csrdata.engines.local import Worker, take_device
+    from csrdata.generation.clock import Clock
+    from csrdata.generation.generating import generate
     from csrdata.policy.loading import load_policy
-    from csrdata.relevance.clip import load_scorer
+    from csrdata.relevance.open_clip import load_scorer
 
     settings, clock = params.generate_beams, Clock()
     device = take_device(params.compute.device, number)
@@ -72,7 +72,7 @@ def _open_worker(params: Params, previous: str, number: int) -> "Worker":
         guidance=settings.guidance.kind,
         image_weight=settings.guidance.image_weight,
         scale=settings.guidance.scale,
-        repeat_similarity=settings.guidance.repeat_similarity,
+        repetition_threshold=settings.guidance.repetition_threshold,
         clock=clock,
     )
     return Worker(make, clock)

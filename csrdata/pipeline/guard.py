@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from csrdata import paths
-from csrdata.disk import is_held, read_json, refusals_in_words
 from csrdata.errors import UserError
+from csrdata.storage.disk import is_held, read_json, refusals_in_words
 
 LOCKS = paths.LOGS / "locks"
 

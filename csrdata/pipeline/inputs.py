@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from csrdata import paths
-from csrdata.disk import check_sums
 from csrdata.errors import UserError
+from csrdata.storage.disk import check_sums
 
-SEED = "dvc repro build_seed"
+SEED = "dvc repro prepare"
 
 
 def need(path: Path, *, made_by: str) -> Path:

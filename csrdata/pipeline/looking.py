@@ -9,8 +9,8 @@ from csrdata.inspection.diff import Version, read_version
 from csrdata.inspection.iteration import Iteration, read_iteration
 from csrdata.inspection.revisions import bring
 from csrdata.params import FILE, load_params
-from csrdata.publishing.fetch import parse_source
-from csrdata.publishing.remote import fetch_iteration, fetch_outcome
+from csrdata.publishing.hub.fetch import parse_source
+from csrdata.publishing.hub.remote import fetch_iteration, fetch_outcome
 
 
 def iteration(name: str | None) -> str:

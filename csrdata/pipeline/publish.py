@@ -12,12 +12,13 @@ from csrdata.errors import UserError
 from csrdata.params import FILE, Params, load_params
 from csrdata.pipeline.pulled import DAG, changed_since, read_pulled
 from csrdata.pipeline.results import find_results
-from csrdata.publishing.columns import parse_images
-from csrdata.publishing.gates import check
-from csrdata.publishing.hub import published_manifest
-from csrdata.publishing.layout import LOCK as KEPT_LOCK
-from csrdata.publishing.layout import ReleaseIteration
-from csrdata.publishing.manifest import (
+from csrdata.publishing.hub.pushing import published_manifest
+from csrdata.publishing.origins import origin
+from csrdata.publishing.release.columns import parse_images
+from csrdata.publishing.release.gates import check
+from csrdata.publishing.release.layout import LOCK as KEPT_LOCK
+from csrdata.publishing.release.layout import ReleaseIteration
+from csrdata.publishing.release.manifest import (
     MANIFEST,
     Manifest,
     Model,
@@ -25,9 +26,8 @@ from csrdata.publishing.manifest import (
     parse_manifest,
     read_manifest,
 )
-from csrdata.publishing.origins import origin
-from csrdata.publishing.provenance import check_run, commit
-from csrdata.publishing.release import write_release
+from csrdata.publishing.release.provenance import check_run, commit
+from csrdata.publishing.release.writing import write_release
 
 LOCK = Path("dvc.lock")
 REPRO = "dvc repro"
@@ -62,7 +62,7 @@ def release(
     """
     params = load_params()
     kept = parse_images(images)
-    source = origin(params.build_seed.kind, licence=licence, images=image_licence, outputs=output_licence)
+    source = origin(params.prepare.kind, licence=licence, images=image_licence, outputs=output_licence)
     iterations = [tables(name) for name in _made(params, names)]
     lock = LOCK if LOCK.is_file() else None
     if lock is not None:

@@ -9,15 +9,15 @@ from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.params import load_params
 from csrdata.pipeline.results import LOCK, find_results
-from csrdata.publishing.fetch import Source
-from csrdata.publishing.hub import published_manifest
-from csrdata.publishing.layout import own_table
-from csrdata.publishing.manifest import MANIFEST, parse_manifest
-from csrdata.publishing.model import BaseModel, write_model
+from csrdata.publishing.hub.fetch import Source
+from csrdata.publishing.hub.pushing import published_manifest
 from csrdata.publishing.origins import model_licence
-from csrdata.publishing.provenance import check_run
-from csrdata.publishing.release import published_pairs
-from csrdata.publishing.results import BASE, Results
+from csrdata.publishing.release.layout import own_table
+from csrdata.publishing.release.manifest import MANIFEST, parse_manifest
+from csrdata.publishing.release.policy import BaseModel, write_model
+from csrdata.publishing.release.provenance import check_run
+from csrdata.publishing.release.results import BASE, Results
+from csrdata.publishing.release.writing import published_pairs
 
 
 def write_policy(
@@ -40,7 +40,7 @@ def write_policy(
             records, or the licence is neither known nor stated.
     """
     params = load_params()
-    known = model_licence(params.build_seed.kind, licence)
+    known = model_licence(params.prepare.kind, licence)
     if dataset is not None:
         _check_pairs(dataset, iteration)
     if LOCK.is_file():

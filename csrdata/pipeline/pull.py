@@ -15,14 +15,14 @@ from csrdata.params import FILE
 from csrdata.pipeline.publish import tables
 from csrdata.pipeline.pulled import RECORD, Pulled, read_pulled, write_pulled
 from csrdata.pipeline.results import PUBLISHED
-from csrdata.publishing.disk import room
-from csrdata.publishing.fetch import MAX_SIZE, Refusal, Source, fetch, partial_of
-from csrdata.publishing.layout import LOCK, PARAMS, RESULTS
-from csrdata.publishing.manifest import ELSEWHERE, read_manifest, write_manifest
-from csrdata.publishing.restore import release_texts, restore
-from csrdata.publishing.results import parse_results
-from csrdata.publishing.untrusted import parse_json, read_bounded
-from csrdata.tables import PARTIAL, hash_path
+from csrdata.publishing.folders import room
+from csrdata.publishing.hub.fetch import MAX_SIZE, Refusal, Source, fetch, partial_of
+from csrdata.publishing.release.layout import LOCK, PARAMS, RESULTS
+from csrdata.publishing.release.manifest import ELSEWHERE, read_manifest, write_manifest
+from csrdata.publishing.release.restore import release_texts, restore
+from csrdata.publishing.release.results import parse_results
+from csrdata.publishing.release.untrusted import parse_json, read_bounded
+from csrdata.storage.tables import PARTIAL, hash_path
 
 SCRATCH = ".csrdata-pull"
 """Where a pull puts what it has brought so far, inside its target: on the same disk, and seen by the next try."""

@@ -12,10 +12,10 @@ from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.params import FILE
 from csrdata.pipeline.results import PUBLISHED
-from csrdata.publishing.layout import LOCK, PROJECT_IMAGES, is_iteration_name, parse_image_name
-from csrdata.publishing.manifest import MANIFEST
-from csrdata.publishing.untrusted import parse_json
-from csrdata.tables import hash_path, write_json
+from csrdata.publishing.release.layout import LOCK, PROJECT_IMAGES, is_iteration_name, parse_image_name
+from csrdata.publishing.release.manifest import MANIFEST
+from csrdata.publishing.release.untrusted import parse_json
+from csrdata.storage.tables import hash_path, write_json
 
 RECORD = Path("csrdata-pull.json")
 DAG = Path("dvc.yaml")

@@ -17,11 +17,11 @@ from csrdata.evaluation.summary import DIGITS
 from csrdata.evaluation.truth_preference import false_share
 from csrdata.params import Params
 from csrdata.pipeline.source import reader
-from csrdata.publishing.provenance import behind, check_run, read_lock
-from csrdata.publishing.release import published_pairs
-from csrdata.publishing.results import BASE, Results, TruthShare, measured, parse_results
+from csrdata.publishing.release.provenance import behind, check_run, read_lock
+from csrdata.publishing.release.results import BASE, Results, TruthShare, measured, parse_results
+from csrdata.publishing.release.writing import published_pairs
 from csrdata.records import Pair, Truth
-from csrdata.tables import read_json, read_rows
+from csrdata.storage.tables import read_json, read_rows
 
 PUBLISHED = Path("metrics/published.json")
 """The results of the release that a project was pulled from."""
@@ -66,7 +66,7 @@ def find_results(params: Params, names: Sequence[str]) -> Results | None:
 def _truth(params: Params, name: str) -> TruthShare:
     """Count an iteration's pairs by which of the two answers is truer."""
     truths = {row.image: row for row in read_rows(paths.TRUTH, Truth, made_by="dvc repro sample_prompts")}
-    read = reader(params.build_seed.kind)
+    read = reader(params.prepare.kind)
     counts = dict.fromkeys(("chosen", "rejected", "equal", "unknown"), 0)
     for pair in read_rows(paths.pairs(name), Pair, made_by=f"dvc repro select_pairs@{name}"):
         known = truths.get(pair.image)

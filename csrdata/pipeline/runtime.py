@@ -1,7 +1,7 @@
 """What every process that runs a model settles first: threads, seeds, and that no library phones home.
 
-Call `prepare` before importing torch or a Hugging Face library: they read their environment once. Importing this module
-imports none of them.
+Call `set_up_process` before importing torch or a Hugging Face library: they read their environment once. Importing this
+module imports none of them.
 """
 
 import os
@@ -23,7 +23,7 @@ ENVIRONMENT = {
 """Set where the user has not: an environment variable of theirs wins."""
 
 
-def prepare(compute: Compute, *, seed: int = 0) -> None:
+def set_up_process(compute: Compute, *, seed: int = 0) -> None:
     """Settle the process: environment, threads, the form of warnings, and the global generators of random, numpy and torch.
 
     Library code takes its randomness as an argument; the global seeds are for third parties that do not.

@@ -3,7 +3,7 @@
 from csrdata import paths
 from csrdata.params import Params
 from csrdata.records import Prompt, Question, Truth
-from csrdata.tables import write_rows
+from csrdata.storage.tables import write_rows
 
 
 def run(params: Params, name: str | None) -> None:  # noqa: ARG001 - the same prompts in every iteration
@@ -11,7 +11,7 @@ def run(params: Params, name: str | None) -> None:  # noqa: ARG001 - the same pr
     from csrdata.sources.microworld import sampling
 
     settings = params.sample_prompts
-    pictures = sampling.read_pictures(paths.SCENES / "scenes.parquet", made_by="dvc repro build_seed")
+    pictures = sampling.read_pictures(paths.SCENES / "scenes.parquet", made_by="dvc repro prepare")
     prompts = sampling.sample_prompts(pictures, count=settings.prompts, seed=settings.seed)
     questions = sampling.sample_questions(
         pictures, per_image=settings.questions_per_image, seed=settings.seed

@@ -11,10 +11,10 @@ from csrdata import paths
 from csrdata.params import Params
 from csrdata.pipeline.code import stage_hash
 from csrdata.pipeline.inputs import need_images, need_scorer
-from csrdata.pipeline.runtime import prepare
+from csrdata.pipeline.runtime import set_up_process
 from csrdata.records import Prompt, Response, Sentence
-from csrdata.shard_manifest import check_shards
-from csrdata.tables import ShardStore, fingerprint, read_rows, read_table, write_json
+from csrdata.storage.shard_manifest import check_shards
+from csrdata.storage.tables import ShardStore, fingerprint, read_rows, read_table, write_json
 
 if TYPE_CHECKING:
     from csrdata.engines.local import Worker
@@ -60,10 +60,10 @@ def run(params: Params, name: str | None) -> None:
 
 def _open_worker(params: Params, images: Mapping[str, str], made_by: str, number: int) -> "Worker":
     """Load the held-out scorer for worker `number`, which scores files of candidates."""
-    prepare(params.compute)
+    set_up_process(params.compute)
     from csrdata.engines.local import Worker, take_device
-    from csrdata.engines.scoring import score
-    from csrdata.relevance.clip import load_scorer
+    from csrdata.generation.scoring import score
+    from csrdata.relevance.open_clip import load_scorer
 
     settings = params.score_beams
     judge = partial(
@@ -73,7 +73,7 @@ def _open_worker(params: Params, images: Mapping[str, str], made_by: str, number
         held_out=load_scorer(paths.HELD_OUT_SCORER, device=take_device(params.compute.device, number)),
         image_weight=settings.image_weight,
         scale=settings.scale,
-        repeat_similarity=settings.repeat_similarity,
+        repetition_threshold=settings.repetition_threshold,
         aggregate_by=settings.aggregate,
     )
 

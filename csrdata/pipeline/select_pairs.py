@@ -8,7 +8,7 @@ from csrdata import paths
 from csrdata.params import Params
 from csrdata.records import Dropped, DropReason, Pair, Prompt, Response
 from csrdata.search.pairs import balance, select
-from csrdata.tables import read_rows, write_json, write_rows
+from csrdata.storage.tables import read_rows, write_json, write_rows
 
 
 def run(params: Params, name: str | None) -> None:

@@ -1,10 +1,10 @@
-"""Which source the images come from, by `build_seed.kind`: the one place that chooses."""
+"""Which source the images come from, by `prepare.kind`: the one place that chooses."""
 
-from csrdata.evaluation.claims import Reader
+from csrdata.evaluation.claims import ClaimParser
 
 
-def reader(kind: str) -> Reader:
+def reader(kind: str) -> ClaimParser:
     """Return what reads the answers about a source's images."""
-    from csrdata.sources.microworld.reader import MicroworldReader
+    from csrdata.sources.microworld.claim_parser import MicroworldClaimParser
 
-    return {"microworld": MicroworldReader}[kind]()
+    return {"microworld": MicroworldClaimParser}[kind]()

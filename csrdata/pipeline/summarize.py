@@ -20,14 +20,14 @@ from csrdata.evaluation.summary import (
 from csrdata.params import Params
 from csrdata.pipeline.source import reader
 from csrdata.records import Answer, Dropped, Pair, Prompt, Question, Response, Truth
-from csrdata.tables import atomic_file, read_json, read_rows, write_json
+from csrdata.storage.tables import atomic_file, read_json, read_rows, write_json
 
 MARKDOWN = paths.SUMMARY.with_suffix(".md")
 
 
 def run(params: Params, name: str | None) -> None:  # noqa: ARG001 - it reads all iterations
     """Summarise the base and all iterations, and print the table."""
-    settings, read = params.summarize, reader(params.build_seed.kind)
+    settings, read = params.summarize, reader(params.prepare.kind)
     sampled = "dvc repro sample_prompts"
     questions = read_rows(paths.QUESTIONS, Question, made_by=sampled)
     truths = {truth.image: truth for truth in read_rows(paths.TRUTH, Truth, made_by=sampled)}
@@ -58,7 +58,7 @@ def run(params: Params, name: str | None) -> None:  # noqa: ARG001 - it reads al
         )
         for iteration in params.iterations
     }
-    seed = _read_figures(paths.SEED_METRICS, needs=("policy",), made_by="dvc repro build_seed")
+    seed = _read_figures(paths.PREPARE_METRICS, needs=("policy",), made_by="dvc repro prepare")
     summary = {
         "splits": summarize_splits(cards, **settings.model_dump()),
         "pairs": pairs,

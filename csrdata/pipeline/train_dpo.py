@@ -8,7 +8,7 @@ from csrdata.params import Params
 from csrdata.pipeline import runtime
 from csrdata.pipeline.inputs import need_images, need_policy
 from csrdata.records import Pair
-from csrdata.tables import read_rows, write_json, write_table
+from csrdata.storage.tables import read_rows, write_json, write_table
 
 
 def step_log(name: str) -> Path:
@@ -21,7 +21,7 @@ def run(params: Params, name: str | None) -> None:
     if name is None:
         raise ValueError("train_dpo trains one iteration")
     section = params.train_dpo
-    runtime.prepare(params.compute, seed=section.seed)
+    runtime.set_up_process(params.compute, seed=section.seed)
 
     import polars as pl
 

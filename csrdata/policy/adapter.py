@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from csrdata.errors import UserError
-from csrdata.tables import read_json
+from csrdata.storage.tables import read_json
 from csrdata.weights import check_finite, check_shapes, read_shapes, weight_files
 
 CONFIG = "adapter_config.json"

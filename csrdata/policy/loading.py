@@ -25,10 +25,10 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from csrdata.disk import write_sums
 from csrdata.errors import UserError
 from csrdata.policy.adapter import AGAIN, merge
-from csrdata.tables import atomic_folder, hash_path, read_json, write_json
+from csrdata.storage.disk import write_sums
+from csrdata.storage.tables import atomic_folder, hash_path, read_json, write_json
 from csrdata.weights import check_finite, fingerprint, read_shapes, weight_files
 
 CHAIN = "chain.json"

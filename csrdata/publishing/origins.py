@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from csrdata.errors import UserError
-from csrdata.publishing.markdown import Markdown
+from csrdata.publishing.card.markdown import Markdown
 
 HELP = "csrdata push --help"
 

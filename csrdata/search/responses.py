@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from csrdata.records import NO_PARENT, Fate, Response, Sentence
-from csrdata.search.reward import aggregate, calibrate, own_relevances
+from csrdata.search.reward import aggregate, calibrate, without_repetitions
 from csrdata.search.words import word_count
 
 
@@ -17,7 +17,7 @@ def responses(
     *,
     image_weight: float,
     scale: str,
-    repeat_similarity: float | None,
+    repetition_threshold: float | None,
     aggregate_by: str,
 ) -> list[Response]:
     """Return the answers of one prompt's tree, by leaf.
@@ -27,7 +27,7 @@ def responses(
         held_out: R_I by the held-out scorer, 0..100, for every sentence with a text, by `node_id`.
         image_weight: lambda of equation 4, 0..1.
         scale: a `csrdata.search.reward.Scale`.
-        repeat_similarity: see `csrdata.search.reward.own_relevances`; repetition is measured by the search's scorer.
+        repetition_threshold: see `csrdata.search.reward.without_repetitions`; repetition is measured by the search's scorer.
         aggregate_by: `sum` or `mean` over an answer's sentences, the end left out.
 
     Raises:
@@ -40,13 +40,13 @@ def responses(
         values = calibrate(
             [sentence.logprob for sentence in with_text],
             [len(sentence.token_ids) for sentence in with_text],
-            own_relevances(relevances, redundancies, repeat_similarity=repeat_similarity),
+            without_repetitions(relevances, repetitions, repetition_threshold=repetition_threshold),
             image_weight=weight,
             scale=scale,
         )
         return {sentence.node_id: value for sentence, value in zip(with_text, values, strict=True)}
 
-    redundancies = [sentence.redundancy or 0.0 for sentence in with_text]
+    repetitions = [sentence.repetition or 0.0 for sentence in with_text]
     own = [sentence.relevance for sentence in with_text if sentence.relevance is not None]
     reward = rewards(own, image_weight)
     likelihood = rewards(own, 0.0)

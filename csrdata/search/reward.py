@@ -83,8 +83,8 @@ def calibrate(
     return [image_weight * i + (1 - image_weight) * t for i, t in zip(image, language, strict=True)]
 
 
-def own_relevances(
-    relevances: Sequence[float], redundancies: Sequence[float], *, repeat_similarity: float | None
+def without_repetitions(
+    relevances: Sequence[float], repetitions: Sequence[float], *, repetition_threshold: float | None
 ) -> list[float]:
     """Return R_I, set to 0 for a sentence that repeats an earlier one of its answer.
 
@@ -92,16 +92,16 @@ def own_relevances(
 
     Args:
         relevances: R_I of each sentence, 0..100.
-        redundancies: the repetition of each: its largest cosine with an earlier sentence of its answer, 0..1.
-        repeat_similarity: repetition threshold, 0..1: at or above it R_I is set to 0; None keeps every R_I.
+        repetitions: the repetition of each: its largest cosine with an earlier sentence of its answer, 0..1.
+        repetition_threshold: repetition threshold, 0..1: at or above it R_I is set to 0; None keeps every R_I.
 
-    Example: relevances 30 and 28 with redundancies 0.0 and 0.95, repeat_similarity 0.9 -> 30 and 0
+    Example: relevances 30 and 28 with repetitions 0.0 and 0.95, repetition_threshold 0.9 -> 30 and 0
     """
-    if repeat_similarity is None:
+    if repetition_threshold is None:
         return list(relevances)
     return [
-        0.0 if redundancy >= repeat_similarity else relevance
-        for relevance, redundancy in zip(relevances, redundancies, strict=True)
+        0.0 if repetition >= repetition_threshold else relevance
+        for relevance, repetition in zip(relevances, repetitions, strict=True)
     ]
 
 

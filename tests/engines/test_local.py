@@ -15,7 +15,7 @@ from csrdata.engines.local import Worker, fitting_workers, run_shards, shard, ta
 from csrdata.engines.runlog import RunLog
 from csrdata.errors import UserError
 from csrdata.records import Dropped
-from csrdata.tables import ShardStore
+from csrdata.storage.tables import ShardStore
 
 ITEMS = "abcdefg"
 

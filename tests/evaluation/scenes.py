@@ -1,10 +1,10 @@
 """A scene small enough to check by eye, and answers about it."""
 
 from csrdata.records import Truth
-from csrdata.sources.microworld.reader import MicroworldReader, to_truth
+from csrdata.sources.microworld.claim_parser import MicroworldClaimParser, to_truth
 from csrdata.sources.microworld.world import Scene, SceneObject
 
-READER = MicroworldReader()
+READER = MicroworldClaimParser()
 
 # A garden (its stereotypes: purple heart left, yellow circle top left, red house bottom right) without its heart.
 SCENE = Scene(

@@ -5,18 +5,18 @@ from pathlib import Path
 import pytest
 
 from csrdata.evaluation.answers import mean_relevance
-from csrdata.relevance.clip import ClipScorer, load_scorer
+from csrdata.relevance.open_clip import OpenClipScorer, load_scorer
 from tests.relevance.test_clip import save_tiny_clip
 from tests.tiny import picture
 
 
 @pytest.fixture
-def scorer(tmp_path: Path) -> ClipScorer:
+def scorer(tmp_path: Path) -> OpenClipScorer:
     save_tiny_clip(tmp_path)
     return load_scorer(tmp_path)
 
 
-def test_the_mean_is_over_an_answers_own_sentences(scorer: ClipScorer) -> None:
+def test_the_mean_is_over_an_answers_own_sentences(scorer: OpenClipScorer) -> None:
     """Each sentence with the answer's own image; an answer without words has none."""
     texts = ["A dog runs. A cat sleeps.", "", "A dog runs."]
     images = [picture(0), picture(1), picture(2)]
@@ -31,6 +31,6 @@ def test_the_mean_is_over_an_answers_own_sentences(scorer: ClipScorer) -> None:
     )
 
 
-def test_no_words_at_all(scorer: ClipScorer) -> None:
+def test_no_words_at_all(scorer: OpenClipScorer) -> None:
     """Nothing to score is no error."""
     assert mean_relevance(scorer, [picture(0)], [" "]) == [None]

@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from csrdata import paths, pipeline
-from csrdata.disk import write_json, write_sums
+from csrdata.storage.disk import write_json, write_sums
 from tests.engines.test_families import teach
 from tests.pipeline.world import draw_world, small_params
 from tests.relevance.test_clip import save_tiny_clip
@@ -50,7 +50,7 @@ ORDER = (
     ("evaluate_policy", "1"),
     ("summarize", None),
 )
-"""Every stage but `build_seed`, whose models are the tests' own here."""
+"""Every stage but `prepare`, whose models are the tests' own here."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def finished(root: Path) -> Path:
             folder.mkdir(parents=True)
             save_tiny_clip(folder)
         for folder in (paths.policy(paths.BASE), paths.SCORER, paths.HELD_OUT_SCORER):
-            write_sums(folder)  # as `build_seed` does
-        write_json(paths.SEED_METRICS, {"policy": {"recall": 1.0}})
+            write_sums(folder)  # as `prepare` does
+        write_json(paths.PREPARE_METRICS, {"policy": {"recall": 1.0}})
         params = PARAMS.model_dump() | {"iterations": {"1": {"previous": paths.BASE}}}
         Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     for stage, name in ORDER:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from csrdata.disk import PARTIAL
+from csrdata.storage.disk import PARTIAL
 from tests.faults.damages import DAMAGES, Damage, empty, read_only, swapped
 from tests.faults.killing import Killer
 from tests.faults.project import Ended, run, snapshot
-from tests.test_disk import file_size_limit
+from tests.storage.test_disk import file_size_limit
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Stage:
 PROMPTS, QUESTIONS, TRUTH = (
     f"data/sample_prompts/{name}.parquet" for name in ("prompts", "questions", "truth")
 )
-IMAGE = "data/build_seed/images/train-00000.png"
-HELD_OUT_IMAGE = "data/build_seed/images/held_out-00000.png"
+IMAGE = "data/prepare/images/train-00000.png"
+HELD_OUT_IMAGE = "data/prepare/images/held_out-00000.png"
 BASE = ("policies/base/model.safetensors", "policies/base/config.json", "policies/base/tokenizer.json")
 ADAPTER = (
     "policies/1/adapters/1/adapter_model.safetensors",
@@ -56,7 +56,7 @@ def shards(folder: str) -> tuple[str, ...]:
 
 
 STAGES = (
-    Stage("sample_prompts", None, ("data/build_seed/scenes.parquet",), (PROMPTS, QUESTIONS, TRUTH), 3),
+    Stage("sample_prompts", None, ("data/prepare/scenes.parquet",), (PROMPTS, QUESTIONS, TRUTH), 3),
     Stage("generate_beams", "1", (PROMPTS, *BASE, *SCORERS[:2], IMAGE), shards("data/generate_beams/1"), 6),
     Stage(
         "score_beams",
@@ -103,7 +103,7 @@ STAGES = (
             TRUTH,
             PROMPTS,
             "metrics/train_dpo/1.json",
-            "metrics/build_seed.json",
+            "metrics/prepare.json",
         ),
         ("metrics/summary.json", "metrics/summary.md", "plots/held_out.csv", "plots/pair_rewards.csv"),
         6,
@@ -254,9 +254,9 @@ def test_the_fixed_part_has_every_stage_and_damage() -> None:
     [
         ("score_beams", "data/generate_beams/1", "dvc repro generate_beams@1"),
         ("select_pairs", "data/score_beams/1", "dvc repro score_beams@1"),
-        ("generate_beams", "policies/base", "dvc repro build_seed"),
-        ("score_beams", "scorers/held_out", "dvc repro build_seed"),
-        ("train_dpo", "data/build_seed/images", "dvc repro build_seed"),
+        ("generate_beams", "policies/base", "dvc repro prepare"),
+        ("score_beams", "scorers/held_out", "dvc repro prepare"),
+        ("train_dpo", "data/prepare/images", "dvc repro prepare"),
         ("evaluate_policy", "policies/1", "dvc repro train_dpo@1"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from csrdata.inspection.iteration import Iteration
 from csrdata.records import NO_PARENT, Dropped, DropReason, Fate, Pair, Prompt, Response, Sentence, Stop
-from csrdata.tables import to_table
+from csrdata.storage.tables import to_table
 
 PROMPTS = [
     Prompt("train-00000", "images/0.png", "Describe."),
@@ -23,8 +23,8 @@ def sentence(node: int, parent: int, text: str, *, fate: Fate, relevance: float 
         logprob=-2.0,
         relevance=relevance,
         relevance_truncated=False,
-        redundancy=0.0,
-        steering_reward=None if relevance is None else 0.5,
+        repetition=0.0,
+        guidance_reward=None if relevance is None else 0.5,
         stop=stop,
         fate=fate,
         canonical=True if fate is Fate.FINISHED else None,

@@ -17,7 +17,7 @@ from csrdata.inspection.diff_report import diff_report
 from csrdata.inspection.histogram import histogram
 from csrdata.inspection.revisions import bring
 from csrdata.records import Dropped, DropReason, Pair
-from csrdata.tables import read_rows, to_table, write_rows
+from csrdata.storage.tables import read_rows, to_table, write_rows
 from tests.inspection.made import PAIR
 
 

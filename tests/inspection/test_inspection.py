@@ -15,7 +15,7 @@ from csrdata.inspection.report import report
 from csrdata.inspection.stats import stats
 from csrdata.inspection.tree import render
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
-from csrdata.tables import seal, to_table, write_rows
+from csrdata.storage.tables import seal, to_table, write_rows
 from tests.inspection.made import DROPPED, EMPTY, ITERATION, PAIR, PROMPTS, RESPONSES, SENTENCES
 
 
@@ -95,7 +95,7 @@ def test_a_repeat_is_shown_where_it_is_close() -> None:
     """The line of a candidate shows its repetition from a cosine of 0.5 on."""
     tree = search_tree(ITERATION, "train-00000")
     first, second, *rest = tree.sentences
-    sentences = [replace(first, redundancy=0.93), replace(second, redundancy=0.3), *rest]
+    sentences = [replace(first, repetition=0.93), replace(second, repetition=0.3), *rest]
     drawn = _text(render(replace(tree, sentences=sentences)))
     assert drawn.count("repetition") == 1
     assert "repetition 0.93" in drawn

@@ -9,7 +9,7 @@ from csrdata.errors import UserError
 from csrdata.evaluation.scorecard import FIGURES
 from csrdata.pipeline import evaluate_policy, sample_prompts
 from csrdata.records import Answer, Kind, Question
-from csrdata.tables import read_json, read_rows
+from csrdata.storage.tables import read_json, read_rows
 from tests.pipeline.world import draw_world, small_params
 from tests.relevance.test_clip import save_tiny_clip
 from tests.tiny import tiny_llava

@@ -9,9 +9,9 @@ from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.pipeline import sample_prompts
 from csrdata.records import Kind, Prompt, Question, Side, Truth
+from csrdata.sources.microworld.claim_parser import MicroworldClaimParser
 from csrdata.sources.microworld.language import describe_prompts
-from csrdata.sources.microworld.reader import MicroworldReader
-from csrdata.tables import read_rows
+from csrdata.storage.tables import read_rows
 from tests.pipeline.world import SIZES, draw_world, small_params
 
 
@@ -67,7 +67,7 @@ def test_every_evaluation_image_is_described_once_and_asked_in_balance() -> None
 def test_the_right_answers_are_right() -> None:
     """The shape that a question names is in the image if and only if the answer is yes; only a no has a kind."""
     sample_prompts.run(small_params(), None)
-    reader, truths = MicroworldReader(), _truths()
+    reader, truths = MicroworldClaimParser(), _truths()
     asked = [question for question in _questions() if question.kind == Kind.YES_NO]
     assert asked
     for question in asked:
@@ -99,7 +99,7 @@ def test_too_many_prompts_are_refused() -> None:
         sample_prompts.run(small_params(sample_prompts={"prompts": 7}), None)
     assert str(caught.value) == (
         "params.yaml: sample_prompts.prompts: got 7, expected at most the 6 training images. "
-        "Next: lower it or raise build_seed.train_images, then: dvc repro"
+        "Next: lower it or raise prepare.train_images, then: dvc repro"
     )
     assert not paths.PROMPTS.exists()
 
@@ -120,5 +120,5 @@ def test_no_questions_are_fine() -> None:
 def test_missing_scenes_are_named() -> None:
     """Without scenes the error names the table and the stage that makes it."""
     (paths.SCENES / "scenes.parquet").unlink()
-    with pytest.raises(UserError, match=r"scenes.parquet: got no such table.*dvc repro build_seed"):
+    with pytest.raises(UserError, match=r"scenes.parquet: got no such table.*dvc repro prepare"):
         sample_prompts.run(small_params(), None)

@@ -10,7 +10,7 @@ from csrdata import paths
 from csrdata.params import load_params
 from csrdata.pipeline.select_pairs import run
 from csrdata.records import Dropped, Pair, Prompt, Response
-from csrdata.tables import read_json, read_rows, seal, write_rows
+from csrdata.storage.tables import read_json, read_rows, seal, write_rows
 from tests.imports import ROOT
 from tests.inspection.made import PROMPTS, RESPONSES
 

@@ -12,10 +12,10 @@ from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.pipeline import sample_prompts, summarize
 from csrdata.records import Answer, Dropped, DropReason, Kind, Pair, Prompt, Question, Response, Side, Truth
+from csrdata.sources.microworld.claim_parser import to_scene
 from csrdata.sources.microworld.language import sentence
-from csrdata.sources.microworld.reader import to_scene
 from csrdata.sources.microworld.world import SHAPES, SceneObject
-from csrdata.tables import read_json, read_rows, seal, write_json, write_rows
+from csrdata.storage.tables import read_json, read_rows, seal, write_json, write_rows
 from tests.pipeline.world import draw_world, small_params
 
 PARAMS = small_params()
@@ -112,7 +112,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     draw_world()
     sample_prompts.run(PARAMS, None)
-    write_json(paths.SEED_METRICS, {"policy": {"chair_s": 50.0}})
+    write_json(paths.PREPARE_METRICS, {"policy": {"chair_s": 50.0}})
     _write_answers("base", _false, yes=True)
     for name in ITERATIONS:
         _write_answers(name, _true, yes=False)

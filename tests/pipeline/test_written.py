@@ -6,7 +6,7 @@ import pytest
 
 from csrdata.pipeline.written import files_now, written
 from csrdata.records import Dropped, DropReason
-from csrdata.tables import write_json, write_rows
+from csrdata.storage.tables import write_json, write_rows
 
 ROWS = [Dropped(f"train-{number}", DropReason.NO_RESPONSE, "") for number in range(3)]
 

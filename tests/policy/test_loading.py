@@ -17,7 +17,7 @@ from csrdata.policy.adapter import merge
 from csrdata.policy.loading import load_policy, new_chain
 from csrdata.policy.prompting import encode, render
 from csrdata.policy.training import language_layers
-from csrdata.tables import hash_path
+from csrdata.storage.tables import hash_path
 from tests.tiny import FAMILIES, picture
 
 Weights = dict[str, torch.Tensor]

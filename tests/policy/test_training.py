@@ -15,7 +15,7 @@ from csrdata.policy.preflight import MEAN_SHARE, allowed_gap, check_references
 from csrdata.policy.prompting import completion_ids, encode, render
 from csrdata.policy.training import TrainingReport, language_layers, train
 from csrdata.records import Pair
-from csrdata.tables import hash_path
+from csrdata.storage.tables import hash_path
 from tests.tiny import FAMILIES, pictures
 
 KNOBS: dict[str, Any] = {

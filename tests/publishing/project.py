@@ -14,8 +14,9 @@ from PIL import Image
 from csrdata import paths
 from csrdata.params import load_params
 from csrdata.pipeline.publish import generating, tables
-from csrdata.publishing.layout import ReleaseIteration
-from csrdata.publishing.manifest import (
+from csrdata.publishing.origins import KNOWN
+from csrdata.publishing.release.layout import ReleaseIteration
+from csrdata.publishing.release.manifest import (
     Manifest,
     Model,
     describe_file,
@@ -23,10 +24,9 @@ from csrdata.publishing.manifest import (
     read_manifest,
     write_manifest,
 )
-from csrdata.publishing.origins import KNOWN
-from csrdata.publishing.release import write_release
+from csrdata.publishing.release.writing import write_release
 from csrdata.records import NO_PARENT, Dropped, DropReason, Fate, Pair, Prompt, Response, Sentence, Stop
-from csrdata.tables import seal, write_rows
+from csrdata.storage.tables import seal, write_rows
 from tests.imports import ROOT
 
 NAMES = ("1", "2")
@@ -161,8 +161,8 @@ def _tree(prompt: Prompt, name: str) -> list[Sentence]:
         logprob=-2.0,
         relevance=40.0,
         relevance_truncated=False,
-        redundancy=0.0,
-        steering_reward=0.5,
+        repetition=0.0,
+        guidance_reward=0.5,
         stop=Stop.SENTENCE_END,
         fate=Fate.KEPT_BEST,
         canonical=None,
@@ -178,7 +178,7 @@ def _tree(prompt: Prompt, name: str) -> list[Sentence]:
         text="",
         token_ids=[2],
         relevance=None,
-        steering_reward=None,
+        guidance_reward=None,
         stop=Stop.END,
         fate=Fate.FINISHED,
         canonical=True,

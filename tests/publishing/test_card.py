@@ -17,18 +17,18 @@ from csrdata.errors import UserError
 from csrdata.inspection.histogram import Histogram
 from csrdata.params import load_params
 from csrdata.pipeline.results import PUBLISHED, find_results
-from csrdata.publishing import plots
-from csrdata.publishing.card import code_url
-from csrdata.publishing.layout import RESULTS
-from csrdata.publishing.manifest import Change, Counts, Manifest, Model, read_manifest
-from csrdata.publishing.markdown import Markdown, code, escape, fenced, prose, render, table
+from csrdata.publishing.card import plots
+from csrdata.publishing.card.dataset import code_url
+from csrdata.publishing.card.markdown import Markdown, code, escape, fenced, prose, render, table
 from csrdata.publishing.origins import KNOWN, model_licence, origin
-from csrdata.publishing.provenance import _md5
-from csrdata.publishing.results import Measured, Results, TruthShare, change, parse_results
+from csrdata.publishing.release.layout import RESULTS
+from csrdata.publishing.release.manifest import Change, Counts, Manifest, Model, read_manifest
+from csrdata.publishing.release.provenance import _md5
+from csrdata.publishing.release.results import Measured, Results, TruthShare, change, parse_results
 from csrdata.records import Truth
-from csrdata.sources.microworld.reader import to_truth
+from csrdata.sources.microworld.claim_parser import to_truth
 from csrdata.sources.microworld.world import Scene, SceneObject
-from csrdata.tables import write_json, write_rows
+from csrdata.storage.tables import write_json, write_rows
 from tests.publishing.project import (
     MODELS,
     PROMPTS,
@@ -109,7 +109,7 @@ def test_what_made_it_is_named_exactly(card: str, made: Path) -> None:
     assert stated == json.loads(json.dumps(manifest.params))
     assert "2405.14622" in card.partition("## Citation")[2]
     making = card.partition("## How it was made")[2]
-    assert f"cosine of {stated['score_beams']['repeat_similarity']:g} or more" in making
+    assert f"cosine of {stated['score_beams']['repetition_threshold']:g} or more" in making
     assert f"{stated['train_dpo']['sft_weight']:g} times the chosen answers' mean token loss" in card
     assert "by csrdata's microworld" in card.partition("## Licence")[2]
 

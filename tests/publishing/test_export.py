@@ -15,8 +15,8 @@ from datasets import Image, List, load_dataset
 from PIL import Image as Pillow
 
 from csrdata.errors import UserError
-from csrdata.publishing.export import Exported, export
-from csrdata.publishing.formats import FORMATS
+from csrdata.publishing.export.formats import FORMATS
+from csrdata.publishing.export.writing import Exported, export
 from csrdata.records import Pair
 from tests.inspection.made import PAIR
 from tests.tiny import pictures, tiny_llava

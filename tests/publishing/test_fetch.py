@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import pytest
 
 from csrdata.errors import UserError
-from csrdata.publishing.fetch import Source, fetch, is_source, parse_size, parse_source
-from csrdata.publishing.hub import push_folder
-from csrdata.publishing.layout import PARAMS, PROMPTS, candidate_file, own_table, pair_file
-from csrdata.publishing.manifest import Counts, File, Manifest, identity, write_manifest
-from csrdata.tables import hash_path
+from csrdata.publishing.hub.fetch import Source, fetch, is_source, parse_size, parse_source
+from csrdata.publishing.hub.pushing import push_folder
+from csrdata.publishing.release.layout import PARAMS, PROMPTS, candidate_file, own_table, pair_file
+from csrdata.publishing.release.manifest import Counts, File, Manifest, identity, write_manifest
+from csrdata.storage.tables import hash_path
 from tests.publishing.hub_server import online, serve
 from tests.publishing.hub_state import TOKEN, Fault, Hub
 from tests.publishing.project import MODELS, REPO
@@ -242,7 +242,7 @@ def test_a_fetch_is_bounded_before_it_begins(
     message: str,
 ) -> None:
     """Bytes and files are counted in the Hub's own list; no file but the manifest is asked for."""
-    monkeypatch.setattr("csrdata.publishing.fetch.MAX_FILES", bound)
+    monkeypatch.setattr("csrdata.publishing.hub.fetch.MAX_FILES", bound)
     hub.requests.clear()
     with pytest.raises(UserError, match=message):
         bring(revision="v1", **settings)

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from csrdata.errors import UserError
-from csrdata.publishing.card import card
-from csrdata.publishing.figures import figures
-from csrdata.publishing.gates import check
-from csrdata.publishing.manifest import MANIFEST, read_manifest, write_manifest
+from csrdata.publishing.card.dataset import card
+from csrdata.publishing.card.figures import figures
 from csrdata.publishing.origins import KNOWN
+from csrdata.publishing.release.gates import check
+from csrdata.publishing.release.manifest import MANIFEST, read_manifest, write_manifest
 from tests.publishing.project import edit, image_name, make_project, release, sign
 
 PAIRS = "iteration_1/train-00000-of-00001.parquet"
@@ -164,7 +164,7 @@ def test_an_equal_pair_is_refused(folder: Path) -> None:
     ("column", "value", "words"),
     [
         ("relevance", None, "row 0: relevance: got null, expected a score"),
-        ("steering_reward", None, "row 0: steering_reward: got null, expected a score"),
+        ("guidance_reward", None, "row 0: guidance_reward: got null, expected a score"),
         ("logprob", None, "row 0: logprob: got null, expected Float64"),
         ("logprob", float("-inf"), "got -inf, expected a finite number"),
         ("fate", "eaten", "row 0: fate: got eaten, expected one of kept_best"),

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from csrdata.cli import main
-from csrdata.publishing.layout import image_name as layout_image
-from csrdata.publishing.manifest import (
+from csrdata.publishing.release.layout import image_name as layout_image
+from csrdata.publishing.release.manifest import (
     MANIFEST,
     File,
     Manifest,

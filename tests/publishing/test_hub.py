@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from csrdata.errors import UserError
-from csrdata.publishing.hub import Pushed, published_manifest, push_folder
+from csrdata.publishing.hub.pushing import Pushed, published_manifest, push_folder
 from tests.publishing.hub_server import online, serve
 from tests.publishing.hub_state import READ_TOKEN, TOKEN, Fault, Hub
 
@@ -350,7 +350,7 @@ def test_too_many_requests_are_waited_for(
     """429 with Retry-After, wherever: the time is waited, said, and the push goes on."""
     slept: list[float] = []
     clock = SimpleNamespace(sleep=slept.append)
-    monkeypatch.setattr("csrdata.publishing.client.time", clock)
+    monkeypatch.setattr("csrdata.publishing.hub.client.time", clock)
     monkeypatch.setattr("huggingface_hub.utils._http.time", clock)
     method = "GET" if pattern.endswith("refs$") else "POST"
     hub.faults = [Fault(method, pattern, status=429, headers={"Retry-After": "7"}, times=2)]
@@ -427,7 +427,7 @@ def test_a_huge_manifest_there_is_not_read(
 ) -> None:
     """Its size is looked at first: what is larger than any manifest is one line, and not downloaded."""
     push(made_folder(tmp_path / "a"), tag="v1")
-    monkeypatch.setattr("csrdata.publishing.hub.MANIFEST_BYTES", 100)
+    monkeypatch.setattr("csrdata.publishing.hub.pushing.MANIFEST_BYTES", 100)
     hub.requests.clear()
     with pytest.raises(UserError, match=r"manifest.json: got \d+ bytes, expected at most 100"):
         published_manifest(SET, token=TOKEN, endpoint=hub.url)

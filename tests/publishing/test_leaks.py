@@ -2,7 +2,7 @@
 
 import pytest
 
-from csrdata.publishing.leaks import Leak, find_leak
+from csrdata.publishing.release.leaks import Leak, find_leak
 
 
 @pytest.mark.parametrize(

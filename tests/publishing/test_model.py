@@ -17,11 +17,11 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel
 from csrdata.errors import UserError
 from csrdata.policy.loading import load_policy, new_chain
 from csrdata.policy.training import language_layers
-from csrdata.publishing.fetch import Source
-from csrdata.publishing.hub import push_folder
-from csrdata.publishing.model import BaseModel, write_model
-from csrdata.publishing.results import Measured, Results
-from csrdata.tables import hash_path, read_json
+from csrdata.publishing.hub.fetch import Source
+from csrdata.publishing.hub.pushing import push_folder
+from csrdata.publishing.release.policy import BaseModel, write_model
+from csrdata.publishing.release.results import Measured, Results
+from csrdata.storage.tables import hash_path, read_json
 from tests.publishing.hub_server import online, serve
 from tests.publishing.hub_state import TOKEN
 from tests.publishing.rendered import parts_of

@@ -9,7 +9,7 @@ import yaml
 
 from csrdata.errors import UserError
 from csrdata.params import load_params
-from csrdata.publishing.provenance import behind, check_run, commit, inputs, read_lock
+from csrdata.publishing.release.provenance import behind, check_run, commit, inputs, read_lock
 from tests.imports import ROOT
 
 TABLES = ["data/generate_beams/1", "data/score_beams/1", "data/select_pairs/1", "data/sample_prompts"]
@@ -24,7 +24,7 @@ def lock() -> dict[str, Any]:
 def test_the_stages_behind_some_tables(lock: dict[str, Any]) -> None:
     """The first iteration's pairs rest on no training and no later iteration; the second's on both before it."""
     assert list(behind(lock, ["data/select_pairs/1"])) == [
-        "build_seed",
+        "prepare",
         "sample_prompts",
         "generate_beams@1",
         "score_beams@1",
@@ -51,7 +51,7 @@ def run(tmp_path: Path) -> Path:
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     stage = {
         "cmd": "mkdir -p data/sub && cp params.yaml data/b && cp params.yaml data/sub/a",
-        "params": ["select_pairs", "build_seed.kind", "iterations"],
+        "params": ["select_pairs", "prepare.kind", "iterations"],
         "outs": ["data"],
     }
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"make": stage}}))

@@ -11,7 +11,7 @@ import pytest
 
 from csrdata import paths
 from csrdata.records import Dropped
-from csrdata.tables import read_rows, write_json, write_rows
+from csrdata.storage.tables import read_rows, write_json, write_rows
 from tests.imports import ROOT
 from tests.publishing.hub_server import environment, serve
 from tests.publishing.hub_state import TOKEN, Hub

@@ -16,15 +16,15 @@ from PIL import Image
 
 from csrdata import paths
 from csrdata.errors import UserError
-from csrdata.publishing.columns import pair_row
-from csrdata.publishing.gates import check
-from csrdata.publishing.manifest import MANIFEST, parse_manifest, read_manifest
-from csrdata.publishing.naming import image_names
-from csrdata.publishing.release import tree
-from csrdata.publishing.restore import released, restore
-from csrdata.publishing.shards import write_pairs
+from csrdata.publishing.release.columns import pair_row
+from csrdata.publishing.release.gates import check
+from csrdata.publishing.release.manifest import MANIFEST, parse_manifest, read_manifest
+from csrdata.publishing.release.naming import image_names
+from csrdata.publishing.release.restore import released, restore
+from csrdata.publishing.release.shards import write_pairs
+from csrdata.publishing.release.writing import tree
 from csrdata.records import Pair
-from csrdata.tables import read_rows
+from csrdata.storage.tables import read_rows
 from tests.imports import ROOT
 from tests.publishing.project import (
     MODELS,
@@ -365,7 +365,7 @@ def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
         import os, resource, sys
         from dataclasses import replace
         from pathlib import Path
-        from csrdata.publishing.shards import write_pairs
+        from csrdata.publishing.release.shards import write_pairs
         from tests.publishing.project import pairs_of
         folder, rows = Path(sys.argv[1]), int(sys.argv[2])
         (folder / "7.png").write_bytes(os.urandom(50_000))

@@ -12,7 +12,7 @@ import pytest
 
 from csrdata import paths
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
-from csrdata.tables import hash_path, read_rows, seal, write_json, write_rows
+from csrdata.storage.tables import hash_path, read_rows, seal, write_json, write_rows
 from tests.imports import ROOT
 from tests.inspection.made import DROPPED, PAIR, PROMPTS, RESPONSES, SENTENCES
 from tests.publishing.hub_server import environment, serve
@@ -35,7 +35,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with one iteration of two prompts and one pair, and stand-ins for its models."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    image = Path("data/build_seed/images/0.png")
+    image = Path("data/prepare/images/0.png")
     pictures(folder / image.parent, 1)
     prompts = [dataclasses.replace(prompt, image=image.as_posix()) for prompt in PROMPTS]
     write_rows(folder / paths.PROMPTS, prompts, Prompt)
@@ -132,7 +132,7 @@ def test_datasets_loads_every_row_at_the_tag(
     done = run(project, program=LOAD, token=None)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    image = (project / "data/build_seed/images/0.png").read_bytes()
+    image = (project / "data/prepare/images/0.png").read_bytes()
     assert found["features"]["images"].startswith("List(Image(")
     assert found["bytes"] == [[image.hex()]]
     assert found["sizes"][0][0][0] > 0
@@ -160,7 +160,7 @@ def test_pull_brings_the_project_back(
     for path in (paths.candidates("1"), paths.responses("1"), paths.dropped("1")):
         assert hash_path(got / path) == hash_path(project / path), path
     assert (got / "params.yaml").read_bytes() == (project / "params.yaml").read_bytes()
-    content = (project / "data/build_seed/images/0.png").read_bytes()
+    content = (project / "data/prepare/images/0.png").read_bytes()
     image = f"data/{image_name(content)}"
     assert [path.relative_to(got).as_posix() for path in (got / "data/images").iterdir()] == [image]
     assert (got / image).read_bytes() == content

@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from csrdata.errors import UserError
-from csrdata.relevance.clip import load_scorer
 from csrdata.relevance.config import read_config
+from csrdata.relevance.open_clip import load_scorer
 from tests.relevance.test_clip import CONFIG, PREPROCESS, save_tiny_clip
 from tests.tiny import byte_tokenizer
 
-DO = "dvc repro build_seed"
+DO = "dvc repro prepare"
 SHIPPED = Path(open_clip.__file__).parent / "model_configs"
 
 

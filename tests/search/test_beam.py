@@ -152,7 +152,7 @@ def test_a_branch_knows_what_its_answer_has_said() -> None:
     """The reward is told the sentences before each candidate, and what it says of them stands in the tree."""
     (tree,) = grow({"": [("A.", 1.0), ("B.", 0.0)], "A.": [("A.", 1.0), ("B.", 0.0)], "B.": [("A.", 1.0)]})
     said = {row.node_id: row.text for row in tree}
-    assert [(said.get(row.parent_id, ""), row.text, row.redundancy) for row in tree if row.depth == 2] == [
+    assert [(said.get(row.parent_id, ""), row.text, row.repetition) for row in tree if row.depth == 2] == [
         ("A.", "A.", 1.0),
         ("A.", "B.", 0.0),
         ("B.", "A.", 0.0),

@@ -22,8 +22,8 @@ def node(
         logprob=logprob,
         relevance=relevance,
         relevance_truncated=False,
-        redundancy=None if relevance is None else 0.0,
-        steering_reward=relevance,
+        repetition=None if relevance is None else 0.0,
+        guidance_reward=relevance,
         stop=Stop.SENTENCE_END,
         fate=fate,
         canonical=True if fate is Fate.FINISHED else None,
@@ -43,7 +43,9 @@ HELD_OUT = {0: 60.0, 1: 0.0, 2: 30.0}
 @pytest.mark.parametrize(("how", "expected"), [("sum", [40.0, 60.0]), ("mean", [40.0, 30.0])])
 def test_the_end_adds_no_sentence(how: str, expected: list[float]) -> None:
     """Rewards aggregate over sentences with a text; the end keeps its probability and counts in neither sum nor mean."""
-    found = responses(TREE, HELD_OUT, image_weight=1.0, scale="raw", repeat_similarity=None, aggregate_by=how)
+    found = responses(
+        TREE, HELD_OUT, image_weight=1.0, scale="raw", repetition_threshold=None, aggregate_by=how
+    )
     assert [row.reward for row in found] == expected
     assert [row.logprob for row in found] == [-1.5, -2.25]
 
@@ -51,7 +53,7 @@ def test_the_end_adds_no_sentence(how: str, expected: list[float]) -> None:
 def test_texts_join_and_held_out_is_apart() -> None:
     """An answer's text is its sentences' joined; the held-out scorer's mean stands beside the search's."""
     short, long = responses(
-        TREE, HELD_OUT, image_weight=1.0, scale="raw", repeat_similarity=None, aggregate_by="mean"
+        TREE, HELD_OUT, image_weight=1.0, scale="raw", repetition_threshold=None, aggregate_by="mean"
     )
     assert (long.text, long.words, long.sentences, long.tokens) == (" A b. D.", 3, 2, 3)
     assert (long.relevance, long.relevance_held_out) == (30.0, 45.0)
@@ -60,12 +62,12 @@ def test_texts_join_and_held_out_is_apart() -> None:
 
 def test_what_was_said_before_earns_nothing() -> None:
     """A sentence that repeats its answer has no relevance of its own, for either scorer; the raw mean stays."""
-    repeated = [replace(row, redundancy=0.8) if row.node_id == 2 else row for row in TREE]
+    repeated = [replace(row, repetition=0.8) if row.node_id == 2 else row for row in TREE]
     _, strict = responses(
-        repeated, HELD_OUT, image_weight=1.0, scale="raw", repeat_similarity=0.8, aggregate_by="sum"
+        repeated, HELD_OUT, image_weight=1.0, scale="raw", repetition_threshold=0.8, aggregate_by="sum"
     )
     _, lenient = responses(
-        repeated, HELD_OUT, image_weight=1.0, scale="raw", repeat_similarity=0.9, aggregate_by="sum"
+        repeated, HELD_OUT, image_weight=1.0, scale="raw", repetition_threshold=0.9, aggregate_by="sum"
     )
     assert (strict.reward, strict.reward_held_out, strict.relevance) == (40.0, 60.0, 30.0)
     assert (lenient.reward, lenient.reward_held_out) == (60.0, 90.0)
@@ -78,13 +80,15 @@ def test_a_tree_with_a_loop_is_refused(node_id: int, parent: int) -> None:
     with pytest.raises(
         ValueError, match=rf"prompt p: sentence {node_id}: the parent is {parent}, expected an earlier"
     ):
-        responses(looped, HELD_OUT, image_weight=1.0, scale="raw", repeat_similarity=None, aggregate_by="sum")
+        responses(
+            looped, HELD_OUT, image_weight=1.0, scale="raw", repetition_threshold=None, aggregate_by="sum"
+        )
 
 
 def test_a_chinese_answer_has_words() -> None:
     """Its characters count, so that the rules on length apply to it."""
     chinese = [replace(row, text="红色的圆形。") if row.node_id == 0 else row for row in TREE]
     short, _ = responses(
-        chinese, HELD_OUT, image_weight=1.0, scale="raw", repeat_similarity=None, aggregate_by="sum"
+        chinese, HELD_OUT, image_weight=1.0, scale="raw", repetition_threshold=None, aggregate_by="sum"
     )
     assert short.words == 5

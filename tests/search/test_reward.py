@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from csrdata.search.reward import Aggregate, Scale, aggregate, calibrate, own_relevances
+from csrdata.search.reward import Aggregate, Scale, aggregate, calibrate, without_repetitions
 
 HALF = math.log(0.5)
 
@@ -63,8 +63,8 @@ def test_aggregates() -> None:
 
 def test_own_relevances_example() -> None:
     """The docstring's: from the similarity on, a repeat counts for nothing; without one, everything counts."""
-    assert own_relevances([30.0, 28.0], [0.0, 0.95], repeat_similarity=0.9) == [30.0, 0.0]
-    assert own_relevances([30.0, 28.0], [0.0, 0.95], repeat_similarity=None) == [30.0, 28.0]
+    assert without_repetitions([30.0, 28.0], [0.0, 0.95], repetition_threshold=0.9) == [30.0, 0.0]
+    assert without_repetitions([30.0, 28.0], [0.0, 0.95], repetition_threshold=None) == [30.0, 28.0]
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csrdata.search.sentences import STOPS, TERMINATORS, Boundary, boundary, ends_before, split
-from csrdata.sources.microworld.reading import all_sentences
+from csrdata.sources.microworld.parsing import all_sentences
 
 PIECES = [
     *(

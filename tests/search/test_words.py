@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csrdata.search.words import word_count
-from csrdata.sources.microworld.reading import all_sentences
+from csrdata.sources.microworld.parsing import all_sentences
 
 
 @pytest.mark.parametrize(

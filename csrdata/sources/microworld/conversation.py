@@ -27,7 +27,7 @@ from csrdata.sources.microworld.language import (
     judge_prompt,
     with_article,
 )
-from csrdata.sources.microworld.reading import all_sentences
+from csrdata.sources.microworld.parsing import all_sentences
 from csrdata.sources.microworld.scorer_training import PIXEL_MEAN, PIXEL_STD
 from csrdata.sources.microworld.world import COLOURS, SHAPES
 

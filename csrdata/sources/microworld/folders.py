@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from csrdata.disk import SUMS, atomic_folder, check_sums, read_json, write_json, write_sums
 from csrdata.errors import UserError
-from csrdata.tables import fingerprint
+from csrdata.storage.disk import SUMS, atomic_folder, check_sums, read_json, write_json, write_sums
+from csrdata.storage.tables import fingerprint
 
 SETTINGS_FILE = "training.json"
 """In a model's folder: the settings that it was trained with. The loaders ignore it."""

@@ -11,7 +11,7 @@ from PIL import Image
 from csrdata.progress import progress
 from csrdata.sources.microworld.drawing import draw
 from csrdata.sources.microworld.world import Scene, SceneObject, sample_scenes
-from csrdata.tables import atomic_folder, check_schema, read_parquet, write_table
+from csrdata.storage.tables import atomic_folder, check_schema, read_parquet, write_table
 
 SCENES_FILE = "scenes.parquet"
 IMAGES_FOLDER = "images"
@@ -69,7 +69,7 @@ def read_table_of_scenes(path: Path, *, made_by: str) -> pl.DataFrame:
 
 def read_scenes(path: Path, *, split: str | None = None) -> list[Scene]:
     """Return the scenes of a `scenes.parquet`, of one split or of all, in the table's order."""
-    table = read_table_of_scenes(path, made_by="dvc repro build_seed")
+    table = read_table_of_scenes(path, made_by="dvc repro prepare")
     if split is not None:
         table = table.filter(pl.col("split") == split)
     return [

@@ -19,7 +19,7 @@ from csrdata.sources.microworld.conversation import prompt_text
 from csrdata.sources.microworld.drawing import draw
 from csrdata.sources.microworld.language import DESCRIBE_PROMPTS, questions
 from csrdata.sources.microworld.lessons import judging
-from csrdata.sources.microworld.reading import read
+from csrdata.sources.microworld.parsing import read
 from csrdata.sources.microworld.truth import MISTAKE_KINDS, Verdict, judge_claim
 from csrdata.sources.microworld.world import Scene, scene_objects, stable_random
 

@@ -43,7 +43,7 @@ from csrdata.sources.microworld.optimisation import Optimisation
 from csrdata.sources.microworld.scorer_training import ScorerShape, pixels
 from csrdata.sources.microworld.vision_tower import tower_weights
 from csrdata.sources.microworld.world import Scene, sample_scenes, stable_number, stable_random
-from csrdata.tables import hash_path
+from csrdata.storage.tables import hash_path
 
 _REQUEST = "REQUEST"
 _SENTENCE_GAP = re.compile(r"(?<=\.)(?= )")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from csrdata.errors import UserError
 from csrdata.records import Kind, Prompt, Question, Side, Truth
+from csrdata.sources.microworld.claim_parser import to_truth
 from csrdata.sources.microworld.images import read_table_of_scenes
 from csrdata.sources.microworld.language import NEGATIVE_KINDS, describe_prompts
 from csrdata.sources.microworld.language import questions as yes_no_questions
-from csrdata.sources.microworld.reader import to_truth
 from csrdata.sources.microworld.world import (
     OUT_OF_DISTRIBUTION,
     Scene,
@@ -72,7 +72,7 @@ def sample_prompts(pictures: Sequence[Picture], *, count: int, seed: int) -> lis
             "params.yaml: sample_prompts.prompts",
             got=count,
             expected=f"at most the {len(training)} training images",
-            do="lower it or raise build_seed.train_images, then: dvc repro",
+            do="lower it or raise prepare.train_images, then: dvc repro",
         )
     drawn = sorted(training, key=lambda picture: stable_number("prompt", seed, picture.scene.scene_id))[
         :count

@@ -27,7 +27,7 @@ from csrdata.progress import progress
 from csrdata.sources.microworld.drawing import IMAGE_SIZE, draw_all
 from csrdata.sources.microworld.folders import is_complete, whole_folder
 from csrdata.sources.microworld.optimisation import Optimisation
-from csrdata.sources.microworld.reading import Claim, all_sentences
+from csrdata.sources.microworld.parsing import Claim, all_sentences
 from csrdata.sources.microworld.world import COLOURS, PLACES, SHAPES, sample_scenes, stable_number
 
 VOCABULARY = 49408

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from csrdata.sources.microworld.reading import Claim
+from csrdata.sources.microworld.parsing import Claim
 from csrdata.sources.microworld.world import SIMILAR_SHAPES, Scene, stereotypes_of
 
 MISTAKE_KINDS = ("stereotype", "look_alike", "other")

@@ -29,7 +29,7 @@ TINY = {
 @pytest.fixture(scope="session")
 def build_tiny() -> Callable[[Path], dict[str, dict[str, float]]]:
     """Build the tiny seed in a folder and return its metrics."""
-    from csrdata.sources.microworld.seed import build
+    from csrdata.sources.microworld.prepare import build
 
     return lambda folder: build(
         scenes=folder,

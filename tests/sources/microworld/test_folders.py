@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from csrdata.disk import SUMS, check_sums
 from csrdata.errors import UserError
 from csrdata.sources.microworld.folders import SETTINGS_FILE, is_complete, whole_folder
+from csrdata.storage.disk import SUMS, check_sums
 from tests.faults.damages import Damage, deleted, empty, flipped, foreign, truncated
 
 SETTINGS = {"steps": 3, "shape": (1, 2)}

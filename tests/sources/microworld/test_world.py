@@ -13,7 +13,7 @@ from csrdata.sources.microworld.language import (
     sentence,
     true_caption,
 )
-from csrdata.sources.microworld.reading import Claim, all_sentences, read
+from csrdata.sources.microworld.parsing import Claim, all_sentences, read
 from csrdata.sources.microworld.truth import judge_claim
 from csrdata.sources.microworld.world import (
     COLOURS,

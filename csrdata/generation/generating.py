@@ -1,0 +1,155 @@
+"""The worker of `generate_beams`: one shard of prompts in, all their candidate sentences out.
+
+Puts the search together: the decoder proposes, the guidance ranks. Which shard runs where is the
+engine's business (`local.py`); a shard's result depends on its prompts, the models and the settings alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from transformers import BatchFeature
+
+from csrdata.generation.clock import Clock
+from csrdata.generation.guidance import guide
+from csrdata.images import load_image
+from csrdata.policy.decoding import SentenceDecoder
+from csrdata.policy.loading import Policy
+from csrdata.policy.passes import passes_for
+from csrdata.policy.prompting import (
+    banned_ids,
+    check_prompt,
+    check_tokens,
+    encode,
+    end_ids,
+    is_canonical,
+    render,
+)
+from csrdata.records import Fate, Prompt, Sentence
+from csrdata.relevance.open_clip import OpenClipScorer
+from csrdata.search.beam import Branch, Candidates, Guidance, Proposal, search
+from csrdata.search.responses import path_to
+
+
+def generate(
+    prompts: Sequence[Prompt],
+    *,
+    root: Path,
+    policy: Policy,
+    scorer: OpenClipScorer,
+    groups: int,
+    diversity_penalty: float,
+    keep_best: int,
+    keep_worst: int,
+    rank_by: str,
+    max_sentence_tokens: int,
+    max_response_tokens: int,
+    max_sentences: int,
+    prompts_at_once: int,
+    guidance: str,
+    image_weight: float,
+    scale: str,
+    repetition_threshold: float | None,
+    clock: Clock,
+) -> list[Sentence]:
+    """Search the answers to a shard of prompts and return every candidate, prompt by prompt.
+
+    Args:
+        prompts: searched together.
+        root: the folder that image paths are relative to.
+        policy: proposes the sentences.
+        scorer: gives R_I.
+        groups, diversity_penalty, max_sentence_tokens, max_response_tokens: see `SentenceDecoder`.
+        keep_best, keep_worst, rank_by, max_sentences: see `search`.
+        prompts_at_once: prompts that are under way at a time; the next one comes in where one has finished.
+        guidance, image_weight, scale, repetition_threshold: see `guide`.
+        clock: is told what the time goes into: read, vision, prefill, decode, clip, check.
+
+    Raises:
+        UserError: an image is missing or unreadable, or a prompt is empty.
+    """
+    for prompt in prompts:
+        check_prompt(prompt.text, prompt_id=prompt.prompt_id)
+    check_tokens(policy.processor, ((f"prompt {prompt.prompt_id}", prompt.text) for prompt in prompts))
+    model: Any = policy.model
+    with clock.spend("read"):
+        images = [
+            load_image(prompt.image, root=root, place=f"prompt {prompt.prompt_id}") for prompt in prompts
+        ]
+        rendered = [render(policy.processor, prompt.text) for prompt in prompts]
+
+    def encoded(indices: Sequence[int]) -> BatchFeature:
+        with clock.spend("read"):
+            return encode(
+                policy.processor, [images[index] for index in indices], [rendered[index] for index in indices]
+            ).to(model.device, model.dtype)
+
+    passes = passes_for(model, encoded([0]))
+    decoder = SentenceDecoder(
+        passes,
+        policy.tokenizer,
+        groups=groups,
+        diversity_penalty=diversity_penalty,
+        max_sentence_tokens=max_sentence_tokens,
+        max_response_tokens=max_response_tokens,
+        end_ids=end_ids(policy.model, policy.processor),
+        banned_ids=banned_ids(policy.model, policy.processor),
+    )
+    with clock.spend("clip"):
+        guiding = guide(
+            scorer,
+            images,
+            guidance=guidance,
+            image_weight=image_weight,
+            scale=scale,
+            repetition_threshold=repetition_threshold,
+        )
+
+    def propose(branches: Sequence[Branch]) -> list[list[Proposal]]:
+        new = [branch.prompt for branch in branches if branch.state is None]
+        for batch in [new] if passes.together and new else [[prompt] for prompt in new]:
+            inputs = encoded(batch)
+            with clock.spend_within("prefill", model.get_decoder(), rest="vision"):
+                decoder.admit(batch, inputs)
+        with clock.spend("decode"):
+            return decoder.propose(branches)
+
+    def timed_guide(candidates: Sequence[Candidates]) -> Sequence[Sequence[Guidance]]:
+        with clock.spend("clip"):
+            return guiding(candidates)
+
+    trees = search(
+        [prompt.prompt_id for prompt in prompts],
+        propose=propose,
+        reward=timed_guide,
+        keep_best=keep_best,
+        keep_worst=keep_worst,
+        rank_by=rank_by,
+        max_sentences=max_sentences,
+        at_once=prompts_at_once,
+    )
+    with clock.spend("check"):
+        return [sentence for tree in trees for sentence in mark_canonical(tree, policy=policy)]
+
+
+def mark_canonical(tree: Sequence[Sentence], *, policy: Policy) -> list[Sentence]:
+    """Say of each leaf whether tokenising its answer again gives exactly the tokens that were generated.
+
+    Training tokenises texts; where its tokens differ from those that were sampled it would see another answer, with
+    another probability, than the one that was scored.
+    """
+    nodes = {sentence.node_id: sentence for sentence in tree}
+
+    def canonical(leaf: Sentence) -> bool:
+        path = path_to(leaf, nodes)
+        generated = [token for sentence in path for token in sentence.token_ids]
+        text = "".join(sentence.text for sentence in path)
+        return is_canonical(policy.processor, generated, answer=text)
+
+    return [
+        replace(sentence, canonical=canonical(sentence))
+        if sentence.fate in (Fate.FINISHED, Fate.CUT)
+        else sentence
+        for sentence in tree
+    ]

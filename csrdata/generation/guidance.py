@@ -1,0 +1,75 @@
+"""What ranks candidates during the search: equation 4 over a depth of one prompt, from a scorer and the policy's likelihood.
+
+The search (`csrdata.search.beam`) asks for guidance as a function; here it is made from a scorer. Each image and each
+distinct sentence is embedded once.
+"""
+
+from collections.abc import Sequence
+
+from PIL.Image import Image
+
+from csrdata.relevance.open_clip import Known, OpenClipScorer
+from csrdata.search.beam import Candidates, Guidance, Guide, Proposal
+from csrdata.search.reward import calibrate, without_repetitions
+
+
+def guide(
+    scorer: OpenClipScorer,
+    images: Sequence[Image],
+    *,
+    guidance: str,
+    image_weight: float,
+    scale: str,
+    repetition_threshold: float | None,
+) -> Guide:
+    """Return the search's `Guide`: each image and each distinct sentence embedded once, the candidates of a depth together.
+
+    Args:
+        scorer: gives R_I (equation 3).
+        images: one a prompt, by the prompt's index.
+        guidance: `reward` steers by the calibrated reward (the paper), `likelihood` by the language term alone (the
+            released code), `none` leaves the candidates in the order of their groups.
+        image_weight: lambda of equation 4, 0..1.
+        scale: a `csrdata.search.reward.Scale`, over the candidates of one prompt at one depth.
+        repetition_threshold: see `csrdata.search.reward.without_repetitions`.
+    """
+    embeddings = scorer.embed_images(images)
+    known: Known = {}
+    weight = image_weight if guidance == "reward" else 0.0
+
+    def guide(layers: Sequence[Candidates]) -> list[list[Guidance]]:
+        owners = [prompt for prompt, candidates in layers for _ in candidates]
+        texts = [proposal.text for _, candidates in layers for _, proposal in candidates]
+        earlier = [branch.texts for _, candidates in layers for branch, _ in candidates]
+        if not texts:
+            return [[] for _ in layers]
+        scores = iter(scorer.relevance(embeddings[owners], texts, known=known))
+        repeats = iter(scorer.repetition(texts, earlier, known=known))
+        return [
+            weighed(
+                [proposal for _, proposal in candidates],
+                [next(scores) for _ in candidates],
+                [next(repeats) for _ in candidates],
+            )
+            for _, candidates in layers
+        ]
+
+    def weighed(
+        proposals: Sequence[Proposal], scores: Sequence[tuple[float, bool]], repeats: Sequence[float]
+    ) -> list[Guidance]:
+        relevances = [relevance for relevance, _ in scores]
+        rewards = calibrate(
+            [proposal.logprob for proposal in proposals],
+            [len(proposal.token_ids) for proposal in proposals],
+            without_repetitions(relevances, repeats, repetition_threshold=repetition_threshold),
+            image_weight=weight,
+            scale=scale,
+        )
+        if guidance == "none":
+            rewards = [0.0] * len(rewards)
+        return [
+            Guidance(relevance, truncated, repetition, reward)
+            for (relevance, truncated), repetition, reward in zip(scores, repeats, rewards, strict=True)
+        ]
+
+    return guide

@@ -1,0 +1,64 @@
+"""The worker of `score_beams`: the trees of a shard in, its answers out, scored by both scorers.
+
+The held-out scorer judges what the search's scorer steered: a search must not be judged only by the score it climbed.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from csrdata.images import load_image
+from csrdata.records import Response, Sentence
+from csrdata.relevance.open_clip import OpenClipScorer
+from csrdata.search.responses import responses
+
+
+def score(
+    sentences: Sequence[Sentence],
+    *,
+    images: Mapping[str, str],
+    root: Path,
+    held_out: OpenClipScorer,
+    image_weight: float,
+    scale: str,
+    repetition_threshold: float | None,
+    aggregate_by: str,
+) -> list[Response]:
+    """Return the answers of all trees of a shard.
+
+    Args:
+        sentences: rows of whole trees, those of a prompt together.
+        images: the image file of each prompt, by `prompt_id`.
+        root: the folder that image paths are relative to.
+        held_out: the scorer that the search never saw.
+        image_weight, scale, repetition_threshold, aggregate_by: see `csrdata.search.responses.responses`.
+    """
+    trees = {prompt_id: list(tree) for prompt_id, tree in groupby(sentences, key=lambda row: row.prompt_id)}
+    embeddings = held_out.embed_images(
+        [load_image(images[prompt_id], root=root, place=f"prompt {prompt_id}") for prompt_id in trees]
+    )
+    spoken = [
+        (position, sentence)
+        for position, tree in enumerate(trees.values())
+        for sentence in tree
+        if sentence.relevance is not None
+    ]
+    scores = held_out.relevance(
+        embeddings[[position for position, _ in spoken]], [sentence.text for _, sentence in spoken]
+    )
+    relevance = {
+        (sentence.prompt_id, sentence.node_id): value
+        for (_, sentence), (value, _) in zip(spoken, scores, strict=True)
+    }
+    return [
+        response
+        for prompt_id, tree in trees.items()
+        for response in responses(
+            tree,
+            {node.node_id: relevance[prompt_id, node.node_id] for node in tree if node.relevance is not None},
+            image_weight=image_weight,
+            scale=scale,
+            repetition_threshold=repetition_threshold,
+            aggregate_by=aggregate_by,
+        )
+    ]

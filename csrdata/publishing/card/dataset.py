@@ -1,0 +1,455 @@
+"""The dataset's card: README.md with the Hub's metadata, computed from a release and what the user stated.
+
+The text is the template `templates/dataset.md.jinja`; the functions here compute what it shows, each from the manifest,
+the tables' figures, the origin or the results. The card states nothing else. The rows in its metadata are compared with
+the files by the gates, and by `load_dataset` on loading.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from csrdata.publishing.card.figures import Figures
+from csrdata.publishing.card.markdown import Markdown, code, escape, fenced, prose, render, table
+from csrdata.publishing.origins import Origin
+from csrdata.publishing.release.columns import candidate_features, pair_features, parse_images
+from csrdata.publishing.release.layout import (
+    CANDIDATES,
+    LOCK,
+    PARAMS,
+    SPLIT,
+    candidate_glob,
+    config,
+    own_table,
+    pair_glob,
+)
+from csrdata.publishing.release.manifest import MANIFEST, File, Manifest, files_of
+from csrdata.publishing.release.results import (
+    STEERED_BY,
+    Results,
+    TruthShare,
+    anchor,
+    caption,
+    sentences,
+    tables,
+)
+
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+"""The Hub's names of sizes, by the number of pairs that is too many for each."""
+
+HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""`OWNER/NAME`: what the card's metadata may link to."""
+
+OWN_PAIRS = own_table("*", "pairs")
+
+BASE_POLICY = "base"
+"""The name of the first policy in params.yaml."""
+
+CODE_LABELS = ("source", "repository", "source code", "homepage")
+"""Labels of a package's URLs that lead to its code."""
+
+
+def card(
+    manifest: Manifest,
+    *,
+    origin: Origin,
+    figures: Sequence[Figures],
+    plots: Mapping[str, str],
+    results: Results | None = None,
+) -> str:
+    """Return the text of README.md.
+
+    Args:
+        manifest: of the data files; the card itself need not be in it yet.
+        origin: licences and limits of the source.
+        figures: one per iteration, in order.
+        plots: what each plot shows, by its path in the release.
+        results: truth of the pairs and effect of training, where they are known.
+    """
+    params = manifest.params
+    names = [one.name for one in manifest.iterations]
+    return render(
+        "dataset.md.jinja",
+        metadata=Markdown(_metadata(manifest, origin)),
+        name=manifest.repo_id.partition("/")[2],
+        pairs=sum(one.pairs for one in manifest.iterations),
+        manifest=manifest,
+        authors=_authors(names, params),
+        loading=_loading(manifest),
+        embedded=manifest.images == "embed",
+        contents=_contents(manifest),
+        own_pairs=Markdown(OWN_PAIRS),
+        pull=code(f"csrdata pull {manifest.repo_id}@{manifest.tag or 'TAG'}"),
+        training=_training(manifest),
+        search=params["generate_beams"],
+        guidance=_guidance(params["generate_beams"]),
+        scoring=_scoring(params["score_beams"]),
+        rule=_rule(params["select_pairs"]),
+        models=_models(manifest),
+        code=_code(manifest),
+        inputs=_inputs(manifest.inputs),
+        identity=code(manifest.identity),
+        manifest_path=Markdown(MANIFEST),
+        params_path=Markdown(PARAMS),
+        params=fenced(yaml.safe_dump(params, sort_keys=False, allow_unicode=True), "yaml"),
+        funnel=_funnel(manifest),
+        statistics=_statistics(figures),
+        truth=_truth(results, names),
+        plots=[(Markdown(path), title) for path, title in plots.items()],
+        results=_results(results, names),
+        scorers=Markdown(_scorers(manifest)),
+        origin=origin,
+        licence=code(origin.licence),
+        changelog=[
+            {
+                "title": f"{entry.tag or entry.identity[:12]}{f' ({entry.date})' if entry.date else ''}",
+                "changes": [prose(change) for change in entry.changes],
+            }
+            for entry in manifest.changelog
+        ],
+    )
+
+
+def _metadata(manifest: Manifest, origin: Origin) -> str:
+    """Return the YAML that the Hub and `load_dataset` read."""
+    from huggingface_hub import DatasetCardData
+
+    pairs = sum(one.pairs for one in manifest.iterations)
+    models = [model.hub_id for model in manifest.models if HUB_ID.fullmatch(model.hub_id or "")]
+    data = DatasetCardData(
+        language=list(origin.languages) or None,
+        license=origin.licence,
+        pretty_name=manifest.repo_id.partition("/")[2],
+        task_categories=["image-text-to-text"],
+        size_categories=[next((name for limit, name in SIZES if pairs < limit), "1M<n<10M")],
+        tags=["preference", "dpo", "trl", "vision", "csr", "csrdata", *origin.tags],
+        base_model=models[0] if models else None,
+        configs=_configs(manifest),
+        dataset_info=_dataset_info(manifest),
+    )
+    text: str = data.to_yaml(line_break="\n")
+    return text.strip()
+
+
+def _configs(manifest: Manifest) -> list[dict[str, Any]]:
+    """Return one config per iteration, the last one as the default, and one for all candidates, a split per iteration."""
+    last = manifest.iterations[-1].name
+    return [
+        *(
+            {
+                "config_name": config(one.name),
+                "data_files": [{"split": SPLIT, "path": pair_glob(one.name)}],
+                **({"default": True} if one.name == last else {}),
+            }
+            for one in manifest.iterations
+        ),
+        {
+            "config_name": CANDIDATES,
+            "data_files": [
+                {"split": config(one.name), "path": candidate_glob(one.name)} for one in manifest.iterations
+            ],
+        },
+    ]
+
+
+def _dataset_info(manifest: Manifest) -> list[dict[str, Any]]:
+    """Return features, rows and bytes by config, as `datasets` writes them; on loading it compares the rows with them."""
+    images = parse_images(manifest.images)
+    splits = {
+        config(one.name): (pair_features(images), {SPLIT: files_of(manifest.files, pair_glob(one.name))})
+        for one in manifest.iterations
+    }
+    splits[CANDIDATES] = (
+        candidate_features(),
+        {config(one.name): files_of(manifest.files, candidate_glob(one.name)) for one in manifest.iterations},
+    )
+    return [
+        {
+            "config_name": name,
+            "features": features._to_yaml_list(),  # noqa: SLF001 - the only writer of the form that the loader reads
+            "splits": [
+                {"name": split, "num_bytes": _bytes(files), "num_examples": _rows(files)}
+                for split, files in parts.items()
+            ],
+            "download_size": sum(_bytes(files) for files in parts.values()),
+            "dataset_size": sum(_bytes(files) for files in parts.values()),
+        }
+        for name, (features, parts) in splits.items()
+    ]
+
+
+def _authors(names: Sequence[str], params: Mapping[str, Any]) -> list[Markdown]:
+    """Say which policy wrote the answers of each iteration, from `iterations.*.previous`.
+
+    Example: `Iteration 2: policy 1 wrote the answers. It was trained on the pairs of iteration 1, ...`
+    """
+    chain = params["iterations"]
+    found = []
+    for name in names:
+        previous = chain[name]["previous"]
+        if previous == BASE_POLICY:
+            text = "the base policy wrote the answers."
+        else:
+            start = chain[previous]["previous"] if previous in chain else None
+            began = "the base policy" if start == BASE_POLICY else f"policy {escape(start)}"
+            where = "" if previous in names else " (not in this release)"
+            text = (
+                f"policy {escape(previous)} wrote the answers. It was trained on the pairs of iteration "
+                f"{escape(previous)}{where}, by DPO{anchor(params.get('train_dpo'))}, starting from {began}."
+            )
+        found.append(Markdown(f"Iteration {escape(name)}: {text}"))
+    return found
+
+
+def _load_lines(manifest: Manifest) -> str:
+    last = config(manifest.iterations[-1].name)
+    revision = f", revision={_literal(manifest.tag)}" if manifest.tag else ""
+    return f'pairs = load_dataset({_literal(manifest.repo_id)}, {_literal(last)}{revision}, split="{SPLIT}")'
+
+
+def _loading(manifest: Manifest) -> Markdown:
+    show = 'pairs[0]["images"][0], ' if manifest.images == "embed" else ""
+    lines = [
+        "from datasets import load_dataset",
+        "",
+        _load_lines(manifest),
+        f'print({show}pairs[0]["chosen"], pairs[0]["margin"])',
+    ]
+    return fenced("\n".join(lines), "python")
+
+
+def _training(manifest: Manifest) -> Markdown:
+    lines = [
+        "from datasets import load_dataset",
+        "from transformers import AutoModelForImageTextToText, AutoProcessor",
+        "from trl import DPOConfig, DPOTrainer",
+        "",
+        _load_lines(manifest),
+        *([] if manifest.images == "embed" else ["# add the column of images as above"]),
+        'model = AutoModelForImageTextToText.from_pretrained("YOUR/MODEL")',
+        'processor = AutoProcessor.from_pretrained("YOUR/MODEL")',
+        "# max_length=None: truncation could remove answers, or tokens of the image",
+        'args = DPOConfig(output_dir="policy", max_length=None)',
+        "DPOTrainer(model=model, args=args, train_dataset=pairs, processing_class=processor).train()",
+    ]
+    return fenced("\n".join(lines), "python")
+
+
+def _literal(text: str) -> str:
+    """Return a text as a Python literal in double quotes."""
+    return json.dumps(text)
+
+
+def _contents(manifest: Manifest) -> Markdown:
+    rows = []
+    for one in manifest.iterations:
+        files = files_of(manifest.files, pair_glob(one.name))
+        rows.append((code(config(one.name)), code(SPLIT), _rows(files), _megabytes(files), "pairs"))
+    for one in manifest.iterations:
+        files = files_of(manifest.files, candidate_glob(one.name))
+        what = "candidate sentences of the search"
+        rows.append((code(CANDIDATES), code(config(one.name)), _rows(files), _megabytes(files), what))
+    return table(("config", "split", "rows", "MB", "holds"), rows)
+
+
+def _guidance(search: Mapping[str, Any]) -> Markdown:
+    """Say what ranked the sentences of the search."""
+    guidance = search["guidance"]
+    if guidance["kind"] == "none":
+        return Markdown("The search does not rank them: it keeps them in the order of their rows.")
+    by = {
+        "reward": f"the calibrated reward, {_mixture(guidance)}{_repeats(guidance)}",
+        "likelihood": f"the probability R_T alone, on the scale {code(guidance['scale'])}",
+    }[guidance["kind"]]
+    summed = ", summed over the answer so far" if search["rank_by"] == "cumulative" else ""
+    return Markdown(f"The search ranks them by {by}{summed}.")
+
+
+def _scoring(scoring: Mapping[str, Any]) -> Markdown:
+    text = f"The reward of an answer is the {escape(scoring['aggregate'])} of {_mixture(scoring)} over its sentences"
+    return Markdown(f"{text}{_repeats(scoring)}.")
+
+
+def _mixture(section: Mapping[str, Any]) -> str:
+    """Example: `0.9 R_I + 0.1 R_T on the scale `zscore``."""
+    weight = section["image_weight"]
+    return f"{weight:g} R_I + {1 - weight:.3g} R_T on the scale {code(section['scale'])}"
+
+
+def _repeats(section: Mapping[str, Any]) -> str:
+    """State the repetition threshold, where there is one."""
+    if section["repetition_threshold"] is None:
+        return ""
+    limit = f"{section['repetition_threshold']:g}"
+    return f" (R_I is 0 for a sentence whose text has a cosine of {limit} or more with an earlier sentence)"
+
+
+def _rule(selection: Mapping[str, Any]) -> Markdown:
+    """State what pairs must fulfil besides being furthest apart."""
+    found = [f"at least {selection['margin']:g} apart"] if selection["margin"] else []
+    if selection["max_length_gap"] < 1:
+        found.append(
+            f"in words, not more than {100 * selection['max_length_gap']:g}% shorter than the longer"
+        )
+    if selection["length_balance"] is not None:
+        found.append(f"mean lengths over the set within {selection['length_balance']:g} words")
+    return Markdown(f" ({'; '.join(found)})" if found else "")
+
+
+def _models(manifest: Manifest) -> Markdown:
+    rows = [
+        (
+            model.role,
+            f"{model.hub_id} ({model.architecture})" if model.hub_id else model.architecture,
+            code(model.sha256),
+            code(model.revision) if model.revision else Markdown("-"),
+        )
+        for model in manifest.models
+    ]
+    return table(("role", "model", "SHA-256 of its files", "Hub revision"), rows)
+
+
+def _code(manifest: Manifest) -> Markdown:
+    """Name the code: the package's version, its address where its metadata state one, the project's commit."""
+    url = code_url()
+    commit = f", project commit {code(manifest.commit)}" if manifest.commit else ""
+    return Markdown(f"csrdata {escape(manifest.csrdata)}{f' (<{url}>)' if url else ''}{commit}")
+
+
+def code_url() -> str | None:
+    """Return where the code of csrdata is published, as the installed package's metadata state it; None if they do not."""
+    try:
+        stated = importlib.metadata.metadata("csrdata").get_all("Project-URL") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    urls = {
+        label.strip().lower(): url.strip() for label, _, url in (entry.partition(",") for entry in stated)
+    }
+    return next((urls[label] for label in CODE_LABELS if label in urls), None)
+
+
+def _inputs(inputs: Mapping[str, str]) -> Markdown:
+    if not inputs:
+        return Markdown(
+            "not recorded, because the project was run without DVC; parameters and models are those of the project at the "
+            "time of the release"
+        )
+    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    return Markdown(
+        f"{len(inputs)} files, each by its MD5 in `{MANIFEST}` and `{LOCK}` (`{digest}` over them)"
+    )
+
+
+def _scorers(manifest: Manifest) -> str:
+    """Say how the scorers of search, rewards and held-out columns relate."""
+    models = {model.role: model.sha256 for model in manifest.models}
+    same = "held-out scorer" in models and models["held-out scorer"] == models.get("search scorer")
+    guided = manifest.params["generate_beams"]["guidance"]["kind"] == "reward"
+    search = "The search and the rewards use the same scorer. " if guided else ""
+    if same:
+        return search + "The held-out scorer is that scorer too: its columns are no independent check."
+    return search + "The `*_reward_held_out` columns come from a scorer that took no part in the search."
+
+
+def _funnel(manifest: Manifest) -> Markdown:
+    reasons = sorted({reason for one in manifest.iterations for reason in one.dropped})
+    rows: list[tuple[object, ...]] = [
+        ("prompts", *(one.prompts for one in manifest.iterations)),
+        ("candidate sentences", *(one.candidates for one in manifest.iterations)),
+        ("answers", *(one.responses for one in manifest.iterations)),
+        (Markdown("**pairs kept**"), *(one.pairs for one in manifest.iterations)),
+    ]
+    rows += [
+        (
+            f"no pair: {reason.replace('_', ' ')}",
+            *(one.dropped.get(reason, 0) for one in manifest.iterations),
+        )
+        for reason in reasons
+    ]
+    return table(_heads([one.name for one in manifest.iterations]), rows)
+
+
+def _statistics(figures: Sequence[Figures]) -> Markdown:
+    contrasts = (
+        ("reward R(y)", "reward"),
+        ("reward by the held-out scorer", "reward_held_out"),
+        ("relevance R_I", "relevance"),
+        ("words", "words"),
+    )
+    rows: list[tuple[object, ...]] = [
+        *(
+            (
+                f"{title}, chosen / rejected",
+                *(f"{getattr(one, name).chosen:.3g} / {getattr(one, name).rejected:.3g}" for one in figures),
+            )
+            for title, name in contrasts
+        ),
+        ("margin: 10%, 50%, 90%", *(", ".join(f"{value:.3g}" for value in one.margins) for one in figures)),
+        ("held-out scorer prefers chosen, %", *(f"{one.held_out_agrees:.1f}" for one in figures)),
+        ("chosen has fewer words, %", *(f"{one.chosen_shorter:.1f}" for one in figures)),
+        ("chance that chosen is the longer", *(f"{one.longer_wins:.3f}" for one in figures)),
+        ("answers that ended by themselves, %", *(f"{one.finished:.1f}" for one in figures)),
+    ]
+    fates = sorted({fate for one in figures for fate in one.by_fate})
+    rows += [
+        (f"candidates: {fate.replace('_', ' ')}", *(one.by_fate.get(fate, 0) for one in figures))
+        for fate in fates
+    ]
+    return table(_heads([one.name for one in figures]), rows)
+
+
+def _truth(results: Results | None, names: Sequence[str]) -> Markdown | None:
+    """Return the table of which answers are the truer; None where the truth is unknown."""
+    known = {name: results.truth[name] for name in names if name in results.truth} if results else {}
+    if not known:
+        return None
+
+    def shares(count: str) -> list[str]:
+        return [_percent(one, getattr(one, count)) for one in known.values()]
+
+    rows = [
+        (Markdown("**the chosen answer is truer**, % of pairs"), *shares("chosen")),
+        ("both are equally true, % of pairs", *shares("equal")),
+        ("the rejected answer is truer, % of pairs", *shares("rejected")),
+        ("an answer says nothing about objects, % of pairs", *shares("unknown")),
+    ]
+    return table(_heads(list(known)), rows)
+
+
+def _percent(share: TruthShare, count: int) -> str:
+    whole = share.chosen + share.rejected + share.equal + share.unknown
+    return f"{100 * count / whole:.1f}" if whole else "-"
+
+
+def _results(results: Results | None, names: Sequence[str]) -> dict[str, Any] | None:
+    """Return what the section about training shows; None where nothing was measured."""
+    if results is None or not results.splits:
+        return None
+    return {
+        "sentences": [
+            Markdown(f"Policy {escape(name)}. {line}") for name in names for line in sentences(results, name)
+        ],
+        "tables": tables(results, STEERED_BY),
+        "caption": caption(results),
+    }
+
+
+def _heads(names: Sequence[str]) -> list[str]:
+    return ["", *(f"iteration {name}" for name in names)]
+
+
+def _bytes(files: Sequence[File]) -> int:
+    return sum(file.bytes for file in files)
+
+
+def _rows(files: Sequence[File]) -> int:
+    return sum(file.rows or 0 for file in files)
+
+
+def _megabytes(files: Sequence[File]) -> str:
+    return f"{_bytes(files) / 1e6:.1f}"

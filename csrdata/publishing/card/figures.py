@@ -1,0 +1,134 @@
+"""The figures of a release's card, from the release's own tables: one record an iteration.
+
+Small on purpose: what a reader needs to judge the pairs. `csrdata stats` says more. Percentages are 0 to 100.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from csrdata.inspection.histogram import Histogram
+from csrdata.publishing.release.layout import candidate_glob, own_table
+
+BINS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """One figure of chosen and rejected answers."""
+
+    chosen: float
+    """The mean."""
+    rejected: float
+    bins: tuple[Histogram, Histogram]
+    """Of chosen and rejected, in the same bins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What one iteration's pairs, answers and candidates look like."""
+
+    name: str
+    by_fate: dict[str, int]
+    """Candidates by what became of them."""
+    answers: int
+    finished: float
+    """Percent of the answers that ended by themselves."""
+    reward: Contrast
+    reward_held_out: Contrast
+    relevance: Contrast
+    """R_I, 0..100."""
+    words: Contrast
+    margin: Histogram
+    margins: tuple[float, float, float]
+    """The margin that 10, 50 and 90 percent of the pairs do not exceed."""
+    held_out_agrees: float
+    """Percent of the pairs whose chosen answer the held-out scorer's reward prefers too."""
+    chosen_shorter: float
+    """Percent of the pairs whose chosen answer has fewer words."""
+    longer_wins: float
+    """Chance, 0..1, that a chosen answer is longer than a rejected one, ties half: 0.5 says that length tells nothing."""
+
+
+def figures(folder: Path, names: Sequence[str]) -> list[Figures]:
+    """Read the figures of some iterations of a release; each has a pair at least."""
+    pairs = [pl.read_parquet(folder / own_table(name, "pairs")) for name in names]
+    # Shared bins, so that iterations can be compared by eye.
+    spans = {
+        column: _span([table[f"{side}_{column}"] for table in pairs for side in ("chosen", "rejected")])
+        for column in ("reward", "reward_held_out", "relevance", "words")
+    }
+    low, high = spans["words"]
+    spans["words"] = (low, low + BINS * math.ceil((high - low + 1) / BINS))  # bins of whole words
+    margins = _span([table["margin"] for table in pairs])
+    return [
+        _figures(folder, name, table, spans=spans, margins=margins)
+        for name, table in zip(names, pairs, strict=True)
+    ]
+
+
+def _figures(
+    folder: Path,
+    name: str,
+    pairs: pl.DataFrame,
+    *,
+    spans: dict[str, tuple[float, float]],
+    margins: tuple[float, float],
+) -> Figures:
+    answers = pl.scan_parquet(folder / own_table(name, "responses"))
+    counted = answers.select(count=pl.len(), finished=100 * pl.col("finished").mean()).collect().row(0)
+    fates = pl.scan_parquet(str(folder / candidate_glob(name))).group_by("fate").len().collect()
+    contrasts = {column: _contrast(pairs, column, span) for column, span in spans.items()}
+    p10, p50, p90 = (float(pairs["margin"].quantile(at, "linear") or 0) for at in (0.1, 0.5, 0.9))
+    return Figures(
+        name=name,
+        by_fate=dict(sorted(fates.iter_rows())),
+        answers=counted[0],
+        finished=counted[1],
+        **contrasts,
+        margin=_histogram(pairs["margin"], margins),
+        margins=(p10, p50, p90),
+        held_out_agrees=_share(pairs["chosen_reward_held_out"] > pairs["rejected_reward_held_out"]),
+        chosen_shorter=_share(pairs["chosen_words"] < pairs["rejected_words"]),
+        longer_wins=_longer_wins(pairs["chosen_words"], pairs["rejected_words"]),
+    )
+
+
+def _contrast(pairs: pl.DataFrame, column: str, span: tuple[float, float]) -> Contrast:
+    chosen, rejected = pairs[f"chosen_{column}"], pairs[f"rejected_{column}"]
+    return Contrast(
+        chosen=_mean(chosen),
+        rejected=_mean(rejected),
+        bins=(_histogram(chosen, span), _histogram(rejected, span)),
+    )
+
+
+def _histogram(values: pl.Series, span: tuple[float, float]) -> Histogram:
+    """Count values in equal bins over a span that holds them all."""
+    low, high = span
+    counts = [0] * BINS
+    for value in values:
+        counts[min(int(BINS * (value - low) / (high - low)), BINS - 1) if high > low else 0] += 1
+    return Histogram(low, high, tuple(counts))
+
+
+def _span(parts: Sequence[pl.Series]) -> tuple[float, float]:
+    values = [value for part in parts for value in (part.min(), part.max()) if isinstance(value, int | float)]
+    return float(min(values)), float(max(values))
+
+
+def _longer_wins(chosen: pl.Series, rejected: pl.Series) -> float:
+    """The Mann-Whitney statistic as a share of the comparisons."""
+    ranks = pl.concat([chosen, rejected]).rank("average")[: len(chosen)]
+    return (float(ranks.sum()) - len(chosen) * (len(chosen) + 1) / 2) / (len(chosen) * len(rejected))
+
+
+def _mean(values: pl.Series) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _share(values: pl.Series) -> float:
+    return 100 * int(values.sum()) / len(values)

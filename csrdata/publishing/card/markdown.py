@@ -1,0 +1,118 @@
+"""Text for cards: Markdown of ours stays as it is, every other value is escaped.
+
+A template prints values. `render` escapes each one unless it is a `Markdown`, so that a licence, a file name or a
+manifest from elsewhere can add neither markup, HTML, a link, a table cell nor a line. The YAML head of a card is written
+by a YAML writer and Python code holds literals, so neither needs this.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+SPECIAL = re.compile(r"[\\`*{}\[\]#!~$@]|(?<![^\W_])_|_(?![^\W_])")
+"""Characters that Markdown, or the Hub's dialect of it, gives a meaning anywhere in a line; `_` inside a word has none."""
+ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", "|": "&#124;"})
+OPENING = re.compile(r"^(?=>|=|--|[-+](?:\s|$))|^(\d+)(?=[.)](?:\s|$))")
+"""What begins a list, a quotation or a heading at the start of a line."""
+INVISIBLE = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+"""Characters that reorder the text around them."""
+
+
+class Markdown(str):
+    """Text that is Markdown already: written by us, or escaped."""
+
+    __slots__ = ()
+
+
+def escape(text: object) -> Markdown:
+    """Return a text as Markdown that shows it on one line and does nothing else.
+
+    Example: `<b>` a | _b_ -> `&lt;b> a &#124; \\_b\\_`
+    """
+    if isinstance(text, Markdown):
+        return text
+    if isinstance(text, int | float):
+        return Markdown(text)
+    return _closed(_inert(_one_line(text)))
+
+
+def code(text: object) -> Markdown:
+    """Return a text as a code span.
+
+    Example: margin -> `` `margin` ``; a`b -> ``` ``a`b`` ```
+    """
+    line = _one_line(text)
+    runs = {len(run) for run in re.findall("`+", line)}
+    ticks = "`" * next(count for count in range(1, len(runs) + 2) if count not in runs)
+    padding = " " if line.startswith("`") or line.endswith("`") or not line else ""
+    return Markdown(f"{ticks}{padding}{line}{padding}{ticks}")
+
+
+def prose(text: str) -> Markdown:
+    """Return a sentence whose only markup is code between single backticks; the rest of it is escaped.
+
+    Example: `select_pairs.margin`: 0.1 -> 0.2 stays as it is; `<b>` outside of backticks is escaped
+    """
+    parts = re.split(r"`([^`]+)`", _one_line(text))
+    return _closed("".join(code(part) if index % 2 else _inert(part) for index, part in enumerate(parts)))
+
+
+def fenced(text: str, language: str) -> Markdown:
+    """Return a block of code whose fence is longer than any run of backticks in it; only printable characters are kept."""
+    text = "\n".join("".join(map(_printable, line)).rstrip() for line in text.split("\n"))
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return Markdown(f"{fence}{language}\n{text.strip()}\n{fence}")
+
+
+def table(heads: Sequence[object], rows: Sequence[Sequence[object]]) -> Markdown:
+    """Return a table; cells are escaped unless they are Markdown."""
+    lines = [heads, [Markdown("---")] * len(heads), *rows]
+    return Markdown(
+        "\n".join(
+            "| " + " | ".join(escape(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
+        )
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill in a template of `csrdata/publishing/card/templates/`; a value that it names and does not get is an error."""
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import SandboxedEnvironment
+
+    # No autoescape: it escapes HTML alone. `finalize` sees every printed value and escapes Markdown and HTML.
+    environment = SandboxedEnvironment(
+        autoescape=False,
+        finalize=escape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    source = resources.files("csrdata.publishing.card").joinpath(f"templates/{template}")
+    text = environment.from_string(source.read_text(encoding="utf-8")).render(**values)
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def _inert(line: str) -> str:
+    """Escape what has a meaning anywhere in a line."""
+    return SPECIAL.sub(r"\\\g<0>", line).translate(ENTITIES)
+
+
+def _closed(line: str) -> Markdown:
+    """Escape what has a meaning at the start of a line."""
+    return Markdown(OPENING.sub(lambda found: f"{found[1]}\\" if found[1] else "\\", line))
+
+
+def _one_line(text: object) -> str:
+    """Return a text with its printable characters alone; white space becomes single spaces."""
+    return " ".join("".join(map(_printable, str(text))).split())
+
+
+def _printable(char: str) -> str:
+    """Return a character, or what takes its place: a space for control characters, nothing for reordering ones."""
+    if ord(char) in INVISIBLE:
+        return ""
+    category = unicodedata.category(char)
+    return {"Cs": "\ufffd", "Cc": " ", "Zl": " ", "Zp": " "}.get(category, char)

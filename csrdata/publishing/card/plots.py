@@ -1,0 +1,169 @@
+"""The card's plots as small PNG files, drawn by Pillow: no plotting library, and equal figures give equal bytes.
+
+One row per iteration, all on one horizontal axis, whose unit is written under it; counts are written at the bars.
+Chosen is blue and rejected is orange, which differ for colour-blind readers and in grey.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from csrdata.inspection.histogram import Histogram
+from csrdata.publishing.card.figures import Figures
+from csrdata.publishing.release.layout import PLOTS, config
+from csrdata.publishing.release.manifest import Counts
+
+CHOSEN, REJECTED, BOTH, INK, FAINT = "#2f6db3", "#e08a2e", "#8a7b72", "#222222", "#d9d9d9"
+REASONS = ("#2f6db3", "#e08a2e", "#8d99a6", "#b4635a", "#c9b458", "#6a5d88")
+"""Kept first, then the reasons for no pair."""
+
+WIDTH, ROW, LEFT, RIGHT, TOP, BOTTOM = 720, 96, 112, 24, 52, 50
+WIDE_ENOUGH = 48
+"""Of a bar, for a number to be written on it."""
+SHARP = 2
+"""Pixels drawn for each shown: the Hub shows images smaller than they are on dense screens."""
+
+
+def draw_plots(folder: Path, found: Sequence[Figures], counts: Sequence[Counts]) -> dict[str, str]:
+    """Draw the plots of a release into its folder; return what each shows, by its path."""
+    contrasts = {
+        "rewards": (
+            "Reward R(y) of chosen and rejected answers",
+            "reward, on the scale of score_beams",
+            [one.reward for one in found],
+        ),
+        "relevance": (
+            "Relevance R_I of chosen and rejected answers",
+            "R_I, 0 to 100",
+            [one.relevance for one in found],
+        ),
+        "words": ("Words of chosen and rejected answers", "words per answer", [one.words for one in found]),
+    }
+    drawn = {
+        f"{PLOTS}/funnel.png": (
+            "Prompts with a pair, and why the others have none",
+            _funnel("Prompts with a pair, and why the others have none", counts),
+        ),
+        f"{PLOTS}/margin.png": (
+            "Margin of the pairs",
+            _histograms(
+                "Margin of the pairs",
+                {one.name: [one.margin] for one in found},
+                unit="reward of chosen minus rejected",
+                counted="pairs",
+            ),
+        ),
+        **{
+            f"{PLOTS}/{name}.png": (
+                title,
+                _histograms(
+                    title,
+                    {one.name: list(part.bins) for one, part in zip(found, parts, strict=True)},
+                    unit=unit,
+                    counted="answers",
+                ),
+            )
+            for name, (title, unit, parts) in contrasts.items()
+        },
+    }
+    (folder / PLOTS).mkdir(exist_ok=True)
+    for path, (_, image) in drawn.items():
+        image.save(folder / path, optimize=True)
+    return {path: title for path, (title, _) in drawn.items()}
+
+
+class Page:
+    """A white page with a title, in the units of the page as shown."""
+
+    def __init__(self, title: str, *, rows: int) -> None:
+        self.height = TOP + rows * ROW + BOTTOM
+        self.image = Image.new("RGB", (WIDTH * SHARP, self.height * SHARP), "white")
+        self._draw = ImageDraw.Draw(self.image)
+        self.text(LEFT, 16, title, size=15)
+
+    def text(
+        self, x: float, y: float, words: str, *, size: int = 12, anchor: str = "lm", fill: str = INK
+    ) -> float:
+        """Write a text; return its width."""
+        font = ImageFont.load_default(size * SHARP)
+        self._draw.text((x * SHARP, y * SHARP), words, fill=fill, font=font, anchor=anchor)
+        return self._draw.textlength(words, font=font) / SHARP
+
+    def box(self, left: float, top: float, right: float, bottom: float, colour: str) -> None:
+        if right > left and bottom > top:
+            corners = (left * SHARP, top * SHARP, right * SHARP - 1, bottom * SHARP - 1)
+            self._draw.rectangle(tuple(round(corner) for corner in corners), fill=colour)
+
+    def legend(self, entries: Sequence[tuple[str, str]]) -> None:
+        x = float(LEFT)
+        for colour, words in entries:
+            self.box(x, 32, x + 11, 43, colour)
+            x += 16 + self.text(x + 16, 38, words) + 18
+
+    def done(self) -> Image.Image:
+        return self.image.quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+
+
+def _histograms(title: str, rows: dict[str, list[Histogram]], *, unit: str, counted: str) -> Image.Image:
+    """Draw one histogram, or chosen over rejected, per row.
+
+    Args:
+        title: of the plot.
+        rows: by iteration; all histograms have the same bins.
+        unit: of the horizontal axis.
+        counted: what a bar counts.
+    """
+    page = Page(title, rows=len(rows))
+    two = any(len(series) > 1 for series in rows.values())
+    if two:
+        page.legend([(CHOSEN, "chosen"), (REJECTED, "rejected"), (BOTH, "both")])
+    span = next(iter(rows.values()))[0]
+    for index, (name, series) in enumerate(rows.items()):
+        top, base = TOP + index * ROW + 10, TOP + (index + 1) * ROW
+        page.text(LEFT - 12, (top + base) / 2, f"iteration {name}", anchor="rm")
+        highest = max(max(one.counts) for one in series) or 1
+        step = (WIDTH - LEFT - RIGHT) / len(span.counts)
+        for place, counts in enumerate(zip(*(one.counts for one in series), strict=True)):
+            left, right = LEFT + place * step, LEFT + (place + 1) * step - 1
+            tops = [base - (base - top) * count / highest for count in counts]
+            for colour, edge in zip((CHOSEN, REJECTED), tops, strict=False):
+                page.box(left, edge, right, base, colour)
+            if len(tops) > 1:
+                page.box(left, max(tops), right, base, BOTH)
+        page.box(LEFT, base, WIDTH - RIGHT, base + 1, FAINT)
+        page.box(LEFT - 5, top, LEFT, top + 1, FAINT)
+        page.text(LEFT - 8, top, f"{highest:,} {counted}", anchor="rm", size=10)
+        page.text(LEFT - 8, base, "0", anchor="rm", size=10)
+    foot = page.height - BOTTOM + 16
+    for share, anchor in ((0.0, "lm"), (0.5, "mm"), (1.0, "rm")):
+        value = span.low + share * (span.high - span.low)
+        page.text(LEFT + share * (WIDTH - LEFT - RIGHT), foot, f"{value:.3g}", anchor=anchor)
+    page.text((LEFT + WIDTH - RIGHT) / 2, foot + 16, f"{unit} ({len(span.counts)} bins)", anchor="mm")
+    return page.done()
+
+
+def _funnel(title: str, counts: Sequence[Counts]) -> Image.Image:
+    """Draw what became of the prompts, one bar per iteration: lengths are shares, numbers are prompts."""
+    page = Page(title, rows=len(counts))
+    reasons = sorted({reason for one in counts for reason in one.dropped})
+    names = ["pair", *reasons]
+    colours = {name: REASONS[index % len(REASONS)] for index, name in enumerate(names)}
+    page.legend([(colours[name], name.replace("_", " ")) for name in names])
+    for index, one in enumerate(counts):
+        top, base = TOP + index * ROW + 34, TOP + (index + 1) * ROW - 14
+        page.text(LEFT - 12, (top + base) / 2, config(one.name).replace("_", " "), anchor="rm")
+        page.text(LEFT, top - 12, f"{one.pairs} of {one.prompts} prompts")
+        x = float(LEFT)
+        for name in names:
+            count = one.pairs if name == "pair" else one.dropped.get(name, 0)
+            end = x + count / max(one.prompts, 1) * (WIDTH - LEFT - RIGHT)
+            page.box(x, top, end, base, colours[name])
+            if end - x > WIDE_ENOUGH:
+                page.text((x + end) / 2, (top + base) / 2, f"{count:,}", anchor="mm", fill="white")
+            x = end
+    foot = page.height - BOTTOM + 8
+    for share, anchor in ((0.0, "lm"), (0.5, "mm"), (1.0, "rm")):
+        page.text(LEFT + share * (WIDTH - LEFT - RIGHT), foot, f"{100 * share:.0f}%", anchor=anchor)
+    page.text((LEFT + WIDTH - RIGHT) / 2, foot + 18, "share of the prompts; numbers are prompts", anchor="mm")
+    return page.done()

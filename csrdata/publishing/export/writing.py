@@ -1,0 +1,165 @@
+"""Preference pairs as a folder that another trainer reads: one file of rows, and the images.
+
+The folder can be moved, zipped or mounted: its paths are relative and its images are copies, byte for byte, named by the
+SHA-256 of their bytes. It is written whole or not at all, and nothing that exists is replaced. What a row looks like is
+the subject of `csrdata.publishing.export.formats`.
+"""
+
+import json
+import re
+import shlex
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from csrdata.errors import UserError
+from csrdata.publishing.export.formats import FORMATS, IMAGES, Format, Row
+from csrdata.publishing.folders import new_folder
+from csrdata.publishing.release.naming import image_bytes, image_names
+from csrdata.records import Pair
+from csrdata.storage.tables import write_json
+
+ANOTHER = "name another folder"
+
+ENDS_OF_LINES = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+"""Characters that JSON may hold as they are and that some readers take for the end of a line."""
+
+BRING = "put the image there (dvc checkout, or csrdata pull), then the same command again"
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export wrote."""
+
+    folder: Path
+    pairs: int
+    images: int
+    """Different images, by their bytes: pairs of one image share its copy."""
+    usage: str
+    """The command or code that loads it; upper-case words are for the reader to fill in."""
+
+
+def export(pairs: Sequence[Pair], *, to: str, folder: Path, root: Path, name: str) -> Exported:
+    """Write pairs in a trainer's format, in the order given, each image once.
+
+    Args:
+        pairs: one or more.
+        to: a key of `FORMATS`.
+        folder: gets the files; must not exist, or be empty.
+        root: the folder that the pairs' image paths are relative to.
+        name: the dataset's name for trainers that want one; what is not a letter, digit or underscore becomes `_`.
+
+    Raises:
+        UserError: no such trainer; nothing to export; the folder is not empty, cannot be written, or the trainer could not
+            read its path; a pair has equal answers; a text is empty, is not Unicode, or holds what the trainer replaces; an
+            image is missing, unreadable, or outside `root`.
+    """
+    if to not in FORMATS:
+        raise UserError(
+            "--to", got=to, expected=f"one of {', '.join(FORMATS)}", do="csrdata export --to trl DIR"
+        )
+    chosen = FORMATS[to]
+    if not pairs:
+        raise UserError("pairs to export", got="none", expected="1 or more", do="csrdata stats")
+    _check_folder(folder)
+    for pair in pairs:
+        _check_texts(pair, chosen, to=to)
+    name = re.sub(r"\W", "_", name, flags=re.ASCII)
+    with _writable(folder) as partial:
+        copies = _copy_images([pair.image for pair in pairs], partial / IMAGES, root=root)
+        rows = (chosen.row(pair, f"{IMAGES}/{copies[pair.image]}") for pair in pairs)
+        _write_rows(partial / chosen.file, rows)
+        for file, value in (chosen.extra_files(name, chosen.file) if chosen.extra_files else {}).items():
+            write_json(partial / file, value)
+    usage = chosen.usage.format(
+        python=repr(str(folder / chosen.file)),
+        file=shlex.quote(str(folder / chosen.file)),
+        folder=shlex.quote(str(folder)),
+        name=name,
+    )
+    return Exported(folder, len(pairs), len(set(copies.values())), usage)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder with content, and a path that a trainer would read as something else."""
+    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        raise UserError(str(folder), got="something is there", expected="a new or empty folder", do=ANOTHER)
+    path = str(folder.absolute())
+    # `datasets`, with which three of the trainers load, reads brackets and stars as patterns and :: as a chain.
+    odd = re.search(r"[\[\]*?]|::|://", path)
+    unprintable = next((char for char in path if unicodedata.category(char) in {"Cc", "Cs"}), None)
+    if odd or unprintable:
+        raise UserError(
+            str(folder),
+            got=odd.group() if odd else ascii(unprintable),
+            expected="a path without *, ?, [, ], :: and control characters: trainers read those as patterns",
+            do=ANOTHER,
+        )
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[Path]:
+    """Give what `new_folder` gives; what the disk refuses is one line.
+
+    Raises:
+        UserError: the disk is full, the place cannot be written, or something appeared there.
+    """
+    try:
+        with new_folder(folder) as partial:
+            yield partial
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    return UserError(
+        str(folder),
+        got=error.strerror or str(error),
+        expected="room and the right to write there; nothing was written",
+        do=f"make room or {ANOTHER}",
+    )
+
+
+def _check_texts(pair: Pair, chosen: Format, *, to: str) -> None:
+    """Refuse texts that a trainer would misread: equal answers, an empty text, a placeholder (one more image)."""
+    texts = {"prompt": pair.prompt, "chosen": pair.chosen, "rejected": pair.rejected}
+    do = f"correct or leave out prompt {pair.prompt_id}, then: dvc repro"
+    if pair.chosen.strip() == pair.rejected.strip():
+        raise UserError(f"pair {pair.prompt_id}", got="two equal answers", expected="different ones", do=do)
+    for name, text in texts.items():
+        place = f"pair {pair.prompt_id}: {name}"
+        if not text.strip():
+            raise UserError(place, got=text, expected="a text", do=do)
+        found = [word for word in chosen.reserved if word in text]
+        if found:
+            raise UserError(place, got=found[0], expected=f"a text without it: {to} replaces it", do=do)
+        surrogate = next((char for char in text if unicodedata.category(char) == "Cs"), None)
+        if surrogate:
+            raise UserError(place, got=ascii(surrogate), expected="Unicode text", do=do)
+
+
+def _write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write one row per line, as a JSON list where the file is no `.jsonl`; memory holds one row."""
+    opening, between, closing = ("", "\n", "\n") if path.suffix == ".jsonl" else ("[\n", ",\n", "\n]\n")
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(opening)
+        for position, row in enumerate(rows):
+            text = json.dumps(row, ensure_ascii=False).translate(ENDS_OF_LINES)
+            file.write((between if position else "") + text)
+        file.write(closing)
+
+
+def _copy_images(images: Iterable[str], folder: Path, *, root: Path) -> dict[str, str]:
+    """Copy images, equal bytes once; return the name of each one's copy, by its path in the project.
+
+    Example: `data/images/7.png` -> `9f86d081884c7d65...0a08.png`
+    """
+    folder.mkdir()
+    names = image_names(images, root=root, images="embed", do=BRING)
+    copies = {image: PurePosixPath(name).name for image, name in names.items()}
+    for image, name in copies.items():
+        if not (folder / name).exists():
+            (folder / name).write_bytes(image_bytes(image, root=root, do=BRING))
+    return copies

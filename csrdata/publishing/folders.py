@@ -1,0 +1,76 @@
+"""Folders that the user names, and a full disk in one line.
+
+A folder of the user's may hold years of work. It is written to only where nothing is, and nothing in it is removed that
+csrdata did not write: a folder is replaced only where each of its files is known by its hash.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from csrdata.errors import UserError
+from csrdata.storage.disk import FULL, refusal
+from csrdata.storage.tables import PARTIAL
+
+
+@contextmanager
+def room(folder: Path, *, expected: str, do: str) -> Iterator[None]:
+    """Turn a full disk into a `UserError`; anything else passes.
+
+    Args:
+        folder: what was being written.
+        expected: how much room is wanted, and what is left of what was written.
+        do: where room may come from, and the next command.
+    """
+    try:
+        yield
+    except Exception as error:
+        if refusal(error) not in FULL:
+            raise
+        raise UserError(str(folder), got="no room on the disk", expected=expected, do=do) from None
+
+
+@contextmanager
+def new_folder(folder: Path, *, replaces: Callable[[Path], bool] = lambda _: False) -> Iterator[Path]:
+    """Give an empty temporary folder next to `folder`; on success it takes its place, on an error it is removed.
+
+    Args:
+        folder: named by the user; missing, empty, or one that `replaces` accepts.
+        replaces: whether all that a folder holds was written by csrdata, and may be removed.
+
+    Raises:
+        UserError: the folder is a link or a file, or holds something else. It is as it was then.
+    """
+    _refuse_other(folder, replaces)
+    folder = folder.absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=PARTIAL, dir=folder.parent))
+    try:
+        partial = scratch / "new"
+        partial.mkdir()
+        yield partial
+        _refuse_other(folder, replaces)  # it may have changed meanwhile
+        old = scratch / "old"
+        if folder.is_dir():
+            folder.rename(old)
+        try:
+            partial.rename(folder)
+        except OSError:
+            if old.is_dir():
+                old.rename(folder)
+            raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _refuse_other(folder: Path, replaces: Callable[[Path], bool]) -> None:
+    if not folder.is_symlink():
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return
+        if folder.is_dir() and replaces(folder):
+            return
+    raise UserError(
+        str(folder), got="something is there", expected="a new or empty folder", do="name another folder"
+    )

@@ -1,0 +1,298 @@
+"""What must hold before a release goes out: a set that fails is not pushed.
+
+The finished folder is read as a stranger would read it, its files against its manifest and its card, its rows one by
+one. Nothing is mended here and nothing is sent.
+"""
+
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import yaml
+
+from csrdata.errors import UserError
+from csrdata.images import image_extension
+from csrdata.publishing.extra import need_hub_extra
+from csrdata.publishing.release.columns import (
+    CONVERSATION,
+    IMAGE_PATH,
+    ITERATION,
+    Images,
+    candidate_features,
+    pair_features,
+    parse_images,
+)
+from csrdata.publishing.release.layout import (
+    CANDIDATES,
+    CARD,
+    LOCK,
+    PROMPTS,
+    SPLIT,
+    UNPAIRED,
+    candidate_glob,
+    config,
+    own_table,
+    pair_glob,
+    parse_image_name,
+)
+from csrdata.publishing.release.leaks import find_leak
+from csrdata.publishing.release.manifest import (
+    MANIFEST,
+    File,
+    Manifest,
+    check_counts,
+    describe_file,
+    files_of,
+    read_manifest,
+)
+from csrdata.publishing.release.restore import release_texts
+from csrdata.publishing.release.shards import unpaired_schema
+from csrdata.records import Column, Fate, Pair, Sentence, Stop, columns
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TEXTS = {".md", ".json", ".yaml", ".lock"}
+"""Files that are looked through for paths and tokens."""
+
+AGAIN = "write the release again: csrdata push OWNER/NAME --dry-run DIR"
+REMAKE = "mend the project's tables (dvc repro), then push again"
+
+
+def check(folder: Path, *, secrets: Sequence[str] = ()) -> Manifest:
+    """Check a release from end to end; return its manifest.
+
+    Args:
+        folder: a release, finished.
+        secrets: texts that must not occur anywhere in it, such as the write token.
+
+    Raises:
+        UserError: the first thing that does not hold, by file and row.
+    """
+    need_hub_extra()
+    manifest = read_manifest(folder, do=AGAIN)
+    _check_files(folder, manifest)
+    check_counts(manifest, place=MANIFEST, do=REMAKE)
+    _check_card(folder, manifest)
+    release_texts(folder, do="mend params.yaml, then push again")
+    for file in [File(MANIFEST, 0, "", None), *manifest.files]:
+        if Path(file.path).suffix in TEXTS:
+            _check_text(folder, file.path, remotes=file.path == LOCK, secrets=tuple(secrets))
+    named, seen = _check_names(folder, PROMPTS), set[str]()
+    for counts in manifest.iterations:
+        named |= _check_names(folder, own_table(counts.name, "pairs"))
+        for file in files_of(manifest.files, pair_glob(counts.name)):
+            _check_pairs(folder, file.path, images=parse_images(manifest.images), seen=seen)
+        for file in files_of(manifest.files, candidate_glob(counts.name)):
+            _check_candidates(folder, file.path, counts.name)
+    for file in files_of(manifest.files, UNPAIRED):
+        _check_unpaired(folder, file.path, seen=seen)
+    if manifest.images == "embed" and seen != named:
+        name = min(seen ^ named)
+        got = "an image that no table names" if name in seen else "no such image"
+        raise UserError(name, got=got, expected="the images of all prompts", do=AGAIN)
+    return manifest
+
+
+def _check_files(folder: Path, manifest: Manifest) -> None:
+    """Every file of the manifest is there with its size, hash and rows, and no other."""
+    named = {file.path: file for file in manifest.files}
+    present = {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() or path.is_symlink()
+    }
+    for path in sorted(present ^ {*named, MANIFEST}):
+        got = "not in the manifest" if path in present else "no such file"
+        raise UserError(path, got=got, expected="the files of the manifest", do=AGAIN)
+    for path, file in named.items():
+        if (folder / path).is_symlink() or _described(folder, path) != file:
+            expected = f"{file.bytes} bytes, SHA-256 {file.sha256[:12]}..."
+            raise UserError(path, got="another file", expected=expected, do=AGAIN)
+
+
+def _described(folder: Path, path: str) -> File | None:
+    try:
+        return describe_file(folder, folder / path)
+    except (OSError, ValueError):  # Parquet that does not open
+        return None
+
+
+def _check_card(folder: Path, manifest: Manifest) -> None:
+    """The card's metadata state the rows and bytes of the files."""
+    text = (folder / CARD).read_text(encoding="utf-8")
+    try:
+        stated = {one["config_name"]: one for one in yaml.safe_load(text.split("---\n")[1])["dataset_info"]}
+    except (yaml.YAMLError, IndexError, KeyError, TypeError):
+        raise UserError(CARD, got="no metadata", expected="the card's YAML", do=AGAIN) from None
+    splits = {
+        config(one.name): {SPLIT: files_of(manifest.files, pair_glob(one.name))}
+        for one in manifest.iterations
+    }
+    splits[CANDIDATES] = {
+        config(one.name): files_of(manifest.files, candidate_glob(one.name)) for one in manifest.iterations
+    }
+    for name, parts in splits.items():
+        rows = {split: sum(file.rows or 0 for file in files) for split, files in parts.items()}
+        size = sum(file.bytes for files in parts.values() for file in files)
+        said = stated.get(name, {})
+        claimed = {split["name"]: split["num_examples"] for split in said.get("splits", [])}
+        if (claimed, said.get("download_size")) != (rows, size):
+            raise UserError(
+                f"{CARD}: {name}",
+                got=f"{claimed}, {said.get('download_size')} bytes",
+                expected=f"{rows}, {size} bytes",
+                do=AGAIN,
+            )
+
+
+def _check_text(folder: Path, file: str, *, remotes: bool, secrets: tuple[str, ...]) -> None:
+    leak = find_leak((folder / file).read_text(encoding="utf-8"), remotes=remotes, secrets=secrets)
+    if leak is not None:
+        raise UserError(
+            f"{file}: line {leak.line}",
+            got=leak.what,
+            expected="nothing of this machine and no secret",
+            do="take it out where it comes from (params.yaml, dvc.yaml), then push again",
+        )
+
+
+def _check_pairs(folder: Path, file: str, *, images: Images, seen: set[str]) -> None:
+    """Every pair has its scores, two different answers and, where rows hold them, an image that decodes.
+
+    `seen`: names of images that have been decoded; it grows.
+    """
+    for first, table in _groups(folder, file, pair_features(images).arrow_schema):
+        rows = pl.from_arrow(table.drop_columns(["images"]) if images == "embed" else table)
+        assert isinstance(rows, pl.DataFrame)  # noqa: S101 - a table, not a column
+        kept = [
+            column
+            for column in columns(Pair)
+            if column.name in rows.columns and column.name not in CONVERSATION
+        ]
+        _check_values(file, first, rows, kept)
+        _check_image_names(file, rows[IMAGE_PATH], first=first)
+        for index, row in enumerate(rows.select(CONVERSATION).iter_rows(named=True), start=first):
+            _check_conversation(f"{file}: row {index}", row)
+        if images == "embed":
+            embedded = zip(table.column("images").to_pylist(), rows[IMAGE_PATH], strict=True)
+            for index, (row, name) in enumerate(embedded, start=first):
+                place = f"{file}: row {index}: images"
+                if not row or len(row) != 1 or not row[0]["bytes"]:
+                    raise UserError(place, got="no bytes", expected="one image", do=REMAKE)
+                if row[0]["path"] != name.rpartition("/")[2]:
+                    raise UserError(place, got=row[0]["path"], expected=f"the file name of {name}", do=AGAIN)
+                _check_image(place, name, row[0]["bytes"], seen=seen)
+
+
+def _check_conversation(place: str, row: dict[str, Any]) -> None:
+    for name, role in zip(CONVERSATION, ("user", "assistant", "assistant"), strict=True):
+        messages = row[name] or []
+        if [message["role"] for message in messages] != [role] or not (messages[0]["content"] or "").strip():
+            raise UserError(
+                f"{place}: {name}",
+                got=messages,
+                expected=f"one message of the {role} with words in it",
+                do=REMAKE,
+            )
+    if row["chosen"] == row["rejected"]:
+        raise UserError(
+            place,
+            got="chosen and rejected alike",
+            expected="two different answers",
+            do="raise select_pairs.margin in params.yaml, then: dvc repro, and push again",
+        )
+
+
+def _check_unpaired(folder: Path, file: str, *, seen: set[str]) -> None:
+    """Every image of a prompt without a pair is what its name says."""
+    for first, table in _groups(folder, file, unpaired_schema()):
+        for index, row in enumerate(table.to_pylist(), start=first):
+            _check_image(f"{file}: row {index}", row["image"], row["bytes"] or b"", seen=seen)
+
+
+def _check_image(place: str, name: str, content: bytes, *, seen: set[str]) -> None:
+    """An image decodes, and its name is that of its bytes and its format."""
+    digest, extension = parse_image_name(name or "") or ("", "")
+    if sha256(content).hexdigest() != digest:
+        raise UserError(place, got="other bytes", expected=f"those of {name}", do=AGAIN)
+    if name not in seen:
+        found = image_extension(content, place=place, do=REMAKE)
+        if found != extension:
+            raise UserError(place, got=f"a {found} image", expected=f"one of {name}", do=AGAIN)
+        seen.add(name)
+
+
+def _check_candidates(folder: Path, file: str, name: str) -> None:
+    """Every sentence has its scores: R_I and the steering reward where it has words, R_T always."""
+    known = {"stop": [stop.value for stop in Stop], "fate": [fate.value for fate in Fate], ITERATION: [name]}
+    for first, table in _groups(folder, file, candidate_features().arrow_schema):
+        rows = pl.from_arrow(table)
+        assert isinstance(rows, pl.DataFrame)  # noqa: S101 - a table, not a column
+        _check_values(file, first, rows, columns(Sentence))
+        spoken = pl.col("text").str.strip_chars() != ""
+        for score in ("relevance", "guidance_reward"):
+            _refuse(file, first, rows, score, spoken & pl.col(score).is_null(), expected="a score")
+        for column, values in known.items():
+            wrong = ~pl.col(column).is_in(values)
+            _refuse(file, first, rows, column, wrong, expected=f"one of {', '.join(values)}")
+
+
+def _check_values(file: str, first: int, rows: pl.DataFrame, wanted: Sequence[Column]) -> None:
+    """No null where the record has none, no number that is none."""
+    for column in wanted:
+        if not column.nullable:
+            _refuse(file, first, rows, column.name, pl.col(column.name).is_null(), expected=column.dtype)
+        if column.dtype == "Float64":
+            wrong = pl.col(column.name).is_not_null() & ~pl.col(column.name).is_finite()
+            _refuse(file, first, rows, column.name, wrong, expected="a finite number")
+
+
+def _check_names(folder: Path, file: str) -> set[str]:
+    """Return the image names of one of the project's own tables."""
+    names = pl.read_parquet(folder / file, columns=["image"])["image"]
+    _check_image_names(file, names)
+    return set(names)
+
+
+def _check_image_names(file: str, names: pl.Series, *, first: int = 0) -> None:
+    """Images are named by their content: a path of the project says something about its machine."""
+    for index, name in enumerate(names, start=first):
+        if name is None or parse_image_name(name) is None:
+            raise UserError(
+                f"{file}: row {index}: {names.name}",
+                got="null" if name is None else name,
+                expected="images/SHA256.EXT",
+                do=AGAIN,
+            )
+
+
+def _refuse(file: str, first: int, rows: pl.DataFrame, column: str, wrong: pl.Expr, *, expected: str) -> None:
+    found = rows.select(wrong.alias("wrong")).to_series().arg_true()
+    if len(found):
+        got = rows[column][int(found[0])]
+        place = f"{file}: row {first + int(found[0])}: {column}"
+        raise UserError(place, got="null" if got is None else got, expected=expected, do=REMAKE)
+
+
+def _groups(folder: Path, file: str, wanted: "pa.Schema") -> Iterator[tuple[int, "pa.Table"]]:
+    """Give a file's row groups, each with the index of its first row; refuse one with other columns or features."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(folder / file) as parquet:
+        found, feature = parquet.schema_arrow, b"huggingface"
+        told = None if wanted.metadata is None else {feature: wanted.metadata[feature]}
+        if not found.equals(wanted) or found.metadata != told:
+            raise UserError(
+                f"{file}: columns",
+                got=", ".join(found.names),
+                expected="the release's columns, with their features",
+                do=AGAIN,
+            )
+        first = 0
+        for group in range(parquet.num_row_groups):
+            table = parquet.read_row_group(group)
+            yield first, table
+            first += len(table)

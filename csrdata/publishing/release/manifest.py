@@ -1,0 +1,326 @@
+"""What a release is: its files, its counts, what made it, and its identity.
+
+The *identity* is the SHA-256 of the data files' hashes, the parameters that generated them and the revisions of policies
+and scorers. Two releases of one identity are the same dataset, whatever their date, tag or card; the second is not worth
+a push. Everything else in the manifest describes it.
+
+A manifest may come from a stranger: every field has a type, a range and a length, checked when it is parsed.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
+
+from csrdata.errors import UserError
+from csrdata.publishing.release.layout import (
+    NAME_EXPECTED,
+    PROMPTS,
+    candidate_glob,
+    is_iteration_name,
+    is_release_path,
+    needed_paths,
+    own_table,
+    pair_glob,
+)
+from csrdata.publishing.release.untrusted import check_text, check_value, parse_json, read_bounded
+from csrdata.storage.tables import hash_path, read_json, write_json
+
+MANIFEST = "provenance/manifest.json"
+FORMAT = 2
+"""Of the folder's layout. A release of another format is refused; 1 named images by the paths of their project."""
+
+MANIFEST_BYTES = 8_000_000
+"""The largest manifest that is read: `MAX_FILES` entries of 200 bytes, and as many lines of changes and inputs."""
+MAX_FILES = 10_000
+"""The most files of a release: at 500 MB a file, 5 TB."""
+MAX_ITERATIONS = 100
+
+MADE_BY = "csrdata push OWNER/NAME --dry-run DIR"
+ELSEWHERE = "choose another dataset, or ask its owner to push it again"
+
+_FORBID = ConfigDict(extra="forbid")
+
+
+def _name(text: str) -> str:
+    if not is_iteration_name(text):
+        raise ValueError(NAME_EXPECTED)
+    return text
+
+
+Text = Annotated[str, Strict(), StringConstraints(max_length=10_000), AfterValidator(check_text)]
+Name = Annotated[str, Strict(), AfterValidator(_name)]
+Sha256 = Annotated[str, Strict(), StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Commit = Annotated[str, Strict(), StringConstraints(pattern=r"^[0-9a-f]{40}(\+changes)?$")]
+Number = Annotated[int, Strict(), Field(ge=0, le=10**15)]
+Tree = Annotated[dict[str, Any], AfterValidator(check_value)]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a release, the manifest itself excepted."""
+
+    __pydantic_config__ = _FORBID
+
+    path: Text
+    """POSIX, relative to the release."""
+    bytes: Number
+    sha256: Sha256
+    rows: Number | None
+    """Of a Parquet file; null of any other."""
+
+    @property
+    def is_data(self) -> bool:
+        return self.rows is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """One iteration's rows: kept + dropped = prompts."""
+
+    __pydantic_config__ = _FORBID
+
+    name: Name
+    """As in params.yaml: "1", "2", ..."""
+    prompts: Number
+    candidates: Number
+    responses: Number
+    pairs: Number
+    dropped: dict[Text, Number]
+    """Prompts without a pair, by reason; reasons that occur."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A policy or scorer behind the data."""
+
+    __pydantic_config__ = _FORBID
+
+    role: Text
+    """What it did: `base policy`, `policy of iteration 2`, `search scorer`, `held-out scorer`."""
+    architecture: Text
+    """Its class, as its own configuration names it."""
+    sha256: Sha256
+    """Of the folder's names and contents: exact, wherever the model came from."""
+    hub_id: Text | None = None
+    """`OWNER/NAME` on the Hub, where it came from there."""
+    revision: Commit | None = None
+    """The Hub commit, 40 hex digits; never a branch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of the changelog: what a release changed against the one before it."""
+
+    __pydantic_config__ = _FORBID
+
+    tag: Text | None
+    date: Text | None
+    identity: Sha256
+    changes: list[Text]
+    """Sentences, Markdown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A release, in full."""
+
+    __pydantic_config__ = _FORBID
+
+    identity: Sha256
+    repo_id: Text
+    tag: Text | None
+    date: Text | None
+    """UTC, YYYY-MM-DD; null where it was not given."""
+    images: Literal["embed", "reference"]
+    iterations: Annotated[list[Counts], Field(min_length=1, max_length=MAX_ITERATIONS)]
+    params: Tree
+    """The sections of params.yaml that generated the data."""
+    models: list[Model]
+    inputs: dict[Text, Text]
+    """What went into the DAG and came out of no stage (source files, foreign data), by its MD5 in dvc.lock."""
+    csrdata: Text
+    """The version of csrdata that wrote the release."""
+    commit: Commit | None
+    """The project's git commit, `+changes` behind it where the working tree differed."""
+    changelog: list[Change]
+    """Newest first, the releases before this one included."""
+    files: Annotated[list[File], Field(min_length=1, max_length=MAX_FILES)]
+    format: Annotated[int, Strict()] = field(default=FORMAT)
+
+
+def identity(files: Sequence[File], *, params: Mapping[str, Any], models: Sequence[Model]) -> str:
+    """Return the SHA-256, in hex, of what makes two releases one data set; the order of files and models is no matter."""
+    parts = {
+        "files": {file.path: file.sha256 for file in files if file.is_data},
+        "params": params,
+        "models": {model.role: [model.sha256, model.hub_id, model.revision] for model in models},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def describe_file(folder: Path, file: Path) -> File:
+    """Measure one file of a release."""
+    rows = None
+    if file.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        rows = pq.read_metadata(file).num_rows
+    return File(file.relative_to(folder).as_posix(), file.stat().st_size, hash_path(file), rows)
+
+
+def describe_model(role: str, folder: Path, *, made_by: str) -> Model:
+    """Describe the model in a folder: a transformers model, an open_clip model, or a chain of adapters.
+
+    Raises:
+        UserError: there is no such folder, or it holds nothing that says what it is.
+    """
+    found: str | None = None
+    if (folder / "config.json").is_file():
+        found = read_json(folder / "config.json", made_by=made_by).get("architectures", ["a model"])[0]
+    elif (folder / "open_clip_config.json").is_file():
+        found = "an open_clip dual encoder"
+    elif (folder / "chain.json").is_file():
+        chain = read_json(folder / "chain.json", made_by=made_by)
+        count = len(chain["adapters"])
+        found = f"the base policy and {count} adapter{'s' if count != 1 else ''}"
+    if found is None:
+        raise UserError(str(folder), got="no such model", expected=f"the {role}", do=made_by)
+    return Model(role=role, architecture=found, sha256=hash_path(folder))
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write a release's manifest into its folder."""
+    write_json(folder / MANIFEST, dataclasses.asdict(manifest))
+
+
+def read_manifest(folder: Path, *, do: str = ELSEWHERE) -> Manifest:
+    """Read and check the manifest of a release; `do`: the error's last words.
+
+    Raises:
+        UserError: the folder is no release, one of another format, or its manifest contradicts itself.
+    """
+    content = read_bounded(folder / MANIFEST, limit=MANIFEST_BYTES, do=do)
+    manifest = parse_manifest(content, place=MANIFEST, do=do)
+    check_manifest(manifest, place=MANIFEST, do=do)
+    return manifest
+
+
+def parse_manifest(content: bytes, *, place: str, do: str = ELSEWHERE, older: bool = False) -> Manifest:
+    """Turn a manifest's JSON into a `Manifest`; every field has its type, its range and its length.
+
+    Args:
+        content: the file.
+        place, do: the error's first and last words.
+        older: read a manifest of an older format too, which has the same fields; only its files are laid out otherwise.
+
+    Raises:
+        UserError: it is no manifest, or one of another format.
+    """
+    raw = parse_json(content, place=place, do=do)
+    found = raw.get("format") if isinstance(raw, dict) else None
+    if type(found) is not int or found > FORMAT or found < (1 if older else FORMAT):
+        behind = type(found) is int and 1 <= found < FORMAT
+        raise UserError(
+            place,
+            got=f"format {found}",
+            expected=f"format {FORMAT}",
+            do="ask its owner to push it again with this version of csrdata"
+            if behind
+            else "pip install --upgrade csrdata, or choose another dataset",
+        )
+    try:
+        return _MANIFEST.validate_python(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part)[:40] for part in first["loc"])
+        raise UserError(
+            f"{place}: {where}", got=first["input"], expected=_expectation(first["msg"]), do=do
+        ) from None
+
+
+def check_manifest(manifest: Manifest, *, place: str, do: str) -> None:
+    """Check that the parts of a manifest agree: names, paths and identity.
+
+    Raises:
+        UserError: an iteration or a path occurs twice, a path is none of a release's, a file is missing or has rows without
+            being a table, or the identity is another.
+    """
+    names = [one.name for one in manifest.iterations]
+    paths = [file.path for file in manifest.files]
+    for what, found in (("iteration", names), ("path", paths)):
+        if len(set(found)) < len(found):
+            twice = next(one for one in found if found.count(one) > 1)
+            raise UserError(place, got=f"{twice} twice", expected=f"each {what} once", do=do)
+    for file in manifest.files:
+        if not is_release_path(file.path, names):
+            expected = f"a file of a release of iteration {', '.join(names)}"
+            raise UserError(f"{place}: files", got=file.path, expected=expected, do=do)
+        if file.is_data != file.path.endswith(".parquet"):
+            raise UserError(
+                f"{place}: {file.path}: rows", got=file.rows, expected="rows of tables only", do=do
+            )
+    missing = needed_paths(names) - set(paths)
+    if missing:
+        raise UserError(f"{place}: files", got=f"no {min(missing)}", expected="every table", do=do)
+    if identity(manifest.files, params=manifest.params, models=manifest.models) != manifest.identity:
+        expected = "the identity of files, params, models"
+        raise UserError(place, got=manifest.identity, expected=expected, do=do)
+
+
+def check_counts(manifest: Manifest, *, place: str, do: str) -> None:
+    """Check that the rows of the files are those of the counts, and kept + dropped = prompts.
+
+    Raises:
+        UserError: by iteration and file.
+    """
+    for one in manifest.iterations:
+        here = f"{place}: iteration {one.name}"
+        if one.pairs + sum(one.dropped.values()) != one.prompts:
+            got = f"{one.pairs} pairs and {sum(one.dropped.values())} without"
+            raise UserError(here, got=got, expected=f"{one.prompts}, one of each prompt", do=do)
+        for glob, rows in (
+            (pair_glob(one.name), one.pairs),
+            (own_table(one.name, "pairs"), one.pairs),
+            (own_table(one.name, "dropped"), sum(one.dropped.values())),
+            (own_table(one.name, "responses"), one.responses),
+            (candidate_glob(one.name), one.candidates),
+            (PROMPTS, one.prompts),
+        ):
+            found = sum(file.rows or 0 for file in files_of(manifest.files, glob))
+            if found != rows:
+                raise UserError(f"{here}: {glob}", got=f"{found} rows", expected=f"{rows} rows", do=do)
+
+
+def files_of(files: Sequence[File], glob: str) -> list[File]:
+    """Return the files that one of the layout's globs matches, in order of their paths."""
+    before, star, after = glob.partition("*")
+    found = [
+        file
+        for file in files
+        if (file.path.startswith(before) and file.path.endswith(after) if star else file.path == glob)
+    ]
+    return sorted(found, key=lambda file: file.path)
+
+
+_MANIFEST: TypeAdapter[Manifest] = TypeAdapter(Manifest)
+
+
+def _expectation(message: str) -> str:
+    """Turn a message of pydantic's into what was expected: "Input should be a valid list" -> "a valid list"."""
+    return (
+        message.removeprefix("Value error, ").replace("Input should be ", "").replace("Input should ", "to ")
+    )

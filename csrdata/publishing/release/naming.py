@@ -1,0 +1,97 @@
+"""Images by the names that they have in a release: `images/SHA256.EXT`, of their content and format.
+
+A path says something about the project that it came from, and a stranger's path may lead anywhere. A name by content does
+neither, and equal images have one name. All tables of a release take their names from one mapping.
+"""
+
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import polars as pl
+
+from csrdata.errors import UserError
+from csrdata.images import image_extension
+from csrdata.publishing.release.columns import Images
+from csrdata.publishing.release.layout import IMAGES, PROJECT_IMAGES, image_name, parse_image_name
+
+MADE_BY = "dvc repro sample_prompts; or leave the bytes out: csrdata push --images reference"
+
+
+def image_names(paths: Iterable[str], *, root: Path, images: Images, do: str = MADE_BY) -> dict[str, str]:
+    """Return the name of each different image, by its path in the project.
+
+    Args:
+        paths: relative to `root`.
+        root: the project's folder.
+        images: with `reference`, an image of a pulled project need not be there: its path holds its name.
+        do: the next command if an image is missing.
+
+    Raises:
+        UserError: a path leads out of the project, or there is no image.
+
+    Example: `{"data/images/7.png": "images/5f....png"}`
+    """
+    return {path: _name(path, root, images, do) for path in dict.fromkeys(paths)}
+
+
+def rename(table: pl.DataFrame, names: dict[str, str]) -> pl.DataFrame:
+    """Return a table of prompts or pairs whose column `image` holds the names; a path without one stays as it is."""
+    return table.with_columns(pl.col("image").replace(names))
+
+
+def same_names(pairs: pl.DataFrame, *, root: Path) -> pl.DataFrame:
+    """Return a project's pairs under the image names of a release, to compare the two; a missing image keeps its path."""
+    known = [
+        path
+        for path in pairs["image"].unique()
+        if is_inside(path) and ((root / path).is_file() or _pulled_name(path) is not None)
+    ]
+    return rename(pairs, image_names(known, root=root, images="reference"))
+
+
+def image_bytes(path: str, *, root: Path, do: str = MADE_BY) -> bytes:
+    """Return an image file's bytes.
+
+    Raises:
+        UserError: the path leads out of the project, or there is no file.
+    """
+    place, inside = f"image {path}", is_inside(path)
+    try:
+        file = (root / path).resolve(strict=True) if inside else root
+        if inside and file.is_relative_to(root.resolve()):
+            return file.read_bytes()
+    except (OSError, ValueError, RuntimeError):  # a circle of links, a name too long
+        raise UserError(place, got="no such file", expected="the image that a prompt names", do=do) from None
+    raise UserError(place, got="a path out of the project", expected="one inside its root", do=do)
+
+
+def is_inside(path: str) -> bool:
+    """Return whether a path is relative, POSIX and stays below the folder that it is relative to.
+
+    Example: "data/images/7.png" -> True; "/etc/passwd", "../x", "~/x", "C:\\x", "" -> False
+    """
+    parts = PurePosixPath(path).parts
+    return bool(parts) and not (
+        path.startswith(("/", "~")) or ".." in parts or "\\" in path or PureWindowsPath(path).drive
+    )
+
+
+def _name(path: str, root: Path, images: Images, do: str) -> str:
+    known = _pulled_name(path)
+    if images == "reference" and known is not None and not (root / path).exists():
+        return known
+    content = image_bytes(path, root=root, do=do)
+    extension = image_extension(content, place=f"image {path}", do=do)
+    return image_name(sha256(content).hexdigest(), extension)
+
+
+def _pulled_name(path: str) -> str | None:
+    """Return the name that a pull gave an image's path; None of any other path.
+
+    Example: "data/images/5f....png" -> "images/5f....png"
+    """
+    if not path.startswith(f"{PROJECT_IMAGES}/"):
+        return None
+    name = f"{IMAGES}/{path.removeprefix(f'{PROJECT_IMAGES}/')}"
+    return None if parse_image_name(name) is None else name

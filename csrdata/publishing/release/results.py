@@ -1,0 +1,210 @@
+"""What is known about a release beyond its tables: how true its pairs are, and what training on them did.
+
+Both need what a release does not hold (the truth about the images, the answers of the trained policies), so the figures
+travel in the release as `provenance/results.json`, tied to the pairs by the hash of their tables. A pulled project gives
+the same card again. What was not measured is absent, from the file and from the card.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from csrdata.errors import UserError
+from csrdata.evaluation.scorecard import FIGURES
+from csrdata.publishing.card.markdown import Markdown, escape, table
+
+SIGNIFICANT = 0.05
+"""Two-sided; each figure is tested by itself."""
+
+BASE = "0"
+"""The base policy among the policies of `Results.splits`."""
+
+STEERED_BY = ("chair_s", "chair_i", "recall", "length")
+"""The figures that are put into words: hallucination, and what it may have cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One figure of one policy on one split."""
+
+    value: float
+    low: float
+    high: float
+    """The bounds of its bootstrap interval over images."""
+    p_vs_base: float | None
+    """Of the paired test against the base on the same images; null for the base."""
+
+
+@dataclass(frozen=True, slots=True)
+class TruthShare:
+    """Pairs by which answer is the truer: the one with the smaller share of false statements."""
+
+    chosen: int
+    rejected: int
+    equal: int
+    unknown: int
+    """Pairs with an answer that makes no statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Figures for a card."""
+
+    pairs: Mapping[str, str]
+    """The SHA-256 of the table of pairs that they are about, by iteration."""
+    truth: Mapping[str, TruthShare] = dataclasses.field(default_factory=dict)
+    """By iteration; empty where the truth is unknown."""
+    confidence: float | None = None
+    """Percent, of the intervals."""
+    splits: Mapping[str, Mapping[str, Mapping[str, Measured]]] = dataclasses.field(default_factory=dict)
+    """Figures of `FIGURES` by split and policy: "0" is the base, "1" was trained by iteration 1. Empty: none measured."""
+
+
+def measured(splits: Mapping[str, Any], policies: Sequence[str]) -> dict[str, dict[str, dict[str, Measured]]]:
+    """Take the figures of some policies from a summary's "splits"; figures without a value are left out."""
+    return {
+        split: {
+            policy: {
+                figure: _measured(entries[policy][figure])
+                for figure in FIGURES
+                if entries[policy].get(figure) and entries[policy][figure]["value"] is not None
+            }
+            for policy in policies
+            if policy in entries
+        }
+        for split, entries in splits.items()
+    }
+
+
+def parse_results(raw: Any, *, place: str) -> Results:
+    """Turn the JSON of a release's results into `Results`.
+
+    Raises:
+        UserError: a key or a number is not what `csrdata push` writes.
+    """
+    try:
+        found = Results(
+            pairs={str(name): str(digest) for name, digest in raw["pairs"].items()},
+            truth={str(name): TruthShare(**_counts(share)) for name, share in raw["truth"].items()},
+            confidence=None if raw["confidence"] is None else _number(raw["confidence"]),
+            splits={
+                str(split): {
+                    str(policy): {
+                        _known(figure): Measured(**_numbers(values)) for figure, values in figures.items()
+                    }
+                    for policy, figures in policies.items()
+                }
+                for split, policies in raw["splits"].items()
+            },
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        expected = "results as csrdata push writes them"
+        raise UserError(place, got=str(error), expected=expected, do="csrdata pull OWNER/NAME@TAG") from None
+    return found
+
+
+def change(base: Measured, after: Measured) -> str:
+    """Say what became of a figure, by the paired test where there is one and else by the intervals.
+
+    Example: 42.1 -> 28.0 at p = 0.001: `fell`; 90.1 -> 90.2 at p = 0.6: `did not change clearly`
+    """
+    apart = after.low > base.high or after.high < base.low
+    clear = apart if after.p_vs_base is None else after.p_vs_base < SIGNIFICANT
+    if not clear or after.value == base.value:
+        return "did not change clearly"
+    return "rose" if after.value > base.value else "fell"
+
+
+def sentences(results: Results, policy: str) -> list[Markdown]:
+    """Say, one sentence per split, what became of hallucination, recall and length from the base to a policy."""
+    found = []
+    for split, policies in results.splits.items():
+        base, after = policies.get(BASE, {}), policies.get(policy, {})
+        parts = [
+            f"{FIGURES[figure].title} {change(base[figure], after[figure])} "
+            f"({_shown(figure, base[figure].value)} to {_shown(figure, after[figure].value)} {FIGURES[figure].unit})"
+            for figure in STEERED_BY
+            if figure in base and figure in after
+        ]
+        if parts:
+            name = escape(split.replace("_", " "))
+            found.append(Markdown(f"Split {name}: {', '.join(parts)}."))
+    return found
+
+
+def tables(results: Results, figures: Sequence[str] = tuple(FIGURES)) -> list[tuple[str, Markdown]]:
+    """Return a title and a table for each split: figures down, policies across, a star where one differs from the base."""
+    found = []
+    for split, policies in results.splits.items():
+        rows = [
+            (
+                FIGURES[figure].title,
+                FIGURES[figure].unit,
+                *(_cell(figure, policies[policy].get(figure)) for policy in policies),
+            )
+            for figure in figures
+            if any(figure in one for one in policies.values())
+        ]
+        heads = ["figure", "unit", *("base" if name == BASE else f"policy {name}" for name in policies)]
+        found.append((split.replace("_", " "), table(heads, rows)))
+    return found
+
+
+def caption(results: Results) -> Markdown:
+    """Say how the figures of results were measured."""
+    return Markdown(
+        f"A cell is a value and its {results.confidence:g}% bootstrap interval over images; one training run per policy. "
+        f"A star marks a difference from the base on the same images (paired permutation test, two-sided, "
+        f"p < {SIGNIFICANT:g}, each figure by itself). Rose and fell mean such a difference."
+    )
+
+
+def anchor(training: Mapping[str, Any] | None) -> Markdown:
+    """State what is added to DPO's loss, where something is."""
+    if training is None or not training.get("sft_weight"):
+        return Markdown()
+    return Markdown(f" plus {training['sft_weight']:g} times the chosen answers' mean token loss")
+
+
+def _cell(figure: str, one: Measured | None) -> Markdown:
+    """Example: `28.0 [25.1, 30.9] *`."""
+    if one is None:
+        return Markdown("-")
+    star = r" \*" if one.p_vs_base is not None and one.p_vs_base < SIGNIFICANT else ""
+    return Markdown(
+        f"{_shown(figure, one.value)} [{_shown(figure, one.low)}, {_shown(figure, one.high)}]{star}"
+    )
+
+
+def _shown(figure: str, value: float) -> str:
+    return f"{value:.{FIGURES[figure].digits}f}"
+
+
+def _measured(raw: Mapping[str, Any]) -> Measured:
+    return Measured(raw["value"], raw["low"], raw["high"], raw["p_vs_base"])
+
+
+def _known(figure: str) -> str:
+    if figure not in FIGURES:
+        raise ValueError(f"unknown figure {figure}")
+    return figure
+
+
+def _counts(raw: Any) -> dict[str, int]:
+    if not all(isinstance(value, int) and value >= 0 for value in raw.values()):
+        raise ValueError(f"counts {raw}")
+    return dict(raw)
+
+
+def _numbers(raw: Any) -> dict[str, Any]:
+    return {
+        key: None if key == "p_vs_base" and value is None else _number(value) for key, value in raw.items()
+    }
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} where a number is expected")
+    return value

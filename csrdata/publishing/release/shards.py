@@ -1,0 +1,176 @@
+"""Parquet files of a release, streamed: some hundred images or one shard of a table in memory, never a data set.
+
+How rows are cut into files follows from the sizes of what goes in, so that equal inputs give equal files. Pages are cut
+by content: after a small change most of a file's chunks are those that the Hub has.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from csrdata.publishing.release.columns import ITERATION, Images, candidate_features, pair_features, pair_row
+from csrdata.publishing.release.layout import candidate_file, own_table, pair_file, unpaired_file
+from csrdata.publishing.release.naming import image_bytes
+from csrdata.records import Pair, Response, Sentence
+from csrdata.storage.tables import read_table, schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FILE_BYTES = 500_000_000
+"""About what a file holds: the size that the Hub's viewer and `datasets` cut files to."""
+GROUP_ROWS = 1000
+GROUP_BYTES = 16_000_000
+"""A row group of pairs ends at the first of the two: to look at one row, little else need be read."""
+
+
+def write_pairs(
+    folder: Path,
+    name: str,
+    pairs: Sequence[Pair],
+    *,
+    names: Mapping[str, str],
+    images: Images,
+    root: Path,
+    file_bytes: int = FILE_BYTES,
+) -> None:
+    """Write an iteration's pairs as TRL reads them.
+
+    Args:
+        folder: the release.
+        name: the iteration's.
+        pairs: one or more, in the order to keep, as they are in the project.
+        names: the name of each image in the release, by its path in the project.
+        images: whether a row holds its image's bytes.
+        root: the folder that image paths are relative to.
+        file_bytes: about what a file holds.
+
+    Raises:
+        UserError: an image is missing.
+    """
+    import pyarrow as pa
+
+    embed = images == "embed"
+    sizes = [
+        len(pair.prompt) + len(pair.chosen) + len(pair.rejected) + (_size(pair.image, root) if embed else 0)
+        for pair in pairs
+    ]
+    arrow = pair_features(images).arrow_schema
+    files = _cut(sizes, limit=file_bytes)
+    for index, (start, end) in enumerate(files):
+        with _writer(folder / pair_file(name, index, len(files)), arrow) as write:
+            for first, last in _cut(sizes[start:end], limit=GROUP_BYTES, rows=GROUP_ROWS):
+                rows = [
+                    pair_row(
+                        replace(pair, image=names[pair.image]),
+                        image_bytes(pair.image, root=root) if embed else None,
+                    )
+                    for pair in pairs[start + first : start + last]
+                ]
+                write(pa.Table.from_pylist(rows, schema=arrow))
+
+
+def write_unpaired(
+    folder: Path, paths: Sequence[str], *, names: Mapping[str, str], root: Path, file_bytes: int = FILE_BYTES
+) -> None:
+    """Write the images that no pair holds, each once under its name; without any there is no file.
+
+    Raises:
+        UserError: an image is missing.
+    """
+    import pyarrow as pa
+
+    if not paths:
+        return
+    arrow = unpaired_schema()
+    sizes = [_size(path, root) for path in paths]
+    files = _cut(sizes, limit=file_bytes)
+    for index, (start, end) in enumerate(files):
+        with _writer(folder / unpaired_file(index, len(files)), arrow) as write:
+            for first, last in _cut(sizes[start:end], limit=GROUP_BYTES, rows=GROUP_ROWS):
+                rows = [
+                    {"image": names[path], "bytes": image_bytes(path, root=root)}
+                    for path in paths[start + first : start + last]
+                ]
+                write(pa.Table.from_pylist(rows, schema=arrow))
+
+
+def unpaired_schema() -> "pa.Schema":
+    """Return the columns of the images of prompts without a pair: `image`, its name; `bytes`, its file."""
+    import pyarrow as pa
+
+    return pa.schema([("image", pa.string()), ("bytes", pa.binary())])
+
+
+def write_candidates(
+    folder: Path, name: str, shards: Sequence[Path], *, made_by: str, file_bytes: int = FILE_BYTES
+) -> int:
+    """Write every sentence of an iteration's search; a shard of the project is a row group here. Return the rows written.
+
+    Raises:
+        UserError: a shard is no table of sentences; `made_by` makes it.
+    """
+    arrow = candidate_features().arrow_schema
+    files = _cut([shard.stat().st_size for shard in shards], limit=file_bytes)
+    rows = 0
+    for index, (start, end) in enumerate(files):
+        with _writer(folder / candidate_file(name, index, len(files)), arrow) as write:
+            for shard in shards[start:end]:
+                table = read_table(shard, Sentence, made_by=made_by)
+                write(table.select(pl.lit(name).alias(ITERATION), pl.all()).to_arrow().cast(arrow))
+                rows += len(table)
+    return rows
+
+
+def write_responses(folder: Path, name: str, shards: Sequence[Path], *, made_by: str) -> int:
+    """Write an iteration's answers as one table; a shard of the project is a row group here. Return the rows written.
+
+    Raises:
+        UserError: a shard is no table of answers; `made_by` makes it.
+    """
+    rows = 0
+    arrow = pl.DataFrame(schema=schema(Response)).to_arrow().schema
+    with _writer(folder / own_table(name, "responses"), arrow) as write:
+        for shard in shards:
+            table = read_table(shard, Response, made_by=made_by)
+            write(table.to_arrow().cast(arrow))
+            rows += len(table)
+    return rows
+
+
+@contextmanager
+def _writer(path: Path, arrow: "pa.Schema") -> Iterator[Callable[["pa.Table"], None]]:
+    """Give what writes one row group of a file."""
+    import pyarrow.parquet as pq
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pq.ParquetWriter(
+        path, arrow, compression="zstd", write_page_index=True, use_content_defined_chunking=True
+    ) as writer:
+        yield lambda table: writer.write_table(table, row_group_size=max(len(table), 1))
+
+
+def _size(image: str, root: Path) -> int:
+    """Return an image file's bytes; 0 of one that is missing, which reading it reports."""
+    file = root / image
+    return file.stat().st_size if file.is_file() else 0
+
+
+def _cut(sizes: Sequence[int], *, limit: int, rows: int | None = None) -> list[tuple[int, int]]:
+    """Cut a row of things into runs of about `limit` and at most `rows`; each holds one thing at least.
+
+    Example: sizes 4 4 4 9 1 with limit 8 -> (0, 2), (2, 3), (3, 4), (4, 5)
+    """
+    runs: list[tuple[int, int]] = []
+    start = held = 0
+    for index, size in enumerate(sizes):
+        full = held + size > limit or (rows is not None and index - start >= rows)
+        if full and index > start:
+            runs.append((start, index))
+            start, held = index, 0
+        held += size
+    return [*runs, (start, len(sizes))]

@@ -1,0 +1,270 @@
+"""A release: a folder that is exactly what goes to the Hub (its layout: layout.py), written whole or not at all.
+
+The order follows from what depends on what: data files, their identity, plots, the card, the manifest. Nothing here
+talks to the Hub, nothing is judged here (gates.py does), and a date is given, never looked up: equal inputs give an
+equal folder. Memory holds some hundred images and one shard of candidates, never a data set.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+import csrdata
+from csrdata.errors import UserError
+from csrdata.publishing.card.dataset import card
+from csrdata.publishing.card.figures import figures
+from csrdata.publishing.card.plots import draw_plots
+from csrdata.publishing.extra import need_hub_extra
+from csrdata.publishing.folders import new_folder, room
+from csrdata.publishing.origins import Origin
+from csrdata.publishing.release.changes import changes
+from csrdata.publishing.release.columns import Images
+from csrdata.publishing.release.layout import (
+    CARD,
+    LOCK,
+    NAME_EXPECTED,
+    PARAMS,
+    PROMPTS,
+    RESULTS,
+    ReleaseIteration,
+    is_iteration_name,
+    own_table,
+    shard_manifest,
+)
+from csrdata.publishing.release.manifest import (
+    MANIFEST,
+    Change,
+    Counts,
+    File,
+    Manifest,
+    Model,
+    describe_file,
+    identity,
+    read_manifest,
+    write_manifest,
+)
+from csrdata.publishing.release.naming import image_names, rename, same_names
+from csrdata.publishing.release.provenance import inputs, read_lock
+from csrdata.publishing.release.results import Results
+from csrdata.publishing.release.shards import write_candidates, write_pairs, write_responses, write_unpaired
+from csrdata.records import Dropped, Pair, Prompt
+from csrdata.storage.shard_manifest import check_names
+from csrdata.storage.tables import from_table, hash_path, read_json, read_table, write_json, write_table
+
+
+def write_release(
+    folder: Path,
+    *,
+    repo_id: str,
+    iterations: Sequence[ReleaseIteration],
+    images: Images,
+    project_root: Path,
+    params: Mapping[str, Any],
+    params_file: Path,
+    lock: Path | None,
+    models: Sequence[Model],
+    origin: Origin,
+    tag: str | None = None,
+    date: str | None = None,
+    commit: str | None = None,
+    previous: Manifest | None = None,
+    results: Results | None = None,
+    source: Mapping[str, str] | None = None,
+    gate: Callable[[Path], object] = lambda _: None,
+) -> Manifest:
+    """Write a release of some iterations of a project.
+
+    Args:
+        folder: takes the release; it must be empty, missing, or an older release, which is replaced if nobody changed it.
+        repo_id: `OWNER/NAME`, for the card's lines of code.
+        iterations: one or more, in order; they share their table of prompts.
+        images: whether rows hold their image's bytes or only its path.
+        project_root: the folder that image paths are relative to.
+        params: the sections of params.yaml that generated the data; part of the identity.
+        params_file: params.yaml itself.
+        lock: dvc.lock; None where the project was run without DVC.
+        models: the policies and scorers behind the data; part of the identity.
+        origin: licences and limits of the images' source.
+        tag: the version, for the card; no part of the identity.
+        date: UTC, YYYY-MM-DD; no part of the identity.
+        commit: the project's git commit.
+        previous: the manifest of the release before this one, for the changelog.
+        results: truth of the pairs and effect of training, where they are known; no part of the identity.
+        source: what went into the DAG, by its MD5; None takes it from `lock`.
+        gate: called with the finished release before it takes its name; what it raises leaves no release.
+
+    Raises:
+        UserError: a table or an image is missing, an iteration has no pair or no name that a path may hold, the folder is
+            something else, or the disk is full; nothing of the release is left then, and an older one stays.
+    """
+    need_hub_extra()
+    for one in iterations:
+        if not is_iteration_name(one.name):
+            raise UserError("iteration", got=one.name, expected=NAME_EXPECTED, do="rename it in params.yaml")
+    full = {
+        "expected": "room for the whole release; nothing was written",
+        "do": "make room or choose another disk (--dry-run DIR; TMPDIR for a push), then the same command again",
+    }
+    with room(folder, **full), new_folder(folder, replaces=_is_unchanged_release) as partial:
+        prompts = read_table(iterations[0].prompts, Prompt, made_by="dvc repro sample_prompts")
+        pairs = [
+            read_table(one.pairs, Pair, made_by=f"dvc repro select_pairs@{one.name}") for one in iterations
+        ]
+        paired = set().union(*(table["image"] for table in pairs))
+        pictures = image_names([*prompts["image"], *sorted(paired)], root=project_root, images=images)
+        counts = [
+            _write_tables(partial, one, len(prompts), table, names=pictures, images=images, root=project_root)
+            for one, table in zip(iterations, pairs, strict=True)
+        ]
+        write_table(partial / PROMPTS, rename(prompts, pictures))
+        if images == "embed":
+            _write_unpaired(partial, paired, names=pictures, root=project_root)
+        _copy(params_file, partial / PARAMS)
+        if lock is not None:
+            _copy(lock, partial / LOCK)
+        if results is not None:
+            write_json(partial / RESULTS, asdict(results))
+        files = _files(partial)
+        names = [one.name for one in iterations]
+        manifest = Manifest(
+            identity=identity(files, params=params, models=models),
+            repo_id=repo_id,
+            tag=tag,
+            date=date,
+            images=images,
+            iterations=counts,
+            params=dict(params),
+            models=list(models),
+            inputs=_inputs(lock) if source is None else dict(source),
+            csrdata=csrdata.__version__,
+            commit=commit,
+            changelog=[],
+            files=files,
+        )
+        manifest = replace(manifest, changelog=_changelog(manifest, previous))
+        found = figures(partial, names)
+        plots = draw_plots(partial, found, counts)
+        text = card(manifest, origin=origin, figures=found, plots=plots, results=results)
+        (partial / CARD).write_text(text, encoding="utf-8")
+        manifest = replace(manifest, files=_files(partial))
+        write_manifest(partial, manifest)
+        gate(partial)
+    return manifest
+
+
+def _inputs(lock: Path | None) -> dict[str, str]:
+    return {} if lock is None else inputs(read_lock(lock))
+
+
+def published_pairs(pairs: Path, *, root: Path, folder: Path) -> str:
+    """Return the SHA-256 that a project's table of pairs has in a release; `folder` takes it for a moment."""
+    table = read_table(pairs, Pair, made_by="dvc repro select_pairs")
+    write_table(folder / "pairs.parquet", same_names(table, root=root))
+    return hash_path(folder / "pairs.parquet")
+
+
+def tree(folder: Path) -> list[tuple[str, int]]:
+    """Return what a release holds, as it would go: paths and bytes, in the order of their names."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in files]
+
+
+def _write_tables(
+    folder: Path,
+    one: ReleaseIteration,
+    prompts: int,
+    pairs: pl.DataFrame,
+    *,
+    names: dict[str, str],
+    images: Images,
+    root: Path,
+) -> Counts:
+    """Write one iteration's tables; `prompts`: how many there are, `names`: of images, by their path in the project."""
+    name = one.name
+    dropped = read_table(one.dropped, Dropped, made_by=f"dvc repro select_pairs@{name}")
+    if not len(pairs):
+        raise UserError(
+            str(one.pairs),
+            got="no pair",
+            expected="1 or more",
+            do=f"see why: csrdata stats --iteration {name}",
+        )
+    candidates = _shards(one.candidates, made_by=f"dvc repro generate_beams@{name}")
+    responses = _shards(one.responses, made_by=f"dvc repro score_beams@{name}")
+    write_pairs(folder, name, from_table(pairs, Pair), names=names, images=images, root=root)
+    counts = Counts(
+        name=name,
+        prompts=prompts,
+        candidates=write_candidates(folder, name, candidates, made_by=f"dvc repro generate_beams@{name}"),
+        responses=write_responses(folder, name, responses, made_by=f"dvc repro score_beams@{name}"),
+        pairs=len(pairs),
+        dropped=dict(sorted(dropped.group_by("reason").len().iter_rows())),
+    )
+    write_table(folder / own_table(name, "pairs"), rename(pairs, names))
+    write_table(folder / own_table(name, "dropped"), dropped)
+    for table, source in (("candidates", one.candidates), ("responses", one.responses)):
+        made_from = source / "manifest.json"
+        if made_from.is_file():
+            fingerprint = read_json(made_from, made_by="dvc repro")["fingerprint"]
+            write_json(folder / shard_manifest(name, table), {"fingerprint": fingerprint})
+    return counts
+
+
+def _write_unpaired(folder: Path, paired: set[str], *, names: dict[str, str], root: Path) -> None:
+    """Write the images that no pair of the release holds, in the order of the prompts."""
+    held = {names[path] for path in paired}
+    first: dict[str, str] = {}
+    for path, name in names.items():
+        if name not in held:
+            first.setdefault(name, path)
+    write_unpaired(folder, list(first.values()), names=names, root=root)
+
+
+def _shards(folder: Path, *, made_by: str) -> list[Path]:
+    return [folder / name for name in check_names(folder, made_by=made_by).names()]
+
+
+def _changelog(manifest: Manifest, previous: Manifest | None) -> list[Change]:
+    """Return the changelog: this release's entry before those of the releases before it."""
+    if previous is not None and previous.identity == manifest.identity:
+        return previous.changelog
+    found = (
+        ["the first release"]
+        if previous is None
+        else changes(
+            iterations=(previous.iterations, manifest.iterations),
+            params=(previous.params, manifest.params),
+            models=(previous.models, manifest.models),
+            images=(previous.images, manifest.images),
+        )
+    )
+    entry = Change(manifest.tag, manifest.date, manifest.identity, found)
+    return [entry, *(previous.changelog if previous else [])]
+
+
+def _files(folder: Path) -> list[File]:
+    """Describe every file but the manifest, in the order of their paths."""
+    return [describe_file(folder, folder / path) for path, _ in tree(folder) if path != MANIFEST]
+
+
+def _is_unchanged_release(folder: Path) -> bool:
+    """Return whether a folder holds a release of this format and nothing else: every file is as its manifest says."""
+    try:
+        listed = {file.path: file.sha256 for file in read_manifest(folder).files}
+    except UserError:
+        return False
+    present = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    names = {path.relative_to(folder).as_posix() for path in present}
+    return names == {*listed, MANIFEST} and all(
+        not (folder / path).is_symlink() and hash_path(folder / path) == sha256
+        for path, sha256 in listed.items()
+    )
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)

@@ -1,0 +1,244 @@
+"""Image-text relevance by CLIP: R_I of equation 3, from any dual encoder that open_clip reads.
+
+An image is embedded once and kept by the caller; texts come in batches, equal ones embedded once. The scorer knows no
+search and no prompt: it says how well a text fits an image, and whether its text limit cut the text.
+
+One rule of exactness: the same call gives the same bits. The texts of one call are embedded in fixed chunks, in order of
+first appearance; in another chunk, the same text may differ in the last bits (a matrix product's order of summation depends
+on its shape). For that reason the caller keeps what is remembered between calls: a search remembers the texts of one shard,
+and what was asked before a kill does not change what comes after it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.tokenizer import HFTokenizer
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL.Image import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from csrdata.errors import UserError
+from csrdata.relevance.config import CONFIG, ScorerConfig, read_config
+from csrdata.weights import check_finite, check_shapes, read_shapes, weight_files
+
+WEIGHTS = "open_clip_model.safetensors"
+HUB = "hf-hub:"
+"""How open_clip marks the name of a model on the Hugging Face Hub."""
+DO = "dvc repro prepare"
+CHUNK = 256
+"""Texts or images that go through an encoder together."""
+
+Known = dict[str, tuple[Tensor, bool]]
+"""Texts embedded before: their embedding [D], and whether the scorer's limit cut them."""
+
+
+@dataclass(frozen=True)
+class OpenClipScorer:
+    """An open_clip model in eval mode, float32, with its own preprocessing and tokenizer."""
+
+    model: Any
+    preprocess: Callable[[Image], Tensor]
+    tokenizer: Callable[..., Tensor]
+    context_length: int
+    """Tokens of the longest text it sees, start and end marks included (77 for CLIP)."""
+    device: str
+
+    @torch.inference_mode()
+    def embed_images(self, images: Sequence[Image]) -> Tensor:
+        """Return the images' embeddings, [N, D], of length 1."""
+        if not images:
+            return self._no_rows()
+        pixels = torch.stack([self.preprocess(image.convert("RGB")) for image in images])
+        chunks = [
+            self.model.encode_image(chunk.to(self.device), normalize=True)
+            for chunk in torch.split(pixels, CHUNK)
+        ]
+        return torch.cat(chunks)
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Return the texts' embeddings, [N, D], of length 1; white space around a text does not count."""
+        return self._embed(texts, {})[0]
+
+    @torch.inference_mode()
+    def relevance(
+        self, image_embeddings: Tensor, texts: Sequence[str], *, known: Known | None = None
+    ) -> list[tuple[float, bool]]:
+        """Return R_I = max(100 * cosine, 0) of each image with its text (equation 3), and whether the text was cut.
+
+        Args:
+            image_embeddings: [N, D] from `embed_images`, one row for each text.
+            texts: N texts; white space around them does not count.
+            known: texts that need no embedding; gets the others.
+
+        Returns:
+            N pairs (R_I in 0..100, True where the text did not fit into the scorer's text limit).
+        """
+        if len(image_embeddings) != len(texts):
+            raise ValueError(f"{len(image_embeddings)} image rows for {len(texts)} texts")
+        embeddings, truncated = self._embed(texts, {} if known is None else known)
+        scores = (100 * (image_embeddings * embeddings).sum(dim=-1)).clamp(0, 100)
+        return list(zip(scores.tolist(), truncated, strict=True))
+
+    @torch.inference_mode()
+    def repetition(
+        self, texts: Sequence[str], earlier: Sequence[Sequence[str]], *, known: Known
+    ) -> list[float]:
+        """Return how close each text comes to any of those before it: the largest cosine, 0..1; 0 without any.
+
+        Args:
+            texts: N texts; white space around them does not count.
+            earlier: of each of them, the texts before it.
+            known: texts that need no embedding; gets the others.
+        """
+        pairs = [(text, other) for text, before in zip(texts, earlier, strict=True) for other in before]
+        if not pairs:
+            return [0.0] * len(texts)
+        one = self._embed([text for text, _ in pairs], known)[0]
+        other = self._embed([before for _, before in pairs], known)[0]
+        cosines = iter((one * other).sum(dim=-1).clamp(0, 1).tolist())
+        return [max((next(cosines) for _ in before), default=0.0) for before in earlier]
+
+    def _embed(self, texts: Sequence[str], known: Known) -> tuple[Tensor, list[bool]]:
+        """Embed each distinct text that is not known, once; return [N, D] and which of the N texts were cut."""
+        if not texts:
+            return self._no_rows(), []
+        stripped = [text.strip() for text in texts]
+        if new := [text for text in dict.fromkeys(stripped) if text not in known]:
+            tokens, cut = self._tokenize(new)
+            chunks = [self._encode_texts(chunk.to(self.device)) for chunk in torch.split(tokens, CHUNK)]
+            known.update(zip(new, zip(torch.cat(chunks), cut, strict=True), strict=True))
+        return torch.stack([known[text][0] for text in stripped]), [known[text][1] for text in stripped]
+
+    def _encode_texts(self, tokens: Tensor) -> Tensor:
+        """Return the embeddings [N, D], of length 1, of token ids [N, context_length].
+
+        CLIP's own text encoder is causal and reads a text off at its end mark, the largest id: what lies behind the last
+        end mark of all changes nothing, and is left out.
+        """
+        model = self.model
+        if (
+            not isinstance(model, open_clip.CLIP)
+            or model.attn_mask is None
+            or model.text_pool_type != "argmax"
+        ):
+            return model.encode_text(tokens, normalize=True)  # type: ignore[no-any-return]
+        used = int(tokens.argmax(dim=-1).max()) + 1
+        shorter = {
+            "positional_embedding": model.positional_embedding[:used],
+            "attn_mask": model.attn_mask[:used, :used],
+        }
+        found = torch.func.functional_call(model, shorter, (None, tokens[:, :used]))
+        return found["text_features"] if model.output_dict else found[1]  # type: ignore[no-any-return]
+
+    def _tokenize(self, texts: list[str]) -> tuple[Tensor, list[bool]]:
+        """Return token ids [N, context_length] and which texts were cut to fit.
+
+        The tokenizer cuts silently, so it is asked for two slots more than the model has: a text that reaches into them
+        does not fit.
+        """
+        limit = self.context_length
+        wide = self.tokenizer(["", *texts], context_length=limit + 2)
+        padding, wide = wide[0, -1], wide[1:]
+        cut = (wide[:, limit] != padding).tolist()
+        tokens = wide[:, :limit].clone()
+        for row, is_cut in enumerate(cut):
+            if is_cut:
+                tokens[row] = self.tokenizer([texts[row]], context_length=limit)[0]
+        return tokens, cut
+
+    def _no_rows(self) -> Tensor:
+        width = self.model.encode_text(
+            self.tokenizer([""], context_length=self.context_length).to(self.device)
+        ).shape[-1]
+        return torch.zeros(0, width, device=self.device)
+
+
+def load_scorer(folder: str | Path, *, device: str = "cpu") -> OpenClipScorer:
+    """Load a scorer, in eval mode and float32; nothing in its folder is run or followed elsewhere.
+
+    Args:
+        folder: holds `open_clip_config.json`, `open_clip_model.safetensors` and, where the configuration has an
+            `hf_tokenizer_name`, a `tokenizer.json`.
+        device: a torch device, `cpu` or `cuda`.
+
+    Raises:
+        UserError: the folder is no scorer, its configuration has a key or value that is not allowed, or its weights are
+            pickled, damaged, not finite or another model's.
+    """
+    folder = Path(folder)
+    _check_place(str(folder))
+    config = read_config(folder, do=DO)
+    files = weight_files(folder, WEIGHTS, do=DO)
+    # Built without memory first: a configuration that is not that of the weights is refused before anything is allocated.
+    with torch.device("meta"):
+        shell = _build(config, folder)
+    expected = {name: tuple(value.shape) for name, value in shell.state_dict().items()}
+    check_shapes(read_shapes(files, do=DO), expected, place=str(folder), do=DO)
+    model = _build(config, folder).to(device=device)
+    model.load_state_dict({name: value for file in files for name, value in load_file(file).items()})
+    check_finite(model.state_dict().items(), place=str(folder), do=DO)
+    # open_clip returns the model in train mode: dropout would be on.
+    model.eval().requires_grad_(False)
+    tokenizer, vocabulary = _tokenizer(config, folder)
+    if vocabulary > model.vocab_size:
+        got, expected_size = f"{model.vocab_size}", f"at least the tokenizer's {vocabulary}"
+        place = f"{folder / CONFIG}: model_cfg.text_cfg.vocab_size"
+        raise UserError(place, got=got, expected=expected_size, do=DO)
+    return OpenClipScorer(model, _preprocessing(config, model), tokenizer, model.context_length, device)
+
+
+def _check_place(name: str) -> None:
+    """Refuse a name on the Hub: its files are checked as those of any other folder."""
+    if name.startswith(HUB):
+        model = name.removeprefix(HUB)
+        do = f"hf download {model} --local-dir scorers/{model.rpartition('/')[2]}"
+        raise UserError(name, got="a name on the Hub", expected="a folder on this machine", do=do)
+
+
+def _build(config: ScorerConfig, folder: Path) -> Any:
+    """Build the model with random weights, in train mode."""
+    kind = open_clip.CustomTextCLIP if config.model_cfg.custom_text else open_clip.CLIP
+    try:
+        return kind(**config.model_arguments())
+    except Exception as error:  # noqa: BLE001 - sizes that do not go together raise whatever they run into
+        got = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(str(folder / CONFIG), got=got, expected="sizes that go together", do=DO) from None
+
+
+def _preprocessing(config: ScorerConfig, model: Any) -> Callable[[Image], Tensor]:
+    """Return what turns an RGB image into the vision tower's pixels."""
+    own = config.preprocess_cfg.model_dump(exclude_none=True, exclude_unset=True, exclude={"size"})
+    return image_transform_v2(PreprocessCfg(**own, size=model.visual.image_size), is_train=False)  # type: ignore[no-any-return]
+
+
+def _tokenizer(config: ScorerConfig, folder: Path) -> tuple[Callable[..., Tensor], int]:
+    """Return the tokenizer and the size of its vocabulary: CLIP's own, or the one in the folder, which is data."""
+    text = config.model_cfg.text_cfg
+    chosen = text.tokenizer_kwargs.model_dump(exclude_none=True) if text.tokenizer_kwargs else {}
+    strip_sep_token = chosen.pop("strip_sep_token", False)
+    if not text.hf_tokenizer_name:
+        simple = open_clip.SimpleTokenizer(context_length=text.context_length, **chosen)
+        return simple, simple.vocab_size
+    place = folder / "tokenizer.json"
+    if not place.is_file():
+        raise UserError(str(place), got="no such file", expected="the scorer's tokenizer", do=DO)
+    try:
+        own = HFTokenizer(
+            str(folder),
+            context_length=text.context_length,
+            tokenizer_mode=text.tokenizer_mode,
+            strip_sep_token=strip_sep_token,
+            trust_remote_code=False,  # unset, transformers would ask at the terminal
+            local_files_only=True,
+            **chosen,
+        )
+    except Exception as error:  # noqa: BLE001 - a foreign file raises whatever its reader ran into
+        got = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(str(place), got=got, expected="a tokenizer without code", do=DO) from None
+    return own, len(own.tokenizer)

@@ -1,0 +1,82 @@
+"""The microworld's reader of answers: which objects a sentence names, and whether that is so.
+
+A sentence of the microworld's language is read exactly (`reading`). In any other text the words for shapes
+still count as mentions, as CHAIR counts words: broken language must not hide what was made up. Of such a
+mention nothing more is known than the shape.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+
+from csrdata.records import Truth
+from csrdata.search.sentences import split
+from csrdata.sources.microworld.parsing import Claim, read
+from csrdata.sources.microworld.truth import judge_claim
+from csrdata.sources.microworld.world import SHAPES, Scene, SceneObject, scene_objects
+
+_SHAPE = re.compile(rf"\b(?:{'|'.join(SHAPES)})(?=(?:e?s)?\b)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """One shape that a sentence names."""
+
+    name: str
+    present: bool
+    attributes_right: bool | None
+    """Colour and place of a present shape are right; None where neither could be read."""
+    mistake: str | None
+    """A kind of `truth.MISTAKE_KINDS` for an absent shape."""
+
+
+class MicroworldClaimParser:
+    """Reads answers about scenes."""
+
+    def sentences(self, text: str) -> list[str]:
+        """Split an answer into its sentences."""
+        return split(text)
+
+    def well_formed(self, sentence: str) -> bool:
+        """Say whether it is a sentence that can be said of a scene, letter for letter."""
+        return read(sentence) is not None
+
+    def mentions(self, sentence: str, truth: Truth) -> Sequence[Mention]:
+        """Return the shapes that a sentence names, held against the scene."""
+        scene = to_scene(truth)
+        claim = read(sentence)
+        if claim is not None:
+            return [_judge(scene, claim, attributes=True)]
+        return [
+            _judge(scene, Claim(name.lower(), colour="", place=""), attributes=False)
+            for name in _SHAPE.findall(sentence)
+        ]
+
+
+def to_truth(scene: Scene, *, image: str, split: str) -> Truth:
+    """Return the truth about a scene's image."""
+    detail = {
+        "scene_id": scene.scene_id,
+        "theme": scene.theme,
+        "objects": [asdict(thing) for thing in scene.objects],
+    }
+    return Truth(image=image, split=split, objects=scene_objects(scene), detail=json.dumps(detail))
+
+
+def to_scene(truth: Truth) -> Scene:
+    """Return the scene again: the inverse of `to_truth`."""
+    return _parse(truth.detail)
+
+
+@lru_cache(maxsize=4096)
+def _parse(detail: str) -> Scene:
+    raw = json.loads(detail)
+    return Scene(raw["scene_id"], raw["theme"], tuple(SceneObject(**thing) for thing in raw["objects"]))
+
+
+def _judge(scene: Scene, claim: Claim, *, attributes: bool) -> Mention:
+    verdict = judge_claim(scene, claim)
+    right = not verdict.attribute_error if attributes and verdict.present else None
+    return Mention(claim.shape, verdict.present, right, verdict.mistake)

@@ -1,0 +1,324 @@
+"""Parquet tables: written whole or not at all, checked on reading; shards that survive a kill.
+
+A table holds the rows of one record type (`csrdata.records`) and its own checksum: every reader notices a changed byte. A
+`ShardStore` is a folder of such tables with a manifest (`csrdata.storage.shard_manifest`) of what its shards were made from
+and of their hashes: what is complete, unchanged and still valid is kept, the rest is made again.
+"""
+
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import polars as pl
+
+from csrdata.errors import UserError
+from csrdata.records import Record, columns
+from csrdata.storage import shard_manifest
+from csrdata.storage.disk import (
+    PARTIAL,
+    atomic_file,
+    atomic_folder,
+    hash_path,
+    read_json,
+    remove_if_dead,
+    write_json,
+)
+from csrdata.storage.shard_manifest import ShardFile, ShardManifest
+from csrdata.storage.values import check_values
+
+__all__ = [
+    "PARTIAL",
+    "ShardStore",
+    "atomic_file",
+    "atomic_folder",
+    "check_schema",
+    "fingerprint",
+    "from_table",
+    "hash_path",
+    "read_json",
+    "read_parquet",
+    "read_rows",
+    "read_table",
+    "schema",
+    "seal",
+    "to_table",
+    "write_json",
+    "write_rows",
+    "write_table",
+]
+
+SUM = "csrdata:sha256"
+"""Key of a table's checksum, in the Parquet file's own metadata."""
+_NO_SUM = "0" * 64
+_SUM_AT = re.compile(SUM.encode() + rb".{1,4}?([0-9a-f]{64})", re.DOTALL)
+
+T = TypeVar("T")
+
+
+def schema(record: Record) -> dict[str, pl.DataType]:
+    """Return the polars schema of a record's table."""
+    return {column.name: _dtype(column.dtype) for column in columns(record)}
+
+
+def to_table(rows: Iterable[Any], record: Record) -> pl.DataFrame:
+    """Turn records into a table; no rows give an empty table with the right columns."""
+    rows, types = list(rows), schema(record)
+    return pl.DataFrame({name: [getattr(row, name) for row in rows] for name in types}, schema=types)
+
+
+def from_table(table: pl.DataFrame, record: type[T]) -> list[T]:
+    """Turn a table back into records."""
+    return [record(**row) for row in table.iter_rows(named=True)]
+
+
+def write_table(path: Path, table: pl.DataFrame) -> None:
+    """Write a table atomically, with its checksum: the file is whole or it is not there."""
+    # Put together in memory: polars reports a full disk within the file's last part as "Invalid thrift".
+    file = io.BytesIO()
+    table.write_parquet(file, compression="zstd", statistics=True, metadata={SUM: _NO_SUM})
+    place = _place_of_sum(file)
+    if place is None:
+        raise ValueError(f"polars left {SUM} out of the metadata of {path}")
+    written = _sum_without(file, place)
+    file.seek(place)
+    file.write(written.encode())
+    with atomic_file(path) as partial:
+        partial.write_bytes(file.getbuffer())
+
+
+def write_rows(path: Path, rows: Iterable[Any], record: Record) -> None:
+    """Write records as a table, atomically."""
+    write_table(path, to_table(rows, record))
+
+
+def read_table(path: Path, record: Record, *, made_by: str) -> pl.DataFrame:
+    """Read a table and check it: its checksum, its record's columns, and for shards the manifest of their folder.
+
+    Args:
+        path: a Parquet file, a shard, or a folder of shards that are read in order.
+        made_by: the command that makes the table, for the error's last words.
+
+    Raises:
+        UserError: the file is missing, unreadable or changed; a column is missing, of another type, or null where it may
+            not be; a shard is missing, unfinished, too many, or not the one that the manifest lists.
+    """
+    if path.is_dir():
+        manifest = shard_manifest.check_shards(path, made_by=made_by)
+        return pl.concat([_read_file(path / name, record, made_by=made_by) for name in manifest.names()])
+    _check_listed(path, made_by=made_by)
+    return _read_file(path, record, made_by=made_by)
+
+
+def read_rows(path: Path, record: type[T], *, made_by: str) -> list[T]:
+    """Read a table as records; the errors are `read_table`'s."""
+    return from_table(read_table(path, record, made_by=made_by), record)  # type: ignore[arg-type]
+
+
+def read_parquet(path: Path, *, made_by: str, **options: Any) -> pl.DataFrame:
+    """Read a Parquet file as it is; a checksum in it must be right.
+
+    Args:
+        options: of `polars.read_parquet`.
+
+    Raises:
+        UserError: the file is missing, unreadable or changed.
+    """
+    if not path.is_file():
+        raise UserError(str(path), got="no such table", expected="a Parquet file", do=made_by)
+    try:
+        with path.open("rb") as file:
+            place = _place_of_sum(file)
+            if place is not None:
+                file.seek(place)
+                if file.read(len(_NO_SUM)).decode() != _sum_without(file, place):
+                    raise UserError(
+                        str(path),
+                        got="other bytes than were written",
+                        expected="a table that fits its checksum",
+                        do=made_by,
+                    )
+        return pl.read_parquet(path, **options)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        if isinstance(error, PermissionError):
+            raise
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(str(path), got=first, expected="a readable Parquet file", do=made_by) from None
+
+
+def seal(folder: Path, record: Record, *, fingerprint: dict[str, str]) -> None:
+    """Write the manifest of a folder of complete shards that other means brought there.
+
+    Args:
+        folder: holds `00000.parquet` upwards, without a gap.
+        record: what a shard's rows are.
+        fingerprint: what the shards were made from; a stage keeps them only if it equals its own.
+
+    Raises:
+        UserError: a shard is missing or is no table of such rows.
+    """
+    names = [shard_manifest.shard_name(index) for index, _ in enumerate(folder.glob("*.parquet"))]
+    files = {name: _describe(folder / name, record) for name in names}
+    shard_manifest.write_manifest(folder, ShardManifest(fingerprint, len(names), files))
+
+
+class ShardStore:
+    """A folder of shards, `00000.parquet` upwards, and the manifest that says what they were made from.
+
+    A shard is good if the manifest lists it under the present fingerprint, its bytes are the ones that were written, and
+    it reads back. Opening a store touches nothing: what is not good goes when shards that are have taken its place.
+    Any process may `write` a shard; one process alone calls `add` and `finish`.
+    """
+
+    def __init__(self, folder: Path, record: Record, *, fingerprint: dict[str, str], shards: int) -> None:
+        self.folder, self.record = folder, record
+        self._empty = ShardManifest(fingerprint, shards)
+        self._manifest = self._empty
+
+    def path(self, index: int) -> Path:
+        return self.folder / shard_manifest.shard_name(index)
+
+    def missing(self) -> list[int]:
+        """Return the shards that are still to be made, in order."""
+        found = shard_manifest.load_manifest(self.folder)
+        same = found is not None and (found.fingerprint, found.shards) == (
+            self._empty.fingerprint,
+            self._empty.shards,
+        )
+        listed = found.files if found is not None and same else {}
+        good = {name: one for name, one in listed.items() if self._is_good(name, one)}
+        self._manifest = ShardManifest(self._empty.fingerprint, self._empty.shards, good)
+        return [index for index, name in enumerate(self._empty.names()) if name not in good]
+
+    def write(self, index: int, rows: Sequence[Any]) -> ShardFile:
+        """Write a shard, and return what `add` is to be told."""
+        write_rows(self.path(index), rows, self.record)
+        return ShardFile(rows=len(rows), sha256=hash_path(self.path(index)))
+
+    def add(self, index: int, written: ShardFile) -> None:
+        """List a finished shard in the manifest. A kill before this makes the shard again."""
+        files = self._manifest.files | {self.path(index).name: written}
+        self._manifest = ShardManifest(self._empty.fingerprint, self._empty.shards, files)
+        shard_manifest.write_manifest(self.folder, self._manifest)
+
+    def finish(self) -> None:
+        """Bring the folder to what the manifest says: remove shards too many and what dead writers left."""
+        if shard_manifest.load_manifest(self.folder) != self._manifest:
+            shard_manifest.write_manifest(self.folder, self._manifest)
+        names = set(self._manifest.names())
+        for path in sorted(self.folder.iterdir()):
+            if path.suffix == PARTIAL:
+                remove_if_dead(path)
+            elif path.suffix == ".parquet" and path.name not in names:
+                path.unlink()
+
+    def _is_good(self, name: str, listed: ShardFile) -> bool:
+        try:
+            return _describe(self.folder / name, self.record) == listed
+        except UserError:
+            return False
+
+
+def fingerprint(**parts: object) -> dict[str, str]:
+    """Name what a result depends on: a path by its content's hash, anything else by its JSON's.
+
+    Example: `fingerprint(prompts=Path("a.parquet"), params={"groups": 5})` -> `{"params": "9f...", "prompts": "3a..."}`
+    """
+    return {name: _digest(part) for name, part in sorted(parts.items())}
+
+
+def _digest(part: object) -> str:
+    if isinstance(part, Path):
+        return hash_path(part)
+    if isinstance(part, list | tuple) and part and all(isinstance(item, Path) for item in part):
+        return hashlib.sha256("".join(hash_path(item) for item in part).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
+
+
+def _read_file(path: Path, record: Record, *, made_by: str) -> pl.DataFrame:
+    """Read one table or shard and check it."""
+    table = read_parquet(path, made_by=made_by)
+    check_schema(table, schema(record), place=str(path), made_by=made_by)
+    for column in columns(record):
+        if not column.nullable and table[column.name].null_count():
+            row = table[column.name].is_null().arg_true()[0]
+            place = f"{path}: column {column.name}: row {row}"
+            raise UserError(place, got="null", expected=column.dtype, do=made_by)
+    table = table.select([column.name for column in columns(record)])
+    check_values(table, record, place=str(path), made_by=made_by)
+    return table
+
+
+def check_schema(table: pl.DataFrame, wanted: Mapping[str, pl.DataType], *, place: str, made_by: str) -> None:
+    """Check that a table has the columns it must have, of the right types.
+
+    Raises:
+        UserError: it has not.
+    """
+    for name, dtype in wanted.items():
+        got = str(table.schema[name]) if name in table.columns else "no such column"
+        if got == "no such column" or table.schema[name] != dtype:
+            raise UserError(f"{place}: column {name}", got=got, expected=str(dtype), do=made_by)
+
+
+def _check_listed(path: Path, *, made_by: str) -> None:
+    """Compare a shard with the manifest of its folder, if the folder has one."""
+    manifest = shard_manifest.load_manifest(path.parent)
+    if manifest is None or not path.is_file():
+        return
+    if path.name not in manifest.files:
+        raise UserError(str(path), got="a shard that is not listed", expected=shard_manifest.FILE, do=made_by)
+    shard_manifest.check_bytes(path, manifest.files[path.name], made_by=made_by)
+
+
+def _describe(path: Path, record: Record) -> ShardFile:
+    """Read a shard and return its rows and its hash."""
+    rows = len(_read_file(path, record, made_by="the same command again"))
+    return ShardFile(rows=rows, sha256=hash_path(path))
+
+
+def _place_of_sum(file: BinaryIO) -> int | None:
+    """Return where the 64 digits of a table's checksum begin; None if it carries none.
+
+    A Parquet file ends with its metadata, their length in 4 bytes, and `PAR1`.
+    """
+    size = file.seek(0, os.SEEK_END)
+    if size < 12:  # `PAR1` twice and a length
+        return None
+    file.seek(size - 8)
+    start = size - 8 - int.from_bytes(file.read(4), "little")
+    if start < 4 or file.read(4) != b"PAR1":
+        return None
+    file.seek(start)
+    found = _SUM_AT.search(file.read(size - 8 - start))
+    return None if found is None else start + found.start(1)
+
+
+def _sum_without(file: BinaryIO, place: int) -> str:
+    """Return the SHA-256 of a file whose 64 digits at `place` count as zeros."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    for size, counts in ((place, True), (len(_NO_SUM), False), (None, True)):
+        for block in _blocks(file, size):
+            digest.update(block if counts else b"0" * len(block))
+    return digest.hexdigest()
+
+
+def _blocks(file: BinaryIO, size: int | None, *, most: int = 1 << 20) -> Iterator[bytes]:
+    """Read `size` bytes, or all that are left, a block at a time."""
+    while size is None or size > 0:
+        block = file.read(most if size is None else min(most, size))
+        if not block:
+            return
+        size = None if size is None else size - len(block)
+        yield block
+
+
+def _dtype(name: str) -> pl.DataType:
+    if name.startswith("List("):
+        return pl.List(_dtype(name[5:-1]))
+    return getattr(pl, name)()  # type: ignore[no-any-return]

@@ -1,0 +1,367 @@
+"""What the values of a table must be: one line per rule, by record and column, checked where a table is read.
+
+A schema says that a column holds numbers. It does not say that a probability is at most 1, that a text is short enough
+to be tokenised, or that a search tree has no loops. `RULES` says so, for every record. A rule is a polars expression over
+whole columns; a million sentences take under a second. The first broken rule is reported with its row and column.
+
+What other tables hold (does a pair's leaf exist?) is left to whoever reads both.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import polars as pl
+
+from csrdata.errors import UserError
+from csrdata.records import (
+    NO_PARENT,
+    Answer,
+    Dropped,
+    DropReason,
+    Fate,
+    Kind,
+    Pair,
+    Prompt,
+    Question,
+    Record,
+    Response,
+    Sentence,
+    Side,
+    Stop,
+    Truth,
+)
+
+MAX_NAME = 256
+"""Characters of an id or of a split's name: they appear in file names (at most 255 bytes) and in error lines."""
+MAX_PATH = 1024
+"""Characters of an image's path: file systems allow 4,096 bytes, a character takes up to 4."""
+MAX_PROMPT = 16_384
+"""Characters of an instruction: some 4,000 English tokens, the whole context of LLaVA-1.5. Memory grows with the square of
+the tokens: a prompt of 1 MB took 8 GB and ten minutes."""
+MAX_TOKENS = 16_384
+"""Tokens of a sentence or of an answer: 16 times the paper's limit (1,024)."""
+MAX_TEXT = 131_072
+"""Characters of a sentence, of an answer or of a detail: 8 for each of `MAX_TOKENS`; English takes 4 to 5."""
+MAX_OBJECTS = 1000
+"""Objects in one image: photographs of COCO have at most about 90."""
+ROUNDING = 1e-4
+"""How far a score may exceed its range: the cosine of two float32 vectors of length 1 can be 1.000001."""
+LOGPROB_ROUNDING = 1e-6
+"""Nats by which a log-probability may exceed 0: the rounding of a softmax over one token that is certain."""
+
+NEGATIVES = ("random", "popular", "adversarial")
+"""How the absent object of a "no" question was chosen (POPE)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What the values of one column must be."""
+
+    expected: str
+    """For the error: `expected ...`."""
+    broken: Callable[[pl.Expr], pl.Expr]
+    """From the column to a Boolean one, true in each row that breaks the rule; null counts as false."""
+    show: Callable[[Any], object] = lambda value: "null" if value is None else value
+    """From the value of a broken row to what the error shows of it."""
+
+
+def check_values(table: pl.DataFrame, record: Record, *, place: str, made_by: str) -> None:
+    """Validate the values of a table whose columns and types are its record's.
+
+    Args:
+        table: the rows of one file, or of all files of a folder in the order of their names: the rules on order and
+            uniqueness hold over a whole table.
+        record: the type of its rows.
+        place: the file, for the error's first words.
+        made_by: the command that makes the table, for the error's last words.
+
+    Raises:
+        UserError: a value breaks a rule, or the table has no rows and must have some. Rows count from 0.
+    """
+    if not len(table):
+        if record in NEVER_EMPTY:
+            raise UserError(place, got="no rows", expected=f"1 {record.__name__.lower()} or more", do=made_by)
+        return
+    rules = [(column, rule) for column, own in RULES[record].items() for rule in own]
+    broken = table.select(
+        rule.broken(pl.col(column)).fill_null(value=False).any().alias(str(number))
+        for number, (column, rule) in enumerate(rules)
+    ).row(0)
+    for (column, rule), is_broken in zip(rules, broken, strict=True):
+        if is_broken:
+            rows = table.select(rule.broken(pl.col(column)).fill_null(value=False)).to_series()
+            row = int(rows.arg_true()[0])
+            value = table[column][row]
+            got = rule.show(value.to_list() if isinstance(value, pl.Series) else value)
+            raise UserError(
+                f"{place}: row {row}: column {column}", got=got, expected=rule.expected, do=made_by
+            )
+
+
+def _one_of(values: type[StrEnum]) -> Rule:
+    names = [value.value for value in values]
+    return Rule(f"one of {', '.join(names)}", lambda column: ~column.is_in(names))
+
+
+def _at_most(limit: int) -> Rule:
+    return Rule(
+        f"at most {limit:,} characters",
+        lambda column: column.str.len_chars() > limit,
+        lambda value: f"{len(value):,} characters",
+    )
+
+
+def _items_at_most(limit: int, unit: str) -> Rule:
+    return Rule(
+        f"at most {limit:,} {unit}",
+        lambda column: column.list.len() > limit,
+        lambda value: f"{len(value):,} {unit}",
+    )
+
+
+def _between(low: float, high: float, what: str, *, rounding: float = 0.0) -> Rule:
+    """NaN compares false with everything, so that it must be named."""
+    return Rule(
+        what,
+        lambda column: column.is_nan() | (column < low - rounding) | (column > high + rounding),
+    )
+
+
+def _whole(low: int, high: int | None = None) -> Rule:
+    expected = f"a whole number of {low} or more" if high is None else f"a whole number of {low} to {high:,}"
+    return Rule(expected, lambda column: (column < low) | (False if high is None else column > high))
+
+
+def _once(*columns: str) -> Rule:
+    named = " and ".join(columns)
+    return Rule(f"one row for each {named}", lambda _: ~pl.struct(*columns).is_first_distinct())
+
+
+def _blank(column: pl.Expr) -> pl.Expr:
+    """Whether a text has only white space, as `str.strip` sees it."""
+    return ~column.str.contains(r"[^\s\x1c-\x1f]")
+
+
+def _parent(column: str) -> pl.Expr:
+    """The value of a column in the row of each sentence's parent; any value for a first sentence.
+
+    Node ids count up from 0 within a prompt, so that a parent is `node_id - parent_id` rows above.
+    """
+    row = pl.int_range(pl.len()) - pl.col("node_id") + pl.col("parent_id")
+    return pl.col(column).gather(row.clip(0, pl.len().cast(pl.Int64) - 1))
+
+
+_IS_FIRST = pl.col("parent_id") == NO_PARENT
+_HAS_WORDS = ~_blank(pl.col("text"))
+_STARTS_TREE = (pl.col("prompt_id") != pl.col("prompt_id").shift(1)).fill_null(value=True)
+_IS_LEAF = pl.col("fate").is_in([Fate.FINISHED.value, Fate.CUT.value])
+_LIVES_ON = [Fate.KEPT_BEST.value, Fate.KEPT_WORST.value]
+_IS_YES_NO = pl.col("kind") == Kind.YES_NO.value
+
+WORDS = Rule("a text with words in it", _blank)
+NO_NUL = Rule("a text without NUL characters", lambda column: column.str.contains("\0", literal=True))
+PLAIN = Rule("no control characters", lambda column: column.str.contains(r"\p{Cc}"))
+ID = (Rule("an id", _blank), PLAIN, _at_most(MAX_NAME))
+PATH = (Rule("the path of an image", _blank), PLAIN, _at_most(MAX_PATH))
+NAME = (
+    Rule("a name of letters, digits, _, - and .", lambda column: ~column.str.contains(r"^\w[\w.-]*$")),
+    _at_most(MAX_NAME),
+)
+TEXT = (_at_most(MAX_TEXT), NO_NUL)
+COUNT = (_whole(0),)
+TOKENS = (_whole(1, MAX_TOKENS),)
+FINITE = (Rule("a finite number", lambda column: ~column.is_finite()),)
+SCORE = (_between(0, 100, "a number of 0..100", rounding=ROUNDING),)
+SHARE = (_between(0, 1, "a number of 0..1", rounding=ROUNDING),)
+LOGPROB = (
+    Rule(
+        "a finite log-probability, at most 0",
+        lambda column: ~column.is_finite() | (column > LOGPROB_ROUNDING),
+    ),
+)
+
+NEVER_EMPTY: frozenset[Record] = frozenset({Prompt, Truth, Question})
+"""Nothing can be made or measured without them. Any other table may be empty: no prompt may have given a pair."""
+
+RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
+    Prompt: {
+        "prompt_id": (
+            *ID,
+            Rule("ids in ascending order, each once", lambda column: column <= column.shift(1)),
+        ),
+        "image": PATH,
+        "text": (WORDS, _at_most(MAX_PROMPT), NO_NUL),
+    },
+    Sentence: {
+        "prompt_id": (
+            *ID,
+            Rule(
+                "prompts in ascending order, each with all its rows", lambda column: column < column.shift(1)
+            ),
+        ),
+        "node_id": (
+            Rule(
+                "0 in a prompt's first row, and 1 more in each row after it",
+                lambda column: column != pl.when(_STARTS_TREE).then(0).otherwise(column.shift(1) + 1),
+            ),
+        ),
+        "stop": (_one_of(Stop),),
+        "fate": (
+            _one_of(Fate),
+            Rule(
+                f"{Fate.FINISHED.value} where stop is {Stop.END.value}, and nowhere else",
+                lambda column: (column == Fate.FINISHED.value) != (pl.col("stop") == Stop.END.value),
+            ),
+        ),
+        "parent_id": (
+            Rule(
+                f"the node_id of an earlier sentence, or {NO_PARENT}",
+                lambda column: (column < NO_PARENT) | (column >= pl.col("node_id")),
+            ),
+            Rule(
+                "a sentence that was kept",
+                lambda _: ~_IS_FIRST & ~_parent("fate").is_in(_LIVES_ON),
+            ),
+        ),
+        "depth": (
+            Rule(
+                "1 for a first sentence, else 1 more than its parent's",
+                lambda column: column != pl.when(_IS_FIRST).then(1).otherwise(_parent("depth") + 1),
+            ),
+        ),
+        "group": COUNT,
+        "text": TEXT,
+        "token_ids": (
+            Rule("1 token or more", lambda column: column.list.len() == 0),
+            _items_at_most(MAX_TOKENS, "tokens"),
+            Rule("token ids of 0 or more", lambda column: column.list.min() < 0),
+            Rule("no nulls", lambda column: column.list.drop_nulls().list.len() < column.list.len()),
+        ),
+        "logprob": LOGPROB,
+        "relevance": (
+            *SCORE,
+            Rule("null where the text is empty, else a score", lambda column: column.is_null() == _HAS_WORDS),
+        ),
+        "repetition": (*SHARE, Rule("a score", lambda column: column.is_null() & _HAS_WORDS)),
+        "guidance_reward": (*FINITE, Rule("a score", lambda column: column.is_null() & _HAS_WORDS)),
+        "canonical": (
+            Rule(
+                "true or false for a leaf (finished or cut), else null",
+                lambda column: column.is_not_null() != _IS_LEAF,
+            ),
+        ),
+    },
+    Response: {
+        "prompt_id": ID,
+        "leaf_id": (*COUNT, _once("prompt_id", "leaf_id")),
+        "text": TEXT,
+        "words": COUNT,
+        "sentences": COUNT,
+        "tokens": TOKENS,
+        "logprob": LOGPROB,
+        "reward": FINITE,
+        "likelihood": FINITE,
+        "relevance": SCORE,
+        "relevance_held_out": SCORE,
+        "reward_held_out": FINITE,
+    },
+    Pair: {
+        "prompt_id": (*ID, _once("prompt_id")),
+        "image": PATH,
+        "prompt": (WORDS, _at_most(MAX_PROMPT), NO_NUL),
+        "chosen": (WORDS, *TEXT),
+        "rejected": (
+            WORDS,
+            *TEXT,
+            Rule(
+                "another text than chosen",
+                lambda column: column.str.strip_chars() == pl.col("chosen").str.strip_chars(),
+            ),
+        ),
+        "chosen_leaf": COUNT,
+        "rejected_leaf": (
+            *COUNT,
+            Rule("another leaf than chosen_leaf", lambda leaf: leaf == pl.col("chosen_leaf")),
+        ),
+        "chosen_reward": FINITE,
+        "rejected_reward": FINITE,
+        "margin": (
+            *FINITE,
+            Rule("0 or more", lambda column: column < 0),
+            Rule(
+                "chosen_reward - rejected_reward",
+                lambda column: (
+                    ~column.is_close(pl.col("chosen_reward") - pl.col("rejected_reward"), abs_tol=1e-9)
+                ),
+            ),
+        ),
+        "chosen_reward_held_out": FINITE,
+        "rejected_reward_held_out": FINITE,
+        "chosen_relevance": SCORE,
+        "rejected_relevance": SCORE,
+        "chosen_logprob": LOGPROB,
+        "rejected_logprob": LOGPROB,
+        "chosen_tokens": TOKENS,
+        "rejected_tokens": TOKENS,
+        "chosen_words": COUNT,
+        "rejected_words": COUNT,
+    },
+    Dropped: {
+        "prompt_id": (*ID, _once("prompt_id")),
+        "reason": (_one_of(DropReason),),
+        "detail": TEXT,
+    },
+    Truth: {
+        "image": (*PATH, _once("image")),
+        "split": NAME,
+        "objects": (
+            _items_at_most(MAX_OBJECTS, "objects"),
+            Rule(
+                f"names of 1 to {MAX_NAME} characters",
+                lambda column: (
+                    (column.list.eval(pl.element().str.len_chars()).list.min() == 0)
+                    | (column.list.eval(pl.element().str.len_chars()).list.max() > MAX_NAME)
+                    | (column.list.drop_nulls().list.len() < column.list.len())
+                ),
+            ),
+        ),
+        "detail": TEXT,
+    },
+    Question: {
+        "question_id": (*ID, _once("question_id")),
+        "split": NAME,
+        "kind": (_one_of(Kind),),
+        "image": PATH,
+        "text": (WORDS, _at_most(MAX_PROMPT), NO_NUL),
+        "answer": (
+            Rule(
+                "yes or no for a yes/no question, else null",
+                lambda column: (
+                    pl.when(_IS_YES_NO)
+                    .then(~column.fill_null("").is_in([side.value for side in Side]))
+                    .otherwise(column.is_not_null())
+                ),
+            ),
+        ),
+        "negative": (
+            Rule(
+                f"one of {', '.join(NEGATIVES)} for a question whose answer is no, else null",
+                lambda column: (
+                    column.is_not_null()
+                    & ~(column.is_in(NEGATIVES) & (pl.col("answer").fill_null("") == Side.NO.value))
+                ),
+            ),
+        ),
+    },
+    Answer: {
+        "question_id": (*ID, _once("question_id")),
+        "text": TEXT,
+        "tokens": (_whole(0, MAX_TOKENS),),
+        "logprob_base": LOGPROB,
+        "relevance": SCORE,
+        "relevance_held_out": SCORE,
+    },
+}
+"""Every column of every record, in the order in which its rules are reported. Booleans have no rule but their type."""

@@ -1,0 +1,214 @@
+"""Two families of models go the whole way: search, score, select, one step of DPO. Nothing here is LLaVA's alone.
+
+The models are tiny and random but for a few seconds of teaching, so that their answers hold words and come to an end.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from csrdata.errors import UserError
+from csrdata.generation.clock import Clock
+from csrdata.generation.generating import generate
+from csrdata.generation.scoring import score
+from csrdata.policy.loading import Policy, load_policy
+from csrdata.policy.prompting import completion_ids, encode, render
+from csrdata.policy.training import train
+from csrdata.records import Fate, Pair, Prompt, Response, Sentence, Stop
+from csrdata.relevance.open_clip import OpenClipScorer, load_scorer
+from csrdata.search.pairs import select
+from tests.relevance.test_clip import save_tiny_clip
+from tests.tiny import FAMILIES, picture, pictures
+
+TEXTS = ["Describe the image.", "What do you see in this picture?", "Describe it.", "Is there a triangle?"]
+ANSWERS = [
+    " There is a red circle. In the middle I see a star.",
+    " A blue square sits in the corner. There is a red circle.",
+    " In the middle I see a green star.",
+]
+
+
+def teach(folder: Path, *, steps: int = 60) -> None:
+    """Let a random policy learn a few answers, the same to any image, and save it again."""
+    policy = load_policy(folder)
+    rows = [(index, text, answer) for index, text in enumerate(TEXTS) for answer in ANSWERS]
+    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=3e-3)
+    inputs = encode(
+        policy.processor,
+        [picture(index) for index, _, _ in rows],
+        [render(policy.processor, text) for _, text, _ in rows],
+    )
+    answers = [torch.tensor(completion_ids(policy.processor, answer)) for _, _, answer in rows]
+    ids = torch.nn.utils.rnn.pad_sequence(answers, batch_first=True)
+    labels = torch.nn.utils.rnn.pad_sequence(answers, batch_first=True, padding_value=-100)
+    batch = {
+        **inputs,
+        "input_ids": torch.cat([inputs["input_ids"], ids], 1),
+        "attention_mask": torch.cat([inputs["attention_mask"], (labels != -100).long()], 1),
+        "labels": torch.cat([torch.full_like(inputs["input_ids"], -100), labels], 1),
+    }
+    policy.model.train()
+    for _ in range(steps):
+        optimizer.zero_grad()
+        policy.model(**batch).loss.backward()
+        optimizer.step()
+    policy.model.eval().save_pretrained(folder)
+
+
+@pytest.fixture(scope="module", params=sorted(FAMILIES))
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a policy, a scorer and four images."""
+    root = tmp_path_factory.mktemp(request.param)
+    teach(FAMILIES[request.param](root / "policy"))
+    (root / "scorer").mkdir()
+    save_tiny_clip(root / "scorer")
+    pictures(root / "images", len(TEXTS))
+    return root
+
+
+@pytest.fixture(scope="module")
+def scorer(project: Path) -> OpenClipScorer:
+    return load_scorer(project / "scorer")
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[Prompt]:
+    return [Prompt(f"p{index}", f"images/{index}.png", text) for index, text in enumerate(TEXTS)]
+
+
+def search(project: Path, policy: Policy, scorer: OpenClipScorer, prompts: list[Prompt], *, guidance: str = "reward") -> list[Sentence]:  # fmt: skip
+    return generate(
+        prompts,
+        root=project,
+        policy=policy,
+        scorer=scorer,
+        groups=4,
+        diversity_penalty=2.0,
+        keep_best=2,
+        keep_worst=1,
+        rank_by="sentence",
+        max_sentence_tokens=20,
+        max_response_tokens=60,
+        max_sentences=4,
+        prompts_at_once=3,
+        guidance=guidance,
+        image_weight=0.9,
+        scale="zscore",
+        repetition_threshold=0.9,
+        clock=Clock(),
+    )
+
+
+@pytest.fixture(scope="module")
+def sentences(project: Path, scorer: OpenClipScorer, prompts: list[Prompt]) -> list[Sentence]:
+    return search(project, load_policy(project / "policy"), scorer, prompts)
+
+
+def answers(
+    project: Path, scorer: OpenClipScorer, sentences: list[Sentence], prompts: list[Prompt]
+) -> list[Response]:
+    return score(
+        sentences,
+        images={prompt.prompt_id: prompt.image for prompt in prompts},
+        root=project,
+        held_out=scorer,
+        image_weight=0.9,
+        scale="zscore",
+        repetition_threshold=0.9,
+        aggregate_by="mean",
+    )
+
+
+def test_search_keeps_every_candidate(sentences: list[Sentence], prompts: list[Prompt]) -> None:
+    """Every prompt has a tree, every candidate a fate, a stop and its raw components; limits hold."""
+    assert {row.prompt_id for row in sentences} == {prompt.prompt_id for prompt in prompts}
+    for row in sentences:
+        assert row.fate in set(Fate)
+        assert row.stop in set(Stop)
+        assert row.logprob <= 0
+        assert (row.relevance is None) == (not row.text.strip())
+        assert row.relevance is None or 0 <= row.relevance <= 100
+        assert (row.canonical is None) == (row.fate not in (Fate.FINISHED, Fate.CUT))
+        assert len(row.token_ids) <= 20
+        assert row.depth <= 4
+
+
+def test_a_shard_gives_the_same_rows_again(
+    project: Path, scorer: OpenClipScorer, prompts: list[Prompt], sentences: list[Sentence]
+) -> None:
+    """A second run of a shard, by a policy loaded anew, gives the same rows to the last bit."""
+    assert search(project, load_policy(project / "policy"), scorer, prompts) == sentences
+
+
+@pytest.mark.parametrize(
+    ("image", "text", "words"),
+    [
+        ("images/0.png", "What is <image>?", "prompt p-1: got the text <image>, expected a text without"),
+        ("../0.png", "Describe it.", "prompt p-1: image ../0.png: got ../0.png, expected a path relative"),
+    ],
+)
+def test_a_bad_prompt_is_refused_by_name(
+    project: Path, scorer: OpenClipScorer, image: str, text: str, words: str
+) -> None:
+    """A placeholder in an instruction, and an image outside the root, are one line before any forward."""
+    with pytest.raises(UserError) as caught:
+        search(project, load_policy(project / "policy"), scorer, [Prompt("p-1", image, text)])
+    assert words in str(caught.value)
+
+
+def test_guidance_changes_the_search(
+    project: Path, scorer: OpenClipScorer, prompts: list[Prompt], sentences: list[Sentence]
+) -> None:
+    """The calibrated reward steers: without it other candidates live on, from the same first proposals."""
+    unguided = search(project, load_policy(project / "policy"), scorer, prompts, guidance="none")
+
+    def first(rows: list[Sentence]) -> list[tuple[str, str]]:
+        return [(row.prompt_id, row.text) for row in rows if row.depth == 1]
+
+    assert first(unguided) == first(sentences)
+    assert Counter(row.fate for row in unguided if row.depth == 1) == Counter(
+        row.fate for row in sentences if row.depth == 1
+    )
+    assert [row.fate for row in unguided] != [row.fate for row in sentences]
+
+
+def test_answers_make_pairs_and_pairs_train(
+    project: Path, scorer: OpenClipScorer, prompts: list[Prompt], sentences: list[Sentence]
+) -> None:
+    """Each prompt gives a pair or a reason, and the pairs survive training's preflight and a step."""
+    found = answers(project, scorer, sentences, prompts)
+    selected = [
+        select(
+            prompt,
+            [row for row in found if row.prompt_id == prompt.prompt_id],
+            margin=0.0,
+            max_length_gap=1.0,
+        )
+        for prompt in prompts
+    ]
+    pairs = [row for row in selected if isinstance(row, Pair)]
+    assert pairs, Counter(row.reason for row in selected if not isinstance(row, Pair))
+    report = train(
+        load_policy(project / "policy"),
+        pairs,
+        root=project,
+        adapter_folder=project / "adapter",
+        beta=0.1,
+        sft_weight=0.0,
+        learning_rate=1e-3,
+        epochs=1,
+        batch_size=len(pairs),
+        accumulation=1,
+        warmup_share=0.0,
+        lora_rank=4,
+        lora_alpha=8,
+        lora_dropout=0.0,
+        reference_tolerance=1e-4,
+        seed=0,
+        progress=False,
+    )
+    assert len(report.steps) == 1
+    assert report.reference_gap < 1e-4
+    assert (project / "adapter" / "adapter_model.safetensors").is_file()
