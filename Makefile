@@ -15,7 +15,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test test-all lint dag bench clean
+.PHONY: help docs repro test test-all lint dag bench clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -37,6 +37,9 @@ lint: $(STAMP)  ## lint, format and types only
 
 dag: $(STAMP)  ## write dvc.yaml's code dependencies from the imports
 	python -m csrdata.pipeline.dag
+
+docs: $(STAMP)  ## write the pages that follow from the code and the record: map, command line, results
+	python docs/write.py
 
 bench: $(STAMP)  ## time search and publication against others (after `make repro`; nothing else should run beside it)
 	python -m benchmarks.search

@@ -25,6 +25,7 @@ EXTRAS = {
     "datasets": "hub",
     "dvc": "pipeline",
     "huggingface_hub": "hub",
+    "jinja2": "hub",
     "open_clip": "relevance",
     "peft": "train",
     "pyarrow": "hub",

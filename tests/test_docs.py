@@ -11,40 +11,36 @@ import pytest
 from tests.imports import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-MAP = README.partition("## Map of the files")[2].partition("\n## ")[0]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / ".github").rglob("*.md")]
 
 
-def _named() -> set[str]:
-    """Return the paths of the map: the first word of each line of its block; an indented one lies in the folder above."""
-    names: set[str] = set()
-    folders: list[str] = []
-    for line in re.findall(r"^( *)(\S+)  ", MAP, flags=re.MULTILINE):
-        depth, name = len(line[0]) // 2, line[1]
-        folders = [*folders[:depth], name]
-        names.add("".join(folders))
-    return names
+def test_written_pages_are_up_to_date() -> None:
+    """The map, the reference of the command line, the results and the README's table are what `make docs` writes."""
+    done = subprocess.run(
+        [sys.executable, "docs/write.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{done.stderr}run: make docs"
 
 
-def _is_code(path: Path) -> bool:
-    return path.name != "__init__.py" and "__pycache__" not in path.parts
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    """A relative link of a page names a file, and its anchor a heading there."""
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, target
 
 
-def test_the_map_names_every_file() -> None:
-    """Every module, stage and profile has its line in the README, and every line its file."""
-    files = {
-        path.relative_to(ROOT).as_posix()
-        for folder, pattern in (
-            ("csrdata", "*.py"),
-            ("stages", "*.py"),
-            ("profiles", "*.yaml"),
-            ("docs", "*.md"),
-        )
-        for path in (ROOT / folder).rglob(pattern)
-        if _is_code(path)
-    }
-    named = _named()
-    assert sorted(files - named) == []
-    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+def test_the_readme_is_a_landing_page() -> None:
+    """It has at most 120 lines; what is longer has a page of its own."""
+    assert len(README.splitlines()) <= 120
 
 
 def test_the_readme_opens_with_two_commands() -> None:

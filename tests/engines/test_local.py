@@ -24,7 +24,7 @@ def rows(items: Sequence[str], *, number: int, pids: Path) -> list[Dropped]:
     """One row an item; leaves a mark of the process, and waits so that no worker gets all shards."""
     (pids / str(os.getpid())).write_text(str(number), encoding="utf-8")
     time.sleep(0.3)
-    return [Dropped(prompt_id=item, reason="no_answer", detail=item * 3) for item in items]
+    return [Dropped(prompt_id=item, reason="no_response", detail=item * 3) for item in items]
 
 
 def open_worker(pids: Path, number: int) -> Worker:

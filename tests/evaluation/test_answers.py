@@ -6,7 +6,7 @@ import pytest
 
 from csrdata.evaluation.answers import mean_relevance
 from csrdata.relevance.open_clip import OpenClipScorer, load_scorer
-from tests.relevance.test_clip import save_tiny_clip
+from tests.relevance.test_open_clip import save_tiny_clip
 from tests.tiny import picture
 
 

@@ -19,7 +19,7 @@ from csrdata.policy.training import train
 from csrdata.records import Fate, Pair, Prompt, Response, Sentence, Stop
 from csrdata.relevance.open_clip import OpenClipScorer, load_scorer
 from csrdata.search.pairs import select
-from tests.relevance.test_clip import save_tiny_clip
+from tests.relevance.test_open_clip import save_tiny_clip
 from tests.tiny import FAMILIES, picture, pictures
 
 TEXTS = ["Describe the image.", "What do you see in this picture?", "Describe it.", "Is there a triangle?"]

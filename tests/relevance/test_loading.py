@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from csrdata.errors import UserError
 from csrdata.relevance.config import read_config
 from csrdata.relevance.open_clip import load_scorer
-from tests.relevance.test_clip import CONFIG, PREPROCESS, save_tiny_clip
+from tests.relevance.test_open_clip import CONFIG, PREPROCESS, save_tiny_clip
 from tests.tiny import byte_tokenizer
 
 DO = "dvc repro prepare"

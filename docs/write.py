@@ -1,0 +1,168 @@
+"""Write the pages of docs/ that are derived from the code and the record: `make docs` runs it, a test compares.
+
+docs/map.md      every file with the first sentence of its docstring
+docs/cli.md      every command with its help text
+docs/results.md  the full table of the record (metrics/summary.md)
+README.md        its five rows of results, between the two marks
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("csrdata", "stages", "benchmarks", "docs", "tests")
+"""Folders of the map, in its order."""
+
+
+def map_page() -> str:
+    """Return docs/map.md: one line per file, in the order of folders and names."""
+    lines = [
+        "# Map of the files",
+        "",
+        "One line per file: the first sentence of its docstring or its title. `make docs` writes this page.",
+    ]
+    for folder in _folders():
+        files = [path for path in sorted(folder.iterdir()) if _is_listed(path)]
+        if not files:
+            continue
+        lines += ["", f"## {folder.relative_to(ROOT).as_posix()}/", ""]
+        about = _first_sentence(folder / "__init__.py")
+        lines += [about, ""] if about else []
+        lines += ["| file | what it is for |", "| --- | --- |"]
+        lines += [f"| `{path.name}` | {_about(path)} |" for path in files]
+    return "\n".join(lines) + "\n"
+
+
+def cli_page() -> str:
+    """Return docs/cli.md: Typer's own reference of the command line."""
+    import typer
+    from typer.cli import get_docs_for_click
+
+    from csrdata.cli import app
+
+    command = typer.main.get_command(app)
+    with command.make_context("csrdata", ["--help"], resilient_parsing=True) as context:
+        text: str = get_docs_for_click(obj=command, ctx=context, name="csrdata")
+    # Examples are indented lines, which Markdown would join.
+    text = re.sub(r"\n*Examples:\n((?:  .+\n?)+)", lambda found: _examples(found[1]), text)
+    return text.rstrip() + "\n"
+
+
+def _examples(lines: str) -> str:
+    commands = "\n".join(f"$ {line.strip()}" for line in lines.strip().splitlines())
+    return f"\n\n**Examples**:\n\n```console\n{commands}\n```\n"
+
+
+def results_page() -> str:
+    """Return docs/results.md: the table of the record."""
+    table = (ROOT / "metrics/summary.md").read_text(encoding="utf-8").strip()
+    return (
+        "# Results\n\n"
+        "The whole table of the record, as `make repro` printed it. `make docs` writes this page.\n"
+        "What the figures mean and what they do not show: [README](../README.md#what-the-figures-mean).\n\n"
+        f"{table}\n"
+    )
+
+
+def readme() -> str:
+    """Return README.md with the rows of the record's table for held-out images."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, rest = text.split(START)
+    _, after = rest.split(END)
+    held_out = (ROOT / "metrics/summary.md").read_text(encoding="utf-8").partition("## held out\n")[2]
+    lines = held_out.partition("\n## ")[0].splitlines()
+    table = [
+        line
+        for line in lines
+        if line.startswith(("| figure |", "| --- |", *(f"| {name} |" for name in ROWS)))
+    ]
+    return before + START + "\n" + "\n".join(table) + "\n" + END + after
+
+
+START, END = "<!-- results: written by `make docs` -->", "<!-- end of results -->"
+ROWS = ("CHAIR_S", "recall", "length", "POPE accuracy", "R_I by the held-out scorer")
+PAGES = {
+    "docs/map.md": map_page,
+    "docs/cli.md": cli_page,
+    "docs/results.md": results_page,
+    "README.md": readme,
+}
+
+
+def _folders() -> Iterator[Path]:
+    """Yield every folder of the map, parents first."""
+    for name in FOLDERS:
+        top = ROOT / name
+        yield top
+        yield from sorted(
+            path
+            for path in top.rglob("*")
+            if path.is_dir() and path.name != "__pycache__" and _has_files(path)
+        )
+
+
+def _has_files(folder: Path) -> bool:
+    return any(_is_listed(path) for path in folder.iterdir())
+
+
+def _is_listed(path: Path) -> bool:
+    """Say whether a file has a line: code with content, profiles, templates and pages."""
+    if not path.is_file() or path.suffix not in {".py", ".md", ".yaml", ".jinja"}:
+        return False
+    return path.name != "__init__.py"
+
+
+def _about(path: Path) -> str:
+    """Return a file's purpose: its docstring's first sentence, its title, or its first comment."""
+    if path.suffix == ".py":
+        return _first_sentence(path)
+    for line in path.read_text(encoding="utf-8").splitlines():
+        text = re.sub(r"^(\{#-?|#+|<!--)\s*", "", line.strip()).removesuffix("#}").removesuffix("-->").strip()
+        if text:
+            return _cell(_sentence(text))
+    return ""
+
+
+def _first_sentence(path: Path) -> str:
+    """Return the first sentence of a module's docstring; empty without one."""
+    if not path.is_file():
+        return ""
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    paragraph = " ".join(docstring.split("\n\n")[0].split())
+    return _cell(_sentence(paragraph))
+
+
+def _sentence(text: str) -> str:
+    """Cut a text behind its first sentence.
+
+    Example: "Write tables. A rename ends it." -> "Write tables."
+    """
+    found = re.match(r".*?[.!?](?=\s+[A-Z`]|$)", text)
+    return found[0] if found else text
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def main() -> None:
+    """Write all pages; with `--check`, exit with 1 where a page differs."""
+    stale = []
+    for name, page in PAGES.items():
+        path = ROOT / name
+        text = page()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            stale.append(name)
+            if "--check" not in sys.argv:
+                path.write_text(text, encoding="utf-8")
+    if stale:
+        print(f"{'differs' if '--check' in sys.argv else 'written'}: {', '.join(stale)}", file=sys.stderr)
+    if stale and "--check" in sys.argv:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
