@@ -68,7 +68,7 @@ def summarize_pairs(
         responses: all answers of the iteration's search.
         truths: the truth about each prompt's image, by `prompt_id`.
     """
-    means = {name: _mean([getattr(pair, name) for pair in pairs]) for name in _PAIR_MEANS}
+    means = {name: mean_score(pairs, name) for name in _PAIR_MEANS}
     preference = asdict(truth_preference(responses, truths, reader))
     return {
         "kept": len(pairs),
@@ -125,8 +125,10 @@ def _seed_for(seed: int, split: str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed}/{split}".encode(), digest_size=8).digest(), "big")
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return _rounded(fmean(values)) if values else None
+def mean_score(pairs: Sequence[Pair], name: str) -> float | None:
+    """Return the mean of a score over the pairs where it is known, rounded; None where it never is."""
+    known = [value for pair in pairs if (value := getattr(pair.scores, name)) is not None]
+    return _rounded(fmean(known)) if known else None
 
 
 def _rounded(value: float | None) -> float | None:

@@ -94,8 +94,9 @@ def search_tree(iteration: Iteration, prompt_id: str) -> SearchTree:
 
 def _check_leaves(pair: Pair, sentences: Sequence[Sentence], *, iteration: str) -> None:
     nodes = {sentence.node_id for sentence in sentences}
-    for side, leaf in (("chosen_leaf", pair.chosen_leaf), ("rejected_leaf", pair.rejected_leaf)):
-        if leaf not in nodes:
+    scores = pair.scores
+    for side, leaf in (("chosen_leaf", scores.chosen_leaf), ("rejected_leaf", scores.rejected_leaf)):
+        if leaf is not None and leaf not in nodes:
             raise UserError(
                 f"pair {pair.prompt_id}: {side}",
                 got=leaf,

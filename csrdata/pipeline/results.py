@@ -8,12 +8,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from csrdata import paths
 from csrdata.errors import UserError
-from csrdata.evaluation.summary import DIGITS
+from csrdata.evaluation.summary import mean_score
 from csrdata.evaluation.truth_preference import false_share
 from csrdata.params import Params
 from csrdata.pipeline.source import reader
@@ -104,8 +103,7 @@ def _check_about(summary: Any, name: str) -> None:
     pairs = read_rows(paths.pairs(name), Pair, made_by=f"dvc repro select_pairs@{name}")
     found = summary.get("pairs", {}).get(name, {})
     stated = (found.get("kept"), found.get("chosen_reward"), found.get("rejected_reward"))
-    rewards = [[pair.chosen_reward for pair in pairs], [pair.rejected_reward for pair in pairs]]
-    present = (len(pairs), *(round(fmean(values), DIGITS) if values else None for values in rewards))
+    present = (len(pairs), mean_score(pairs, "chosen_reward"), mean_score(pairs, "rejected_reward"))
     if stated != present:
         raise UserError(
             f"{paths.SUMMARY}: pairs of iteration {name}",

@@ -1,6 +1,5 @@
 """What `diff` says of two versions small enough to work out by hand, and where a version can come from."""
 
-import dataclasses
 import io
 import json
 import shutil
@@ -19,12 +18,13 @@ from csrdata.inspection.revisions import bring
 from csrdata.records import Dropped, DropReason, Pair
 from csrdata.storage.tables import read_rows, to_table, write_rows
 from tests.inspection.made import PAIR
+from tests.scores import pair_with
 
 
 def _pair(
     number: int, chosen: str, rejected: str, *, margin: float = 0.8, image: str = "images/0.png"
 ) -> Pair:
-    return dataclasses.replace(
+    return pair_with(
         PAIR, prompt_id=f"train-{number:05d}", image=image, chosen=chosen, rejected=rejected, margin=margin
     )
 

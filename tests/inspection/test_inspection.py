@@ -17,6 +17,7 @@ from csrdata.inspection.tree import render
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
 from csrdata.storage.tables import seal, to_table, write_rows
 from tests.inspection.made import DROPPED, EMPTY, ITERATION, PAIR, PROMPTS, RESPONSES, SENTENCES
+from tests.scores import pair_with
 
 
 def _text(drawn: RenderableType, *, width: int = 160) -> str:
@@ -116,7 +117,7 @@ def test_an_unknown_prompt_names_the_nearest() -> None:
 
 def test_a_pair_outside_the_tree_is_one_line() -> None:
     """A pair whose answer the search does not hold names the leaf, not a missing key."""
-    elsewhere = to_table([replace(PAIR, rejected_leaf=9)], Pair)
+    elsewhere = to_table([pair_with(PAIR, rejected_leaf=9)], Pair)
     with pytest.raises(
         UserError, match=r"pair train-00000: rejected_leaf: got 9, expected a sentence of the prompt's"
     ):

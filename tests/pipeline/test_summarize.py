@@ -11,7 +11,19 @@ import pytest
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.pipeline import sample_prompts, summarize
-from csrdata.records import Answer, Dropped, DropReason, Kind, Pair, Prompt, Question, Response, Side, Truth
+from csrdata.records import (
+    Answer,
+    Dropped,
+    DropReason,
+    Kind,
+    Pair,
+    PairScores,
+    Prompt,
+    Question,
+    Response,
+    Side,
+    Truth,
+)
 from csrdata.sources.microworld.claim_parser import to_scene
 from csrdata.sources.microworld.language import sentence
 from csrdata.sources.microworld.world import SHAPES, SceneObject
@@ -84,21 +96,24 @@ def _write_pairs(name: str) -> None:
         prompt=first.text,
         chosen=right,
         rejected=wrong,
-        chosen_leaf=3,
-        rejected_leaf=5,
-        chosen_reward=0.75,
-        rejected_reward=0.25,
-        margin=0.5,
-        chosen_reward_held_out=0.5,
-        rejected_reward_held_out=0.125,
-        chosen_relevance=30.0,
-        rejected_relevance=30.0,
-        chosen_logprob=-1.0,
-        rejected_logprob=-1.0,
-        chosen_tokens=1,
-        rejected_tokens=1,
-        chosen_words=1,
-        rejected_words=1,
+        origin="csr_search",
+        scores=PairScores(
+            chosen_leaf=3,
+            rejected_leaf=5,
+            chosen_reward=0.75,
+            rejected_reward=0.25,
+            margin=0.5,
+            chosen_reward_held_out=0.5,
+            rejected_reward_held_out=0.125,
+            chosen_relevance=30.0,
+            rejected_relevance=30.0,
+            chosen_logprob=-1.0,
+            rejected_logprob=-1.0,
+            chosen_tokens=1,
+            rejected_tokens=1,
+            chosen_words=1,
+            rejected_words=1,
+        ),
     )
     write_rows(paths.pairs(name), [pair], Pair)
     dropped = [Dropped(prompt.prompt_id, DropReason.UNDER_MARGIN, "") for prompt in others]

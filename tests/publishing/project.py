@@ -25,7 +25,18 @@ from csrdata.publishing.release.manifest import (
     write_manifest,
 )
 from csrdata.publishing.release.writing import write_release
-from csrdata.records import NO_PARENT, Dropped, DropReason, Fate, Pair, Prompt, Response, Sentence, Stop
+from csrdata.records import (
+    NO_PARENT,
+    Dropped,
+    DropReason,
+    Fate,
+    Pair,
+    PairScores,
+    Prompt,
+    Response,
+    Sentence,
+    Stop,
+)
 from csrdata.storage.tables import seal, write_rows
 from tests.imports import ROOT
 
@@ -131,21 +142,24 @@ def _pair(prompt: Prompt, name: str) -> Pair:
         prompt=prompt.text,
         chosen=f" A red circle, {n}, by policy {name}.",
         rejected=f" A blue “star” and a fog, {n}.",
-        chosen_leaf=2,
-        rejected_leaf=3,
-        chosen_reward=0.9 + n / 10,
-        rejected_reward=-0.1,
-        margin=1.0 + n / 10,
-        chosen_reward_held_out=0.8,
-        rejected_reward_held_out=0.1 * n,
-        chosen_relevance=40.0 + n,
-        rejected_relevance=20.0,
-        chosen_logprob=-4.25,
-        rejected_logprob=-4.5,
-        chosen_tokens=9,
-        rejected_tokens=10,
-        chosen_words=7 - n % 2,
-        rejected_words=7,
+        origin="csr_search",
+        scores=PairScores(
+            chosen_leaf=2,
+            rejected_leaf=3,
+            chosen_reward=0.9 + n / 10,
+            rejected_reward=-0.1,
+            margin=1.0 + n / 10,
+            chosen_reward_held_out=0.8,
+            rejected_reward_held_out=0.1 * n,
+            chosen_relevance=40.0 + n,
+            rejected_relevance=20.0,
+            chosen_logprob=-4.25,
+            rejected_logprob=-4.5,
+            chosen_tokens=9,
+            rejected_tokens=10,
+            chosen_words=7 - n % 2,
+            rejected_words=7,
+        ),
     )
 
 

@@ -25,6 +25,7 @@ from csrdata.publishing.release.shards import write_pairs
 from csrdata.publishing.release.writing import tree
 from csrdata.records import Pair
 from csrdata.storage.tables import read_rows
+from tests import scores
 from tests.imports import ROOT
 from tests.publishing.project import (
     MODELS,
@@ -148,7 +149,7 @@ def test_an_image_outside_the_project_does_not_go_out(project: Path, tmp_path: P
 
 
 def pair_with(index: int, **fields: Any) -> Any:
-    return replace(pairs_of()[index], **fields)
+    return scores.pair_with(pairs_of()[index], **fields)
 
 
 def test_equal_inputs_are_equal_bytes(project: Path, tmp_path: Path) -> None:
@@ -238,7 +239,8 @@ def test_a_full_disk_leaves_nothing(project: Path, tmp_path: Path) -> None:
         import resource, sys
         from pathlib import Path
         from csrdata.errors import UserError
-        from tests.publishing.project import release
+        from tests import scores
+from tests.publishing.project import release
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
         try:
             release(Path(sys.argv[1]), Path(sys.argv[2]))
@@ -366,7 +368,8 @@ def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
         from dataclasses import replace
         from pathlib import Path
         from csrdata.publishing.release.shards import write_pairs
-        from tests.publishing.project import pairs_of
+        from tests import scores
+from tests.publishing.project import pairs_of
         folder, rows = Path(sys.argv[1]), int(sys.argv[2])
         (folder / "7.png").write_bytes(os.urandom(50_000))
         pairs = [replace(pairs_of()[0], image="7.png") for _ in range(rows)]
