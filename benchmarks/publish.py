@@ -114,14 +114,14 @@ def _ours(project: Path) -> dict[str, float]:
     from csrdata.publishing.hub.pushing import push_folder
     from csrdata.publishing.origins import origin
     from csrdata.publishing.release.gates import check
-    from csrdata.publishing.release.layout import ReleaseIteration
     from csrdata.publishing.release.manifest import Model
     from csrdata.publishing.release.writing import write_release
+    from csrdata.storage.iteration_tables import IterationTables
 
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory(dir=project.parent) as scratch:
         folder = Path(scratch) / "release"
-        tables = ReleaseIteration(
+        tables = IterationTables(
             "1",
             prompts=project / "prompts.parquet",
             candidates=project / "candidates",

@@ -13,9 +13,9 @@ from PIL import Image
 
 from csrdata import paths
 from csrdata.params import load_params
-from csrdata.pipeline.publish import generating, tables
+from csrdata.pipeline.publish import generating
+from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.origins import KNOWN
-from csrdata.publishing.release.layout import ReleaseIteration
 from csrdata.publishing.release.manifest import (
     Manifest,
     Model,
@@ -37,6 +37,7 @@ from csrdata.records import (
     Sentence,
     Stop,
 )
+from csrdata.storage.iteration_tables import IterationTables
 from csrdata.storage.tables import seal, write_rows
 from tests.imports import ROOT
 
@@ -73,9 +74,9 @@ def make_project(root: Path) -> Path:
     return root
 
 
-def iterations(root: Path, names: tuple[str, ...] = NAMES) -> list[ReleaseIteration]:
+def iterations(root: Path, names: tuple[str, ...] = NAMES) -> list[IterationTables]:
     """Where the tables lie under a folder."""
-    return [tables(name, root=root) for name in names]
+    return [project_tables(name, root=root) for name in names]
 
 
 def release(root: Path, folder: Path, names: tuple[str, ...] = NAMES, **changed: Any) -> Manifest:
@@ -140,7 +141,7 @@ def _pair(prompt: Prompt, name: str) -> Pair:
         prompt_id=prompt.prompt_id,
         image=prompt.image,
         prompt=prompt.text,
-        chosen=f" A red circle, {n}, by policy {name}.",
+        chosen=f" A red circle, {n}, by {'our ' * (1 - n % 2)}{name}.",
         rejected=f" A blue “star” and a fog, {n}.",
         origin="csr_search",
         scores=PairScores(

@@ -84,9 +84,9 @@ def test_a_pair_carries_both_answers_figures() -> None:
     assert made.scores.margin == 2.5
     for side, response in (("chosen", chosen), ("rejected", rejected)):
         assert getattr(made, side) == response.text
-        assert getattr(made, f"{side}_leaf") == response.leaf_id
+        assert getattr(made.scores, f"{side}_leaf") == response.leaf_id
         for name in ("reward", "reward_held_out", "relevance", "logprob", "tokens", "words"):
-            assert getattr(made, f"{side}_{name}") == getattr(response, name)
+            assert getattr(made.scores, f"{side}_{name}") == getattr(response, name)
 
 
 def test_answers_of_unlike_length_are_no_pair() -> None:
