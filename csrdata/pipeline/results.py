@@ -87,6 +87,13 @@ def _summary(params: Params, names: Sequence[str]) -> Any:
         return None
     try:
         summary = read_json(paths.SUMMARY, made_by="dvc repro summarize")
+        if BASE not in summary.get("iterations", []):
+            raise UserError(
+                str(paths.SUMMARY),
+                got="no list of iterations with base in it",
+                expected="a summary of this version",
+                do="dvc repro summarize",
+            )
         for name in names:
             _check_about(summary, name)
         if LOCK.is_file():

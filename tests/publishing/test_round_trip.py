@@ -60,10 +60,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / paths.policy("1") / "chain.json").write_text(json.dumps(chain), encoding="utf-8")
     figure = {"value": 39.2, "low": 36.3, "high": 42.2, "p_vs_base": 0.0005}
     entry = {"chair_s": figure, "false_by_kind": {}}
-    splits = {"held_out": {"0": entry, "1": entry, "2": entry}}
+    splits = {"held_out": {"base": entry, "1": entry, "2": entry}}
     rewards = {"chosen_reward": PAIR.scores.chosen_reward, "rejected_reward": PAIR.scores.rejected_reward}
     pairs = {"1": {"kept": 1, "dropped": {}, "truth_preference": {}, **rewards}}
-    write_json(folder / paths.SUMMARY, {"splits": splits, "pairs": pairs})
+    write_json(folder / paths.SUMMARY, {"iterations": ["base", "1", "2"], "splits": splits, "pairs": pairs})
     return folder
 
 

@@ -403,16 +403,20 @@ def _statistics(figures: Sequence[Figures]) -> Markdown:
     return table(_heads([one.name for one in figures]), rows)
 
 
+DASH = Markdown("-")
+"""What is unknown."""
+
+
 def _contrast(found: Contrast | None) -> str:
-    return "-" if found is None else f"{found.chosen:.3g} / {found.rejected:.3g}"
+    return DASH if found is None else f"{found.chosen:.3g} / {found.rejected:.3g}"
 
 
 def _margins(quantiles: Sequence[float] | None) -> str:
-    return "-" if quantiles is None else ", ".join(f"{value:.3g}" for value in quantiles)
+    return DASH if quantiles is None else ", ".join(f"{value:.3g}" for value in quantiles)
 
 
 def _share(percent: float | None) -> str:
-    return "-" if percent is None else f"{percent:.1f}"
+    return DASH if percent is None else f"{percent:.1f}"
 
 
 def _truth(results: Results | None, names: Sequence[str]) -> Markdown | None:
