@@ -87,13 +87,7 @@ def _summary(params: Params, names: Sequence[str]) -> Any:
         return None
     try:
         summary = read_json(paths.SUMMARY, made_by="dvc repro summarize")
-        if BASE not in summary.get("iterations", []):
-            raise UserError(
-                str(paths.SUMMARY),
-                got="no list of iterations with base in it",
-                expected="a summary of this version",
-                do="dvc repro summarize",
-            )
+        _check_form(summary)
         for name in names:
             _check_about(summary, name)
         if LOCK.is_file():
@@ -103,6 +97,17 @@ def _summary(params: Params, names: Sequence[str]) -> Any:
         sys.stderr.write(f"the card has no figures of training: {error}\n")
         return None
     return summary
+
+
+def _check_form(summary: Any) -> None:
+    """Refuse a summary that another version wrote."""
+    if BASE not in summary.get("iterations", []):
+        raise UserError(
+            str(paths.SUMMARY),
+            got="no list of iterations with base in it",
+            expected="a summary of this version",
+            do="dvc repro summarize",
+        )
 
 
 def _check_about(summary: Any, name: str) -> None:

@@ -63,7 +63,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     splits = {"held_out": {"base": entry, "1": entry, "2": entry}}
     rewards = {"chosen_reward": PAIR.scores.chosen_reward, "rejected_reward": PAIR.scores.rejected_reward}
     pairs = {"1": {"kept": 1, "dropped": {}, "truth_preference": {}, **rewards}}
-    write_json(folder / paths.SUMMARY, {"iterations": ["base", "1", "2"], "splits": splits, "pairs": pairs})
+    names = ["base", "1", "2"]
+    write_json(folder / paths.SUMMARY, {"iterations": names, "splits": splits, "pairs": pairs})
     return folder
 
 
