@@ -25,7 +25,19 @@ import numpy as np
 from PIL import Image
 
 from csrdata.params import FILE, load_params
-from csrdata.records import NO_PARENT, Dropped, Fate, Pair, Prompt, Record, Response, Sentence, Stop
+from csrdata.records import (
+    CSR_SEARCH,
+    NO_PARENT,
+    Dropped,
+    Fate,
+    Pair,
+    PairScores,
+    Prompt,
+    Record,
+    Response,
+    Sentence,
+    Stop,
+)
 from csrdata.storage.tables import write_rows
 from tests.publishing.hub_server import environment, serve
 from tests.publishing.hub_state import TOKEN, Hub
@@ -102,14 +114,14 @@ def _ours(project: Path) -> dict[str, float]:
     from csrdata.publishing.hub.pushing import push_folder
     from csrdata.publishing.origins import origin
     from csrdata.publishing.release.gates import check
-    from csrdata.publishing.release.layout import ReleaseIteration
     from csrdata.publishing.release.manifest import Model
     from csrdata.publishing.release.writing import write_release
+    from csrdata.storage.iteration_tables import IterationTables
 
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory(dir=project.parent) as scratch:
         folder = Path(scratch) / "release"
-        tables = ReleaseIteration(
+        tables = IterationTables(
             "1",
             prompts=project / "prompts.parquet",
             candidates=project / "candidates",
@@ -214,15 +226,18 @@ def _pair(index: int) -> Pair:
         prompt="Describe the image.",
         chosen=f"{ANSWER} {index}",
         rejected=f"{ANSWER} Not {index}.",
-        chosen_leaf=2,
-        rejected_leaf=3,
-        chosen_reward=1.5,
-        rejected_reward=0.5,
-        margin=1.0,
-        chosen_reward_held_out=1.5,
-        rejected_reward_held_out=0.5,
-        **scores,
-        **counts,
+        origin=CSR_SEARCH,
+        scores=PairScores(
+            chosen_leaf=2,
+            rejected_leaf=3,
+            chosen_reward=1.5,
+            rejected_reward=0.5,
+            margin=1.0,
+            chosen_reward_held_out=1.5,
+            rejected_reward_held_out=0.5,
+            **scores,
+            **counts,
+        ),
     )
 
 

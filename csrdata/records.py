@@ -147,31 +147,49 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
+class PairScores:
+    """What is known about a pair's two answers; null is unknown, as in pairs of a judge, a rule or another project."""
+
+    chosen_leaf: int | None = None
+    """`leaf_id` of its `Response`: the answer is in the iteration's search tree."""
+    rejected_leaf: int | None = None
+    chosen_reward: float | None = None
+    rejected_reward: float | None = None
+    margin: float | None = None
+    """chosen_reward - rejected_reward, on the scale and aggregate of `score_beams`."""
+    chosen_reward_held_out: float | None = None
+    rejected_reward_held_out: float | None = None
+    chosen_relevance: float | None = None
+    rejected_relevance: float | None = None
+    chosen_logprob: float | None = None
+    """log pi(chosen | prompt) as stored at generation: training's reference must give the same."""
+    rejected_logprob: float | None = None
+    chosen_tokens: int | None = None
+    """Generated tokens, end-of-sequence included."""
+    rejected_tokens: int | None = None
+    chosen_words: int | None = None
+    rejected_words: int | None = None
+
+
+CSR_SEARCH = "csr_search"
+"""`Pair.origin` of the pairs that csrdata's own search makes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
-    """A preference pair: two finished answers to one prompt, with different texts. One row for each `prompt_id`."""
+    """A preference pair: two answers to one prompt, with different texts. One row for each `prompt_id`.
+
+    Its table is flat: a column for each field of `scores` in the place of one named `scores`.
+    """
 
     prompt_id: str
     image: str
     prompt: str
     chosen: str
     rejected: str
-    chosen_leaf: int
-    rejected_leaf: int
-    chosen_reward: float
-    rejected_reward: float
-    margin: float
-    """chosen_reward - rejected_reward, on the scale and aggregate of `score_beams`."""
-    chosen_reward_held_out: float
-    rejected_reward_held_out: float
-    chosen_relevance: float
-    rejected_relevance: float
-    chosen_logprob: float
-    """log pi(chosen | prompt) as stored at generation: training's reference must give the same."""
-    rejected_logprob: float
-    chosen_tokens: int
-    rejected_tokens: int
-    chosen_words: int
-    rejected_words: int
+    origin: str
+    """Which way made it: `csr_search`, or another name of a-z, 0-9 and _."""
+    scores: PairScores = PairScores()
 
 
 class DropReason(StrEnum):
@@ -264,12 +282,28 @@ class Column:
 
 
 def columns(record: Record) -> list[Column]:
-    """Return the columns of a record's table, in the order of its fields.
+    """Return the columns of a record's table, in the order of its fields; a record within a record gives its own columns.
 
     Example: `columns(Dropped)[0]` -> `Column("prompt_id", "String", nullable=False)`
     """
+    return _columns(record)
+
+
+def nested(record: Record) -> dict[str, type]:
+    """Return the fields of a record that are records themselves. Example: `nested(Pair)` -> `{"scores": PairScores}`."""
     hints = typing.get_type_hints(record)
-    return [_column(field.name, hints[field.name]) for field in dataclasses.fields(record)]
+    return {name: hint for name, hint in hints.items() if isinstance(hint, type) and _is_record(hint)}
+
+
+def _columns(record: type) -> list[Column]:
+    found = []
+    for name, hint in typing.get_type_hints(record).items():
+        found += _columns(hint) if _is_record(hint) else [_column(name, hint)]
+    return found
+
+
+def _is_record(hint: typing.Any) -> bool:
+    return dataclasses.is_dataclass(hint)
 
 
 def _column(name: str, hint: object) -> Column:

@@ -19,11 +19,11 @@ import yaml
 from csrdata import paths
 from csrdata.cli import app, main
 from csrdata.errors import UserError
+from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.hub.fetch import Source
 from csrdata.publishing.hub.pushing import push_folder
-from csrdata.publishing.hub.remote import fetch_iteration, fetch_outcome
+from csrdata.publishing.hub.remote import fetch_iteration, fetch_pairs
 from csrdata.publishing.origins import KNOWN
-from csrdata.publishing.release.layout import ReleaseIteration
 from csrdata.publishing.release.manifest import Model
 from csrdata.publishing.release.writing import write_release
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
@@ -79,7 +79,7 @@ def hub(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub
             write_release(
                 release,
                 repo_id="me/set",
-                iterations=[_lies(project, name) for name in names],
+                iterations=[project_tables(name, root=project) for name in names],
                 images="embed",
                 project_root=project,
                 params=yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8")),
@@ -93,17 +93,6 @@ def hub(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub
             )
             push_folder(release, repo_id="me/set", tag=tag, message=tag, token=TOKEN, endpoint=made.url)
         yield made
-
-
-def _lies(project: Path, name: str) -> ReleaseIteration:
-    return ReleaseIteration(
-        name,
-        prompts=project / paths.PROMPTS,
-        candidates=project / paths.candidates(name),
-        responses=project / paths.responses(name),
-        pairs=project / paths.pairs(name),
-        dropped=project / paths.dropped(name),
-    )
 
 
 def _json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -224,4 +213,4 @@ def test_an_iteration_that_a_tag_lacks_is_one_line(hub: Hub, tmp_path: Path) -> 
     with pytest.raises(
         UserError, match=r"me/set@v1: iteration: got 2, expected one of 1\. Next: csrdata stats"
     ):
-        fetch_outcome(Source("me/set", "v1"), "2", scratch=tmp_path, endpoint=hub.url)
+        fetch_pairs(Source("me/set", "v1"), "2", scratch=tmp_path, endpoint=hub.url)

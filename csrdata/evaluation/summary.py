@@ -1,12 +1,13 @@
 """The summary that others read: every figure with its interval, and each iteration's pairs, in one stable form.
 
-    {"splits": {SPLIT: {"0": {FIGURE: {"value", "low", "high", "p_vs_base"}, ...,
+    {"iterations": ["base", "1", ...],
+     "splits": {SPLIT: {"base": {FIGURE: {"value", "low", "high", "p_vs_base"}, ...,
                               "false_by_kind": {KIND: n}}, "1": ...}, ...},
      "pairs": {"1": {"kept", "dropped": {REASON: n}, "chosen_reward", ..., "truth_preference": {...}}, ...},
      "training": {"1": {...}, ...}, "seed": {...}}
 
-"0" is the base; FIGURE is a name of `scorecard.FIGURES`. Percentages are 0 to 100; what does not exist is
-null.
+"iterations" is the order of all tables: the base policy, then the iterations as params.yaml has them. FIGURE is a name of
+`scorecard.FIGURES`. Percentages are 0 to 100; what does not exist is null.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from csrdata.evaluation.scorecard import Scorecard
 from csrdata.evaluation.truth_preference import truth_preference
 from csrdata.records import Dropped, Pair, Response, Truth
 
-BASE = "0"
+BASE = "base"
 """The base's name among the iterations."""
 DIGITS = 6
 """Decimals kept: below them lies the order of summation."""
@@ -36,7 +37,7 @@ def summarize_splits(
     """Turn scorecards into the summary's "splits".
 
     Args:
-        cards: by iteration ("0" is the base and must be there), then by split.
+        cards: by iteration ("base" is the base policy and must be there), then by split.
         resamples, confidence: see `intervals.figures`.
         seed: with the split's name it gives the resamples, the same for all iterations.
     """
@@ -68,7 +69,7 @@ def summarize_pairs(
         responses: all answers of the iteration's search.
         truths: the truth about each prompt's image, by `prompt_id`.
     """
-    means = {name: _mean([getattr(pair, name) for pair in pairs]) for name in _PAIR_MEANS}
+    means = {name: mean_score(pairs, name) for name in _PAIR_MEANS}
     preference = asdict(truth_preference(responses, truths, reader))
     return {
         "kept": len(pairs),
@@ -79,24 +80,28 @@ def summarize_pairs(
 
 
 def iteration_rows(iterations: Mapping[str, Any]) -> list[dict[str, object]]:
-    """Flatten one split of the summary's "splits", for plots: a row an iteration, a column a figure and its interval."""
+    """Flatten one split of the summary's "splits", for plots: a row an iteration, a column a figure and its interval.
+
+    Args:
+        iterations: in order, the base first: a row's iteration is its position, 0 for the base.
+    """
     return [
-        {"iteration": iteration}
+        {"iteration": position}
         | {
             column: figure[key]
             for name, figure in entries.items()
             if name != "false_by_kind"
             for column, key in ((name, "value"), (f"{name}_low", "low"), (f"{name}_high", "high"))
         }
-        for iteration, entries in iterations.items()
+        for position, entries in enumerate(iterations.values())
     ]
 
 
 def pair_reward_rows(pairs: Mapping[str, Any]) -> list[dict[str, object]]:
-    """Flatten the summary's "pairs", for plots: a row an iteration, a column a mean reward."""
+    """Flatten the summary's "pairs", for plots: a row an iteration by its position from 1, a column a mean reward."""
     return [
-        {"iteration": iteration, **{name: entry[name] for name in _PAIR_MEANS}}
-        for iteration, entry in pairs.items()
+        {"iteration": position, **{name: entry[name] for name in _PAIR_MEANS}}
+        for position, entry in enumerate(pairs.values(), start=1)
     ]
 
 
@@ -125,8 +130,10 @@ def _seed_for(seed: int, split: str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed}/{split}".encode(), digest_size=8).digest(), "big")
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return _rounded(fmean(values)) if values else None
+def mean_score(pairs: Sequence[Pair], name: str) -> float | None:
+    """Return the mean of a score over the pairs where it is known, rounded; None where it never is."""
+    known = [value for pair in pairs if (value := getattr(pair.scores, name)) is not None]
+    return _rounded(fmean(known)) if known else None
 
 
 def _rounded(value: float | None) -> float | None:

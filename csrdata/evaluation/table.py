@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from csrdata.evaluation.scorecard import FIGURES
+from csrdata.evaluation.summary import BASE
 from csrdata.text import printable
 
 SIGNIFICANT = 0.05
@@ -55,9 +56,8 @@ class Section:
 
 
 def columns(summary: Mapping[str, Any]) -> list[str]:
-    """Return the iterations that the summary speaks of, the base ("0") first."""
-    found = {name for split in summary["splits"].values() for name in split} | set(summary["pairs"])
-    return sorted(found, key=int)
+    """Return the names of the base and the iterations, in the order that the summary states."""
+    return list(summary["iterations"])
 
 
 def sections(summary: Mapping[str, Any]) -> list[Section]:
@@ -178,7 +178,7 @@ def _number(value: float | None, *, digits: int = 1) -> str:
 
 
 def _heading(name: str) -> str:
-    return "base" if name == "0" else f"iteration {name}"
+    return name if name == BASE else f"iteration {name}"
 
 
 def _caption(confidence: float) -> str:

@@ -5,7 +5,7 @@ something else under the same id (another image or another text) is not the same
 scale of each version's own `score_beams`: where that differs, so do they. Percentages are 0 to 100, means over nothing None.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from csrdata.errors import UserError
-from csrdata.inspection.stats import distribution
+from csrdata.inspection.stats import distribution, words
 from csrdata.records import Dropped, DropReason, Pair
 from csrdata.storage.tables import read_table
 
@@ -78,7 +78,7 @@ def diff(a: Version, b: Version) -> dict[str, Any]:
             "a": len(a.pairs),
             "b": len(b.pairs),
             "same": len(same),
-            "rescored": len(same.filter(pl.col("margin") != pl.col("margin_b"))),
+            "rescored": len(same.filter(pl.col("margin").ne_missing(pl.col("margin_b")))),
             "flipped": len(flipped),
             "changed": len(changed),
             "lost": len(lost),
@@ -167,8 +167,8 @@ def _paired(both: pl.DataFrame) -> dict[str, Any]:
         "margin": both["margin_b"] - both["margin"],
         "chosen_reward": both["chosen_reward_b"] - both["chosen_reward"],
         "rejected_reward": both["rejected_reward_b"] - both["rejected_reward"],
-        "chosen_words": both["chosen_words_b"] - both["chosen_words"],
-        "rejected_words": both["rejected_words_b"] - both["rejected_words"],
+        "chosen_words": words(both, "chosen_b") - words(both, "chosen"),
+        "rejected_words": words(both, "rejected_b") - words(both, "rejected"),
     }
     means = {f"mean_{name}_change": change.mean() for name, change in changes.items()}
     return {"prompts": len(both), **means}
@@ -181,11 +181,20 @@ def _distributions(a: pl.DataFrame, b: pl.DataFrame) -> dict[str, Any]:
             "a": distribution(left, beside=right),
             "b": distribution(right, beside=left),
         }
-        for (name, left), right in zip(_figures(a).items(), _figures(b).values(), strict=True)
+        for name, left, right in _sides(_figures(a), _figures(b))
     }
 
 
+def _sides(
+    a: Mapping[str, pl.Series], b: Mapping[str, pl.Series]
+) -> Iterator[tuple[str, pl.Series, pl.Series]]:
+    """Yield each figure's known values on both sides."""
+    for name, values in a.items():
+        yield name, values.drop_nulls(), b[name].drop_nulls()
+
+
 def _figures(pairs: pl.DataFrame) -> dict[str, pl.Series]:
+    chosen_words, rejected_words = words(pairs, "chosen"), words(pairs, "rejected")
     return {
         "margin": pairs["margin"],
         "held_out_margin": pairs["chosen_reward_held_out"] - pairs["rejected_reward_held_out"],
@@ -193,7 +202,7 @@ def _figures(pairs: pl.DataFrame) -> dict[str, pl.Series]:
         "rejected_reward": pairs["rejected_reward"],
         "chosen_relevance": pairs["chosen_relevance"],
         "rejected_relevance": pairs["rejected_relevance"],
-        "chosen_words": pairs["chosen_words"],
-        "rejected_words": pairs["rejected_words"],
-        "length_gap": pairs["chosen_words"] - pairs["rejected_words"],
+        "chosen_words": chosen_words,
+        "rejected_words": rejected_words,
+        "length_gap": chosen_words - rejected_words,
     }

@@ -6,14 +6,13 @@ The caller knows where the tables are. What is in them is validated when they ar
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
 from csrdata.errors import UserError
-from csrdata.records import Dropped, Pair, Prompt, Record, Response, Sentence
-from csrdata.storage.tables import from_table, read_table
-from csrdata.storage.values import check_values
+from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
+from csrdata.storage.iteration_tables import IterationTables
+from csrdata.storage.tables import from_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +38,20 @@ class SearchTree:
     dropped: Dropped | None
 
 
-def read_iteration(
-    name: str, *, prompts: Path, sentences: Path, responses: Path, pairs: Path, dropped: Path
-) -> Iteration:
-    """Read an iteration's tables.
+def read_iteration(tables: IterationTables) -> Iteration:
+    """Read all of an iteration's tables.
 
     Raises:
         UserError: a table is missing or is not what its record says; the command that makes it is named.
     """
     return Iteration(
-        name,
-        prompts=read_table(prompts, Prompt, made_by="dvc repro sample_prompts"),
-        sentences=_read_shards(sentences, Sentence, made_by=f"dvc repro generate_beams@{name}"),
-        responses=_read_shards(responses, Response, made_by=f"dvc repro score_beams@{name}"),
-        pairs=read_table(pairs, Pair, made_by=f"dvc repro select_pairs@{name}"),
-        dropped=read_table(dropped, Dropped, made_by=f"dvc repro select_pairs@{name}"),
+        tables.name,
+        prompts=tables.read_prompts(),
+        sentences=tables.read_candidates(),
+        responses=tables.read_responses(),
+        pairs=tables.read_pairs(),
+        dropped=tables.read_dropped(),
     )
-
-
-def _read_shards(folder: Path, record: Record, *, made_by: str) -> pl.DataFrame:
-    """Read a folder of shards, and validate over all of them what each was validated for: order and uniqueness."""
-    table = read_table(folder, record, made_by=made_by)
-    check_values(table, record, place=str(folder), made_by=made_by)
-    return table
 
 
 def search_tree(iteration: Iteration, prompt_id: str) -> SearchTree:
@@ -94,8 +84,9 @@ def search_tree(iteration: Iteration, prompt_id: str) -> SearchTree:
 
 def _check_leaves(pair: Pair, sentences: Sequence[Sentence], *, iteration: str) -> None:
     nodes = {sentence.node_id for sentence in sentences}
-    for side, leaf in (("chosen_leaf", pair.chosen_leaf), ("rejected_leaf", pair.rejected_leaf)):
-        if leaf not in nodes:
+    scores = pair.scores
+    for side, leaf in (("chosen_leaf", scores.chosen_leaf), ("rejected_leaf", scores.rejected_leaf)):
+        if leaf is not None and leaf not in nodes:
             raise UserError(
                 f"pair {pair.prompt_id}: {side}",
                 got=leaf,

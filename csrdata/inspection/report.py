@@ -60,7 +60,10 @@ def _sections(figures: Mapping[str, Any], paper: Paper) -> Iterator[RenderableTy
     yield from _figures(paper, "by stop", counts["by_stop"], unit="sentences")
     yield from _distributions(paper, figures["distributions"])
     yield from _figures(paper, "answers", figures["responses"])
-    yield from _figures(paper, "pairs", {name: value for name, value in pairs.items() if name != "dropped"})
+    yield from _figures(
+        paper, "pairs", {name: value for name, value in pairs.items() if not isinstance(value, dict)}
+    )
+    yield from _figures(paper, "by origin", pairs["by_origin"], unit="pairs")
     yield from _figures(paper, "prompts without a pair", pairs["dropped"], unit="prompts")
     if search is not None:
         whole = {name: value for name, value in search.items() if name != "spent"}

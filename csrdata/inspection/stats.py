@@ -11,6 +11,7 @@ import polars as pl
 from csrdata.inspection.histogram import histogram
 from csrdata.inspection.iteration import Iteration
 from csrdata.records import DropReason, Fate, Stop
+from csrdata.search.words import word_count
 
 
 def stats(iteration: Iteration) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def _distributions(iteration: Iteration) -> dict[str, Any]:
         "sentence_relevance": distribution(spoken["relevance"]),
         "sentence_guidance_reward": distribution(spoken["guidance_reward"].drop_nulls()),
         "answer_reward": distribution(iteration.responses["reward"]),
-        "pair_margin": distribution(iteration.pairs["margin"]),
+        "pair_margin": distribution(iteration.pairs["margin"].drop_nulls()),
     }
 
 
@@ -66,18 +67,25 @@ def _responses(responses: pl.DataFrame) -> dict[str, Any]:
 def _pairs(iteration: Iteration) -> dict[str, Any]:
     """Kept and dropped; the margin; and whether length alone could have picked the chosen answer."""
     pairs = iteration.pairs
-    gaps = pairs["chosen_words"] - pairs["rejected_words"]
+    chosen_words, rejected_words = words(pairs, "chosen"), words(pairs, "rejected")
+    gaps = chosen_words - rejected_words
     return {
         "kept": len(pairs),
+        "by_origin": dict(sorted(pairs["origin"].value_counts().iter_rows())),
         "dropped": _by(iteration.dropped["reason"], [reason.value for reason in DropReason]),
         "mean_margin": _mean(pairs["margin"]),
-        "mean_chosen_words": _mean(pairs["chosen_words"]),
-        "mean_rejected_words": _mean(pairs["rejected_words"]),
+        "mean_chosen_words": _mean(chosen_words),
+        "mean_rejected_words": _mean(rejected_words),
         "mean_length_gap": _mean(gaps),
         "chosen_shorter": _percent(gaps < 0),
-        "length_only_auc": _auc(pairs["chosen_words"], pairs["rejected_words"]),
+        "length_only_auc": _auc(chosen_words, rejected_words),
         "likelihood_prefers_rejected": _flipped(pairs, iteration.responses),
     }
+
+
+def words(pairs: pl.DataFrame, side: str) -> pl.Series:
+    """Return the words of each pair's `chosen` or `rejected` answer, counted from the text."""
+    return pl.Series([word_count(text) for text in pairs[side]], dtype=pl.Int64)
 
 
 def _flipped(pairs: pl.DataFrame, responses: pl.DataFrame) -> float | None:
@@ -121,7 +129,8 @@ def _by(values: pl.Series, names: list[str]) -> dict[str, int]:
 
 
 def _mean(values: pl.Series) -> float | None:
-    return float(values.mean()) if len(values) else None  # type: ignore[arg-type]
+    known = values.drop_nulls()
+    return float(known.mean()) if len(known) else None  # type: ignore[arg-type]
 
 
 def _percent(values: pl.Series) -> float | None:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from csrdata.inspection.iteration import SearchTree
 from csrdata.inspection.outline import Node, draw
-from csrdata.inspection.page import Page, Paper
+from csrdata.inspection.page import Page, Paper, number
 from csrdata.records import NO_PARENT, Response, Sentence
 
 CHOSEN, REJECTED = "+", "-"
@@ -29,7 +29,7 @@ def _lines(tree: SearchTree, paper: Paper) -> Iterator[RenderableType]:
     title = f"{tree.prompt.prompt_id}  {tree.prompt.image}  {tree.prompt.text}"
     yield paper.text(title, style="bold")
     if tree.pair is not None:
-        margin = f"pair: margin {tree.pair.margin:.3g} ({CHOSEN} chosen, {REJECTED} rejected)"
+        margin = f"pair: margin {number(tree.pair.scores.margin)} ({CHOSEN} chosen, {REJECTED} rejected)"
         yield paper.text(margin, style="bold")
     if tree.dropped is not None:
         yield paper.text(f"no pair: {tree.dropped.reason}: {tree.dropped.detail}", style="bold")
@@ -57,14 +57,16 @@ def _marks(tree: SearchTree) -> Mapping[int, str]:
     if tree.pair is None:
         return {}
     parents = {sentence.node_id: sentence.parent_id for sentence in tree.sentences}
-    chosen, rejected = _path(tree.pair.chosen_leaf, parents), _path(tree.pair.rejected_leaf, parents)
+    scores = tree.pair.scores
+    chosen, rejected = _path(scores.chosen_leaf, parents), _path(scores.rejected_leaf, parents)
     marks = dict.fromkeys(chosen, CHOSEN) | dict.fromkeys(rejected, REJECTED)
     return marks | dict.fromkeys(chosen & rejected, "±")
 
 
-def _path(leaf: int, parents: Mapping[int, int]) -> set[int]:
+def _path(leaf: int | None, parents: Mapping[int, int]) -> set[int]:
+    """Return the nodes from a first sentence to a leaf; none if the leaf is unknown."""
     path = set()
-    while leaf != NO_PARENT:
+    while leaf is not None and leaf != NO_PARENT:
         path.add(leaf)
         leaf = parents[leaf]
     return path

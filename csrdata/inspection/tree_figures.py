@@ -38,7 +38,12 @@ def tree_figures(tree: SearchTree, *, iteration: str) -> dict[str, Any]:
         "prompt": prompt.text,
         "pair": None
         if pair is None
-        else {"margin": pair.margin, "chosen_leaf": pair.chosen_leaf, "rejected_leaf": pair.rejected_leaf},
+        else {
+            "origin": pair.origin,
+            "margin": pair.scores.margin,
+            "chosen_leaf": pair.scores.chosen_leaf,
+            "rejected_leaf": pair.scores.rejected_leaf,
+        },
         "dropped": None if dropped is None else {"reason": dropped.reason, "detail": dropped.detail},
         "candidates": children[NO_PARENT],
     }

@@ -9,8 +9,9 @@ from csrdata.inspection.diff import Version, read_version
 from csrdata.inspection.iteration import Iteration, read_iteration
 from csrdata.inspection.revisions import bring
 from csrdata.params import FILE, load_params
+from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.hub.fetch import parse_source
-from csrdata.publishing.hub.remote import fetch_iteration, fetch_outcome
+from csrdata.publishing.hub.remote import fetch_iteration, fetch_pairs
 
 
 def iteration(name: str | None) -> str:
@@ -26,30 +27,14 @@ def iteration(name: str | None) -> str:
 
 def read_project(name: str | None) -> Iteration:
     """Read the tables of an iteration, by default the last one that has pairs."""
-    chosen = iteration(name)
-    return read_iteration(
-        chosen,
-        prompts=paths.PROMPTS,
-        sentences=paths.candidates(chosen),
-        responses=paths.responses(chosen),
-        pairs=paths.pairs(chosen),
-        dropped=paths.dropped(chosen),
-    )
+    return read_iteration(project_tables(iteration(name)))
 
 
 def read_hub(word: str, name: str | None) -> Iteration:
     """Read the tables of an iteration of a dataset of the Hub, by default its last one."""
     source = parse_source(word)
     with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
-        found = fetch_iteration(source, name, scratch=Path(scratch))
-        return read_iteration(
-            found.name,
-            prompts=found.prompts,
-            sentences=found.candidates,
-            responses=found.responses,
-            pairs=found.pairs,
-            dropped=found.dropped,
-        )
+        return read_iteration(fetch_iteration(source, name, scratch=Path(scratch)))
 
 
 def version_of(word: str, scratch: Path) -> Version:
@@ -59,7 +44,7 @@ def version_of(word: str, scratch: Path) -> Version:
         tagged, _, name = word.partition("@")[2].partition(":")
         source = parse_source(f"{word.partition('@')[0]}@{tagged}")
         scratch.mkdir()
-        found = fetch_outcome(source, name or None, scratch=scratch)
+        found = fetch_pairs(source, name or None, scratch=scratch)
         label = f"{source}, iteration {found.name}"
         return read_version(
             label, pairs=found.pairs, dropped=found.dropped, made_by=f"csrdata stats {source}"

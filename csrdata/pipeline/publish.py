@@ -12,12 +12,12 @@ from csrdata.errors import UserError
 from csrdata.params import FILE, Params, load_params
 from csrdata.pipeline.pulled import DAG, changed_since, read_pulled
 from csrdata.pipeline.results import find_results
+from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.hub.pushing import published_manifest
 from csrdata.publishing.origins import origin
 from csrdata.publishing.release.columns import parse_images
 from csrdata.publishing.release.gates import check
 from csrdata.publishing.release.layout import LOCK as KEPT_LOCK
-from csrdata.publishing.release.layout import ReleaseIteration
 from csrdata.publishing.release.manifest import (
     MANIFEST,
     Manifest,
@@ -63,7 +63,7 @@ def release(
     params = load_params()
     kept = parse_images(images)
     source = origin(params.prepare.kind, licence=licence, images=image_licence, outputs=output_licence)
-    iterations = [tables(name) for name in _made(params, names)]
+    iterations = [project_tables(name) for name in _made(params, names)]
     lock = LOCK if LOCK.is_file() else None
     if lock is not None:
         folders = [
@@ -124,18 +124,6 @@ def _tokens() -> list[str]:
 
     token = get_token()
     return [token] if token else []
-
-
-def tables(name: str, *, root: Path = Path()) -> ReleaseIteration:
-    """Return where an iteration's tables lie in a project, by default this one."""
-    return ReleaseIteration(
-        name,
-        prompts=root / paths.PROMPTS,
-        candidates=root / paths.candidates(name),
-        responses=root / paths.responses(name),
-        pairs=root / paths.pairs(name),
-        dropped=root / paths.dropped(name),
-    )
 
 
 def generating(params: Params, names: Sequence[str]) -> dict[str, Any]:

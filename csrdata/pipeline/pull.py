@@ -12,9 +12,9 @@ from pathlib import Path
 
 from csrdata.errors import UserError
 from csrdata.params import FILE
-from csrdata.pipeline.publish import tables
 from csrdata.pipeline.pulled import RECORD, Pulled, read_pulled, write_pulled
 from csrdata.pipeline.results import PUBLISHED
+from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.folders import room
 from csrdata.publishing.hub.fetch import MAX_SIZE, Refusal, Source, fetch, partial_of
 from csrdata.publishing.release.layout import LOCK, PARAMS, RESULTS
@@ -86,7 +86,7 @@ def _restore(release: Path, made: Path) -> list[str]:
     try:
         manifest = read_manifest(release)
         names = [one.name for one in manifest.iterations]
-        restore(release, [tables(name, root=made) for name in names], images_root=made)
+        restore(release, [project_tables(name, root=made) for name in names], images_root=made)
         texts = release_texts(release)
         results = _results(release)
     except UserError:

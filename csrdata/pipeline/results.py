@@ -8,12 +8,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from csrdata import paths
 from csrdata.errors import UserError
-from csrdata.evaluation.summary import DIGITS
+from csrdata.evaluation.summary import mean_score
 from csrdata.evaluation.truth_preference import false_share
 from csrdata.params import Params
 from csrdata.pipeline.source import reader
@@ -88,6 +87,7 @@ def _summary(params: Params, names: Sequence[str]) -> Any:
         return None
     try:
         summary = read_json(paths.SUMMARY, made_by="dvc repro summarize")
+        _check_form(summary)
         for name in names:
             _check_about(summary, name)
         if LOCK.is_file():
@@ -99,13 +99,23 @@ def _summary(params: Params, names: Sequence[str]) -> Any:
     return summary
 
 
+def _check_form(summary: Any) -> None:
+    """Refuse a summary that another version wrote."""
+    if BASE not in summary.get("iterations", []):
+        raise UserError(
+            str(paths.SUMMARY),
+            got="no list of iterations with base in it",
+            expected="a summary of this version",
+            do="dvc repro summarize",
+        )
+
+
 def _check_about(summary: Any, name: str) -> None:
     """Compare a summary's counts and mean rewards with an iteration's table of pairs."""
     pairs = read_rows(paths.pairs(name), Pair, made_by=f"dvc repro select_pairs@{name}")
     found = summary.get("pairs", {}).get(name, {})
     stated = (found.get("kept"), found.get("chosen_reward"), found.get("rejected_reward"))
-    rewards = [[pair.chosen_reward for pair in pairs], [pair.rejected_reward for pair in pairs]]
-    present = (len(pairs), *(round(fmean(values), DIGITS) if values else None for values in rewards))
+    present = (len(pairs), mean_score(pairs, "chosen_reward"), mean_score(pairs, "rejected_reward"))
     if stated != present:
         raise UserError(
             f"{paths.SUMMARY}: pairs of iteration {name}",

@@ -52,7 +52,9 @@ def _metrics(pairs: Sequence[Pair], dropped: Sequence[Dropped]) -> dict[str, obj
         "kept": len(pairs),
         "dropped": {reason.value: reasons[reason.value] for reason in DropReason},
         **{
-            f"mean_{field}": sum(getattr(pair, field) for pair in pairs) / len(pairs) if pairs else None
+            f"mean_{field}": sum(getattr(pair.scores, field) for pair in pairs) / len(pairs)
+            if pairs
+            else None
             for field in means
         },
     }

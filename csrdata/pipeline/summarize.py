@@ -59,7 +59,8 @@ def run(params: Params, name: str | None) -> None:  # noqa: ARG001 - it reads al
         for iteration in params.iterations
     }
     seed = _read_figures(paths.PREPARE_METRICS, needs=("policy",), made_by="dvc repro prepare")
-    summary = {
+    summary: dict[str, Any] = {
+        "iterations": list(policies),
         "splits": summarize_splits(cards, **settings.model_dump()),
         "pairs": pairs,
         "training": training,

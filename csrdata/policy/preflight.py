@@ -7,6 +7,7 @@ policy wrote the answers, and to which prompt.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -18,6 +19,17 @@ from csrdata.errors import UserError
 from csrdata.policy.loading import Policy
 from csrdata.policy.prompting import check_prompt, completion_ids
 from csrdata.records import Pair
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceCheck:
+    """How much of a set's reference was compared with what generation stored."""
+
+    pairs: int
+    """Pairs with the log-probabilities of both answers stored; the others have nothing to compare with."""
+    largest_gap: float | None
+    """Nats: the largest difference of an answer; None if no answer has a stored log-probability."""
+
 
 _TEXT_INPUTS = {"input_ids", "attention_mask", "completion_mask", "token_type_ids", "mm_token_type_ids"}
 _REFERENCES = {"ref_chosen_logps", "ref_rejected_logps"}
@@ -82,11 +94,13 @@ def check_batch(
                 do="lower generate_beams.max_response_tokens in params.yaml, then: dvc repro",
             )
         ids = batch["input_ids"][row][batch["completion_mask"][row].bool()].tolist()
-        if ids != completion_ids(policy.processor, answer) or len(ids) != tokens:
+        whole = completion_ids(policy.processor, answer)
+        if ids != whole or tokens not in {None, len(ids)}:
+            wanted = len(whole) if tokens is None else tokens
             raise UserError(
                 place,
                 got=f"{len(ids)} tokens of the answer",
-                expected=f"the {tokens} tokens that were generated",
+                expected=f"the {wanted} tokens that were generated",
                 do="generate again with this tokenizer: dvc repro",
             )
 
@@ -98,22 +112,22 @@ def check_references(
     *,
     policy: Policy,
     tolerance: float,
-) -> float:
-    """Compare the reference's log-probabilities with those stored at generation.
+) -> ReferenceCheck:
+    """Compare the reference's log-probabilities with those stored at generation, where there are any.
 
     In float32 every difference must be within `tolerance`. bfloat16 and float16 round more, by an amount that grows with
     an answer's length (`allowed_gap`), so that one wrong answer may be near by chance: there the differences must also be
     small on average, at most `MEAN_SHARE` of what is allowed for each. Another iterate differs on every answer.
 
     Args:
-        pairs: N pairs, with the stored log-probabilities in nats.
+        pairs: N pairs; stored log-probabilities are in nats, and null where no policy is known to have written the answer.
         chosen: those of the reference, [N], summed over the answer's tokens, the end included.
         rejected: likewise.
         policy: the reference: its number type decides what is allowed, its folder is named in errors.
         tolerance: nats; 1e-4 holds in float32. In bfloat16 and float16 it applies where it allows more than their rounding.
 
     Returns:
-        The largest difference, in nats.
+        How many pairs were checked, and the largest difference.
 
     Raises:
         UserError: a difference exceeds what is allowed or is not a number, or their mean is too large.
@@ -126,12 +140,19 @@ def check_references(
         do += f"; if {name} rounds more, raise train_dpo.reference_tolerance or set compute.dtype: float32"
     gaps: list[float] = []
     shares: list[float] = []
+    lengths: list[int] = []
+    whole = 0
     for pair, *computed in zip(pairs, chosen, rejected, strict=True):
+        scores = pair.scores
+        whole += None not in {scores.chosen_logprob, scores.rejected_logprob}
         stored = (
-            ("chosen", pair.chosen_logprob, pair.chosen_tokens),
-            ("rejected", pair.rejected_logprob, pair.rejected_tokens),
+            ("chosen", pair.chosen, scores.chosen_logprob, scores.chosen_tokens),
+            ("rejected", pair.rejected, scores.rejected_logprob, scores.rejected_tokens),
         )
-        for now, (side, then, tokens) in zip(computed, stored, strict=True):
+        for now, (side, text, then, known) in zip(computed, stored, strict=True):
+            if then is None:
+                continue
+            tokens = len(completion_ids(policy.processor, text)) if known is None else known
             gap, allowed = abs(now - then), allowed_gap(tokens, dtype=dtype, tolerance=tolerance)
             if not gap <= allowed:  # not `>`: NaN compares false
                 within = f"within {allowed:.2g} nats ({tokens} tokens in {name})"
@@ -142,18 +163,16 @@ def check_references(
                     do=do,
                 )
             gaps.append(gap)
+            lengths.append(tokens)
             shares.append(gap / allowed)
-    if half and (mean := fmean(shares)) > MEAN_SHARE:
-        tokens = round(
-            fmean(tokens for pair in pairs for tokens in (pair.chosen_tokens, pair.rejected_tokens))
-        )
+    if half and shares and (mean := fmean(shares)) > MEAN_SHARE:
         raise UserError(
             f"{len(gaps)} answers: reference log-probabilities under {policy.folder}",
             got=f"{fmean(gaps):.2g} nats away on average, {mean:.0%} of what a single answer may be",
-            expected=f"at most {MEAN_SHARE:.0%} (about {tokens} tokens in {name}): {why}",
+            expected=f"at most {MEAN_SHARE:.0%} (about {round(fmean(lengths))} tokens in {name}): {why}",
             do=do,
         )
-    return max(gaps)
+    return ReferenceCheck(whole, max(gaps, default=None))
 
 
 def allowed_gap(tokens: int, *, dtype: torch.dtype, tolerance: float) -> float:
@@ -174,9 +193,9 @@ def image_features(model: Any, batch: Mapping[str, Tensor]) -> list[int]:
     return [len(feature) for feature in features]
 
 
-def _rows(pairs: Sequence[Pair]) -> list[tuple[str, str, int]]:
-    """Return the place, text and generated tokens of a batch's rows: all chosen ones, then all rejected ones."""
-    chosen = [(f"pair {pair.prompt_id}: chosen", pair.chosen, pair.chosen_tokens) for pair in pairs]
+def _rows(pairs: Sequence[Pair]) -> list[tuple[str, str, int | None]]:
+    """Return the place, text and generated tokens (None: unknown) of a batch's rows: all chosen, then all rejected ones."""
+    chosen = [(f"pair {pair.prompt_id}: chosen", pair.chosen, pair.scores.chosen_tokens) for pair in pairs]
     return chosen + [
-        (f"pair {pair.prompt_id}: rejected", pair.rejected, pair.rejected_tokens) for pair in pairs
+        (f"pair {pair.prompt_id}: rejected", pair.rejected, pair.scores.rejected_tokens) for pair in pairs
     ]

@@ -1,13 +1,15 @@
 """Pairs -> a LoRA adapter, by DPO (equation 1) through TRL, against the policy that wrote the pairs (equation 5).
 
 The reference is the policy as loaded: the trained model with its new adapter switched off. Its log-probabilities are
-computed once, checked against those stored at generation, and reused in every step, which TRL itself does for text only.
+computed once, checked against those stored at generation where there are any, and reused in every step, which TRL itself
+does for text only.
 Rows are plain strings on TRL's standard columns, so that its collator tokenises what generation tokenised
 (`csrdata.policy.prompting`). Left out on purpose: evaluation, checkpoints, and any choice of a model family.
 """
 
 import math
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +35,7 @@ from csrdata.records import Pair
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StepLog:
     """One optimiser step, as TRL logs it: means over the step's pairs."""
 
     step: int
@@ -59,12 +61,14 @@ class TrainingReport:
     """What training did; equal inputs give an equal report."""
 
     pairs: int
-    steps: tuple[Step, ...]
+    steps: tuple[StepLog, ...]
     adapter_parameters: int
-    reference_gap: float
-    """Largest difference between a reference log-probability and the one stored at generation, in nats."""
+    references_checked: int
+    """Pairs whose reference log-probabilities were compared with stored ones; the rest has none stored."""
+    reference_gap: float | None
+    """Nats: largest difference between a reference log-probability and the one stored at generation; None without any."""
 
-    def summary(self) -> dict[str, float]:
+    def summary(self) -> dict[str, float | None]:
         """Return the figures of the run: the first and last tenth of its steps, and what went in."""
         tenth = max(1, len(self.steps) // 10)
         first, last = self.steps[:tenth], self.steps[-tenth:]
@@ -72,6 +76,7 @@ class TrainingReport:
             "pairs": self.pairs,
             "steps": len(self.steps),
             "adapter_parameters": self.adapter_parameters,
+            "references_checked": self.references_checked,
             "reference_gap": self.reference_gap,
             "loss_first_tenth": _mean([step.loss for step in first]),
             "loss_last_tenth": _mean([step.loss for step in last]),
@@ -130,7 +135,7 @@ def train(
 
     Args:
         policy: the previous iterate, which wrote the pairs; its model is changed in place, load it again afterwards.
-        pairs: with the log-probabilities stored at generation.
+        pairs: those without stored log-probabilities are trained on unchecked; how many were checked is said on stderr.
         root: the folder that the pairs' image paths are relative to.
         adapter_folder: gets `adapter_config.json` and `adapter_model.safetensors`.
         beta: of equation 1, > 0.
@@ -201,7 +206,12 @@ def train(
         if progress:
             trainer.add_callback(Bar())
         references = _preflight(trainer, policy, pairs, batch_size=batch_size, progress=progress)
-        gap = check_references(pairs, *references, policy=policy, tolerance=reference_tolerance)
+        check = check_references(pairs, *references, policy=policy, tolerance=reference_tolerance)
+        if check.pairs < len(pairs):
+            sys.stderr.write(
+                f"the reference was checked for {check.pairs} of {len(pairs)} pairs: "
+                "the others have no log-probabilities stored\n"
+            )
         trainer.train_dataset = _dataset(policy, pairs, root=root, references=references)
         trainer.precompute_ref_logps = True
         trainer.train()
@@ -211,7 +221,8 @@ def train(
         pairs=len(pairs),
         steps=_steps(trainer.state.log_history),
         adapter_parameters=sum(weights),
-        reference_gap=gap,
+        references_checked=check.pairs,
+        reference_gap=check.largest_gap,
     )
 
 
@@ -352,10 +363,10 @@ def _preflight(
     return chosen, rejected
 
 
-def _steps(history: Sequence[Mapping[str, float]]) -> tuple[Step, ...]:
+def _steps(history: Sequence[Mapping[str, float]]) -> tuple[StepLog, ...]:
     """Return TRL's log without its clocks."""
     return tuple(
-        Step(
+        StepLog(
             step=int(row["step"]),
             loss=row["loss"],
             learning_rate=row["learning_rate"],

@@ -12,7 +12,8 @@ import hashlib
 import math
 from collections.abc import Iterable, Sequence
 
-from csrdata.records import Dropped, DropReason, Pair, Prompt, Response
+from csrdata.records import CSR_SEARCH, Dropped, DropReason, Pair, PairScores, Prompt, Response
+from csrdata.search.words import word_count
 
 
 def select(
@@ -88,19 +89,22 @@ def balance(pairs: Sequence[Pair], *, tolerance: float | None, seed: int) -> tup
 
     Example: gaps +4 +1 -1 0 with tolerance 0.5 -> the first is left out
     """
-    gaps = {pair.prompt_id: pair.chosen_words - pair.rejected_words for pair in pairs}
+    words = {pair.prompt_id: (word_count(pair.chosen), word_count(pair.rejected)) for pair in pairs}
+    gaps = {prompt_id: chosen - rejected for prompt_id, (chosen, rejected) in words.items()}
     left_out = set() if tolerance is None else _too_heavy(gaps, tolerance=tolerance, seed=seed)
     kept = [pair for pair in pairs if pair.prompt_id not in left_out]
     dropped = [
-        Dropped(
-            pair.prompt_id,
-            DropReason.LENGTH_BALANCE,
-            f"chosen {pair.chosen_words} words, rejected {pair.rejected_words}; margin {pair.margin:.4g}",
-        )
+        Dropped(pair.prompt_id, DropReason.LENGTH_BALANCE, _balance_detail(pair, *words[pair.prompt_id]))
         for pair in pairs
         if pair.prompt_id in left_out
     ]
     return kept, dropped
+
+
+def _balance_detail(pair: Pair, chosen: int, rejected: int) -> str:
+    margin = pair.scores.margin
+    detail = f"chosen {chosen} words, rejected {rejected}"
+    return detail if margin is None else f"{detail}; margin {margin:.4g}"
 
 
 def _without_pair(prompt: Prompt, responses: Sequence[Response], whole: Sequence[Response]) -> Dropped:
@@ -175,19 +179,22 @@ def _pair(prompt: Prompt, chosen: Response, rejected: Response) -> Pair:
         prompt=prompt.text,
         chosen=chosen.text,
         rejected=rejected.text,
-        chosen_leaf=chosen.leaf_id,
-        rejected_leaf=rejected.leaf_id,
-        chosen_reward=chosen.reward,
-        rejected_reward=rejected.reward,
-        margin=chosen.reward - rejected.reward,
-        chosen_reward_held_out=chosen.reward_held_out,
-        rejected_reward_held_out=rejected.reward_held_out,
-        chosen_relevance=chosen.relevance,
-        rejected_relevance=rejected.relevance,
-        chosen_logprob=chosen.logprob,
-        rejected_logprob=rejected.logprob,
-        chosen_tokens=chosen.tokens,
-        rejected_tokens=rejected.tokens,
-        chosen_words=chosen.words,
-        rejected_words=rejected.words,
+        origin=CSR_SEARCH,
+        scores=PairScores(
+            chosen_leaf=chosen.leaf_id,
+            rejected_leaf=rejected.leaf_id,
+            chosen_reward=chosen.reward,
+            rejected_reward=rejected.reward,
+            margin=chosen.reward - rejected.reward,
+            chosen_reward_held_out=chosen.reward_held_out,
+            rejected_reward_held_out=rejected.reward_held_out,
+            chosen_relevance=chosen.relevance,
+            rejected_relevance=rejected.relevance,
+            chosen_logprob=chosen.logprob,
+            rejected_logprob=rejected.logprob,
+            chosen_tokens=chosen.tokens,
+            rejected_tokens=rejected.tokens,
+            chosen_words=chosen.words,
+            rejected_words=rejected.words,
+        ),
     )

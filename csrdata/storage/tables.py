@@ -11,13 +11,14 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import polars as pl
 
 from csrdata.errors import UserError
-from csrdata.records import Record, columns
+from csrdata.records import Record, columns, nested
 from csrdata.storage import shard_manifest
 from csrdata.storage.disk import (
     PARTIAL,
@@ -68,12 +69,22 @@ def schema(record: Record) -> dict[str, pl.DataType]:
 def to_table(rows: Iterable[Any], record: Record) -> pl.DataFrame:
     """Turn records into a table; no rows give an empty table with the right columns."""
     rows, types = list(rows), schema(record)
-    return pl.DataFrame({name: [getattr(row, name) for row in rows] for name in types}, schema=types)
+    within = {column.name: name for name, inner in nested(record).items() for column in columns(inner)}
+    read = {name: attrgetter(f"{within[name]}.{name}" if name in within else name) for name in types}
+    return pl.DataFrame({name: [get(row) for row in rows] for name, get in read.items()}, schema=types)
 
 
 def from_table(table: pl.DataFrame, record: type[T]) -> list[T]:
     """Turn a table back into records."""
-    return [record(**row) for row in table.iter_rows(named=True)]
+    inner = nested(record)  # type: ignore[arg-type]
+    parts = {name: (one, [column.name for column in columns(one)]) for name, one in inner.items()}
+    return [
+        record(
+            **{name: one(**{own: row.pop(own) for own in names}) for name, (one, names) in parts.items()},
+            **row,
+        )
+        for row in table.iter_rows(named=True)
+    ]
 
 
 def write_table(path: Path, table: pl.DataFrame) -> None:

@@ -280,6 +280,12 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
                 lambda column: column.str.strip_chars() == pl.col("chosen").str.strip_chars(),
             ),
         ),
+        "origin": (
+            Rule(
+                "a name of a-z, 0-9 and _ that begins with a letter, at most 64 characters",
+                lambda column: ~column.str.contains(r"^[a-z][a-z0-9_]{0,63}$"),
+            ),
+        ),
         "chosen_leaf": COUNT,
         "rejected_leaf": (
             *COUNT,

@@ -11,7 +11,7 @@ def _summary(p_vs_base: float | None) -> dict[str, Any]:
     base = {"value": 52.04, "low": 49.0, "high": 55.0, "p_vs_base": None}
     first = {"value": 41.26, "low": 38.0, "high": 44.14, "p_vs_base": p_vs_base}
     splits = {
-        "0": {"chair_s": base, "false_by_kind": {}},
+        "base": {"chair_s": base, "false_by_kind": {}},
         "1": {"chair_s": first, "false_by_kind": {"other": 2.5}},
     }
     pair = {
@@ -20,7 +20,7 @@ def _summary(p_vs_base: float | None) -> dict[str, Any]:
         "chosen_reward": None,
         "truth_preference": {"reward": 71.0},
     }
-    return {"splits": {"held_out": splits}, "pairs": {"1": pair}}
+    return {"iterations": ["base", "1"], "splits": {"held_out": splits}, "pairs": {"1": pair}}
 
 
 def _row(summary: dict[str, Any], title: str) -> tuple[str, ...]:
@@ -44,10 +44,11 @@ def test_what_is_not_there_is_a_dash_and_what_never_happened_is_zero() -> None:
     assert _row(summary, "reward prefers the truer") == ("-", "71.0")
 
 
-def test_iterations_stand_in_the_order_of_their_numbers() -> None:
-    """Iteration 10 follows iteration 2, whatever the order of the JSON's keys."""
-    assert table.columns({"splits": {"held_out": {"10": {}, "0": {}, "2": {}}}, "pairs": {}}) == [
-        "0",
-        "2",
-        "10",
-    ]
+def test_iterations_are_in_the_order_that_the_summary_states() -> None:
+    """Names are names, not numbers; the keys of a JSON object may have any order."""
+    summary = _summary(0.5)
+    entry = summary["pairs"]["1"]
+    summary |= {"iterations": ["base", "warm-up", "1"], "pairs": {"1": entry, "warm-up": entry | {"kept": 7}}}
+    assert table.columns(summary) == ["base", "warm-up", "1"]
+    assert _row(summary, "pairs kept") == ("-", "7", "3")
+    assert "| base | iteration warm-up | iteration 1 |" in table.markdown(summary, confidence=95)

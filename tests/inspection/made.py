@@ -1,7 +1,18 @@
 """One small iteration, worked out by hand: a prompt with a pair, a prompt without."""
 
 from csrdata.inspection.iteration import Iteration
-from csrdata.records import NO_PARENT, Dropped, DropReason, Fate, Pair, Prompt, Response, Sentence, Stop
+from csrdata.records import (
+    NO_PARENT,
+    Dropped,
+    DropReason,
+    Fate,
+    Pair,
+    PairScores,
+    Prompt,
+    Response,
+    Sentence,
+    Stop,
+)
 from csrdata.storage.tables import to_table
 
 PROMPTS = [
@@ -69,21 +80,24 @@ PAIR = Pair(
     prompt="Describe.",
     chosen="A red circle.",
     rejected="A [blue] star here.",
-    chosen_leaf=3,
-    rejected_leaf=4,
-    chosen_reward=0.9,
-    rejected_reward=0.1,
-    margin=0.8,
-    chosen_reward_held_out=0.9,
-    rejected_reward_held_out=0.1,
-    chosen_relevance=10.0,
-    rejected_relevance=10.0,
-    chosen_logprob=-4.0,
-    rejected_logprob=-4.0,
-    chosen_tokens=4,
-    rejected_tokens=4,
-    chosen_words=3,
-    rejected_words=4,
+    origin="csr_search",
+    scores=PairScores(
+        chosen_leaf=3,
+        rejected_leaf=4,
+        chosen_reward=0.9,
+        rejected_reward=0.1,
+        margin=0.8,
+        chosen_reward_held_out=0.9,
+        rejected_reward_held_out=0.1,
+        chosen_relevance=10.0,
+        rejected_relevance=10.0,
+        chosen_logprob=-4.0,
+        rejected_logprob=-4.0,
+        chosen_tokens=4,
+        rejected_tokens=4,
+        chosen_words=3,
+        rejected_words=4,
+    ),
 )
 DROPPED = Dropped("train-00001", DropReason.NO_RESPONSE, "0 answers, 0 finished, 0 of them canonical")
 

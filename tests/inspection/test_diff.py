@@ -1,6 +1,5 @@
 """What `diff` says of two versions small enough to work out by hand, and where a version can come from."""
 
-import dataclasses
 import io
 import json
 import shutil
@@ -19,12 +18,13 @@ from csrdata.inspection.revisions import bring
 from csrdata.records import Dropped, DropReason, Pair
 from csrdata.storage.tables import read_rows, to_table, write_rows
 from tests.inspection.made import PAIR
+from tests.scores import pair_with, without_scores
 
 
 def _pair(
     number: int, chosen: str, rejected: str, *, margin: float = 0.8, image: str = "images/0.png"
 ) -> Pair:
-    return dataclasses.replace(
+    return pair_with(
         PAIR, prompt_id=f"train-{number:05d}", image=image, chosen=chosen, rejected=rejected, margin=margin
     )
 
@@ -262,3 +262,16 @@ def test_a_folder_without_git_is_one_line(tmp_path: Path) -> None:
     """No history, no revision."""
     with pytest.raises(UserError, match="is not a git repository, expected a git revision of this project"):
         bring("HEAD", {TABLE: tmp_path / "x.parquet"}, repository=tmp_path)
+
+
+def test_pairs_without_scores_are_compared_by_their_texts() -> None:
+    """Of a judge's pairs and scored ones, answers and words are compared; what one side lacks has no change."""
+    bare = Version(
+        "bare", pairs=to_table([without_scores(_pair(1, "cat", "dog"))], Pair), dropped=OLD.dropped[:0]
+    )
+    scored = Version("scored", pairs=to_table([_pair(1, "cat", "a dog")], Pair), dropped=OLD.dropped[:0])
+    same, other = diff(bare, bare), diff(bare, scored)
+    assert (same["pairs"]["same"], same["pairs"]["rescored"]) == (1, 0)
+    assert other["paired"]["mean_margin_change"] is None
+    assert other["paired"]["mean_rejected_words_change"] == 1.0
+    assert other["distributions"]["margin"]["a"] is None

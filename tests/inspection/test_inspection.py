@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from csrdata.inspection.report import report
 from csrdata.inspection.stats import stats
 from csrdata.inspection.tree import render
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
+from csrdata.storage.iteration_tables import IterationTables
 from csrdata.storage.tables import seal, to_table, write_rows
 from tests.inspection.made import DROPPED, EMPTY, ITERATION, PAIR, PROMPTS, RESPONSES, SENTENCES
+from tests.scores import pair_with, without_scores
 
 
 def _text(drawn: RenderableType, *, width: int = 160) -> str:
@@ -114,9 +117,23 @@ def test_an_unknown_prompt_names_the_nearest() -> None:
         search_tree(ITERATION, "train-0001")
 
 
+def test_pairs_without_scores_have_their_lengths_and_a_dash() -> None:
+    """Of a judge's pairs, stats count the words; margins and leaves are unknown, never 0; show marks no path."""
+    bare = replace(ITERATION, pairs=to_table([without_scores(PAIR)], Pair))
+    figures = stats(bare)
+    pairs = figures["pairs"]
+    assert (pairs["by_origin"], pairs["mean_margin"]) == ({"judge": 1}, None)
+    assert (pairs["mean_chosen_words"], pairs["likelihood_prefers_rejected"]) == (3.0, None)
+    assert figures["distributions"]["pair_margin"] is None
+    assert re.search(r"mean margin +- +reward", _text(report(figures)))
+    shown = _text(render(search_tree(bare, "train-00000")))
+    assert "pair: margin - (" in shown
+    assert "0" not in shown.partition("pair: margin")[2].splitlines()[0]
+
+
 def test_a_pair_outside_the_tree_is_one_line() -> None:
     """A pair whose answer the search does not hold names the leaf, not a missing key."""
-    elsewhere = to_table([replace(PAIR, rejected_leaf=9)], Pair)
+    elsewhere = to_table([pair_with(PAIR, rejected_leaf=9)], Pair)
     with pytest.raises(
         UserError, match=r"pair train-00000: rejected_leaf: got 9, expected a sentence of the prompt's"
     ):
@@ -140,7 +157,7 @@ def test_shards_are_checked_together(tmp_path: Path) -> None:
             write_rows(tmp_path / f"{name}.parquet", rows, record)
         paths = {name: tmp_path / f"{name}.parquet" for name in ("prompts", "responses", "pairs", "dropped")}
         with pytest.raises(UserError, match=words or "row 5: column node_id") as caught:
-            read_iteration("1", sentences=shards, **paths)
+            read_iteration(IterationTables("1", candidates=shards, **paths))
         assert str(caught.value).endswith("Next: dvc repro generate_beams@1")
 
 

@@ -11,7 +11,19 @@ import pytest
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.pipeline import sample_prompts, summarize
-from csrdata.records import Answer, Dropped, DropReason, Kind, Pair, Prompt, Question, Response, Side, Truth
+from csrdata.records import (
+    Answer,
+    Dropped,
+    DropReason,
+    Kind,
+    Pair,
+    PairScores,
+    Prompt,
+    Question,
+    Response,
+    Side,
+    Truth,
+)
 from csrdata.sources.microworld.claim_parser import to_scene
 from csrdata.sources.microworld.language import sentence
 from csrdata.sources.microworld.world import SHAPES, SceneObject
@@ -84,21 +96,24 @@ def _write_pairs(name: str) -> None:
         prompt=first.text,
         chosen=right,
         rejected=wrong,
-        chosen_leaf=3,
-        rejected_leaf=5,
-        chosen_reward=0.75,
-        rejected_reward=0.25,
-        margin=0.5,
-        chosen_reward_held_out=0.5,
-        rejected_reward_held_out=0.125,
-        chosen_relevance=30.0,
-        rejected_relevance=30.0,
-        chosen_logprob=-1.0,
-        rejected_logprob=-1.0,
-        chosen_tokens=1,
-        rejected_tokens=1,
-        chosen_words=1,
-        rejected_words=1,
+        origin="csr_search",
+        scores=PairScores(
+            chosen_leaf=3,
+            rejected_leaf=5,
+            chosen_reward=0.75,
+            rejected_reward=0.25,
+            margin=0.5,
+            chosen_reward_held_out=0.5,
+            rejected_reward_held_out=0.125,
+            chosen_relevance=30.0,
+            rejected_relevance=30.0,
+            chosen_logprob=-1.0,
+            rejected_logprob=-1.0,
+            chosen_tokens=1,
+            rejected_tokens=1,
+            chosen_words=1,
+            rejected_words=1,
+        ),
     )
     write_rows(paths.pairs(name), [pair], Pair)
     dropped = [Dropped(prompt.prompt_id, DropReason.UNDER_MARGIN, "") for prompt in others]
@@ -129,11 +144,12 @@ def summary(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 
 def test_the_form_is_the_stable_one(summary: dict[str, Any]) -> None:
-    """Splits, iterations ("0" is the base), figures with value, low, high and p; pairs; seed."""
+    """Splits, iterations ("base" is the base policy), figures with value, low, high and p; pairs; seed."""
     assert set(summary) >= {"splits", "pairs", "seed"}
+    assert summary["iterations"] == ["base", *ITERATIONS]
     assert set(summary["splits"]) == {"validation", "held_out", "out_of_distribution"}
     for split in summary["splits"].values():
-        assert set(split) == {"0", *ITERATIONS}
+        assert set(split) == {"base", *ITERATIONS}
         for entry in split.values():
             assert set(entry) >= FIGURES
             for name in set(entry) - {"false_by_kind"}:
@@ -144,7 +160,7 @@ def test_the_form_is_the_stable_one(summary: dict[str, Any]) -> None:
 
 def test_the_figures_are_those_of_the_answers(summary: dict[str, Any]) -> None:
     """The base names one absent object an answer and says yes to all; iteration 1 names none and is always right."""
-    base, first = (summary["splits"]["held_out"][name] for name in ("0", "1"))
+    base, first = (summary["splits"]["held_out"][name] for name in ("base", "1"))
     assert base["chair_s"] == {"value": 100.0, "low": 100.0, "high": 100.0, "p_vs_base": None}
     assert first["chair_s"]["value"] == 0
     assert base["pope_accuracy"]["value"] == 50
@@ -178,7 +194,7 @@ def test_pairs_are_counted_and_their_rewards_averaged(summary: dict[str, Any]) -
 
 def test_plots_hold_what_the_summary_holds(summary: dict[str, Any]) -> None:
     """A file a split: a row an iteration, a column a figure and its interval; and one of the pairs' rewards."""
-    figures = set(summary["splits"]["held_out"]["0"]) - {"false_by_kind"}
+    figures = set(summary["splits"]["held_out"]["base"]) - {"false_by_kind"}
     for split in summary["splits"]:
         table = pl.read_csv(paths.PLOTS / f"{split}.csv")
         assert table["iteration"].to_list() == [0, 1, 2, 3]

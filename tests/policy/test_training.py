@@ -14,8 +14,9 @@ from csrdata.policy.loading import Dtype, Policy, load_policy, new_chain
 from csrdata.policy.preflight import MEAN_SHARE, allowed_gap, check_references
 from csrdata.policy.prompting import completion_ids, encode, render
 from csrdata.policy.training import TrainingReport, language_layers, train
-from csrdata.records import Pair
+from csrdata.records import Pair, PairScores
 from csrdata.storage.tables import hash_path
+from tests.scores import pair_with, without_scores
 from tests.tiny import FAMILIES, pictures
 
 KNOBS: dict[str, Any] = {
@@ -85,21 +86,24 @@ def written_by(folder: Path, *, dtype: Dtype = "float32") -> list[Pair]:
                 prompt=prompt,
                 chosen=chosen,
                 rejected=rejected,
-                chosen_leaf=0,
-                rejected_leaf=1,
-                chosen_reward=1.0,
-                rejected_reward=0.0,
-                margin=1.0,
-                chosen_reward_held_out=1.0,
-                rejected_reward_held_out=0.0,
-                chosen_relevance=50.0,
-                rejected_relevance=40.0,
-                chosen_logprob=logprob(policy, Path(image), prompt, chosen),
-                rejected_logprob=logprob(policy, Path(image), prompt, rejected),
-                chosen_tokens=tokens(chosen),
-                rejected_tokens=tokens(rejected),
-                chosen_words=len(chosen.split()),
-                rejected_words=len(rejected.split()),
+                origin="csr_search",
+                scores=PairScores(
+                    chosen_leaf=0,
+                    rejected_leaf=1,
+                    chosen_reward=1.0,
+                    rejected_reward=0.0,
+                    margin=1.0,
+                    chosen_reward_held_out=1.0,
+                    rejected_reward_held_out=0.0,
+                    chosen_relevance=50.0,
+                    rejected_relevance=40.0,
+                    chosen_logprob=logprob(policy, Path(image), prompt, chosen),
+                    rejected_logprob=logprob(policy, Path(image), prompt, rejected),
+                    chosen_tokens=tokens(chosen),
+                    rejected_tokens=tokens(rejected),
+                    chosen_words=len(chosen.split()),
+                    rejected_words=len(rejected.split()),
+                ),
             )
         )
     return pairs
@@ -152,7 +156,7 @@ def test_wrong_iterate_is_refused(base: Path) -> None:
         iterate(Path("policies/2"), previous=Path("policies/1"), pairs=pairs)
     message = str(caught.value)
     assert message.startswith("pair train-00000: chosen: reference log-probability under policies/1: got -")
-    assert f"{pairs[0].chosen_logprob:.6f} as stored at generation" in message
+    assert f"{pairs[0].scores.chosen_logprob:.6f} as stored at generation" in message
     assert "iterations.*.previous" in message
     assert not Path("policies/2").exists()
 
@@ -199,13 +203,19 @@ def test_wrong_iterate_is_refused_in_half_types(base: Path, dtype: Dtype) -> Non
 def test_gaps_that_are_each_allowed_are_refused_together(base: Path, dtype: Dtype) -> None:
     """One answer half its allowance away is rounding; every answer half its allowance away is another policy."""
     policy, pairs = load_policy(base, dtype=dtype), written_by(base, dtype=dtype)
-    stored = [[pair.chosen_logprob for pair in pairs], [pair.rejected_logprob for pair in pairs]]
+    stored = [
+        [pair.scores.chosen_logprob for pair in pairs],
+        [pair.scores.rejected_logprob for pair in pairs],
+    ]
     allowed = [
         [allowed_gap(tokens, dtype=policy.model.dtype, tolerance=1e-4) for tokens in own]
-        for own in ([pair.chosen_tokens for pair in pairs], [pair.rejected_tokens for pair in pairs])
+        for own in (
+            [pair.scores.chosen_tokens for pair in pairs],
+            [pair.scores.rejected_tokens for pair in pairs],
+        )
     ]
     one = [[stored[0][0] + allowed[0][0] / 2, *stored[0][1:]], stored[1]]
-    assert check_references(pairs, *one, policy=policy, tolerance=1e-4) > 1e-4
+    assert (check_references(pairs, *one, policy=policy, tolerance=1e-4).largest_gap or 0) > 1e-4
     every = [
         [value + gap / 2 for value, gap in zip(*own, strict=True)]
         for own in zip(stored, allowed, strict=True)
@@ -213,7 +223,7 @@ def test_gaps_that_are_each_allowed_are_refused_together(base: Path, dtype: Dtyp
     words = rf"8 answers: .* nats away on average, 50% of .*at most {MEAN_SHARE:.0%} \(about \d+ tokens in {dtype}\)"
     with pytest.raises(UserError, match=words):
         check_references(pairs, *every, policy=policy, tolerance=1e-4)
-    assert check_references(pairs, *every, policy=policy, tolerance=100.0) > 1e-4
+    assert (check_references(pairs, *every, policy=policy, tolerance=100.0).largest_gap or 0) > 1e-4
 
 
 def test_the_tolerance_belongs_to_type_and_length() -> None:
@@ -287,6 +297,27 @@ def test_the_reference_is_computed_once(base: Path) -> None:
 
 
 @ONE_FAMILY
+def test_pairs_without_scores_train(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pairs that a judge chose have nothing to check the reference against: they train all the same, and that is said."""
+    pairs = [without_scores(pair) for pair in written_by(base)]
+    report = iterate(Path("policies/1"), previous=base, pairs=pairs)
+    assert report.steps[-1].loss < 0.6
+    assert (report.summary()["references_checked"], report.summary()["reference_gap"]) == (0, None)
+    assert f"the reference was checked for 0 of {len(pairs)} pairs" in capsys.readouterr().err
+
+
+@ONE_FAMILY
+def test_references_are_checked_where_there_are_any(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Among pairs without scores, a stored log-probability that is another policy's is refused, a right one counted."""
+    first, *others = written_by(base)
+    mixed = [first, *map(without_scores, others)]
+    assert iterate(Path("policies/1"), previous=base, pairs=mixed).references_checked == 1
+    assert f"for 1 of {len(mixed)} pairs" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"pair train-00000: rejected: reference log-probability"):
+        iterate(Path("policies/2"), previous=base, pairs=[pair_with(first, rejected_logprob=-1.0), *others])
+
+
+@ONE_FAMILY
 def test_a_few_steps_learn(base: Path) -> None:
     """A run of one step takes it at the peak rate: warm-up rounds down to no step."""
     report = iterate(
@@ -340,7 +371,7 @@ def test_no_pairs(tmp_path: Path) -> None:
 def test_bad_pairs(base: Path, change: dict[str, Any], words: str) -> None:
     """A pair that cannot be trained on is named before the first step, and nothing is written."""
     pairs = written_by(base)
-    pairs[1] = dataclasses.replace(pairs[1], **change)
+    pairs[1] = pair_with(pairs[1], **change)
     with pytest.raises(UserError, match=words):
         iterate(Path("policies/1"), previous=base, pairs=pairs)
     assert [path.name for path in Path("policies").iterdir()] == ["base"]

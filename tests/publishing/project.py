@@ -13,9 +13,9 @@ from PIL import Image
 
 from csrdata import paths
 from csrdata.params import load_params
-from csrdata.pipeline.publish import generating, tables
+from csrdata.pipeline.publish import generating
+from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.origins import KNOWN
-from csrdata.publishing.release.layout import ReleaseIteration
 from csrdata.publishing.release.manifest import (
     Manifest,
     Model,
@@ -25,7 +25,19 @@ from csrdata.publishing.release.manifest import (
     write_manifest,
 )
 from csrdata.publishing.release.writing import write_release
-from csrdata.records import NO_PARENT, Dropped, DropReason, Fate, Pair, Prompt, Response, Sentence, Stop
+from csrdata.records import (
+    NO_PARENT,
+    Dropped,
+    DropReason,
+    Fate,
+    Pair,
+    PairScores,
+    Prompt,
+    Response,
+    Sentence,
+    Stop,
+)
+from csrdata.storage.iteration_tables import IterationTables
 from csrdata.storage.tables import seal, write_rows
 from tests.imports import ROOT
 
@@ -62,9 +74,9 @@ def make_project(root: Path) -> Path:
     return root
 
 
-def iterations(root: Path, names: tuple[str, ...] = NAMES) -> list[ReleaseIteration]:
+def iterations(root: Path, names: tuple[str, ...] = NAMES) -> list[IterationTables]:
     """Where the tables lie under a folder."""
-    return [tables(name, root=root) for name in names]
+    return [project_tables(name, root=root) for name in names]
 
 
 def release(root: Path, folder: Path, names: tuple[str, ...] = NAMES, **changed: Any) -> Manifest:
@@ -129,23 +141,26 @@ def _pair(prompt: Prompt, name: str) -> Pair:
         prompt_id=prompt.prompt_id,
         image=prompt.image,
         prompt=prompt.text,
-        chosen=f" A red circle, {n}, by policy {name}.",
+        chosen=f" A red circle, {n}, by {'our ' * (1 - n % 2)}{name}.",
         rejected=f" A blue “star” and a fog, {n}.",
-        chosen_leaf=2,
-        rejected_leaf=3,
-        chosen_reward=0.9 + n / 10,
-        rejected_reward=-0.1,
-        margin=1.0 + n / 10,
-        chosen_reward_held_out=0.8,
-        rejected_reward_held_out=0.1 * n,
-        chosen_relevance=40.0 + n,
-        rejected_relevance=20.0,
-        chosen_logprob=-4.25,
-        rejected_logprob=-4.5,
-        chosen_tokens=9,
-        rejected_tokens=10,
-        chosen_words=7 - n % 2,
-        rejected_words=7,
+        origin="csr_search",
+        scores=PairScores(
+            chosen_leaf=2,
+            rejected_leaf=3,
+            chosen_reward=0.9 + n / 10,
+            rejected_reward=-0.1,
+            margin=1.0 + n / 10,
+            chosen_reward_held_out=0.8,
+            rejected_reward_held_out=0.1 * n,
+            chosen_relevance=40.0 + n,
+            rejected_relevance=20.0,
+            chosen_logprob=-4.25,
+            rejected_logprob=-4.5,
+            chosen_tokens=9,
+            rejected_tokens=10,
+            chosen_words=7 - n % 2,
+            rejected_words=7,
+        ),
     )
 
 

@@ -175,7 +175,7 @@ MEASURED = Results(
     confidence=95,
     splits={
         "held_out": {
-            "0": {"chair_s": Measured(42.1, 39.2, 45.0, None), "recall": Measured(90.3, 89.1, 91.5, None)},
+            "base": {"chair_s": Measured(42.1, 39.2, 45.0, None), "recall": Measured(90.3, 89.1, 91.5, None)},
             "1": {"chair_s": Measured(41.0, 38.0, 44.0, 0.3), "recall": Measured(89.0, 88.0, 90.0, 0.2)},
             "2": {"chair_s": Measured(28.0, 25.2, 30.8, 0.0005), "recall": Measured(92.2, 91.0, 93.4, 0.04)},
         }
@@ -354,11 +354,18 @@ def summarized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_rows(paths.TRUTH, truths, Truth)
     figure = {"value": 28.0, "low": 25.0, "high": 31.0, "p_vs_base": 0.001}
     split = {
-        name: {"chair_s": figure | ({"p_vs_base": None} if name == "0" else {})}
-        for name in ("0", "1", "2", "3")
+        name: {"chair_s": figure | ({"p_vs_base": None} if name == "base" else {})}
+        for name in ("base", "1", "2", "3")
     }
     entry = {"kept": 6, "chosen_reward": 1.15, "rejected_reward": -0.1}
-    write_json(paths.SUMMARY, {"splits": {"held_out": split}, "pairs": {"1": entry, "2": entry}})
+    write_json(
+        paths.SUMMARY,
+        {
+            "iterations": ["base", "1", "2", "3"],
+            "splits": {"held_out": split},
+            "pairs": {"1": entry, "2": entry},
+        },
+    )
     return root
 
 
@@ -369,7 +376,7 @@ def test_results_travel_with_a_release(
     params = load_params()
     found = find_results(params, ["2"])
     assert found is not None
-    assert list(found.splits["held_out"]) == ["0", "1", "2"]
+    assert list(found.splits["held_out"]) == ["base", "1", "2"]
     assert found.truth["2"] == TruthShare(chosen=6, rejected=0, equal=0, unknown=0)
     write_json(tmp_path / "results.json", dataclasses.asdict(found))
     pulled = make_project(tmp_path / "pulled")
@@ -426,7 +433,7 @@ def test_a_summary_that_dvc_made_from_older_pairs_is_left_out(
             "pairs": {},
             "truth": {},
             "confidence": 95,
-            "splits": {"a": {"0": {"<b>": dict.fromkeys("vlh", 1)}}},
+            "splits": {"a": {"base": {"<b>": dict.fromkeys("vlh", 1)}}},
         },
     ],
 )

@@ -19,6 +19,7 @@ from csrdata.publishing.export.formats import FORMATS
 from csrdata.publishing.export.writing import Exported, export
 from csrdata.records import Pair
 from tests.inspection.made import PAIR
+from tests.scores import without_scores
 from tests.tiny import pictures, tiny_llava
 
 NAMES = ("train-00000", "train-00017", "test-00002")
@@ -43,6 +44,15 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "made").rmdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_pairs_without_scores_are_exported_alike(root: Path, to: str) -> None:
+    """Exports hold no score: pairs that have none give the same bytes."""
+    scored = _export(to).folder.rename(root / "scored")
+    bare = _export(to, [without_scores(pair) for pair in PAIRS]).folder
+    file = FORMATS[to].file
+    assert (scored / file).read_bytes() == (bare / file).read_bytes()
 
 
 def _export(to: str, pairs: list[Pair] = PAIRS, folder: str = "out") -> Exported:

@@ -91,7 +91,7 @@ def test_the_tests_own_edit_is_no_reason(folder: Path) -> None:
             [{"bytes": b"x", "path": None}],
             "row 2: images: got None, expected the file name of images/",
         ),
-        ("chosen_reward", None, "row 2: chosen_reward: got null, expected Float64"),
+        ("origin", None, "row 2: origin: got null, expected String"),
         ("rejected_reward_held_out", float("nan"), "got nan, expected a finite number"),
         ("margin", float("inf"), "row 2: margin: got inf, expected a finite number"),
         ("rejected", [], "row 2: rejected: got [], expected one message of the assistant with words in it"),

@@ -32,7 +32,7 @@ RESULTS = Results(
     confidence=95,
     splits={
         "held_out": {
-            "0": {
+            "base": {
                 "chair_s": Measured(46.2, 43.2, 49.3, None),
                 "recall": Measured(90.1, 89.0, 91.2, None),
                 "length": Measured(30.0, 29.0, 31.0, None),

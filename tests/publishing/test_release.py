@@ -25,6 +25,7 @@ from csrdata.publishing.release.shards import write_pairs
 from csrdata.publishing.release.writing import tree
 from csrdata.records import Pair
 from csrdata.storage.tables import read_rows
+from tests import scores
 from tests.imports import ROOT
 from tests.publishing.project import (
     MODELS,
@@ -67,7 +68,7 @@ def test_datasets_loads_every_pair_with_its_image(project: Path, tmp_path: Path)
             pair_row(replace(pair, image=image_name(content)), content)
             for pair, content in zip(pairs_of(name), contents, strict=True)
         ]
-    assert load(tmp_path / "release")["train"][0]["chosen"][0]["content"].endswith("by policy 2.")
+    assert load(tmp_path / "release")["train"][0]["chosen"][0]["content"].endswith("by our 2.")
 
 
 def test_datasets_loads_every_candidate(project: Path, tmp_path: Path) -> None:
@@ -148,7 +149,22 @@ def test_an_image_outside_the_project_does_not_go_out(project: Path, tmp_path: P
 
 
 def pair_with(index: int, **fields: Any) -> Any:
-    return replace(pairs_of()[index], **fields)
+    return scores.pair_with(pairs_of()[index], **fields)
+
+
+def test_pairs_without_scores_are_released(project: Path, tmp_path: Path) -> None:
+    """A judge's pairs pass the gates; null stays null, the card has a dash for what is unknown and no plot of it."""
+    for name in ("1", "2"):
+        rewrite(project, [scores.without_scores(pair) for pair in pairs_of(name)], name)
+    release(project, tmp_path / "release")
+    row = load(tmp_path / "release", "iteration_1")["train"][0]
+    assert (row["origin"], row["margin"], row["chosen_leaf"]) == ("judge", None, None)
+    card = (tmp_path / "release/README.md").read_text(encoding="utf-8")
+    assert "| reward R(y), chosen / rejected | - | - |" in card
+    assert "| held-out scorer prefers chosen, % | - | - |" in card
+    assert "| chosen has fewer words, % | 50.0 | 50.0 |" in card
+    assert sorted(path.name for path in (tmp_path / "release/plots").iterdir()) == ["funnel.png", "words.png"]
+    check(tmp_path / "release")
 
 
 def test_equal_inputs_are_equal_bytes(project: Path, tmp_path: Path) -> None:

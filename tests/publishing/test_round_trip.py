@@ -60,10 +60,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / paths.policy("1") / "chain.json").write_text(json.dumps(chain), encoding="utf-8")
     figure = {"value": 39.2, "low": 36.3, "high": 42.2, "p_vs_base": 0.0005}
     entry = {"chair_s": figure, "false_by_kind": {}}
-    splits = {"held_out": {"0": entry, "1": entry, "2": entry}}
-    rewards = {"chosen_reward": PAIR.chosen_reward, "rejected_reward": PAIR.rejected_reward}
+    splits = {"held_out": {"base": entry, "1": entry, "2": entry}}
+    rewards = {"chosen_reward": PAIR.scores.chosen_reward, "rejected_reward": PAIR.scores.rejected_reward}
     pairs = {"1": {"kept": 1, "dropped": {}, "truth_preference": {}, **rewards}}
-    write_json(folder / paths.SUMMARY, {"splits": splits, "pairs": pairs})
+    names = ["base", "1", "2"]
+    write_json(folder / paths.SUMMARY, {"iterations": names, "splits": splits, "pairs": pairs})
     return folder
 
 
@@ -139,7 +140,7 @@ def test_datasets_loads_every_row_at_the_tag(
     (pair,) = found["pairs"]
     assert pair["chosen"] == [{"role": "assistant", "content": PAIR.chosen.strip()}]
     assert pair["rejected"] == [{"role": "assistant", "content": PAIR.rejected.strip()}]
-    assert pair["margin"] == PAIR.margin
+    assert pair["margin"] == PAIR.scores.margin
     assert [row["text"] for row in found["candidates"]] == [sentence.text for sentence in SENTENCES]
     assert [row["logprob"] for row in found["candidates"]] == [sentence.logprob for sentence in SENTENCES]
     assert found["default"] == 1

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from csrdata.records import Dropped, DropReason, Pair, Prompt, Response
 from csrdata.search.pairs import balance, select
+from csrdata.search.words import word_count
+from tests.scores import without_scores
 
 PROMPT = Prompt("p1", "images/1.png", "Describe the image.")
 
@@ -42,7 +44,10 @@ def answer(
 
 def leaves(outcome: Pair | Dropped) -> tuple[int, int]:
     assert isinstance(outcome, Pair), outcome
-    return outcome.chosen_leaf, outcome.rejected_leaf
+    chosen, rejected = outcome.scores.chosen_leaf, outcome.scores.rejected_leaf
+    assert chosen is not None
+    assert rejected is not None
+    return chosen, rejected
 
 
 def reason(outcome: Pair | Dropped) -> str:
@@ -53,7 +58,10 @@ def reason(outcome: Pair | Dropped) -> str:
 def pair(prompt_id: str, chosen_words: int, rejected_words: int, *, margin: float = 1.0) -> Pair:
     made = select(
         Prompt(prompt_id, "i.png", "?"),
-        [answer(0, margin, words=chosen_words), answer(1, 0.0, words=rejected_words)],
+        [
+            answer(0, margin, words=chosen_words, text=" red" * chosen_words),
+            answer(1, 0.0, words=rejected_words, text=" blue" * rejected_words),
+        ],
         margin=0,
         max_length_gap=1,
     )
@@ -73,12 +81,12 @@ def test_a_pair_carries_both_answers_figures() -> None:
     made = select(PROMPT, [rejected, chosen], margin=0, max_length_gap=1)
     assert isinstance(made, Pair)
     assert (made.prompt_id, made.image, made.prompt) == (PROMPT.prompt_id, PROMPT.image, PROMPT.text)
-    assert made.margin == 2.5
+    assert made.scores.margin == 2.5
     for side, response in (("chosen", chosen), ("rejected", rejected)):
         assert getattr(made, side) == response.text
-        assert getattr(made, f"{side}_leaf") == response.leaf_id
+        assert getattr(made.scores, f"{side}_leaf") == response.leaf_id
         for name in ("reward", "reward_held_out", "relevance", "logprob", "tokens", "words"):
-            assert getattr(made, f"{side}_{name}") == getattr(response, name)
+            assert getattr(made.scores, f"{side}_{name}") == getattr(response, name)
 
 
 def test_answers_of_unlike_length_are_no_pair() -> None:
@@ -157,9 +165,9 @@ def test_select_finds_the_best_allowed_pair(answers: list[Response], margin: flo
     outcome = select(PROMPT, answers, margin=margin, max_length_gap=gap)
     assert isinstance(outcome, Pair) == bool(allowed)
     if isinstance(outcome, Pair):
-        assert outcome.margin == max(allowed)
+        assert outcome.scores.margin == max(allowed)
         assert outcome.chosen.strip() != outcome.rejected.strip()
-        assert outcome.chosen_reward >= outcome.rejected_reward
+        assert outcome.scores.chosen_reward >= outcome.scores.rejected_reward
     assert outcome == select(PROMPT, answers[::-1], margin=margin, max_length_gap=gap)
 
 
@@ -189,6 +197,14 @@ def test_balance_off_keeps_all() -> None:
     assert balance(pairs, tolerance=None, seed=0) == (pairs, [])
 
 
+def test_balance_counts_the_words_of_texts() -> None:
+    """Pairs without scores are balanced like others: length is the texts'."""
+    pairs = [without_scores(pair(name, words, 10)) for name, words in (("a", 14), ("b", 11), ("c", 9))]
+    kept, dropped = balance(pairs, tolerance=0.5, seed=0)
+    assert [one.prompt_id for one in kept] == ["b", "c"]
+    assert dropped[0].detail == "chosen 14 words, rejected 10"
+
+
 def test_ties_of_balance_follow_the_seed_not_the_margin() -> None:
     """Of pairs that lean equally, the seed decides which go: over seeds every one goes at times, in any order of pairs."""
     pairs = [pair(name, 12, 10, margin=size) for name, size in zip("abcd", (0.1, 1.0, 5.0, 9.0), strict=True)]
@@ -199,7 +215,7 @@ def test_ties_of_balance_follow_the_seed_not_the_margin() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=12), st.sampled_from([0.0, 0.5, 2.0])
+    st.lists(st.tuples(st.integers(1, 20), st.integers(1, 20)), max_size=12), st.sampled_from([0.0, 0.5, 2.0])
 )
 def test_balance_keeps_every_prompt_accounted_for(words: list[tuple[int, int]], tolerance: float) -> None:
     """Kept and dropped are the prompts, in order; the mean gap of what is kept is within the tolerance."""
@@ -209,5 +225,5 @@ def test_balance_keeps_every_prompt_accounted_for(words: list[tuple[int, int]], 
         one.prompt_id for one in pairs
     )
     assert kept == [one for one in pairs if one in kept]
-    total = sum(one.chosen_words - one.rejected_words for one in kept)
+    total = sum(word_count(one.chosen) - word_count(one.rejected) for one in kept)
     assert abs(total) <= tolerance * len(kept)

@@ -33,12 +33,13 @@ from csrdata.records import (
 from csrdata.storage.tables import read_rows, read_table, schema, to_table, write_rows
 from csrdata.storage.values import MAX_PROMPT, MAX_TEXT, MAX_TOKENS, RULES, _blank, check_values
 from tests.inspection.made import DROPPED, PAIR, PROMPTS, RESPONSES, SENTENCES
+from tests.scores import pair_with, without_scores
 
 GOOD: dict[Record, list[Any]] = {
     Prompt: PROMPTS,
     Sentence: SENTENCES,
     Response: RESPONSES,
-    Pair: [PAIR, dataclasses.replace(PAIR, prompt_id="train-00001")],
+    Pair: [PAIR, without_scores(dataclasses.replace(PAIR, prompt_id="train-00001"))],
     Dropped: [DROPPED, dataclasses.replace(DROPPED, prompt_id="train-00002")],
     Truth: [
         Truth("images/0.png", "train", ["circle"], "{}"),
@@ -55,6 +56,11 @@ GOOD: dict[Record, list[Any]] = {
     ],
 }
 NAN, INFINITE = math.nan, math.inf
+
+
+def changed(row: Any, **changes: Any) -> Any:
+    """Return a record with other values."""
+    return pair_with(row, **changes) if isinstance(row, Pair) else dataclasses.replace(row, **changes)
 
 
 @pytest.mark.parametrize("record", RULES, ids=lambda record: record.__name__)
@@ -201,6 +207,8 @@ def test_every_column_has_a_rule(record: Record) -> None:
         ),
         (Pair, 0, {"chosen": ""}, "column chosen: got '', expected a text with words"),
         (Pair, 0, {"chosen_leaf": 4}, "column rejected_leaf: got 4, expected another leaf"),
+        (Pair, 0, {"origin": "A judge"}, "column origin: got A judge, expected a name of a-z, 0-9 and _"),
+        (Pair, 0, {"origin": ""}, "column origin: got '', expected a name of a-z, 0-9 and _"),
         (Pair, 0, {"margin": 0.9}, "column margin: got 0.9, expected chosen_reward - rejected_reward"),
         (Pair, 0, {"chosen_reward": 0.0, "margin": -0.1}, "column margin: got -0.1, expected 0 or more"),
         (Pair, 0, {"chosen_reward": INFINITE, "margin": INFINITE}, "column chosen_reward: got inf"),
@@ -250,8 +258,7 @@ def test_a_wrong_value_is_refused(
 ) -> None:
     """One wrong value in an otherwise good table is named by file, row and column, and the maker is the next command."""
     rows: Sequence[Any] = [
-        dataclasses.replace(good, **changes) if index == row else good
-        for index, good in enumerate(GOOD[record])
+        changed(good, **changes) if index == row else good for index, good in enumerate(GOOD[record])
     ]
     write_rows(tmp_path / "t.parquet", rows, record)
     with pytest.raises(UserError, match=words) as caught:

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from csrdata.publishing.card.figures import Figures
+from csrdata.publishing.card.figures import Contrast, Figures
 from csrdata.publishing.card.markdown import Markdown, code, escape, fenced, prose, render, table
 from csrdata.publishing.origins import Origin
 from csrdata.publishing.release.columns import candidate_features, pair_features, parse_images
@@ -385,12 +385,12 @@ def _statistics(figures: Sequence[Figures]) -> Markdown:
         *(
             (
                 f"{title}, chosen / rejected",
-                *(f"{getattr(one, name).chosen:.3g} / {getattr(one, name).rejected:.3g}" for one in figures),
+                *(_contrast(getattr(one, name)) for one in figures),
             )
             for title, name in contrasts
         ),
-        ("margin: 10%, 50%, 90%", *(", ".join(f"{value:.3g}" for value in one.margins) for one in figures)),
-        ("held-out scorer prefers chosen, %", *(f"{one.held_out_agrees:.1f}" for one in figures)),
+        ("margin: 10%, 50%, 90%", *(_margins(one.margins) for one in figures)),
+        ("held-out scorer prefers chosen, %", *(_share(one.held_out_agrees) for one in figures)),
         ("chosen has fewer words, %", *(f"{one.chosen_shorter:.1f}" for one in figures)),
         ("chance that chosen is the longer", *(f"{one.longer_wins:.3f}" for one in figures)),
         ("answers that ended by themselves, %", *(f"{one.finished:.1f}" for one in figures)),
@@ -401,6 +401,22 @@ def _statistics(figures: Sequence[Figures]) -> Markdown:
         for fate in fates
     ]
     return table(_heads([one.name for one in figures]), rows)
+
+
+DASH = Markdown("-")
+"""What is unknown."""
+
+
+def _contrast(found: Contrast | None) -> str:
+    return DASH if found is None else f"{found.chosen:.3g} / {found.rejected:.3g}"
+
+
+def _margins(quantiles: Sequence[float] | None) -> str:
+    return DASH if quantiles is None else ", ".join(f"{value:.3g}" for value in quantiles)
+
+
+def _share(percent: float | None) -> str:
+    return DASH if percent is None else f"{percent:.1f}"
 
 
 def _truth(results: Results | None, names: Sequence[str]) -> Markdown | None:

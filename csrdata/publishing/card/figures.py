@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from csrdata.inspection.histogram import Histogram
+from csrdata.inspection.stats import words
 from csrdata.publishing.release.layout import candidate_glob, own_table
 
 BINS = 30
@@ -37,16 +38,17 @@ class Figures:
     answers: int
     finished: float
     """Percent of the answers that ended by themselves."""
-    reward: Contrast
-    reward_held_out: Contrast
-    relevance: Contrast
+    reward: Contrast | None
+    """None, here and below: no pair has that score."""
+    reward_held_out: Contrast | None
+    relevance: Contrast | None
     """R_I, 0..100."""
     words: Contrast
-    margin: Histogram
-    margins: tuple[float, float, float]
+    margin: Histogram | None
+    margins: tuple[float, float, float] | None
     """The margin that 10, 50 and 90 percent of the pairs do not exceed."""
-    held_out_agrees: float
-    """Percent of the pairs whose chosen answer the held-out scorer's reward prefers too."""
+    held_out_agrees: float | None
+    """Percent of the pairs whose chosen answer the held-out scorer's reward prefers too, of those with both rewards."""
     chosen_shorter: float
     """Percent of the pairs whose chosen answer has fewer words."""
     longer_wins: float
@@ -55,19 +57,24 @@ class Figures:
 
 def figures(folder: Path, names: Sequence[str]) -> list[Figures]:
     """Read the figures of some iterations of a release; each has a pair at least."""
-    pairs = [pl.read_parquet(folder / own_table(name, "pairs")) for name in names]
+    pairs = [_with_words(pl.read_parquet(folder / own_table(name, "pairs"))) for name in names]
     # Shared bins, so that iterations can be compared by eye.
     spans = {
         column: _span([table[f"{side}_{column}"] for table in pairs for side in ("chosen", "rejected")])
-        for column in ("reward", "reward_held_out", "relevance", "words")
+        for column in ("reward", "reward_held_out", "relevance")
     }
-    low, high = spans["words"]
+    low, high = _span([table[f"{side}_words"] for table in pairs for side in ("chosen", "rejected")])
     spans["words"] = (low, low + BINS * math.ceil((high - low + 1) / BINS))  # bins of whole words
     margins = _span([table["margin"] for table in pairs])
     return [
         _figures(folder, name, table, spans=spans, margins=margins)
         for name, table in zip(names, pairs, strict=True)
     ]
+
+
+def _with_words(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Return a table whose numbers of words are counted from the texts, as for pairs without scores."""
+    return pairs.with_columns(chosen_words=words(pairs, "chosen"), rejected_words=words(pairs, "rejected"))
 
 
 def _figures(
@@ -81,24 +88,35 @@ def _figures(
     answers = pl.scan_parquet(folder / own_table(name, "responses"))
     counted = answers.select(count=pl.len(), finished=100 * pl.col("finished").mean()).collect().row(0)
     fates = pl.scan_parquet(str(folder / candidate_glob(name))).group_by("fate").len().collect()
-    contrasts = {column: _contrast(pairs, column, span) for column, span in spans.items()}
-    p10, p50, p90 = (float(pairs["margin"].quantile(at, "linear") or 0) for at in (0.1, 0.5, 0.9))
+    margin = pairs["margin"].drop_nulls()
+    p10, p50, p90 = (float(margin.quantile(at, "linear") or 0) for at in (0.1, 0.5, 0.9))
+    agrees = (pairs["chosen_reward_held_out"] > pairs["rejected_reward_held_out"]).drop_nulls()
     return Figures(
         name=name,
         by_fate=dict(sorted(fates.iter_rows())),
         answers=counted[0],
         finished=counted[1],
-        **contrasts,
-        margin=_histogram(pairs["margin"], margins),
-        margins=(p10, p50, p90),
-        held_out_agrees=_share(pairs["chosen_reward_held_out"] > pairs["rejected_reward_held_out"]),
+        reward=_contrast(pairs, "reward", spans["reward"]),
+        reward_held_out=_contrast(pairs, "reward_held_out", spans["reward_held_out"]),
+        relevance=_contrast(pairs, "relevance", spans["relevance"]),
+        words=_contrast_of(pairs["chosen_words"], pairs["rejected_words"], spans["words"]),
+        margin=_histogram(margin, margins) if len(margin) else None,
+        margins=(p10, p50, p90) if len(margin) else None,
+        held_out_agrees=_share(agrees) if len(agrees) else None,
         chosen_shorter=_share(pairs["chosen_words"] < pairs["rejected_words"]),
         longer_wins=_longer_wins(pairs["chosen_words"], pairs["rejected_words"]),
     )
 
 
-def _contrast(pairs: pl.DataFrame, column: str, span: tuple[float, float]) -> Contrast:
-    chosen, rejected = pairs[f"chosen_{column}"], pairs[f"rejected_{column}"]
+def _contrast(pairs: pl.DataFrame, column: str, span: tuple[float, float]) -> Contrast | None:
+    """Compare a score of the pairs that have it for both answers; None if none has."""
+    known = pairs.drop_nulls([f"chosen_{column}", f"rejected_{column}"])
+    if not len(known):
+        return None
+    return _contrast_of(known[f"chosen_{column}"], known[f"rejected_{column}"], span)
+
+
+def _contrast_of(chosen: pl.Series, rejected: pl.Series, span: tuple[float, float]) -> Contrast:
     return Contrast(
         chosen=_mean(chosen),
         rejected=_mean(rejected),
@@ -117,7 +135,7 @@ def _histogram(values: pl.Series, span: tuple[float, float]) -> Histogram:
 
 def _span(parts: Sequence[pl.Series]) -> tuple[float, float]:
     values = [value for part in parts for value in (part.min(), part.max()) if isinstance(value, int | float)]
-    return float(min(values)), float(max(values))
+    return float(min(values, default=0)), float(max(values, default=0))
 
 
 def _longer_wins(chosen: pl.Series, rejected: pl.Series) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from csrdata.inspection.histogram import Histogram
-from csrdata.publishing.card.figures import Figures
+from csrdata.publishing.card.figures import Contrast, Figures
 from csrdata.publishing.release.layout import PLOTS, config
 from csrdata.publishing.release.manifest import Counts
 
@@ -26,8 +26,8 @@ SHARP = 2
 
 
 def draw_plots(folder: Path, found: Sequence[Figures], counts: Sequence[Counts]) -> dict[str, str]:
-    """Draw the plots of a release into its folder; return what each shows, by its path."""
-    contrasts = {
+    """Draw the plots of a release into its folder; return what each shows, by its path. Unknown scores have no plot."""
+    contrasts: dict[str, tuple[str, str, list[Contrast | None]]] = {
         "rewards": (
             "Reward R(y) of chosen and rejected answers",
             "reward, on the scale of score_beams",
@@ -45,32 +45,39 @@ def draw_plots(folder: Path, found: Sequence[Figures], counts: Sequence[Counts])
             "Prompts with a pair, and why the others have none",
             _funnel("Prompts with a pair, and why the others have none", counts),
         ),
-        f"{PLOTS}/margin.png": (
-            "Margin of the pairs",
-            _histograms(
-                "Margin of the pairs",
-                {one.name: [one.margin] for one in found},
-                unit="reward of chosen minus rejected",
-                counted="pairs",
-            ),
-        ),
+        **_margins(found),
         **{
             f"{PLOTS}/{name}.png": (
                 title,
                 _histograms(
                     title,
-                    {one.name: list(part.bins) for one, part in zip(found, parts, strict=True)},
+                    {
+                        one.name: list(part.bins)
+                        for one, part in zip(found, parts, strict=True)
+                        if part is not None
+                    },
                     unit=unit,
                     counted="answers",
                 ),
             )
             for name, (title, unit, parts) in contrasts.items()
+            if any(part is not None for part in parts)
         },
     }
     (folder / PLOTS).mkdir(exist_ok=True)
     for path, (_, image) in drawn.items():
         image.save(folder / path, optimize=True)
     return {path: title for path, (title, _) in drawn.items()}
+
+
+def _margins(found: Sequence[Figures]) -> dict[str, tuple[str, Image.Image]]:
+    """Draw the margins of the iterations that have any; no plot if none has."""
+    rows = {one.name: [one.margin] for one in found if one.margin is not None}
+    if not rows:
+        return {}
+    title = "Margin of the pairs"
+    drawn = _histograms(title, rows, unit="reward of chosen minus rejected", counted="pairs")
+    return {f"{PLOTS}/margin.png": (title, drawn)}
 
 
 class Page:

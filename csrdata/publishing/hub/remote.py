@@ -1,29 +1,19 @@
 """One iteration of a dataset of the Hub, as tables to read: fetched at its tag, for as long as the caller looks at it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from csrdata.errors import UserError
 from csrdata.publishing.hub.fetch import Source, fetch
-from csrdata.publishing.release.layout import CANDIDATES, ReleaseIteration, own_table
+from csrdata.publishing.release.layout import CANDIDATES, PROMPTS, own_table
 from csrdata.publishing.release.manifest import read_manifest
 from csrdata.publishing.release.restore import read_release_table, released, restore
 from csrdata.records import Dropped, Pair
+from csrdata.storage.iteration_tables import IterationTables
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The tables of an iteration's pairs and of the prompts without one."""
-
-    name: str
-    """Of the iteration."""
-    pairs: Path
-    dropped: Path
-
-
-def fetch_iteration(source: Source, name: str | None, *, scratch: Path, **hub: Any) -> ReleaseIteration:
+def fetch_iteration(source: Source, name: str | None, *, scratch: Path, **hub: Any) -> IterationTables:
     """Fetch a dataset and restore one iteration's tables, by default the last one's.
 
     Args:
@@ -37,7 +27,7 @@ def fetch_iteration(source: Source, name: str | None, *, scratch: Path, **hub: A
     """
     folder, chosen = _fetch(source, name, scratch, ["csrdata/*", f"{CANDIDATES}/*"], hub)
     tables = scratch / "tables"
-    where = ReleaseIteration(
+    where = IterationTables(
         chosen,
         prompts=tables / "prompts.parquet",
         candidates=tables / "candidates",
@@ -49,14 +39,24 @@ def fetch_iteration(source: Source, name: str | None, *, scratch: Path, **hub: A
     return where
 
 
-def fetch_outcome(source: Source, name: str | None, *, scratch: Path, **hub: Any) -> Outcome:
-    """Fetch a dataset and say where one iteration's pairs are; arguments and errors are `fetch_iteration`'s."""
+def fetch_pairs(source: Source, name: str | None, *, scratch: Path, **hub: Any) -> IterationTables:
+    """Fetch the pairs and the dropped prompts of one iteration alone; arguments and errors are `fetch_iteration`'s.
+
+    The files of candidates and of responses are not fetched: only `pairs`, `dropped` and `prompts` may be read.
+    """
     folder, chosen = _fetch(source, name, scratch, ["csrdata/*"], hub)
     manifest = read_manifest(folder)
     pairs, dropped = (own_table(chosen, table) for table in ("pairs", "dropped"))
     read_release_table(folder, pairs, Pair, manifest)
     read_release_table(folder, dropped, Dropped, manifest)
-    return Outcome(chosen, pairs=folder / pairs, dropped=folder / dropped)
+    return IterationTables(
+        chosen,
+        prompts=folder / PROMPTS,
+        candidates=folder / CANDIDATES,
+        responses=folder / own_table(chosen, "responses"),
+        pairs=folder / pairs,
+        dropped=folder / dropped,
+    )
 
 
 def _fetch(

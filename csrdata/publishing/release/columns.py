@@ -7,6 +7,7 @@ stands in the project's own table beside it. `Features` are written into the Par
 images: a file that polars wrote would give a struct of bytes.
 """
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from csrdata.errors import UserError
@@ -26,6 +27,8 @@ IMAGE_PATH = "image_path"
 
 KEPT = tuple(column.name for column in columns(Pair) if column.name not in {*CONVERSATION, "image"})
 """The columns that a pair keeps as they are: ids, scores, lengths."""
+
+_OF_PAIR = {field.name for field in fields(Pair)}
 
 ITERATION = "iteration"
 """Of a candidate: the iteration whose search proposed it."""
@@ -74,7 +77,7 @@ def pair_row(pair: Pair, image: bytes | None) -> dict[str, Any]:
         "chosen": [_message("assistant", pair.chosen)],
         "rejected": [_message("assistant", pair.rejected)],
         IMAGE_PATH: pair.image,
-        **{name: getattr(pair, name) for name in KEPT},
+        **{name: getattr(pair if name in _OF_PAIR else pair.scores, name) for name in KEPT},
     }
 
 

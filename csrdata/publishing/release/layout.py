@@ -16,8 +16,6 @@ strangers too, so each name in it is compared with the patterns here, and no oth
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 CARD = "README.md"
 PLOTS = "plots"
@@ -44,22 +42,6 @@ _DEVICE = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
 """Names that Windows keeps for devices: no file can have them there."""
 _IMAGE = re.compile(r"images/(?P<sha256>[0-9a-f]{64})\.(?P<extension>[a-z0-9]{1,5})")
 _SHARD = r"-[0-9]{5}-of-[0-9]{5}\.parquet"
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseIteration:
-    """Where one iteration's tables lie in a project: what a release is made from, and what it is restored to."""
-
-    name: str
-    """As in params.yaml: "1", "2", ..."""
-    prompts: Path
-    """The same table in every iteration."""
-    candidates: Path
-    """A folder of shards."""
-    responses: Path
-    """A folder of shards, shard for shard those of `candidates`."""
-    pairs: Path
-    dropped: Path
 
 
 def is_iteration_name(name: str) -> bool:

@@ -21,7 +21,6 @@ from csrdata.publishing.release.layout import (
     PARAMS,
     PROMPTS,
     UNPAIRED,
-    ReleaseIteration,
     candidate_glob,
     own_table,
     pair_glob,
@@ -40,6 +39,7 @@ from csrdata.publishing.release.untrusted import (
     read_bounded,
 )
 from csrdata.records import Dropped, Pair, Prompt, Record, Response, Sentence
+from csrdata.storage.iteration_tables import IterationTables
 from csrdata.storage.tables import atomic_file, read_table, schema, seal, write_table
 
 IMAGE_BYTES = 100_000_000
@@ -59,7 +59,7 @@ def released(folder: Path) -> list[str]:
     return [counts.name for counts in read_manifest(folder).iterations]
 
 
-def restore(folder: Path, iterations: Sequence[ReleaseIteration], *, images_root: Path | None = None) -> None:
+def restore(folder: Path, iterations: Sequence[IterationTables], *, images_root: Path | None = None) -> None:
     """Write a release's tables where `iterations` say, and its images.
 
     Tables are as they were in the project, but for their images' paths: those are where a pull puts the images. Shards come

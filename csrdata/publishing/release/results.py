@@ -18,7 +18,7 @@ from csrdata.publishing.card.markdown import Markdown, escape, table
 SIGNIFICANT = 0.05
 """Two-sided; each figure is tested by itself."""
 
-BASE = "0"
+BASE = "base"
 """The base policy among the policies of `Results.splits`."""
 
 STEERED_BY = ("chair_s", "chair_i", "recall", "length")
@@ -59,7 +59,7 @@ class Results:
     confidence: float | None = None
     """Percent, of the intervals."""
     splits: Mapping[str, Mapping[str, Mapping[str, Measured]]] = dataclasses.field(default_factory=dict)
-    """Figures of `FIGURES` by split and policy: "0" is the base, "1" was trained by iteration 1. Empty: none measured."""
+    """Figures of `FIGURES` by split and policy: "base" is the base policy, "1" was trained by iteration 1. Empty: none."""
 
 
 def measured(splits: Mapping[str, Any], policies: Sequence[str]) -> dict[str, dict[str, dict[str, Measured]]]:

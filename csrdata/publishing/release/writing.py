@@ -30,7 +30,6 @@ from csrdata.publishing.release.layout import (
     PARAMS,
     PROMPTS,
     RESULTS,
-    ReleaseIteration,
     is_iteration_name,
     own_table,
     shard_manifest,
@@ -52,6 +51,7 @@ from csrdata.publishing.release.provenance import inputs, read_lock
 from csrdata.publishing.release.results import Results
 from csrdata.publishing.release.shards import write_candidates, write_pairs, write_responses, write_unpaired
 from csrdata.records import Dropped, Pair, Prompt
+from csrdata.storage.iteration_tables import IterationTables
 from csrdata.storage.shard_manifest import check_names
 from csrdata.storage.tables import from_table, hash_path, read_json, read_table, write_json, write_table
 
@@ -60,7 +60,7 @@ def write_release(
     folder: Path,
     *,
     repo_id: str,
-    iterations: Sequence[ReleaseIteration],
+    iterations: Sequence[IterationTables],
     images: Images,
     project_root: Path,
     params: Mapping[str, Any],
@@ -175,7 +175,7 @@ def tree(folder: Path) -> list[tuple[str, int]]:
 
 def _write_tables(
     folder: Path,
-    one: ReleaseIteration,
+    one: IterationTables,
     prompts: int,
     pairs: pl.DataFrame,
     *,

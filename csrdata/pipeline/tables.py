@@ -1,0 +1,18 @@
+"""Where the tables of one iteration are in a project."""
+
+from pathlib import Path
+
+from csrdata import paths
+from csrdata.storage.iteration_tables import IterationTables
+
+
+def project_tables(name: str, *, root: Path = Path()) -> IterationTables:
+    """Return where an iteration's tables are in a project, by default this one."""
+    return IterationTables(
+        name,
+        prompts=root / paths.PROMPTS,
+        candidates=root / paths.candidates(name),
+        responses=root / paths.responses(name),
+        pairs=root / paths.pairs(name),
+        dropped=root / paths.dropped(name),
+    )

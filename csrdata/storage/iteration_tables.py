@@ -1,0 +1,52 @@
+"""The tables of one iteration: where each is, and readers that load and check it when asked.
+
+One record for all who look at an iteration: of the project (`csrdata.pipeline.tables.project_tables`), or fetched from a
+release. The paths need not exist: a reader that is asked for a missing table says which command makes it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from csrdata.records import Dropped, Pair, Prompt, Record, Response, Sentence
+from csrdata.storage.tables import read_table
+from csrdata.storage.values import check_values
+
+
+@dataclass(frozen=True, slots=True)
+class IterationTables:
+    """Where one iteration's tables are. Each reader returns a table, or raises `UserError` as `read_table` does."""
+
+    name: str
+    """As in params.yaml: "1", "2", ..."""
+    prompts: Path
+    """The same table in every iteration."""
+    candidates: Path
+    """A folder of shards of `Sentence` rows."""
+    responses: Path
+    """A folder of shards, shard for shard those of `candidates`."""
+    pairs: Path
+    dropped: Path
+
+    def read_prompts(self) -> pl.DataFrame:
+        return read_table(self.prompts, Prompt, made_by="dvc repro sample_prompts")
+
+    def read_candidates(self) -> pl.DataFrame:
+        return _read_shards(self.candidates, Sentence, made_by=f"dvc repro generate_beams@{self.name}")
+
+    def read_responses(self) -> pl.DataFrame:
+        return _read_shards(self.responses, Response, made_by=f"dvc repro score_beams@{self.name}")
+
+    def read_pairs(self) -> pl.DataFrame:
+        return read_table(self.pairs, Pair, made_by=f"dvc repro select_pairs@{self.name}")
+
+    def read_dropped(self) -> pl.DataFrame:
+        return read_table(self.dropped, Dropped, made_by=f"dvc repro select_pairs@{self.name}")
+
+
+def _read_shards(folder: Path, record: Record, *, made_by: str) -> pl.DataFrame:
+    """Read a folder of shards, and validate over all of them what each was validated for: order and uniqueness."""
+    table = read_table(folder, record, made_by=made_by)
+    check_values(table, record, place=str(folder), made_by=made_by)
+    return table
