@@ -19,7 +19,7 @@ from csrdata import paths, pipeline
 from csrdata.storage.disk import write_json, write_sums
 from tests.engines.test_families import teach
 from tests.pipeline.world import draw_world, small_params
-from tests.relevance.test_clip import save_tiny_clip
+from tests.relevance.test_open_clip import save_tiny_clip
 from tests.tiny import tiny_llava
 
 PARAMS = small_params(
