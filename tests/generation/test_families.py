@@ -20,7 +20,7 @@ from csrdata.records import Fate, Pair, Prompt, Response, Sentence, Stop
 from csrdata.relevance.base import Scorer
 from csrdata.relevance.open_clip import load_open_clip
 from csrdata.search.pairs import select
-from tests.relevance.scripted import SCORER, words
+from tests.extending.word_scorer import SCORER, words
 from tests.relevance.test_open_clip import save_tiny_clip
 from tests.tiny import FAMILIES, picture, pictures
 
