@@ -27,7 +27,7 @@ from csrdata.policy.loading import Policy, load_policy
 from csrdata.policy.passes import SharedPasses
 from csrdata.policy.prompting import banned_ids, encode, end_ids, render
 from csrdata.records import Sentence
-from csrdata.relevance.open_clip import OpenClipScorer, load_scorer
+from csrdata.relevance.open_clip import OpenClipScorer, load_open_clip
 from csrdata.search.beam import Branch, Proposal, Propose, search
 from csrdata.sources.microworld.conversation import CHAT_TEMPLATE, IMAGE, build_tokenizer
 from csrdata.sources.microworld.drawing import draw
@@ -188,7 +188,7 @@ def micro(count: int) -> Workload:
     return Workload(
         "micro",
         policy,
-        load_scorer(paths.SCORER),
+        load_open_clip(paths.SCORER),
         _scenes(count),
         ends=tuple(end_ids(policy.model, policy.processor)),
         closers=tuple(_closers(policy)),
@@ -207,7 +207,7 @@ def wide(count: int) -> Workload:
     return Workload(
         "wide",
         policy,
-        load_scorer(paths.SCORER),
+        load_open_clip(paths.SCORER),
         _scenes(count),
         ends=(),
         closers=(),

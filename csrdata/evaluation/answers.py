@@ -11,14 +11,14 @@ from csrdata.images import load_image
 from csrdata.policy.answering import answer, completion_logprobs
 from csrdata.policy.loading import Policy
 from csrdata.records import Answer, Kind, Question
-from csrdata.relevance.open_clip import OpenClipScorer
+from csrdata.relevance.base import Scorer
 from csrdata.search.sentences import split
 
 
 def evaluation_answers(
     policy: Policy,
     base: Policy,
-    scorers: tuple[OpenClipScorer, OpenClipScorer],
+    scorers: tuple[Scorer, Scorer],
     questions: Sequence[Question],
     *,
     root: Path,
@@ -94,16 +94,12 @@ def evaluation_answers(
     return [found[question.question_id] for question in questions]
 
 
-def mean_relevance(
-    scorer: OpenClipScorer, images: Sequence[Image], texts: Sequence[str]
-) -> list[float | None]:
+def mean_relevance(scorer: Scorer, images: Sequence[Image], texts: Sequence[str]) -> list[float | None]:
     """Return the mean R_I of each text's sentences with its image, 0..100; null for a text without words."""
     sentences = [split(text) for text in texts]
     owners = [index for index, own in enumerate(sentences) for _ in own]
     if not owners:
         return [None] * len(texts)
-    scores = scorer.relevance(
-        scorer.embed_images(images)[owners], [each for own in sentences for each in own]
-    )
-    values = iter([score for score, _ in scores])
+    scores = scorer.open(images).relevance(owners, [each for own in sentences for each in own])
+    values = iter([score.value for score in scores])
     return [fmean([next(values) for _ in own]) if own else None for own in sentences]

@@ -1,7 +1,7 @@
 """The worker of `generate_beams`: one shard of prompts in, all their candidate sentences out.
 
-Puts the search together: the decoder proposes, the guidance ranks. Which shard runs where is the
-engine's business (`local.py`); a shard's result depends on its prompts, the models and the settings alone.
+The decoder proposes candidates and the guidance ranks them. An engine (`csrdata/engines/`) decides which shard runs where; a
+shard's rows depend on its prompts, the models and the settings alone.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from csrdata.policy.prompting import (
     render,
 )
 from csrdata.records import Fate, Prompt, Sentence
-from csrdata.relevance.open_clip import OpenClipScorer
+from csrdata.relevance.base import Scorer
 from csrdata.search.beam import Branch, Candidates, Guidance, Proposal, search
 from csrdata.search.responses import path_to
 
@@ -37,7 +37,7 @@ def generate(
     *,
     root: Path,
     policy: Policy,
-    scorer: OpenClipScorer,
+    scorer: Scorer,
     groups: int,
     diversity_penalty: float,
     keep_best: int,

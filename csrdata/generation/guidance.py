@@ -1,20 +1,19 @@
 """What ranks candidates during the search: equation 4 over a depth of one prompt, from a scorer and the policy's likelihood.
 
-The search (`csrdata.search.beam`) asks for guidance as a function; here it is made from a scorer. Each image and each
-distinct sentence is embedded once.
+The search (`csrdata.search.beam`) takes its guidance as a function; `guide` returns that function.
 """
 
 from collections.abc import Sequence
 
 from PIL.Image import Image
 
-from csrdata.relevance.open_clip import Known, OpenClipScorer
+from csrdata.relevance.base import Relevance, Scorer
 from csrdata.search.beam import Candidates, Guidance, Guide, Proposal
 from csrdata.search.reward import calibrate, without_repetitions
 
 
 def guide(
-    scorer: OpenClipScorer,
+    scorer: Scorer,
     images: Sequence[Image],
     *,
     guidance: str,
@@ -22,46 +21,45 @@ def guide(
     scale: str,
     repetition_threshold: float | None,
 ) -> Guide:
-    """Return the search's `Guide`: each image and each distinct sentence embedded once, the candidates of a depth together.
+    """Return the search's `Guide`: it scores all candidates of a depth together.
 
     Args:
         scorer: gives R_I (equation 3).
-        images: one a prompt, by the prompt's index.
-        guidance: `reward` steers by the calibrated reward (the paper), `likelihood` by the language term alone (the
+        images: one per prompt, by the prompt's index.
+        guidance: `reward` ranks by the calibrated reward (the paper), `likelihood` by the language term alone (the
             released code), `none` leaves the candidates in the order of their groups.
         image_weight: lambda of equation 4, 0..1.
         scale: a `csrdata.search.reward.Scale`, over the candidates of one prompt at one depth.
         repetition_threshold: see `csrdata.search.reward.without_repetitions`.
     """
-    embeddings = scorer.embed_images(images)
-    known: Known = {}
+    image_scores = scorer.open(images)
     weight = image_weight if guidance == "reward" else 0.0
 
-    def guide(layers: Sequence[Candidates]) -> list[list[Guidance]]:
-        owners = [prompt for prompt, candidates in layers for _ in candidates]
-        texts = [proposal.text for _, candidates in layers for _, proposal in candidates]
-        earlier = [branch.texts for _, candidates in layers for branch, _ in candidates]
+    def guide(depths: Sequence[Candidates]) -> list[list[Guidance]]:
+        owners = [prompt for prompt, candidates in depths for _ in candidates]
+        texts = [proposal.text for _, candidates in depths for _, proposal in candidates]
+        earlier = [branch.texts for _, candidates in depths for branch, _ in candidates]
         if not texts:
-            return [[] for _ in layers]
-        scores = iter(scorer.relevance(embeddings[owners], texts, known=known))
-        repeats = iter(scorer.repetition(texts, earlier, known=known))
+            return [[] for _ in depths]
+        scores = iter(image_scores.relevance(owners, texts))
+        repetitions = iter(image_scores.repetition(texts, earlier))
         return [
             weighed(
                 [proposal for _, proposal in candidates],
                 [next(scores) for _ in candidates],
-                [next(repeats) for _ in candidates],
+                [next(repetitions) for _ in candidates],
             )
-            for _, candidates in layers
+            for _, candidates in depths
         ]
 
     def weighed(
-        proposals: Sequence[Proposal], scores: Sequence[tuple[float, bool]], repeats: Sequence[float]
+        proposals: Sequence[Proposal], scores: Sequence[Relevance], repetitions: Sequence[float]
     ) -> list[Guidance]:
         relevances = [relevance for relevance, _ in scores]
         rewards = calibrate(
             [proposal.logprob for proposal in proposals],
             [len(proposal.token_ids) for proposal in proposals],
-            without_repetitions(relevances, repeats, repetition_threshold=repetition_threshold),
+            without_repetitions(relevances, repetitions, repetition_threshold=repetition_threshold),
             image_weight=weight,
             scale=scale,
         )
@@ -69,7 +67,7 @@ def guide(
             rewards = [0.0] * len(rewards)
         return [
             Guidance(relevance, truncated, repetition, reward)
-            for (relevance, truncated), repetition, reward in zip(scores, repeats, rewards, strict=True)
+            for (relevance, truncated), repetition, reward in zip(scores, repetitions, rewards, strict=True)
         ]
 
     return guide

@@ -1,6 +1,6 @@
 """The worker of `score_beams`: the trees of a shard in, its answers out, scored by both scorers.
 
-The held-out scorer judges what the search's scorer steered: a search must not be judged only by the score it climbed.
+The held-out scorer did not guide the search: a search must not be judged only by the score that it maximised.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from csrdata.images import load_image
 from csrdata.records import Response, Sentence
-from csrdata.relevance.open_clip import OpenClipScorer
+from csrdata.relevance.base import Scorer
 from csrdata.search.responses import responses
 
 
@@ -18,7 +18,7 @@ def score(
     *,
     images: Mapping[str, str],
     root: Path,
-    held_out: OpenClipScorer,
+    held_out: Scorer,
     image_weight: float,
     scale: str,
     repetition_threshold: float | None,
@@ -34,7 +34,7 @@ def score(
         image_weight, scale, repetition_threshold, aggregate_by: see `csrdata.search.responses.responses`.
     """
     trees = {prompt_id: list(tree) for prompt_id, tree in groupby(sentences, key=lambda row: row.prompt_id)}
-    embeddings = held_out.embed_images(
+    image_scores = held_out.open(
         [load_image(images[prompt_id], root=root, place=f"prompt {prompt_id}") for prompt_id in trees]
     )
     spoken = [
@@ -43,8 +43,8 @@ def score(
         for sentence in tree
         if sentence.relevance is not None
     ]
-    scores = held_out.relevance(
-        embeddings[[position for position, _ in spoken]], [sentence.text for _, sentence in spoken]
+    scores = image_scores.relevance(
+        [position for position, _ in spoken], [sentence.text for _, sentence in spoken]
     )
     relevance = {
         (sentence.prompt_id, sentence.node_id): value

@@ -18,7 +18,7 @@ def run(params: Params, name: str | None) -> None:
     from csrdata.evaluation.answers import evaluation_answers
     from csrdata.evaluation.scorecard import scorecards
     from csrdata.policy.loading import load_policy
-    from csrdata.relevance.open_clip import load_scorer
+    from csrdata.relevance.open_clip import load_open_clip
 
     if name is None:
         raise ValueError("evaluate_policy evaluates one policy")
@@ -30,7 +30,7 @@ def run(params: Params, name: str | None) -> None:
     policy = load(need_policy(name))
     base = policy if name == paths.BASE else load(need_policy(paths.BASE))
     search_scorer, held_out = (
-        load_scorer(need_scorer(folder), device=compute.device)
+        load_open_clip(need_scorer(folder), device=compute.device)
         for folder in (paths.SCORER, paths.HELD_OUT_SCORER)
     )
     answers = evaluation_answers(

@@ -13,12 +13,12 @@ from csrdata.records import Prompt, Sentence
 from csrdata.storage.tables import ShardStore, fingerprint, read_rows
 
 if TYPE_CHECKING:
-    from csrdata.engines.local import Worker
+    from csrdata.engines.base import Worker
 
 
 def run(params: Params, name: str | None) -> None:
     """Search the answers to all prompts with the policy before iteration `name`; shards that are good are kept."""
-    from csrdata.engines.local import fitting_workers, run_shards, shard
+    from csrdata.engines.local import LocalEngine, fitting_workers, shard
     from csrdata.engines.runlog import RunLog
 
     assert name is not None  # noqa: S101 - the entry point saw to it
@@ -39,13 +39,13 @@ def run(params: Params, name: str | None) -> None:
         ),
         shards=len(plan),
     )
-    run_shards(
+    workers = fitting_workers(
+        params.engine.workers, device=params.compute.device, threads=params.compute.threads
+    )
+    LocalEngine(workers).run(
         store,
         plan,
         partial(_open_worker, params, previous),
-        workers=fitting_workers(
-            params.engine.workers, device=params.compute.device, threads=params.compute.threads
-        ),
         title=f"generate_beams@{name}",
         unit="prompt",
         log=RunLog(paths.run_log("generate_beams", name)),
@@ -55,11 +55,12 @@ def run(params: Params, name: str | None) -> None:
 def _open_worker(params: Params, previous: str, number: int) -> "Worker":
     """Load the policy and the scorer for the search's worker `number`."""
     set_up_process(params.compute)
-    from csrdata.engines.local import Worker, take_device
+    from csrdata.engines.base import Worker
+    from csrdata.engines.local import take_device
     from csrdata.generation.clock import Clock
     from csrdata.generation.generating import generate
     from csrdata.policy.loading import load_policy
-    from csrdata.relevance.open_clip import load_scorer
+    from csrdata.relevance.open_clip import load_open_clip
 
     settings, clock = params.generate_beams, Clock()
     device = take_device(params.compute.device, number)
@@ -67,7 +68,7 @@ def _open_worker(params: Params, previous: str, number: int) -> "Worker":
         generate,
         root=Path(),
         policy=load_policy(paths.policy(previous), device=device, dtype=params.compute.dtype),
-        scorer=load_scorer(paths.SCORER, device=device),
+        scorer=load_open_clip(paths.SCORER, device=device),
         **settings.model_dump(exclude={"prompts_per_shard", "guidance"}),
         guidance=settings.guidance.kind,
         image_weight=settings.guidance.image_weight,

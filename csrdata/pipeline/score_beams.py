@@ -17,12 +17,12 @@ from csrdata.storage.shard_manifest import check_shards
 from csrdata.storage.tables import ShardStore, fingerprint, read_rows, read_table, write_json
 
 if TYPE_CHECKING:
-    from csrdata.engines.local import Worker
+    from csrdata.engines.base import Worker
 
 
 def run(params: Params, name: str | None) -> None:
     """Score the answers that the search of iteration `name` found."""
-    from csrdata.engines.local import fitting_workers, run_shards
+    from csrdata.engines.local import LocalEngine, fitting_workers
     from csrdata.engines.runlog import RunLog
 
     assert name is not None  # noqa: S101 - the entry point saw to it
@@ -43,13 +43,13 @@ def run(params: Params, name: str | None) -> None:
         shards=len(shards),
     )
     images = {prompt.prompt_id: prompt.image for prompt in prompts}
-    run_shards(
+    workers = fitting_workers(
+        params.engine.workers, device=params.compute.device, threads=params.compute.threads
+    )
+    LocalEngine(workers).run(
         store,
         [[file] for file in shards],
         partial(_open_worker, params, images, made_by),
-        workers=fitting_workers(
-            params.engine.workers, device=params.compute.device, threads=params.compute.threads
-        ),
         title=f"score_beams@{name}",
         unit="shard",
         log=RunLog(paths.run_log("score_beams", name)),
@@ -61,16 +61,17 @@ def run(params: Params, name: str | None) -> None:
 def _open_worker(params: Params, images: Mapping[str, str], made_by: str, number: int) -> "Worker":
     """Load the held-out scorer for worker `number`, which scores files of candidates."""
     set_up_process(params.compute)
-    from csrdata.engines.local import Worker, take_device
+    from csrdata.engines.base import Worker
+    from csrdata.engines.local import take_device
     from csrdata.generation.scoring import score
-    from csrdata.relevance.open_clip import load_scorer
+    from csrdata.relevance.open_clip import load_open_clip
 
     settings = params.score_beams
     judge = partial(
         score,
         images=images,
         root=Path(),
-        held_out=load_scorer(paths.HELD_OUT_SCORER, device=take_device(params.compute.device, number)),
+        held_out=load_open_clip(paths.HELD_OUT_SCORER, device=take_device(params.compute.device, number)),
         image_weight=settings.image_weight,
         scale=settings.scale,
         repetition_threshold=settings.repetition_threshold,

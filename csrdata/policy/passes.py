@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from csrdata.policy.shared_attention import Answers, Prompts, Step, gather, use_shared_prefix
+from csrdata.policy.shared_attention import AnswerCache, PromptCache, Step, gather, use_shared_prefix
 
 _NEAR = 1e-3
 """Nats: how far the shared way's log-probabilities may lie from a plain pass's, in float32."""
@@ -71,7 +71,7 @@ class SharedPasses:
         """Switch the model's attention; ordinary calls of the model stay what they were."""
         use_shared_prefix(model)
         self.model = model
-        self.prefix: Prompts | None = None
+        self.prefix: PromptCache | None = None
         self.present: list[int] = []
         self.first_logits: dict[int, Tensor] = {}
         self.step: Step | None = None
@@ -92,7 +92,7 @@ class SharedPasses:
             logits_to_keep=1,
         )
         layers: list[Any] = list(cache.layers)
-        new = Prompts([layer.keys for layer in layers], [layer.values for layer in layers], mask.bool())
+        new = PromptCache([layer.keys for layer in layers], [layer.values for layer in layers], mask.bool())
         self.prefix = new if self.prefix is None else self.prefix.join(new)
         self.present += prompts
         self.first_logits |= dict(zip(prompts, output.logits[:, -1], strict=True))
@@ -115,7 +115,7 @@ class SharedPasses:
             spoken = torch.tensor([[node.row is not None] for node in nodes], device=device)
             answers = answers.continued(spoken, groups)
         else:
-            answers = Answers(torch.zeros(len(nodes), 0, dtype=torch.bool, device=device), groups)
+            answers = AnswerCache(torch.zeros(len(nodes), 0, dtype=torch.bool, device=device), groups)
         rows = [(index, group) for index in range(len(nodes)) for group in range(groups)]
         self.step, self.groups = Step(prefix, owners, answers, rows), groups
         self.lengths = [len(node.tokens) for node in nodes]
@@ -143,7 +143,7 @@ class SharedPasses:
             raise ValueError("no layer has begun")
         return self.step
 
-    def _leave_only(self, prompts: set[int]) -> Prompts:
+    def _leave_only(self, prompts: set[int]) -> PromptCache:
         """Forget the prompts that have no live answer."""
         if self.prefix is None:
             raise ValueError("no prompt has been admitted")
@@ -153,7 +153,7 @@ class SharedPasses:
             self.present = [self.present[index] for index in kept]
         return self.prefix
 
-    def _gather(self, nodes: Sequence[Node], groups: int) -> Answers:
+    def _gather(self, nodes: Sequence[Node], groups: int) -> AnswerCache:
         """Bring together what the answers have behind them, all but their last token."""
         step = self._step()
         where: list[tuple[int, int, Sequence[int]]] = []

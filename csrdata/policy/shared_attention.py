@@ -25,7 +25,7 @@ _ROOM = 16
 
 
 @dataclass(slots=True)
-class Prompts:
+class PromptCache:
     """Keys and values of the prompts, images included, once a prompt."""
 
     keys: list[Tensor]
@@ -38,20 +38,20 @@ class Prompts:
         """Memory of keys and values."""
         return sum(tensor.numel() * tensor.element_size() for tensor in [*self.keys, *self.values])
 
-    def join(self, more: "Prompts") -> "Prompts":
+    def join(self, more: "PromptCache") -> "PromptCache":
         """Return these prompts and more behind them, the shorter ones padded on the left."""
         longest = max(self.mask.shape[1], more.mask.shape[1])
         both = [_padded_left(prompts, longest) for prompts in (self, more)]
-        return Prompts(
+        return PromptCache(
             [torch.cat(pair) for pair in zip(*(prompts.keys for prompts in both), strict=True)],
             [torch.cat(pair) for pair in zip(*(prompts.values for prompts in both), strict=True)],
             torch.cat([prompts.mask for prompts in both]),
         )
 
-    def select(self, prompts: Sequence[int]) -> "Prompts":
+    def select(self, prompts: Sequence[int]) -> "PromptCache":
         """Return a copy of these prompts, in this order."""
         index = torch.tensor(list(prompts), device=self.mask.device)
-        return Prompts(
+        return PromptCache(
             [keys.index_select(0, index) for keys in self.keys],
             [values.index_select(0, index) for values in self.values],
             self.mask[index],
@@ -59,7 +59,7 @@ class Prompts:
 
 
 @dataclass(slots=True)
-class Answers:
+class AnswerCache:
     """Keys and values of live answers, once an answer, and behind them those of the sentences that continue it.
 
     A layer is [N, kv_heads, capacity, d]. Of the slots, the first `start` are the answer so far, as `mask` says; then
@@ -106,14 +106,14 @@ class Answers:
             :, None
         ]
 
-    def select(self, answers: Sequence[int]) -> "Answers":
+    def select(self, answers: Sequence[int]) -> "AnswerCache":
         """Return a copy of these answers, in this order."""
         index = torch.tensor(list(answers), device=self.mask.device)
 
         def copy(stored: Tensor) -> Tensor:
             return _with_room(stored[:, :, : self.used].index_select(0, index), self.groups)
 
-        return Answers(
+        return AnswerCache(
             self.mask[index],
             self.groups,
             [copy(keys) for keys in self.keys],
@@ -121,9 +121,9 @@ class Answers:
             self.length,
         )
 
-    def continued(self, spoken: Tensor, groups: int) -> "Answers":
+    def continued(self, spoken: Tensor, groups: int) -> "AnswerCache":
         """Return the same answers with their sentences' one token, where `spoken` [N, 1], behind them: no copy."""
-        return Answers(torch.cat([self.mask, spoken], -1), groups, self.keys, self.values)
+        return AnswerCache(torch.cat([self.mask, spoken], -1), groups, self.keys, self.values)
 
     def slots(self, group: int, *, past: int, tokens: int) -> list[int]:
         """Where an answer of `past` tokens and the first tokens of its sentence lie."""
@@ -133,8 +133,8 @@ class Answers:
 
 
 def gather(
-    parts: Sequence[Answers], where: Sequence[tuple[int, int, Sequence[int]]], *, groups: int
-) -> Answers:
+    parts: Sequence[AnswerCache], where: Sequence[tuple[int, int, Sequence[int]]], *, groups: int
+) -> AnswerCache:
     """Bring answers together that lie in several parts, each with room for its last token and for sentences.
 
     Args:
@@ -146,7 +146,7 @@ def gather(
     lengths = [len(slots) for _, _, slots in where]
     longest = max(lengths)
     mask = torch.arange(longest, device=device) < torch.tensor(lengths, device=device)[:, None]
-    found = Answers(mask, 1)
+    found = AnswerCache(mask, 1)
     if not longest:
         return found
     empty = [row for row, length in enumerate(lengths) if not length]
@@ -224,9 +224,9 @@ class Step:
 
     def __init__(
         self,
-        prompts: Prompts,
+        prompts: PromptCache,
         prompt_of_answer: Sequence[int],
-        answers: Answers,
+        answers: AnswerCache,
         rows: Sequence[tuple[int, int]],
     ) -> None:
         """`rows`: of each row its answer and its group."""
@@ -246,7 +246,7 @@ class Step:
         self._lay_rows_out()
 
     @property
-    def answers(self) -> Answers:
+    def answers(self) -> AnswerCache:
         """What the rows that still decode write to."""
         return self.parts[-1]
 
@@ -353,11 +353,11 @@ def use_shared_prefix(model: PreTrainedModel) -> None:
         model.set_attn_implementation(SHARED_PREFIX)
 
 
-def _padded_left(prompts: Prompts, length: int) -> Prompts:
+def _padded_left(prompts: PromptCache, length: int) -> PromptCache:
     more = length - prompts.mask.shape[1]
     if not more:
         return prompts
-    return Prompts(
+    return PromptCache(
         [F.pad(keys, (0, 0, more, 0)) for keys in prompts.keys],
         [F.pad(values, (0, 0, more, 0)) for values in prompts.values],
         F.pad(prompts.mask, (more, 0)),

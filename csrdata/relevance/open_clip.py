@@ -1,16 +1,15 @@
 """Image-text relevance by CLIP: R_I of equation 3, from any dual encoder that open_clip reads.
 
-An image is embedded once and kept by the caller; texts come in batches, equal ones embedded once. The scorer knows no
-search and no prompt: it says how well a text fits an image, and whether its text limit cut the text.
+`OpenClipScorer` is a `Scorer` (csrdata/relevance/base.py): `open` embeds images once, and each distinct text is embedded
+once for them.
 
-One rule of exactness: the same call gives the same bits. The texts of one call are embedded in fixed chunks, in order of
-first appearance; in another chunk, the same text may differ in the last bits (a matrix product's order of summation depends
-on its shape). For that reason the caller keeps what is remembered between calls: a search remembers the texts of one shard,
-and what was asked before a kill does not change what comes after it.
+The same calls in the same order give the same bits. The texts of one call are embedded in fixed chunks, in order of first
+appearance. In another chunk the same text may differ in the last bits, because a matrix product's order of summation
+depends on its shape.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from csrdata.errors import UserError
+from csrdata.relevance.base import Relevance
 from csrdata.relevance.config import CONFIG, ScorerConfig, read_config
 from csrdata.weights import check_finite, check_shapes, read_shapes, weight_files
 
@@ -63,49 +63,20 @@ class OpenClipScorer:
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Return the texts' embeddings, [N, D], of length 1; white space around a text does not count."""
-        return self._embed(texts, {})[0]
+        return self.embed_new(texts, {})[0]
+
+    def open(self, images: Sequence[Image]) -> "OpenClipScores":
+        """Embed the images and return their scores, with no text remembered yet."""
+        return OpenClipScores(self, self.embed_images(images))
 
     @torch.inference_mode()
-    def relevance(
-        self, image_embeddings: Tensor, texts: Sequence[str], *, known: Known | None = None
-    ) -> list[tuple[float, bool]]:
-        """Return R_I = max(100 * cosine, 0) of each image with its text (equation 3), and whether the text was cut.
+    def embed_new(self, texts: Sequence[str], known: Known) -> tuple[Tensor, list[bool]]:
+        """Embed each distinct text that is not known, once; return [N, D] and which of the N texts were cut.
 
         Args:
-            image_embeddings: [N, D] from `embed_images`, one row for each text.
-            texts: N texts; white space around them does not count.
-            known: texts that need no embedding; gets the others.
-
-        Returns:
-            N pairs (R_I in 0..100, True where the text did not fit into the scorer's text limit).
+            texts: N texts; white space around a text does not count.
+            known: texts that need no embedding; receives the others.
         """
-        if len(image_embeddings) != len(texts):
-            raise ValueError(f"{len(image_embeddings)} image rows for {len(texts)} texts")
-        embeddings, truncated = self._embed(texts, {} if known is None else known)
-        scores = (100 * (image_embeddings * embeddings).sum(dim=-1)).clamp(0, 100)
-        return list(zip(scores.tolist(), truncated, strict=True))
-
-    @torch.inference_mode()
-    def repetition(
-        self, texts: Sequence[str], earlier: Sequence[Sequence[str]], *, known: Known
-    ) -> list[float]:
-        """Return how close each text comes to any of those before it: the largest cosine, 0..1; 0 without any.
-
-        Args:
-            texts: N texts; white space around them does not count.
-            earlier: of each of them, the texts before it.
-            known: texts that need no embedding; gets the others.
-        """
-        pairs = [(text, other) for text, before in zip(texts, earlier, strict=True) for other in before]
-        if not pairs:
-            return [0.0] * len(texts)
-        one = self._embed([text for text, _ in pairs], known)[0]
-        other = self._embed([before for _, before in pairs], known)[0]
-        cosines = iter((one * other).sum(dim=-1).clamp(0, 1).tolist())
-        return [max((next(cosines) for _ in before), default=0.0) for before in earlier]
-
-    def _embed(self, texts: Sequence[str], known: Known) -> tuple[Tensor, list[bool]]:
-        """Embed each distinct text that is not known, once; return [N, D] and which of the N texts were cut."""
         if not texts:
             return self._no_rows(), []
         stripped = [text.strip() for text in texts]
@@ -159,7 +130,37 @@ class OpenClipScorer:
         return torch.zeros(0, width, device=self.device)
 
 
-def load_scorer(folder: str | Path, *, device: str = "cpu") -> OpenClipScorer:
+@dataclass(frozen=True)
+class OpenClipScores:
+    """The `ImageScores` of an open_clip scorer: remembers the texts that it embedded."""
+
+    scorer: OpenClipScorer
+    images: Tensor
+    """[N, D], of length 1: one row per image."""
+    known: Known = field(default_factory=dict)
+
+    @torch.inference_mode()
+    def relevance(self, owners: Sequence[int], texts: Sequence[str]) -> list[Relevance]:
+        """Return R_I = max(100 * cosine, 0) of each text with its image (equation 3); see `ImageScores`."""
+        if len(owners) != len(texts):
+            raise ValueError(f"{len(owners)} images for {len(texts)} texts")
+        embeddings, truncated = self.scorer.embed_new(texts, self.known)
+        scores = (100 * (self.images[list(owners)] * embeddings).sum(dim=-1)).clamp(0, 100)
+        return [Relevance(*pair) for pair in zip(scores.tolist(), truncated, strict=True)]
+
+    @torch.inference_mode()
+    def repetition(self, texts: Sequence[str], earlier: Sequence[Sequence[str]]) -> list[float]:
+        """Return the largest cosine of each text with a text before it, 0..1; see `ImageScores`."""
+        pairs = [(text, other) for text, before in zip(texts, earlier, strict=True) for other in before]
+        if not pairs:
+            return [0.0] * len(texts)
+        one = self.scorer.embed_new([text for text, _ in pairs], self.known)[0]
+        other = self.scorer.embed_new([before for _, before in pairs], self.known)[0]
+        cosines = iter((one * other).sum(dim=-1).clamp(0, 1).tolist())
+        return [max((next(cosines) for _ in before), default=0.0) for before in earlier]
+
+
+def load_open_clip(folder: str | Path, *, device: str = "cpu") -> OpenClipScorer:
     """Load a scorer, in eval mode and float32; nothing in its folder is run or followed elsewhere.
 
     Args:

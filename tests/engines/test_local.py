@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from csrdata.engines.local import Worker, fitting_workers, run_shards, shard, take_device
+from csrdata.engines.base import Worker
+from csrdata.engines.local import LocalEngine, fitting_workers, shard, take_device
 from csrdata.engines.runlog import RunLog
 from csrdata.errors import UserError
 from csrdata.records import Dropped
@@ -59,11 +60,10 @@ def store(folder: Path) -> ShardStore:
 
 
 def run(folder: Path, opening: object, *, workers: int) -> None:
-    run_shards(
+    LocalEngine(workers).run(
         store(folder),
         shard(ITEMS, 2),
         opening,  # type: ignore[arg-type]
-        workers=workers,
         title="t",
         unit="item",
         log=RunLog(folder.parent / "log.jsonl"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from csrdata.evaluation.answers import mean_relevance
-from csrdata.relevance.open_clip import OpenClipScorer, load_scorer
+from csrdata.relevance.open_clip import OpenClipScorer, load_open_clip
 from tests.relevance.test_open_clip import save_tiny_clip
 from tests.tiny import picture
 
@@ -13,7 +13,7 @@ from tests.tiny import picture
 @pytest.fixture
 def scorer(tmp_path: Path) -> OpenClipScorer:
     save_tiny_clip(tmp_path)
-    return load_scorer(tmp_path)
+    return load_open_clip(tmp_path)
 
 
 def test_the_mean_is_over_an_answers_own_sentences(scorer: OpenClipScorer) -> None:
@@ -21,8 +21,7 @@ def test_the_mean_is_over_an_answers_own_sentences(scorer: OpenClipScorer) -> No
     texts = ["A dog runs. A cat sleeps.", "", "A dog runs."]
     images = [picture(0), picture(1), picture(2)]
     both, nothing, one = mean_relevance(scorer, images, texts)
-    embeddings = scorer.embed_images(images)
-    expected = scorer.relevance(embeddings[[0, 0, 2]], ["A dog runs.", "A cat sleeps.", "A dog runs."])
+    expected = scorer.open(images).relevance([0, 0, 2], ["A dog runs.", "A cat sleeps.", "A dog runs."])
     (first, _), (second, _), (third, _) = expected
     assert (both, nothing, one) == (
         pytest.approx((first + second) / 2, abs=1e-4),

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 import torch
 
-from csrdata.engines.local import Worker, run_shards
+from csrdata.engines.base import Worker
+from csrdata.engines.local import LocalEngine
 from csrdata.engines.runlog import RunLog
 from csrdata.generation.clock import Clock
 from csrdata.inspection.cost import cost
@@ -57,11 +58,10 @@ def test_what_a_search_cost_is_read_from_its_log(tmp_path: Path) -> None:
     path.write_text(old, encoding="utf-8")
     for run in ("a", "b"):
         store = ShardStore(tmp_path / "shards", Dropped, fingerprint={"run": run}, shards=2)
-        run_shards(
+        LocalEngine().run(
             store,
             [["p", "q"], ["r"]],
             lambda _number: Worker(worker, clock),
-            workers=1,
             title="t",
             unit="prompt",
             log=RunLog(path),

@@ -17,8 +17,10 @@ from csrdata.policy.loading import Policy, load_policy
 from csrdata.policy.prompting import completion_ids, encode, render
 from csrdata.policy.training import train
 from csrdata.records import Fate, Pair, Prompt, Response, Sentence, Stop
-from csrdata.relevance.open_clip import OpenClipScorer, load_scorer
+from csrdata.relevance.base import Scorer
+from csrdata.relevance.open_clip import load_open_clip
 from csrdata.search.pairs import select
+from tests.extending.word_scorer import SCORER, words
 from tests.relevance.test_open_clip import save_tiny_clip
 from tests.tiny import FAMILIES, picture, pictures
 
@@ -69,8 +71,8 @@ def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="module")
-def scorer(project: Path) -> OpenClipScorer:
-    return load_scorer(project / "scorer")
+def scorer(project: Path) -> Scorer:
+    return load_open_clip(project / "scorer")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,7 @@ def prompts() -> list[Prompt]:
     return [Prompt(f"p{index}", f"images/{index}.png", text) for index, text in enumerate(TEXTS)]
 
 
-def search(project: Path, policy: Policy, scorer: OpenClipScorer, prompts: list[Prompt], *, guidance: str = "reward") -> list[Sentence]:  # fmt: skip
+def search(project: Path, policy: Policy, scorer: Scorer, prompts: list[Prompt], *, guidance: str = "reward") -> list[Sentence]:  # fmt: skip
     return generate(
         prompts,
         root=project,
@@ -102,12 +104,12 @@ def search(project: Path, policy: Policy, scorer: OpenClipScorer, prompts: list[
 
 
 @pytest.fixture(scope="module")
-def sentences(project: Path, scorer: OpenClipScorer, prompts: list[Prompt]) -> list[Sentence]:
+def sentences(project: Path, scorer: Scorer, prompts: list[Prompt]) -> list[Sentence]:
     return search(project, load_policy(project / "policy"), scorer, prompts)
 
 
 def answers(
-    project: Path, scorer: OpenClipScorer, sentences: list[Sentence], prompts: list[Prompt]
+    project: Path, scorer: Scorer, sentences: list[Sentence], prompts: list[Prompt]
 ) -> list[Response]:
     return score(
         sentences,
@@ -136,7 +138,7 @@ def test_search_keeps_every_candidate(sentences: list[Sentence], prompts: list[P
 
 
 def test_a_shard_gives_the_same_rows_again(
-    project: Path, scorer: OpenClipScorer, prompts: list[Prompt], sentences: list[Sentence]
+    project: Path, scorer: Scorer, prompts: list[Prompt], sentences: list[Sentence]
 ) -> None:
     """A second run of a shard, by a policy loaded anew, gives the same rows to the last bit."""
     assert search(project, load_policy(project / "policy"), scorer, prompts) == sentences
@@ -150,7 +152,7 @@ def test_a_shard_gives_the_same_rows_again(
     ],
 )
 def test_a_bad_prompt_is_refused_by_name(
-    project: Path, scorer: OpenClipScorer, image: str, text: str, words: str
+    project: Path, scorer: Scorer, image: str, text: str, words: str
 ) -> None:
     """A placeholder in an instruction, and an image outside the root, are one line before any forward."""
     with pytest.raises(UserError) as caught:
@@ -159,9 +161,9 @@ def test_a_bad_prompt_is_refused_by_name(
 
 
 def test_guidance_changes_the_search(
-    project: Path, scorer: OpenClipScorer, prompts: list[Prompt], sentences: list[Sentence]
+    project: Path, scorer: Scorer, prompts: list[Prompt], sentences: list[Sentence]
 ) -> None:
-    """The calibrated reward steers: without it other candidates live on, from the same first proposals."""
+    """The calibrated reward guides the search: without it other candidates live on, from the same first proposals."""
     unguided = search(project, load_policy(project / "policy"), scorer, prompts, guidance="none")
 
     def first(rows: list[Sentence]) -> list[tuple[str, str]]:
@@ -175,7 +177,7 @@ def test_guidance_changes_the_search(
 
 
 def test_answers_make_pairs_and_pairs_train(
-    project: Path, scorer: OpenClipScorer, prompts: list[Prompt], sentences: list[Sentence]
+    project: Path, scorer: Scorer, prompts: list[Prompt], sentences: list[Sentence]
 ) -> None:
     """Each prompt gives a pair or a reason, and the pairs survive training's preflight and a step."""
     found = answers(project, scorer, sentences, prompts)
@@ -212,3 +214,18 @@ def test_answers_make_pairs_and_pairs_train(
     assert len(report.steps) == 1
     assert report.reference_gap < 1e-4
     assert (project / "adapter" / "adapter_model.safetensors").is_file()
+
+
+def test_any_scorer_guides_and_scores(project: Path, prompts: list[Prompt]) -> None:
+    """A scorer without a model goes through a whole search and the scoring: both write the values that it gave."""
+    rows = search(project, load_policy(project / "policy"), SCORER, prompts)
+    scored = [row for row in rows if row.relevance is not None]
+    expected = SCORER.open([picture(0)]).relevance([0] * len(scored), [row.text for row in scored])
+    assert [(row.relevance, row.truncated) for row in scored] == expected
+    assert len({row.relevance for row in scored}) > 1
+    assert any(row.repetition for row in scored if row.depth > 1)
+    responses = answers(project, SCORER, rows, prompts)
+    assert responses
+    for response in responses:
+        assert response.relevance == pytest.approx(response.relevance_held_out)
+    assert any(words(response.text) & {"red", "circle", "star", "there"} for response in responses)

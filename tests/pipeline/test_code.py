@@ -41,7 +41,7 @@ def edit(package: Path, module: str, old: str, new: str) -> None:
 
 
 def test_an_edit_of_guidance_makes_other_shards(package: Path) -> None:
-    """What steers the search is part of what made its shards, wherever it is defined."""
+    """What guides the search is part of what made its shards, wherever it is defined."""
     before = stage_hash("generate_beams", package=package)
     module = module_of("guide", among=reached(wiring("generate_beams")))
     edit(package, module, 'if guidance == "none":', 'if guidance != "none":')

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from csrdata.errors import UserError
 from csrdata.relevance.config import read_config
-from csrdata.relevance.open_clip import load_scorer
+from csrdata.relevance.open_clip import load_open_clip
 from tests.relevance.test_open_clip import CONFIG, PREPROCESS, save_tiny_clip
 from tests.tiny import byte_tokenizer
 
@@ -47,7 +47,7 @@ def refusal(folder: Path) -> str:
     """Return the one line that refuses a scorer."""
     with warnings.catch_warnings(), pytest.raises(UserError) as caught:
         warnings.simplefilter("ignore")
-        load_scorer(folder)
+        load_open_clip(folder)
     line = str(caught.value)
     assert "\n" not in line
     assert line.startswith(str(folder))
@@ -90,7 +90,7 @@ def test_code_next_to_a_tokenizer_is_ignored(folder: Path, capsys: pytest.Captur
     rewrite(
         folder, model_cfg__text_cfg__hf_tokenizer_name="any", model_cfg__text_cfg__tokenizer_kwargs={"clean": "lower"}
     )  # fmt: skip
-    scorer = load_scorer(folder)
+    scorer = load_open_clip(folder)
     assert scorer.embed_texts(["a red circle"]).shape == (1, 16)
     assert not proof.exists()
     assert "[y/N]" not in capsys.readouterr().out
@@ -214,4 +214,4 @@ def test_a_name_on_the_hub_is_no_scorer() -> None:
     with pytest.raises(
         UserError, match=r"got a name on the Hub, .* Next: hf download a/b --local-dir scorers/b"
     ):
-        load_scorer("hf-hub:a/b")
+        load_open_clip("hf-hub:a/b")

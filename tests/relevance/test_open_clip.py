@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from csrdata.errors import UserError
 from csrdata.relevance import open_clip as clip
-from csrdata.relevance.open_clip import OpenClipScorer, load_scorer
+from csrdata.relevance.open_clip import OpenClipScorer, OpenClipScores, load_open_clip
 
 CONTEXT = 12
 CONFIG = {
@@ -43,7 +43,7 @@ def save_tiny_clip(folder: Path) -> None:
 def scorer(tmp_path_factory: pytest.TempPathFactory) -> OpenClipScorer:
     folder = tmp_path_factory.mktemp("scorer")
     save_tiny_clip(folder)
-    return load_scorer(folder)
+    return load_open_clip(folder)
 
 
 def images(count: int) -> list[Image.Image]:
@@ -60,9 +60,9 @@ def test_relevance_is_equation_3(scorer: OpenClipScorer) -> None:
         image = scorer.model.encode_image(pixels)
         text = scorer.model.encode_text(scorer.tokenizer(texts, context_length=CONTEXT))
     cosines = torch.nn.functional.cosine_similarity(image, text).tolist()
-    scores = [score for score, _ in scorer.relevance(scorer.embed_images(pictures), texts)]
+    scores = [score for score, _ in scorer.open(pictures).relevance(range(4), texts)]
     assert scores == pytest.approx([max(100 * cosine, 0) for cosine in cosines], abs=1e-4)
-    opposite = scorer.relevance(-scorer.embed_images(pictures), texts)
+    opposite = OpenClipScores(scorer, -scorer.embed_images(pictures)).relevance(range(4), texts)
     assert all((score > 0) != (other > 0) for score, (other, _) in zip(scores, opposite, strict=True))
 
 
@@ -77,8 +77,9 @@ def test_the_model_is_ready_to_score(scorer: OpenClipScorer) -> None:
 def test_a_cut_text_is_reported(scorer: OpenClipScorer) -> None:
     """A text of exactly the limit fits; one token more is cut, scored as far as it goes, and said to be cut."""
     fits, over = " ".join(["dog"] * (CONTEXT - 2)), " ".join(["dog"] * (CONTEXT - 1))
-    embeddings = scorer.embed_images(images(1))[[0, 0, 0]]
-    (short, short_cut), (full, full_cut), (cut, is_cut) = scorer.relevance(embeddings, ["dog", fits, over])
+    (short, short_cut), (full, full_cut), (cut, is_cut) = scorer.open(images(1)).relevance(
+        [0, 0, 0], ["dog", fits, over]
+    )
     assert (short_cut, full_cut, is_cut) == (False, False, True)
     assert cut == pytest.approx(full, abs=1e-4)
     assert short != pytest.approx(full, abs=1e-4)
@@ -141,22 +142,22 @@ def test_chunks_change_no_more_than_the_last_bits(
     )
 
 
-def test_redundancy_is_the_closest_earlier_text(scorer: OpenClipScorer) -> None:
+def test_repetition_is_the_closest_earlier_text(scorer: OpenClipScorer) -> None:
     """Nothing before: 0; the same before, white space aside: 1; else the largest cosine; known texts are not embedded again."""
-    known: clip.Known = {}
-    first, same, other = scorer.repetition(
-        ["a dog", "a dog", "a dog"], [(), ("a cat", " a dog "), ("a cat", "two dogs")], known=known
+    scores = scorer.open([])
+    first, same, other = scores.repetition(
+        ["a dog", "a dog", "a dog"], [(), ("a cat", " a dog "), ("a cat", "two dogs")]
     )
     assert (first, same) == (0.0, pytest.approx(1.0, abs=1e-5))
     embeddings = scorer.embed_texts(["a dog", "a cat", "two dogs"])
     assert other == pytest.approx(float((embeddings[1:] @ embeddings[0]).clamp(0, 1).max()), abs=1e-5)
-    assert set(known) == {"a dog", "a cat", "two dogs"}
+    assert set(scores.known) == {"a dog", "a cat", "two dogs"}
 
 
 def test_no_rows_give_no_scores(scorer: OpenClipScorer) -> None:
-    """A layer of which every candidate is the end asks for nothing."""
+    """A depth at which every candidate is the end asks for nothing."""
     assert scorer.embed_images([]).shape == scorer.embed_texts([]).shape == (0, 16)
-    assert scorer.relevance(scorer.embed_images([]), []) == []
+    assert scorer.open([]).relevance([], []) == []
 
 
 def test_a_folder_that_is_no_scorer_is_refused(tmp_path: Path) -> None:
@@ -164,4 +165,4 @@ def test_a_folder_that_is_no_scorer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"nowhere: got no open_clip_config.json in it, .* Next: dvc repro prepare"
     ):
-        load_scorer(tmp_path / "nowhere")
+        load_open_clip(tmp_path / "nowhere")
