@@ -240,3 +240,10 @@ def test_missing_answers_are_named() -> None:
     with pytest.raises(UserError, match=rf"question {rows[0].question_id}: got no answer"):
         summarize.run(PARAMS, None)
     assert not paths.SUMMARY.exists()
+
+
+def test_a_prompt_without_truth_is_one_line() -> None:
+    """A prompt whose image the truth table lacks is named, not a KeyError."""
+    prompt = Prompt("p0", "images/a.png", "Describe.", "describe")
+    with pytest.raises(UserError, match="truth.parquet: got no row for images/a.png, expected one for each image"):
+        summarize._truths_of([prompt], {}, made_by="dvc repro sample_prompts")
