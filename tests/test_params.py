@@ -172,7 +172,9 @@ def test_iterations_may_have_any_names(tmp_path: Path) -> None:
     """A name is letters, digits, '-' and '_', and an iteration follows an earlier one: the order is the file's."""
     text = (ROOT / "params.yaml").read_text(encoding="utf-8").partition("iterations:")[0]
     path = tmp_path / "params.yaml"
-    path.write_text(f"{text}iterations:\n  b-2: {{previous: base}}\n  a: {{previous: b-2}}\n", encoding="utf-8")
+    path.write_text(
+        f"{text}iterations:\n  b-2: {{previous: base}}\n  a: {{previous: b-2}}\n", encoding="utf-8"
+    )
     assert list(load_params(path).iterations) == ["b-2", "a"]
 
 
@@ -182,7 +184,9 @@ def test_an_iteration_with_an_unusable_name_is_one_line(tmp_path: Path, name: st
     text = (ROOT / "params.yaml").read_text(encoding="utf-8").partition("iterations:")[0]
     path = tmp_path / "params.yaml"
     path.write_text(f'{text}iterations:\n  "{name}": {{previous: base}}\n', encoding="utf-8")
-    assert "expected 1 to 32 of a-z, 0-9, '-' and '_', first a letter or digit, not base. Next: mend" in line(path)
+    assert "expected 1 to 32 of a-z, 0-9, '-' and '_', first a letter or digit, not base. Next: mend" in line(
+        path
+    )
 
 
 @pytest.mark.parametrize("key", ["max_sentence_tokens", "max_response_tokens", "max_new_tokens"])

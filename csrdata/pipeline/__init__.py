@@ -1,8 +1,8 @@
 """The stages by name, and the one way into them: `stages/*.py` and `csrdata run STAGE` call `main`.
 
-A stage's wiring is `csrdata/pipeline/<stage>.py` with one function, `run(params)` or `run(params, name)` as
-`Needs` says: parameters and paths in, one library call, tables and metrics out. Config stops there. A stage is imported when it runs, so that listing stages loads no
-model library.
+A stage's wiring is `csrdata/pipeline/<stage>.py` with one function, `run(params)` or `run(params, name)` as `Needs` says:
+parameters and paths in, one library call, tables and metrics out. Config stops there. A stage is imported when it runs, so
+that listing stages loads no model library.
 """
 
 import difflib

@@ -328,5 +328,5 @@ def test_a_row_in_two_shards_is_refused(tmp_path: Path) -> None:
     for index in range(2):
         shards.add(index, shards.write(index, ROWS))
     shards.finish()
-    with pytest.raises(UserError, match="shards: .*column prompt_id"):
+    with pytest.raises(UserError, match=r"shards: .*column prompt_id"):
         read_table(tmp_path / "shards", Dropped, made_by="dvc repro")
