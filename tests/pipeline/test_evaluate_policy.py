@@ -11,7 +11,7 @@ from csrdata.pipeline import evaluate_policy, sample_prompts
 from csrdata.records import Answer, Kind, Question
 from csrdata.storage.tables import read_json, read_rows
 from tests.pipeline.world import draw_world, small_params
-from tests.relevance.test_clip import save_tiny_clip
+from tests.relevance.test_open_clip import save_tiny_clip
 from tests.tiny import tiny_llava
 
 PARAMS = small_params(
