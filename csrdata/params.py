@@ -11,17 +11,23 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from csrdata.errors import UserError
+from csrdata.publishing.release.layout import is_iteration_name
+from csrdata.storage.values import MAX_TOKENS
 from csrdata.strict_yaml import read_yaml
 from csrdata.validation import explain
 
 FILE = Path("params.yaml")
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
+Tokens = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
+"""What a table takes: a longer answer is refused where it is read."""
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 """What torch takes for a seed."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NAME = "1 to 32 of a-z, 0-9, '-' and '_', first a letter or digit, not base"
+"""What an iteration may be called, in words; the pattern is the releases' own."""
 ScaleName = Literal["raw", "unit", "geometric", "rank", "zscore"]
 
 
@@ -83,8 +89,8 @@ class GenerateBeams(Section):
     keep_best: Count
     keep_worst: Annotated[int, Field(ge=0, le=10**9)]
     rank_by: Literal["sentence", "cumulative"]
-    max_sentence_tokens: Count
-    max_response_tokens: Count
+    max_sentence_tokens: Tokens
+    max_response_tokens: Tokens
     max_sentences: Count
     prompts_per_shard: Count
     prompts_at_once: Count
@@ -121,7 +127,7 @@ class TrainDpo(Section):
 
 
 class EvaluatePolicy(Section):
-    max_new_tokens: Count
+    max_new_tokens: Tokens
     batch_size: Count
 
 
@@ -182,16 +188,16 @@ def _mend(path: Path) -> str:
 
 
 def _check_chain(iterations: Mapping[str, Iteration], path: Path) -> None:
-    """Iterations are named 1, 2, ... and each follows the base or an earlier one."""
+    """Iterations have names that a folder may have, and each follows the base or an earlier one in the file."""
     do = _mend(path)
     if not iterations:
         expected = 'one iteration or more, such as "1": {previous: base}'
         raise UserError(f"{path}: iterations", got="none", expected=expected, do=do)
-    for position, (name, iteration) in enumerate(iterations.items(), start=1):
+    for position, (name, iteration) in enumerate(iterations.items()):
         place = f"{path}: iterations.{name}"
-        if name != str(position):
-            raise UserError(place, got=name, expected=f'"{position}"', do=do)
-        earlier = ["base", *list(iterations)[: position - 1]]
+        if name == "base" or not is_iteration_name(name):
+            raise UserError(place, got=name, expected=NAME, do=do)
+        earlier = ["base", *list(iterations)[:position]]
         if iteration.previous not in earlier:
             raise UserError(
                 f"{place}.previous", got=iteration.previous, expected=f"one of {', '.join(earlier)}", do=do

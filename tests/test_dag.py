@@ -124,3 +124,14 @@ def _keys(value: object, prefix: str = "") -> set[str]:
     if not isinstance(value, dict) or prefix == "iterations.":
         return {prefix}
     return set().union(*(_keys(inner, f"{prefix}{key}.") for key, inner in value.items()))
+
+
+@pytest.mark.parametrize("name", ["generate_beams", "score_beams", "select_pairs", "train_dpo"])
+def test_no_stage_that_makes_pairs_reads_the_truth(name: str) -> None:
+    """What is in the images and what is asked about them is for evaluation alone."""
+    secret = ("truth.parquet", "scenes.parquet", "questions", "data/sample_prompts/", "data/prepare/")
+    open_to_all = {"data/sample_prompts/prompts.parquet", "data/prepare/images"}
+    read = [dep for dep in BODIES[name]["deps"] if f"{dep}/".startswith(secret) or "questions" in dep]
+    assert set(read) <= open_to_all
+    assert "data/sample_prompts" not in BODIES[name]["deps"]
+    assert "data/prepare" not in BODIES[name]["deps"]

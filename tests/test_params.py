@@ -1,5 +1,6 @@
 """params.yaml: every key typed, bounded and commented; a wrong one is refused in one line."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -71,8 +72,9 @@ def test_the_shipped_file_is_valid() -> None:
         ),
         (
             '"3": {previous: "2"}',
-            '"5": {previous: "2"}',
-            'params.yaml: iterations.5: got 5, expected "3". Next: mend params.yaml, then: dvc repro',
+            '"3": {previous: "3"}',
+            "params.yaml: iterations.3.previous: got 3, expected one of base, 1, 2. "
+            "Next: mend params.yaml, then: dvc repro",
         ),
         (
             '"1": {previous: base}',
@@ -164,3 +166,33 @@ def test_an_empty_file_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text("# nothing yet\n", encoding="utf-8")
     assert line(path).startswith("params.yaml: got an empty file, expected sections of keys")
+
+
+def test_iterations_may_have_any_names(tmp_path: Path) -> None:
+    """A name is letters, digits, '-' and '_', and an iteration follows an earlier one: the order is the file's."""
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8").partition("iterations:")[0]
+    path = tmp_path / "params.yaml"
+    path.write_text(
+        f"{text}iterations:\n  b-2: {{previous: base}}\n  a: {{previous: b-2}}\n", encoding="utf-8"
+    )
+    assert list(load_params(path).iterations) == ["b-2", "a"]
+
+
+@pytest.mark.parametrize("name", ["base", "B", "../up", "a" * 33, "-a", "a b"])
+def test_an_iteration_with_an_unusable_name_is_one_line(tmp_path: Path, name: str) -> None:
+    """A name becomes a folder, so a path, a flag and the base's own name are refused."""
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8").partition("iterations:")[0]
+    path = tmp_path / "params.yaml"
+    path.write_text(f'{text}iterations:\n  "{name}": {{previous: base}}\n', encoding="utf-8")
+    assert "expected 1 to 32 of a-z, 0-9, '-' and '_', first a letter or digit, not base. Next: mend" in line(
+        path
+    )
+
+
+@pytest.mark.parametrize("key", ["max_sentence_tokens", "max_response_tokens", "max_new_tokens"])
+def test_no_answer_may_be_longer_than_a_table_takes(tmp_path: Path, key: str) -> None:
+    """A limit above the tables' own is refused before a run writes what reading refuses."""
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "params.yaml"
+    path.write_text(re.sub(rf"{key}: \d+", f"{key}: 16385", text), encoding="utf-8")
+    assert f"{key}: got 16385, expected a value less than or equal to 16384. Next" in line(path)

@@ -1,8 +1,8 @@
 """The stages by name, and the one way into them: `stages/*.py` and `csrdata run STAGE` call `main`.
 
-A stage's wiring is `csrdata/pipeline/<stage>.py` with one function `run(params, name)`: parameters and paths in, one
-library call, tables and metrics out. Config stops there. A stage is imported when it runs, so that listing stages loads no
-model library.
+A stage's wiring is `csrdata/pipeline/<stage>.py` with one function, `run(params)` or `run(params, name)` as `Needs` says:
+parameters and paths in, one library call, tables and metrics out. Config stops there. A stage is imported when it runs, so
+that listing stages loads no model library.
 """
 
 import difflib
@@ -94,7 +94,8 @@ def run(stage: str, name: str | None, *, extra: Sequence[str] = ()) -> None:
     _check_name(stage, name, params, extra=extra)
     before, start = files_now(), time.perf_counter()
     with guarded(stage, name):
-        importlib.import_module(f"{__name__}.{stage}").run(params, name)
+        wiring = importlib.import_module(f"{__name__}.{stage}")
+        wiring.run(params) if STAGES[stage] is Needs.NOTHING else wiring.run(params, name)
     seconds = time.perf_counter() - start
     say(f"{stage}{f'@{name}' if name else ''}: {written(before, files_now())} in {seconds:.1f} s")
 

@@ -12,7 +12,7 @@ from csrdata.records import Answer, Question, Truth
 from csrdata.storage.tables import read_rows, write_json, write_rows
 
 
-def run(params: Params, name: str | None) -> None:
+def run(params: Params, name: str) -> None:
     """Evaluate the base (`name` is "base") or the policy of iteration `name`."""
     set_up_process(params.compute)
     from csrdata.evaluation.answers import evaluation_answers

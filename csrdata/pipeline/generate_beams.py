@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from csrdata.engines.base import Worker
 
 
-def run(params: Params, name: str | None) -> None:
+def run(params: Params, name: str) -> None:
     """Search the answers to all prompts with the policy before iteration `name`; shards that are good are kept."""
     from csrdata.engines.local import LocalEngine, fitting_workers, shard
     from csrdata.engines.runlog import RunLog
 
-    assert name is not None  # noqa: S101 - the entry point saw to it
     settings = params.generate_beams
     previous = params.iterations[name].previous
     prompts = read_rows(paths.PROMPTS, Prompt, made_by="dvc repro sample_prompts")

@@ -6,7 +6,7 @@ from csrdata.pipeline.runtime import set_up_process
 from csrdata.storage.tables import write_json
 
 
-def run(params: Params, name: str | None) -> None:  # noqa: ARG001 - one seed for all iterations
+def run(params: Params) -> None:
     """Draw the microworld and train its models; a model that a killed run had finished is kept."""
     set_up_process(params.compute)
     from csrdata.sources.microworld.prepare import build

@@ -6,7 +6,7 @@ from csrdata.records import Prompt, Question, Truth
 from csrdata.storage.tables import write_rows
 
 
-def run(params: Params, name: str | None) -> None:  # noqa: ARG001 - the same prompts in every iteration
+def run(params: Params) -> None:
     """Sample what every iteration is asked, and what every policy is asked for evaluation."""
     from csrdata.sources.microworld import sampling
 

@@ -20,12 +20,11 @@ if TYPE_CHECKING:
     from csrdata.engines.base import Worker
 
 
-def run(params: Params, name: str | None) -> None:
+def run(params: Params, name: str) -> None:
     """Score the answers that the search of iteration `name` found."""
     from csrdata.engines.local import LocalEngine, fitting_workers
     from csrdata.engines.runlog import RunLog
 
-    assert name is not None  # noqa: S101 - the entry point saw to it
     prompts = read_rows(paths.PROMPTS, Prompt, made_by="dvc repro sample_prompts")
     made_by = f"dvc repro generate_beams@{name}"
     candidates = check_shards(paths.candidates(name), made_by=made_by)

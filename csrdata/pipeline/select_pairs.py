@@ -11,9 +11,8 @@ from csrdata.search.pairs import balance, select
 from csrdata.storage.tables import read_rows, write_json, write_rows
 
 
-def run(params: Params, name: str | None) -> None:
+def run(params: Params, name: str) -> None:
     """Select the pairs of iteration `name`."""
-    assert name is not None  # noqa: S101 - the entry point saw to it
     settings = params.select_pairs
     prompts = read_rows(paths.PROMPTS, Prompt, made_by="dvc repro sample_prompts")
     rows = read_rows(paths.responses(name), Response, made_by=f"dvc repro score_beams@{name}")

@@ -1,6 +1,6 @@
 """Wiring of `summarize`: all answers and pairs in; the summary, its table and the plots out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,13 @@ from csrdata.storage.tables import atomic_file, read_json, read_rows, write_json
 MARKDOWN = paths.SUMMARY.with_suffix(".md")
 
 
-def run(params: Params, name: str | None) -> None:  # noqa: ARG001 - it reads all iterations
+def run(params: Params) -> None:
     """Summarise the base and all iterations, and print the table."""
     settings, read = params.summarize, reader(params.prepare.kind)
     sampled = "dvc repro sample_prompts"
     questions = read_rows(paths.QUESTIONS, Question, made_by=sampled)
     truths = {truth.image: truth for truth in read_rows(paths.TRUTH, Truth, made_by=sampled)}
-    asked = {
-        prompt.prompt_id: truths[prompt.image] for prompt in read_rows(paths.PROMPTS, Prompt, made_by=sampled)
-    }
+    asked = _truths_of(read_rows(paths.PROMPTS, Prompt, made_by=sampled), truths, made_by=sampled)
     policies = {BASE: paths.BASE, **{iteration: iteration for iteration in params.iterations}}
     cards = {}
     for label, policy in policies.items():
@@ -73,6 +71,20 @@ def run(params: Params, name: str | None) -> None:  # noqa: ARG001 - it reads al
         _write_csv(paths.PLOTS / f"{split}.csv", iteration_rows(iterations))
     _write_csv(paths.PLOTS / "pair_rewards.csv", pair_reward_rows(pairs))
     table.show(summary, confidence=settings.confidence)
+
+
+def _truths_of(prompts: Sequence[Prompt], truths: Mapping[str, Truth], *, made_by: str) -> dict[str, Truth]:
+    """Return the truth of each prompt's image, by the prompt's id.
+
+    Raises:
+        UserError: nothing is known of an image.
+    """
+    for prompt in prompts:
+        if prompt.image not in truths:
+            raise UserError(
+                str(paths.TRUTH), got=f"no row for {prompt.image}", expected="one for each image", do=made_by
+            )
+    return {prompt.prompt_id: truths[prompt.image] for prompt in prompts}
 
 
 def _read_figures(path: Path, *, needs: Sequence[str], made_by: str) -> dict[str, Any]:

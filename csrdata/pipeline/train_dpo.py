@@ -16,10 +16,8 @@ def step_log(name: str) -> Path:
     return Path("data/train_dpo") / name / "log.parquet"
 
 
-def run(params: Params, name: str | None) -> None:
+def run(params: Params, name: str) -> None:
     """Train policy `name`."""
-    if name is None:
-        raise ValueError("train_dpo trains one iteration")
     section = params.train_dpo
     runtime.set_up_process(params.compute, seed=section.seed)
 

@@ -120,7 +120,11 @@ def read_table(path: Path, record: Record, *, made_by: str) -> pl.DataFrame:
     """
     if path.is_dir():
         manifest = shard_manifest.check_shards(path, made_by=made_by)
-        return pl.concat([_read_file(path / name, record, made_by=made_by) for name in manifest.names()])
+        shards = [_read_file(path / name, record, made_by=made_by) for name in manifest.names()]
+        table = pl.concat(shards)
+        if len(shards) > 1:  # each is good alone: what must be unique must be so across them
+            check_values(table, record, place=str(path), made_by=made_by)
+        return table
     _check_listed(path, made_by=made_by)
     return _read_file(path, record, made_by=made_by)
 

@@ -24,7 +24,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A project with scenes, questions and an untrained base policy."""
     monkeypatch.chdir(tmp_path)
     draw_world()
-    sample_prompts.run(PARAMS, None)
+    sample_prompts.run(PARAMS)
     tiny_llava(paths.policy("base"))
     tiny_llava(paths.policy("1"), seed=1)
     for folder in (paths.SCORER, paths.HELD_OUT_SCORER):

@@ -36,7 +36,7 @@ def _truths() -> dict[str, Truth]:
 
 def test_prompts_are_training_images_in_order() -> None:
     """As many prompts as asked for, all of the split `train`, by id, each with a file and a known wording."""
-    sample_prompts.run(small_params(), None)
+    sample_prompts.run(small_params())
     prompts, truths = _prompts(), _truths()
     assert len(prompts) == 4
     assert [prompt.prompt_id for prompt in prompts] == sorted({prompt.prompt_id for prompt in prompts})
@@ -46,15 +46,15 @@ def test_prompts_are_training_images_in_order() -> None:
 
 def test_more_prompts_keep_the_earlier_ones() -> None:
     """Raising the number adds prompts and changes none."""
-    sample_prompts.run(small_params(), None)
+    sample_prompts.run(small_params())
     few = _prompts()
-    sample_prompts.run(small_params(sample_prompts={"prompts": 6}), None)
+    sample_prompts.run(small_params(sample_prompts={"prompts": 6}))
     assert set(few) < set(_prompts())
 
 
 def test_every_evaluation_image_is_described_once_and_asked_in_balance() -> None:
     """One description and as many yes as no questions an image; the seed's training images are never asked about."""
-    sample_prompts.run(small_params(), None)
+    sample_prompts.run(small_params())
     questions = _questions()
     assert len({question.question_id for question in questions}) == len(questions)
     described = Counter(question.split for question in questions if question.kind == Kind.DESCRIBE)
@@ -66,7 +66,7 @@ def test_every_evaluation_image_is_described_once_and_asked_in_balance() -> None
 
 def test_the_right_answers_are_right() -> None:
     """The shape that a question names is in the image if and only if the answer is yes; only a no has a kind."""
-    sample_prompts.run(small_params(), None)
+    sample_prompts.run(small_params())
     reader, truths = MicroworldClaimParser(), _truths()
     asked = [question for question in _questions() if question.kind == Kind.YES_NO]
     assert asked
@@ -78,25 +78,25 @@ def test_the_right_answers_are_right() -> None:
 
 def test_the_truth_is_about_all_images() -> None:
     """Every scene of every split has a row, the prompts' too: reward accuracy is measured on them."""
-    sample_prompts.run(small_params(), None)
+    sample_prompts.run(small_params())
     assert Counter(truth.split for truth in _truths().values()) == SIZES
 
 
 def test_equal_seeds_give_equal_bytes() -> None:
     """The tables follow from scenes and seed; another seed gives others."""
     tables = (paths.PROMPTS, paths.QUESTIONS, paths.TRUTH)
-    sample_prompts.run(small_params(), None)
+    sample_prompts.run(small_params())
     first = [table.read_bytes() for table in tables]
-    sample_prompts.run(small_params(), None)
+    sample_prompts.run(small_params())
     assert [table.read_bytes() for table in tables] == first
-    sample_prompts.run(small_params(sample_prompts={"seed": 1}), None)
+    sample_prompts.run(small_params(sample_prompts={"seed": 1}))
     assert paths.QUESTIONS.read_bytes() != first[1]
 
 
 def test_too_many_prompts_are_refused() -> None:
     """The error says how many training images there are, and nothing is written."""
     with pytest.raises(UserError) as caught:
-        sample_prompts.run(small_params(sample_prompts={"prompts": 7}), None)
+        sample_prompts.run(small_params(sample_prompts={"prompts": 7}))
     assert str(caught.value) == (
         "params.yaml: sample_prompts.prompts: got 7, expected at most the 6 training images. "
         "Next: lower it or raise prepare.train_images, then: dvc repro"
@@ -107,13 +107,13 @@ def test_too_many_prompts_are_refused() -> None:
 def test_too_many_questions_are_refused() -> None:
     """More questions than can be balanced are refused before anything is written."""
     with pytest.raises(UserError, match=r"questions_per_image: got 8, expected at most 6"):
-        sample_prompts.run(small_params(sample_prompts={"questions_per_image": 8}), None)
+        sample_prompts.run(small_params(sample_prompts={"questions_per_image": 8}))
     assert not paths.PROMPTS.exists()
 
 
 def test_no_questions_are_fine() -> None:
     """With 0 questions an image there are descriptions only."""
-    sample_prompts.run(small_params(sample_prompts={"questions_per_image": 0}), None)
+    sample_prompts.run(small_params(sample_prompts={"questions_per_image": 0}))
     assert {question.kind for question in _questions()} == {Kind.DESCRIBE}
 
 
@@ -121,4 +121,4 @@ def test_missing_scenes_are_named() -> None:
     """Without scenes the error names the table and the stage that makes it."""
     (paths.SCENES / "scenes.parquet").unlink()
     with pytest.raises(UserError, match=r"scenes.parquet: got no such table.*dvc repro prepare"):
-        sample_prompts.run(small_params(), None)
+        sample_prompts.run(small_params())

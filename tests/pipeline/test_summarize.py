@@ -126,7 +126,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A project whose base always makes something up and says yes, and whose iterations do neither."""
     monkeypatch.chdir(tmp_path)
     draw_world()
-    sample_prompts.run(PARAMS, None)
+    sample_prompts.run(PARAMS)
     write_json(paths.PREPARE_METRICS, {"policy": {"chair_s": 50.0}})
     _write_answers("base", _false, yes=True)
     for name in ITERATIONS:
@@ -137,7 +137,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def summary(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     """What `summarize` writes."""
-    summarize.run(PARAMS, None)
+    summarize.run(PARAMS)
     capsys.readouterr()
     found: dict[str, Any] = read_json(paths.SUMMARY, made_by="")
     return found
@@ -207,7 +207,7 @@ def test_plots_hold_what_the_summary_holds(summary: dict[str, Any]) -> None:
 
 def test_the_table_shows_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
     """Printed whole, no cell cut, the same cells as in the Markdown file."""
-    summarize.run(PARAMS, None)
+    summarize.run(PARAMS)
     printed = capsys.readouterr().out
     assert "…" not in printed
     assert "iteration 3" in printed
@@ -223,7 +223,7 @@ def test_the_table_shows_every_figure(capsys: pytest.CaptureFixture[str]) -> Non
 def test_equal_inputs_give_equal_bytes(summary: dict[str, Any]) -> None:
     """A second run writes the same summary; there is no clock in it."""
     before = paths.SUMMARY.read_bytes()
-    summarize.run(PARAMS, None)
+    summarize.run(PARAMS)
     assert paths.SUMMARY.read_bytes() == before
     assert json.loads(before) == summary
 
@@ -233,7 +233,7 @@ def test_an_iteration_without_pairs_is_shown(capsys: pytest.CaptureFixture[str])
     write_rows(paths.pairs("2"), [], Pair)
     write_rows(paths.responses("2") / "00000.parquet", [], Response)
     seal(paths.responses("2"), Response, fingerprint={})
-    summarize.run(PARAMS, None)
+    summarize.run(PARAMS)
     entry = read_json(paths.SUMMARY, made_by="")["pairs"]["2"]
     assert entry["kept"] == 0
     assert entry["chosen_reward"] is None
@@ -250,9 +250,20 @@ def test_missing_answers_are_named() -> None:
     """A table that is missing names its stage; a question without an answer is refused; no summary is written."""
     paths.answers("2").unlink()
     with pytest.raises(UserError, match=r"dvc repro evaluate_policy@2"):
-        summarize.run(PARAMS, None)
+        summarize.run(PARAMS)
     rows = read_rows(paths.answers("1"), Answer, made_by="")
     write_rows(paths.answers("1"), rows[1:], Answer)
     with pytest.raises(UserError, match=rf"question {rows[0].question_id}: got no answer"):
-        summarize.run(PARAMS, None)
+        summarize.run(PARAMS)
     assert not paths.SUMMARY.exists()
+
+
+def test_a_prompt_without_truth_is_one_line() -> None:
+    """A prompt whose image the truth table lacks is named, not a KeyError."""
+    image = read_rows(paths.PROMPTS, Prompt, made_by="x")[0].image
+    known = [truth for truth in read_rows(paths.TRUTH, Truth, made_by="x") if truth.image != image]
+    write_rows(paths.TRUTH, known, Truth)
+    with pytest.raises(
+        UserError, match=f"truth.parquet: got no row for {image}, expected one for each image"
+    ):
+        summarize.run(PARAMS)

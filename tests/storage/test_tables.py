@@ -319,3 +319,14 @@ def test_a_kill_leaves_whole_shards_only(tmp_path: Path) -> None:
     assert len(make(store(tmp_path))) <= 1
     make(store(tmp_path / "whole"))
     assert files(tmp_path / "shards") == files(tmp_path / "whole/shards")
+
+
+def test_a_row_in_two_shards_is_refused(tmp_path: Path) -> None:
+    """What must be unique in a table is unique across its shards."""
+    shards = store(tmp_path, shards=2)
+    shards.missing()
+    for index in range(2):
+        shards.add(index, shards.write(index, ROWS))
+    shards.finish()
+    with pytest.raises(UserError, match=r"shards: .*column prompt_id"):
+        read_table(tmp_path / "shards", Dropped, made_by="dvc repro")
