@@ -188,7 +188,7 @@ def micro(count: int) -> Workload:
     return Workload(
         "micro",
         policy,
-        load_open_clip(paths.SCORER),
+        load_open_clip(Path("scorers/search")),
         _scenes(count),
         ends=tuple(end_ids(policy.model, policy.processor)),
         closers=tuple(_closers(policy)),
@@ -207,7 +207,7 @@ def wide(count: int) -> Workload:
     return Workload(
         "wide",
         policy,
-        load_open_clip(paths.SCORER),
+        load_open_clip(Path("scorers/search")),
         _scenes(count),
         ends=(),
         closers=(),

@@ -47,13 +47,18 @@ class Engine(Section):
     workers: Count
 
 
-class Prepare(Section):
+class MicroworldSource(Section):
     kind: Literal["microworld"]
     seed: Seed
     train_images: Count
     validation_images: Count
     held_out_images: Count
     out_of_distribution_images: Count
+
+
+class MicroworldModels(Section):
+    kind: Literal["microworld"]
+    seed: Seed
     scorer_images: Count
     scorer_steps: Count
     held_out_scorer_steps: Count
@@ -68,6 +73,24 @@ class Prepare(Section):
     question_share: Share
     judging_share: Share
     metric_images: Count
+
+
+class OpenClipScorer(Section):
+    kind: Literal["open_clip"]
+    folder: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+AnySource = MicroworldSource
+"""The kinds of source. A second one makes this `Annotated[MicroworldSource | Second, Field(discriminator="kind")]`."""
+AnyModels = MicroworldModels
+"""The ways to get the base policy and the scorers, likewise."""
+AnyScorer = OpenClipScorer
+"""The kinds of scorer, likewise."""
+
+
+class Scorers(Section):
+    search: AnyScorer
+    held_out: AnyScorer
 
 
 class SamplePrompts(Section):
@@ -146,7 +169,9 @@ class Params(Section):
 
     compute: Compute
     engine: Engine
-    prepare: Prepare
+    source: AnySource
+    prepare: AnyModels
+    scorers: Scorers
     sample_prompts: SamplePrompts
     generate_beams: GenerateBeams
     score_beams: ScoreBeams
@@ -175,12 +200,34 @@ def load_params(path: Path = FILE) -> Params:
     if not isinstance(raw, dict):
         got = "an empty file" if raw is None else raw
         raise UserError(str(path), got=got, expected="sections of keys", do=_mend(path))
+    _refuse_old_names(raw, path)
     try:
         params = Params.model_validate(raw)
     except ValidationError as error:
         raise explain(error, Params, raw, place=str(path), do=_mend(path)) from None
     _check_chain(params.iterations, path)
     return params
+
+
+OLD_NAMES = {
+    "build_seed": "source (the images), prepare (the models) and scorers (their folders)",
+    "repeat_similarity": "repetition_threshold",
+}
+"""Keys of earlier versions, and what they are called now."""
+
+
+def _refuse_old_names(raw: Mapping[object, object], path: Path, *, above: str = "") -> None:
+    """Refuse a file of an earlier version with the new names: an unknown key alone would not say where its values go."""
+    for key, value in raw.items():
+        if key in OLD_NAMES:
+            raise UserError(
+                f"{path}: {above}{key}",
+                got="a name of an earlier version",
+                expected=OLD_NAMES[str(key)],
+                do=_mend(path),
+            )
+        if isinstance(value, dict) and len(above) < 100:
+            _refuse_old_names(value, path, above=f"{above}{key}.")
 
 
 def _mend(path: Path) -> str:

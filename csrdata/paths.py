@@ -11,10 +11,6 @@ BASE = "base"
 
 SCENES = Path("data/prepare")
 """The microworld's images and truth: `scenes.parquet`, `images/`."""
-SCORER = Path("scorers/search")
-"""The image-text scorer that steers the search and calibrates the reward."""
-HELD_OUT_SCORER = Path("scorers/held_out")
-"""The scorer that the search never sees."""
 
 PROMPTS = Path("data/sample_prompts/prompts.parquet")
 QUESTIONS = Path("data/sample_prompts/questions.parquet")
@@ -22,6 +18,8 @@ TRUTH = Path("data/sample_prompts/truth.parquet")
 
 PREPARE_METRICS = Path("metrics/prepare.json")
 SUMMARY = Path("metrics/summary.json")
+HEADLINE = Path("metrics/headline.json")
+"""The ten figures of the last iteration that DVC lists."""
 PLOTS = Path("plots")
 LOGS = Path("logs")
 """Timings and machine facts: no output of the DAG."""

@@ -23,10 +23,11 @@ from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.hub.fetch import Source
 from csrdata.publishing.hub.pushing import push_folder
 from csrdata.publishing.hub.remote import fetch_iteration, fetch_pairs
-from csrdata.publishing.origins import KNOWN
+from csrdata.publishing.origins import of_source
 from csrdata.publishing.release.manifest import Model
 from csrdata.publishing.release.writing import write_release
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
+from csrdata.sources.microworld.source import ORIGIN
 from csrdata.storage.tables import seal, write_rows
 from tests.imports import ROOT
 from tests.inspection.made import DROPPED, PAIR, PROMPTS, RESPONSES, SENTENCES
@@ -88,7 +89,7 @@ def hub(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub
                 models=[
                     Model(role="base policy", architecture="LlavaForConditionalGeneration", sha256="0" * 64)
                 ],
-                origin=KNOWN["microworld"],
+                origin=of_source(ORIGIN),
                 tag=tag,
             )
             push_folder(release, repo_id="me/set", tag=tag, message=tag, token=TOKEN, endpoint=made.url)

@@ -1,6 +1,7 @@
 """dvc.yaml against the code: names, code dependencies and parameters agree, so that no stale result is served."""
 
 import ast
+import re
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,22 +25,19 @@ def _script(dvc_stage: str) -> str:
 
 
 def _sections(stage: str) -> set[str]:
-    """Which sections of the parameters a stage's wiring reads: `params.X`, or `params.prepare.kind`."""
+    """Return the parameters that a stage's wiring reads: `params.X`, and of the scorers which one."""
     tree = ast.parse((ROOT / f"csrdata/pipeline/{stage}.py").read_text(encoding="utf-8"))
     read = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    keys = {
-        text.removeprefix("params.") for text in read if text.startswith("params.") and text.count(".") == 1
-    }
-    if "params.prepare.kind" in read and stage != "prepare":
-        keys = (keys - {"prepare"}) | {"prepare.kind"}
-    return keys
+    keys = {re.split(r"[.\[]", text)[1] for text in read if text.startswith("params.")}
+    scorers = {text.removeprefix("params.") for text in read if re.fullmatch(r"params\.scorers\.\w+", text)}
+    return (keys - {"scorers"}) | (scorers if len(scorers) == 1 else {"scorers"} & keys)
 
 
 def test_one_name_everywhere() -> None:
     """A stage, its script, its wiring and its section of params.yaml share one name."""
     assert {_script(name) for name in BODIES} == set(STAGES)
     assert {path.stem for path in (ROOT / "stages").glob("*.py")} == set(STAGES)
-    assert set(Params.model_fields) == set(STAGES) | {"compute", "engine", "iterations"}
+    assert set(Params.model_fields) == set(STAGES) | {"compute", "engine", "iterations", "scorers", "source"}
     assert all((ROOT / f"csrdata/pipeline/{stage}.py").is_file() for stage in STAGES)
 
 

@@ -147,7 +147,7 @@ def test_what_is_no_number_is_refused(tmp_path: Path, written: str) -> None:
 def test_what_is_no_seed_is_refused(tmp_path: Path, written: str) -> None:
     """A whole number that fits 63 bits, written as one."""
     path = edited(tmp_path, "  seed: 0   ", f"  seed: {written}   ")
-    assert line(path).startswith("params.yaml: prepare.seed: got ")
+    assert line(path).startswith("params.yaml: source.seed: got ")
 
 
 def test_no_iterations_is_one_line(tmp_path: Path) -> None:
@@ -196,3 +196,32 @@ def test_no_answer_may_be_longer_than_a_table_takes(tmp_path: Path, key: str) ->
     path = tmp_path / "params.yaml"
     path.write_text(re.sub(rf"{key}: \d+", f"{key}: 16385", text), encoding="utf-8")
     assert f"{key}: got 16385, expected a value less than or equal to 16384. Next" in line(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (
+            "build_seed: {kind: microworld}",
+            "build_seed: got a name of an earlier version, expected source (the images)",
+        ),
+        (
+            "score_beams: {repeat_similarity: 0.6}",
+            "score_beams.repeat_similarity: got a name of an earlier version, expected repetition_threshold",
+        ),
+    ],
+)
+def test_old_names_are_refused_with_the_new_ones(tmp_path: Path, old: str, new: str) -> None:
+    """A file of an earlier version says where its values go now."""
+    (tmp_path / "params.yaml").write_text(f"{old}\n", encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        load_params(tmp_path / "params.yaml")
+    assert new in str(caught.value)
+
+
+def test_an_unknown_kind_names_the_known_ones(tmp_path: Path) -> None:
+    """A kind of source that does not exist is refused in one line."""
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("kind: microworld", "kind: coco", 1)
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"source.kind: got coco, expected a value 'microworld'"):
+        load_params(tmp_path / "params.yaml")

@@ -14,10 +14,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from csrdata.evaluation.claims import ClaimParser, mentions_of
+from csrdata.evaluation.claims import mentions_of
 from csrdata.evaluation.intervals import Ratio, mean, percentage
 from csrdata.records import Truth
 from csrdata.search.words import word_count
+from csrdata.sources.base import ClaimParser
 
 
 @dataclass(frozen=True, slots=True)

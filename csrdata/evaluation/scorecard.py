@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from csrdata.errors import UserError
 from csrdata.evaluation import chair, pope
-from csrdata.evaluation.claims import ClaimParser
 from csrdata.evaluation.intervals import Ratio, percentage, ratio
 from csrdata.records import Answer, Kind, Question, Side, Truth
+from csrdata.sources.base import ClaimParser
 
 
 @dataclass(frozen=True, slots=True)

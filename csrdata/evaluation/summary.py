@@ -4,7 +4,7 @@
      "splits": {SPLIT: {"base": {FIGURE: {"value", "low", "high", "p_vs_base"}, ...,
                               "false_by_kind": {KIND: n}}, "1": ...}, ...},
      "pairs": {"1": {"kept", "dropped": {REASON: n}, "chosen_reward", ..., "truth_preference": {...}}, ...},
-     "training": {"1": {...}, ...}, "seed": {...}}
+     "training": {"1": {...}, ...}, "prepared": {"machine": {...}, ...}}
 
 "iterations" is the order of all tables: the base policy, then the iterations as params.yaml has them. FIGURE is a name of
 `scorecard.FIGURES`. Percentages are 0 to 100; what does not exist is null.
@@ -17,11 +17,11 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from csrdata.evaluation.claims import ClaimParser
 from csrdata.evaluation.intervals import Figure, figures
 from csrdata.evaluation.scorecard import Scorecard
 from csrdata.evaluation.truth_preference import truth_preference
 from csrdata.records import Dropped, Pair, Response, Truth
+from csrdata.sources.base import ClaimParser
 
 BASE = "base"
 """The base's name among the iterations."""
@@ -76,6 +76,38 @@ def summarize_pairs(
         "dropped": dict(sorted(Counter(row.reason for row in dropped).items())),
         **means,
         "truth_preference": {name: _rounded(value) for name, value in preference.items()},
+    }
+
+
+HEADLINE_SPLIT = "held_out"
+
+
+def headline(summary: Mapping[str, Any]) -> dict[str, float | int | None]:
+    """Return the ten figures that one steers by: the last iteration on held-out images, and the base where it matters.
+
+    `chair_s`, `chair_s_base`, `recall`, `recall_base`, `pope_accuracy`, `repetition` in percent; `words` per answer;
+    `relevance_held_out` 0 to 100, by the scorer that the search never used; `pairs` of the last iteration; `prefers_truer`,
+    percent of compared answers in which the reward prefers the truer one. Null where a figure does not exist.
+    """
+    last = summary["iterations"][-1]
+    split = summary["splits"].get(HEADLINE_SPLIT) or next(iter(summary["splits"].values()))
+    pairs = summary["pairs"].get(last, {})
+
+    def figure(policy: str, name: str) -> float | None:
+        value: float | None = split[policy][name]["value"]
+        return value
+
+    return {
+        "chair_s": figure(last, "chair_s"),
+        "chair_s_base": figure(BASE, "chair_s"),
+        "pairs": pairs.get("kept"),
+        "pope_accuracy": figure(last, "pope_accuracy"),
+        "prefers_truer": pairs.get("truth_preference", {}).get("reward"),
+        "recall": figure(last, "recall"),
+        "recall_base": figure(BASE, "recall"),
+        "relevance_held_out": figure(last, "relevance_held_out"),
+        "repetition": figure(last, "repetition"),
+        "words": figure(last, "length"),
     }
 
 

@@ -91,7 +91,7 @@ def show(summary: Mapping[str, Any], *, confidence: float) -> None:
     table = render(summary)
     console = Console(width=Console(width=UNBOUNDED).measure(table).maximum)
     console.print(table)
-    console.print(_caption(confidence), markup=False, highlight=False)
+    console.print(_notes(summary, confidence), markup=False, highlight=False)
 
 
 def markdown(summary: Mapping[str, Any], *, confidence: float) -> str:
@@ -107,7 +107,7 @@ def markdown(summary: Mapping[str, Any], *, confidence: float) -> str:
             *(_line([row.title, row.unit, *row.cells]) for row in section.rows),
             "",
         ]
-    return "\n".join([*lines, _caption(confidence), ""])
+    return "\n".join([*lines, _notes(summary, confidence), ""])
 
 
 def _split_section(split: str, entries: Mapping[str, Any], names: Sequence[str]) -> Section:
@@ -179,6 +179,18 @@ def _number(value: float | None, *, digits: int = 1) -> str:
 
 def _heading(name: str) -> str:
     return name if name == BASE else f"iteration {name}"
+
+
+def _notes(summary: Mapping[str, Any], confidence: float) -> str:
+    """Say how to read a cell, and on which machine the base policy and the scorers were trained."""
+    machine = summary.get("prepared", {}).get("machine")
+    where = (
+        ""
+        if machine is None
+        else f"\n\nbase policy and scorers trained on {machine['processor']} ({machine['instructions']}), "
+        f"{machine['threads']} threads, torch {machine['torch']}; another processor gives other models and other figures"
+    )
+    return _caption(confidence) + where
 
 
 def _caption(confidence: float) -> str:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from csrdata.errors import UserError
-from csrdata.evaluation.claims import ClaimParser, is_false, mentions_of
+from csrdata.evaluation.claims import is_false, mentions_of
 from csrdata.records import Response, Truth
+from csrdata.sources.base import ClaimParser
 
 SCORES = ("reward", "likelihood", "relevance")
 """Fields of `Response` that are put to the test: calibrated, language alone, image alone."""

@@ -7,7 +7,8 @@ from csrdata import paths
 from csrdata.params import Params
 from csrdata.pipeline.inputs import need_images, need_policy, need_scorer
 from csrdata.pipeline.runtime import set_up_process
-from csrdata.pipeline.source import reader
+from csrdata.pipeline.scorers import open_scorer, scorer_folder
+from csrdata.pipeline.source import claim_parser
 from csrdata.records import Answer, Question, Truth
 from csrdata.storage.tables import read_rows, write_json, write_rows
 
@@ -18,10 +19,7 @@ def run(params: Params, name: str) -> None:
     from csrdata.evaluation.answers import evaluation_answers
     from csrdata.evaluation.scorecard import scorecards
     from csrdata.policy.loading import load_policy
-    from csrdata.relevance.open_clip import load_open_clip
 
-    if name is None:
-        raise ValueError("evaluate_policy evaluates one policy")
     settings, compute = params.evaluate_policy, params.compute
     questions = read_rows(paths.QUESTIONS, Question, made_by="dvc repro sample_prompts")
     truths = read_rows(paths.TRUTH, Truth, made_by="dvc repro sample_prompts")
@@ -29,9 +27,10 @@ def run(params: Params, name: str) -> None:
     need_images(question.image for question in questions)
     policy = load(need_policy(name))
     base = policy if name == paths.BASE else load(need_policy(paths.BASE))
+    for one in (params.scorers.search, params.scorers.held_out):
+        need_scorer(scorer_folder(one))
     search_scorer, held_out = (
-        load_open_clip(need_scorer(folder), device=compute.device)
-        for folder in (paths.SCORER, paths.HELD_OUT_SCORER)
+        open_scorer(one, device=compute.device) for one in (params.scorers.search, params.scorers.held_out)
     )
     answers = evaluation_answers(
         policy, base, (search_scorer, held_out), questions, root=Path(), **settings.model_dump()
@@ -40,7 +39,7 @@ def run(params: Params, name: str) -> None:
         questions,
         answers,
         {truth.image: truth for truth in truths},
-        reader(params.prepare.kind),
+        claim_parser(params.source),
         made_by="dvc repro",
     )
     write_rows(paths.answers(name), answers, Answer)

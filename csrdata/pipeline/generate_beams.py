@@ -9,6 +9,7 @@ from csrdata.params import Params
 from csrdata.pipeline.code import stage_hash
 from csrdata.pipeline.inputs import need_images, need_policy, need_scorer
 from csrdata.pipeline.runtime import set_up_process
+from csrdata.pipeline.scorers import open_scorer, scorer_folder
 from csrdata.records import Prompt, Sentence
 from csrdata.storage.tables import ShardStore, fingerprint, read_rows
 
@@ -32,7 +33,7 @@ def run(params: Params, name: str) -> None:
             prompts=paths.PROMPTS,
             images=need_images(prompt.image for prompt in prompts),
             policy=[need_policy(one) for one in (paths.BASE, previous)],
-            scorer=need_scorer(paths.SCORER),
+            scorer=need_scorer(scorer_folder(params.scorers.search)),
             code=stage_hash("generate_beams"),
             params=[settings.model_dump(), params.compute.model_dump()],
         ),
@@ -59,7 +60,6 @@ def _open_worker(params: Params, previous: str, number: int) -> "Worker":
     from csrdata.generation.clock import Clock
     from csrdata.generation.generating import generate
     from csrdata.policy.loading import load_policy
-    from csrdata.relevance.open_clip import load_open_clip
 
     settings, clock = params.generate_beams, Clock()
     device = take_device(params.compute.device, number)
@@ -67,7 +67,7 @@ def _open_worker(params: Params, previous: str, number: int) -> "Worker":
         generate,
         root=Path(),
         policy=load_policy(paths.policy(previous), device=device, dtype=params.compute.dtype),
-        scorer=load_open_clip(paths.SCORER, device=device),
+        scorer=open_scorer(params.scorers.search, device=device),
         **settings.model_dump(exclude={"prompts_per_shard", "guidance"}),
         guidance=settings.guidance.kind,
         image_weight=settings.guidance.image_weight,

@@ -1,8 +1,9 @@
-"""Wiring of `prepare`: nothing in; images, two scorers and the base policy out."""
+"""Wiring of `prepare`: nothing in; images, two scorers and the base policy out; `prepare.kind` is chosen here alone."""
 
 from csrdata import paths
 from csrdata.params import Params
-from csrdata.pipeline.runtime import set_up_process
+from csrdata.pipeline.runtime import machine, set_up_process
+from csrdata.pipeline.scorers import scorer_folder
 from csrdata.storage.tables import write_json
 
 
@@ -11,26 +12,19 @@ def run(params: Params) -> None:
     set_up_process(params.compute)
     from csrdata.sources.microworld.prepare import build
 
-    settings = params.prepare
+    source = params.source
     metrics = build(
         scenes=paths.SCENES,
         policy=paths.policy(paths.BASE),
-        scorer=paths.SCORER,
-        held_out_scorer=paths.HELD_OUT_SCORER,
+        scorer=scorer_folder(params.scorers.search),
+        held_out_scorer=scorer_folder(params.scorers.held_out),
         sizes={
-            "train": settings.train_images,
-            "validation": settings.validation_images,
-            "held_out": settings.held_out_images,
-            "out_of_distribution": settings.out_of_distribution_images,
+            "train": source.train_images,
+            "validation": source.validation_images,
+            "held_out": source.held_out_images,
+            "out_of_distribution": source.out_of_distribution_images,
         },
-        **settings.model_dump(
-            exclude={
-                "kind",
-                "train_images",
-                "validation_images",
-                "held_out_images",
-                "out_of_distribution_images",
-            }
-        ),
+        scene_seed=source.seed,
+        **params.prepare.model_dump(exclude={"kind"}),
     )
-    write_json(paths.PREPARE_METRICS, metrics)
+    write_json(paths.PREPARE_METRICS, {**metrics, "machine": machine(params.compute)})

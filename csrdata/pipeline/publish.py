@@ -12,6 +12,8 @@ from csrdata.errors import UserError
 from csrdata.params import FILE, Params, load_params
 from csrdata.pipeline.pulled import DAG, changed_since, read_pulled
 from csrdata.pipeline.results import find_results
+from csrdata.pipeline.scorers import scorer_folder
+from csrdata.pipeline.source import open_source
 from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.hub.pushing import published_manifest
 from csrdata.publishing.origins import origin
@@ -62,7 +64,13 @@ def release(
     """
     params = load_params()
     kept = parse_images(images)
-    source = origin(params.prepare.kind, licence=licence, images=image_licence, outputs=output_licence)
+    source = origin(
+        params.source.kind,
+        open_source(params.source).origin,
+        licence=licence,
+        images=image_licence,
+        outputs=output_licence,
+    )
     iterations = [project_tables(name) for name in _made(params, names)]
     lock = LOCK if LOCK.is_file() else None
     if lock is not None:
@@ -75,8 +83,8 @@ def release(
     models = {
         "base policy": paths.policy(paths.BASE),
         **{f"policy {name}": paths.policy(name) for name in wrote if name != paths.BASE},
-        "search scorer": paths.SCORER,
-        "held-out scorer": paths.HELD_OUT_SCORER,
+        "search scorer": scorer_folder(params.scorers.search),
+        "held-out scorer": scorer_folder(params.scorers.held_out),
     }
     origins = _pulled_manifest()
     if origins is not None:

@@ -9,6 +9,7 @@ from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.params import load_params
 from csrdata.pipeline.results import LOCK, find_results
+from csrdata.pipeline.source import open_source
 from csrdata.publishing.hub.fetch import Source
 from csrdata.publishing.hub.pushing import published_manifest
 from csrdata.publishing.origins import model_licence
@@ -40,7 +41,7 @@ def write_policy(
             records, or the licence is neither known nor stated.
     """
     params = load_params()
-    known = model_licence(params.prepare.kind, licence)
+    known = model_licence(params.source.kind, open_source(params.source).origin, licence)
     if dataset is not None:
         _check_pairs(dataset, iteration)
     if LOCK.is_file():

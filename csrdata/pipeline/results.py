@@ -15,7 +15,7 @@ from csrdata.errors import UserError
 from csrdata.evaluation.summary import mean_score
 from csrdata.evaluation.truth_preference import false_share
 from csrdata.params import Params
-from csrdata.pipeline.source import reader
+from csrdata.pipeline.source import claim_parser
 from csrdata.publishing.release.provenance import behind, check_run, read_lock
 from csrdata.publishing.release.results import BASE, Results, TruthShare, measured, parse_results
 from csrdata.publishing.release.writing import published_pairs
@@ -65,7 +65,7 @@ def find_results(params: Params, names: Sequence[str]) -> Results | None:
 def _truth(params: Params, name: str) -> TruthShare:
     """Count an iteration's pairs by which of the two answers is truer."""
     truths = {row.image: row for row in read_rows(paths.TRUTH, Truth, made_by="dvc repro sample_prompts")}
-    read = reader(params.prepare.kind)
+    read = claim_parser(params.source)
     counts = dict.fromkeys(("chosen", "rejected", "equal", "unknown"), 0)
     for pair in read_rows(paths.pairs(name), Pair, made_by=f"dvc repro select_pairs@{name}"):
         known = truths.get(pair.image)

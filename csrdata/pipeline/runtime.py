@@ -5,8 +5,10 @@ module imports none of them.
 """
 
 import os
+import platform
 import random
 import warnings
+from pathlib import Path
 
 from csrdata.entry import plain_warning
 from csrdata.errors import UserError
@@ -52,3 +54,25 @@ def set_up_process(compute: Compute, *, seed: int = 0) -> None:
             do="mend params.yaml, then: dvc repro",
         )
     torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def machine(compute: Compute) -> dict[str, str | int]:
+    """Return what the bits of trained models depend on: processor, its instructions, threads, versions."""
+    import torch
+
+    return {
+        "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": compute.threads,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

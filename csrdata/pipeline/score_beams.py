@@ -12,6 +12,7 @@ from csrdata.params import Params
 from csrdata.pipeline.code import stage_hash
 from csrdata.pipeline.inputs import need_images, need_scorer
 from csrdata.pipeline.runtime import set_up_process
+from csrdata.pipeline.scorers import open_scorer, scorer_folder
 from csrdata.records import Prompt, Response, Sentence
 from csrdata.storage.shard_manifest import check_shards
 from csrdata.storage.tables import ShardStore, fingerprint, read_rows, read_table, write_json
@@ -35,7 +36,7 @@ def run(params: Params, name: str) -> None:
         fingerprint=fingerprint(
             candidates=[candidates.files[file].sha256 for file in candidates.names()],
             images=need_images(prompt.image for prompt in prompts),
-            held_out=need_scorer(paths.HELD_OUT_SCORER),
+            held_out=need_scorer(scorer_folder(params.scorers.held_out)),
             code=stage_hash("score_beams"),
             params=[params.score_beams.model_dump(), params.compute.model_dump()],
         ),
@@ -63,14 +64,13 @@ def _open_worker(params: Params, images: Mapping[str, str], made_by: str, number
     from csrdata.engines.base import Worker
     from csrdata.engines.local import take_device
     from csrdata.generation.scoring import score
-    from csrdata.relevance.open_clip import load_open_clip
 
     settings = params.score_beams
     judge = partial(
         score,
         images=images,
         root=Path(),
-        held_out=load_open_clip(paths.HELD_OUT_SCORER, device=take_device(params.compute.device, number)),
+        held_out=open_scorer(params.scorers.held_out, device=take_device(params.compute.device, number)),
         image_weight=settings.image_weight,
         scale=settings.scale,
         repetition_threshold=settings.repetition_threshold,

@@ -12,13 +12,14 @@ from csrdata.evaluation import table
 from csrdata.evaluation.scorecard import scorecards
 from csrdata.evaluation.summary import (
     BASE,
+    headline,
     iteration_rows,
     pair_reward_rows,
     summarize_pairs,
     summarize_splits,
 )
 from csrdata.params import Params
-from csrdata.pipeline.source import reader
+from csrdata.pipeline.source import claim_parser
 from csrdata.records import Answer, Dropped, Pair, Prompt, Question, Response, Truth
 from csrdata.storage.tables import atomic_file, read_json, read_rows, write_json
 
@@ -27,7 +28,7 @@ MARKDOWN = paths.SUMMARY.with_suffix(".md")
 
 def run(params: Params) -> None:
     """Summarise the base and all iterations, and print the table."""
-    settings, read = params.summarize, reader(params.prepare.kind)
+    settings, read = params.summarize, claim_parser(params.source)
     sampled = "dvc repro sample_prompts"
     questions = read_rows(paths.QUESTIONS, Question, made_by=sampled)
     truths = {truth.image: truth for truth in read_rows(paths.TRUTH, Truth, made_by=sampled)}
@@ -56,15 +57,18 @@ def run(params: Params) -> None:
         )
         for iteration in params.iterations
     }
-    seed = _read_figures(paths.PREPARE_METRICS, needs=("policy",), made_by="dvc repro prepare")
+    prepared = _read_figures(
+        paths.PREPARE_METRICS, needs=("machine", "policy"), texts=("machine",), made_by="dvc repro prepare"
+    )
     summary: dict[str, Any] = {
         "iterations": list(policies),
         "splits": summarize_splits(cards, **settings.model_dump()),
         "pairs": pairs,
         "training": training,
-        "seed": seed,
+        "prepared": prepared,
     }
     write_json(paths.SUMMARY, summary)
+    write_json(paths.HEADLINE, headline(summary))
     with atomic_file(MARKDOWN) as partial:
         partial.write_text(table.markdown(summary, confidence=settings.confidence), encoding="utf-8")
     for split, iterations in summary["splits"].items():
@@ -87,8 +91,10 @@ def _truths_of(prompts: Sequence[Prompt], truths: Mapping[str, Truth], *, made_b
     return {prompt.prompt_id: truths[prompt.image] for prompt in prompts}
 
 
-def _read_figures(path: Path, *, needs: Sequence[str], made_by: str) -> dict[str, Any]:
-    """Read a stage's metrics: numbers by name, some of them in groups.
+def _read_figures(
+    path: Path, *, needs: Sequence[str], made_by: str, texts: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Read a stage's metrics: numbers by name, some of them in groups; the groups of `texts` may hold text too.
 
     Raises:
         UserError: the file cannot be read, a name of `needs` is missing, or a value is no number.
@@ -98,7 +104,8 @@ def _read_figures(path: Path, *, needs: Sequence[str], made_by: str) -> dict[str
         raise UserError(f"{path}: {missing[0]}", got="no such figure", expected="a number", do=made_by)
     for name, value in figures.items():
         for one in value.values() if isinstance(value, dict) else [value]:
-            if one is not None and not isinstance(one, int | float):
+            wanted = int | float | str if name in texts else int | float
+            if one is not None and not isinstance(one, wanted):
                 raise UserError(f"{path}: {name}", got=one, expected="a number", do=made_by)
     return figures
 

@@ -1,8 +1,8 @@
 """What a card says about licences and the source of the images.
 
-csrdata knows the licences of what it makes itself: the microworld's drawings and models. Of anything else the user states
-them; a licence is never guessed. An option of the user's replaces everything that is known, because a statement about the
-drawings is untrue of other images.
+csrdata knows the licences of what it makes itself: a source states them (`csrdata.sources.base.Origin`). Of anything else
+the user states them; a licence is never guessed. An option of the user's replaces everything that is known, because a
+statement about a source's own images is untrue of other images.
 """
 
 import re
@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from csrdata.errors import UserError
 from csrdata.publishing.card.markdown import Markdown
+from csrdata.sources.base import Origin
 
 HELP = "csrdata push --help"
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class CardOrigin:
     """Licences and limits of a release. Plain text is the user's and is escaped in the card; Markdown is ours."""
 
     licence: str
@@ -31,35 +32,31 @@ class Origin:
     tags: tuple[str, ...] = ()
 
 
-KNOWN = {
-    "microworld": Origin(
-        licence="apache-2.0",
-        images=Markdown(
-            "drawings of coloured shapes by csrdata's microworld, under the licence of the dataset. "
-            "They show no person and no work of a third party."
-        ),
-        outputs=Markdown(
-            "written by small models that csrdata trained on the microworld, under the licence of the dataset."
-        ),
-        limits=(
-            Markdown(
-                "The images are synthetic: coloured shapes, drawn to test the method. Results on them do not show how the "
-                "method does on photographs."
-            ),
-        ),
-        languages=("en",),
-        tags=("synthetic",),
+def of_source(known: Origin) -> CardOrigin:
+    """Return what a card says where csrdata states everything itself."""
+    return CardOrigin(
+        licence=known.licence,
+        images=Markdown(known.images),
+        outputs=Markdown(known.outputs),
+        limits=tuple(Markdown(limit) for limit in known.limits),
+        languages=known.languages,
+        tags=known.tags,
     )
-}
 
 
 def origin(
-    kind: str, *, licence: str | None = None, images: str | None = None, outputs: str | None = None
-) -> Origin:
+    kind: str,
+    known: Origin | None = None,
+    *,
+    licence: str | None = None,
+    images: str | None = None,
+    outputs: str | None = None,
+) -> CardOrigin:
     """Return what the card says about a source: what is known of it, or what the user states instead.
 
     Args:
         kind: of the source, as in params.yaml.
+        known: what csrdata itself knows of the source; None where it knows nothing.
         licence: of the dataset, by its name on the Hub.
         images: what the images are and under which licence.
         outputs: the terms for the policy's outputs.
@@ -69,11 +66,11 @@ def origin(
     """
     stated = {"--license": licence, "--image-license": images, "--output-license": outputs}
     missing = [option for option, text in stated.items() if text is None or not text.strip()]
-    if len(missing) == len(stated) and all(text is None for text in stated.values()) and kind in KNOWN:
-        return KNOWN[kind]
+    if len(missing) == len(stated) and all(text is None for text in stated.values()) and known:
+        return of_source(known)
     if missing:
         why = f"licences of the kind {kind} are not known"
-        if kind in KNOWN:
+        if known:
             why = f"one such option replaces all that is known of the {kind}"
         raise UserError(
             ", ".join(missing),
@@ -82,17 +79,17 @@ def origin(
             do="csrdata push OWNER/NAME --license cc-by-4.0 --image-license 'my photographs, CC BY 4.0' "
             "--output-license 'the terms of MODEL'",
         )
-    return Origin(licence=_checked(licence or ""), images=images or "", outputs=outputs or "")
+    return CardOrigin(licence=_checked(licence or ""), images=images or "", outputs=outputs or "")
 
 
-def model_licence(kind: str, licence: str | None) -> str:
+def model_licence(kind: str, known: Origin | None, licence: str | None) -> str:
     """Return the licence of a policy, by its name on the Hub: what the user states, or what is known of the source.
 
     Raises:
         UserError: it is neither known nor stated, or it is not a name that the Hub could know.
     """
-    if licence is None and kind in KNOWN:
-        return KNOWN[kind].licence
+    if licence is None and known:
+        return known.licence
     if licence is None:
         expected = f"the licence of the policy (that of the kind {kind} is not known)"
         raise UserError("--license", got="none", expected=expected, do=HELP)

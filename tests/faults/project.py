@@ -16,6 +16,7 @@ from pathlib import Path
 import yaml
 
 from csrdata import paths, pipeline
+from csrdata.pipeline.runtime import machine
 from csrdata.storage.disk import write_json, write_sums
 from tests.generation.test_families import teach
 from tests.pipeline.world import draw_world, small_params
@@ -67,12 +68,13 @@ def finished(root: Path) -> Path:
     with inside(root):
         draw_world()
         teach(tiny_llava(paths.policy(paths.BASE)))
-        for folder in (paths.SCORER, paths.HELD_OUT_SCORER):
+        for folder in (Path("scorers/search"), Path("scorers/held_out")):
             folder.mkdir(parents=True)
             save_tiny_clip(folder)
-        for folder in (paths.policy(paths.BASE), paths.SCORER, paths.HELD_OUT_SCORER):
+        for folder in (paths.policy(paths.BASE), Path("scorers/search"), Path("scorers/held_out")):
             write_sums(folder)  # as `prepare` does
-        write_json(paths.PREPARE_METRICS, {"policy": {"recall": 1.0}})
+        Path("dvc.yaml").write_text("stages: {}\n", encoding="utf-8")  # without one, errors say so instead
+        write_json(paths.PREPARE_METRICS, {"policy": {"recall": 1.0}, "machine": machine(PARAMS.compute)})
         params = PARAMS.model_dump() | {"iterations": {"1": {"previous": paths.BASE}}}
         Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     for stage, name in ORDER:

@@ -27,7 +27,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample_prompts.run(PARAMS)
     tiny_llava(paths.policy("base"))
     tiny_llava(paths.policy("1"), seed=1)
-    for folder in (paths.SCORER, paths.HELD_OUT_SCORER):
+    for folder in (Path("scorers/search"), Path("scorers/held_out")):
         folder.mkdir(parents=True)
         save_tiny_clip(folder)
 

@@ -49,6 +49,8 @@ FIGURES = {
     "pope_yes_rate",
 }
 
+MACHINE = {"processor": "a CPU", "instructions": "AVX2", "threads": 1, "torch": "2", "python": "3"}
+
 
 def _true(truth: Truth) -> str:
     return " ".join(sentence(thing, pattern=0, phrase=0) for thing in to_scene(truth).objects)
@@ -127,7 +129,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     draw_world()
     sample_prompts.run(PARAMS)
-    write_json(paths.PREPARE_METRICS, {"policy": {"chair_s": 50.0}})
+    write_json(paths.PREPARE_METRICS, {"policy": {"chair_s": 50.0}, "machine": MACHINE})
     _write_answers("base", _false, yes=True)
     for name in ITERATIONS:
         _write_answers(name, _true, yes=False)
@@ -145,7 +147,7 @@ def summary(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 def test_the_form_is_the_stable_one(summary: dict[str, Any]) -> None:
     """Splits, iterations ("base" is the base policy), figures with value, low, high and p; pairs; seed."""
-    assert set(summary) >= {"splits", "pairs", "seed"}
+    assert set(summary) >= {"splits", "pairs", "prepared"}
     assert summary["iterations"] == ["base", *ITERATIONS]
     assert set(summary["splits"]) == {"validation", "held_out", "out_of_distribution"}
     for split in summary["splits"].values():
@@ -155,7 +157,7 @@ def test_the_form_is_the_stable_one(summary: dict[str, Any]) -> None:
             for name in set(entry) - {"false_by_kind"}:
                 assert set(entry[name]) == {"value", "low", "high", "p_vs_base"}
     assert set(summary["pairs"]) == set(ITERATIONS)
-    assert summary["seed"] == {"policy": {"chair_s": 50.0}}
+    assert summary["prepared"] == {"policy": {"chair_s": 50.0}, "machine": MACHINE}
 
 
 def test_the_figures_are_those_of_the_answers(summary: dict[str, Any]) -> None:
@@ -267,3 +269,13 @@ def test_a_prompt_without_truth_is_one_line() -> None:
         UserError, match=f"truth.parquet: got no row for {image}, expected one for each image"
     ):
         summarize.run(PARAMS)
+
+
+def test_the_headline_is_ten_figures_of_the_last_iteration(summary: dict[str, Any]) -> None:
+    """What DVC lists is flat, short, and taken from the summary."""
+    shown = json.loads(paths.HEADLINE.read_text(encoding="utf-8"))
+    held_out, last = summary["splits"]["held_out"], summary["iterations"][-1]
+    assert len(shown) == 10
+    assert shown["chair_s"] == held_out[last]["chair_s"]["value"]
+    assert shown["chair_s_base"] == held_out["base"]["chair_s"]["value"]
+    assert shown["pairs"] == summary["pairs"][last]["kept"]

@@ -15,7 +15,7 @@ from csrdata import paths
 from csrdata.params import load_params
 from csrdata.pipeline.publish import generating
 from csrdata.pipeline.tables import project_tables
-from csrdata.publishing.origins import KNOWN
+from csrdata.publishing.origins import of_source
 from csrdata.publishing.release.manifest import (
     Manifest,
     Model,
@@ -37,6 +37,7 @@ from csrdata.records import (
     Sentence,
     Stop,
 )
+from csrdata.sources.microworld.source import ORIGIN
 from csrdata.storage.iteration_tables import IterationTables
 from csrdata.storage.tables import seal, write_rows
 from tests.imports import ROOT
@@ -90,7 +91,7 @@ def release(root: Path, folder: Path, names: tuple[str, ...] = NAMES, **changed:
         "params_file": root / "params.yaml",
         "lock": None,
         "models": MODELS,
-        "origin": KNOWN["microworld"],
+        "origin": of_source(ORIGIN),
         "tag": "v1",
         "date": "2026-11-21",
     }

@@ -20,13 +20,14 @@ from csrdata.pipeline.results import PUBLISHED, find_results
 from csrdata.publishing.card import plots
 from csrdata.publishing.card.dataset import code_url
 from csrdata.publishing.card.markdown import Markdown, code, escape, fenced, prose, render, table
-from csrdata.publishing.origins import KNOWN, model_licence, origin
+from csrdata.publishing.origins import model_licence, of_source, origin
 from csrdata.publishing.release.layout import RESULTS
 from csrdata.publishing.release.manifest import Change, Counts, Manifest, Model, read_manifest
 from csrdata.publishing.release.provenance import _md5
 from csrdata.publishing.release.results import Measured, Results, TruthShare, change, parse_results
 from csrdata.records import Truth
 from csrdata.sources.microworld.claim_parser import to_truth
+from csrdata.sources.microworld.source import ORIGIN
 from csrdata.sources.microworld.world import Scene, SceneObject
 from csrdata.storage.tables import write_json, write_rows
 from tests.publishing.project import (
@@ -212,9 +213,9 @@ def test_a_card_of_photographs_says_what_the_user_set(tmp_path: Path) -> None:
 
 def test_licences_are_known_stated_or_asked_for() -> None:
     """The microworld's are known as a whole; one option replaces them all; the error names the options that are missing."""
-    assert origin("microworld") == KNOWN["microworld"]
+    assert origin("microworld", ORIGIN) == of_source(ORIGIN)
     with pytest.raises(UserError, match=r"^--image-license, --output-license: got none.* replaces all"):
-        origin("microworld", licence="cc-by-4.0")
+        origin("microworld", ORIGIN, licence="cc-by-4.0")
     with pytest.raises(
         UserError, match=r"^--license, --image-license, --output-license: got none.*of the kind coco"
     ):
@@ -224,12 +225,12 @@ def test_licences_are_known_stated_or_asked_for() -> None:
     ):
         origin("coco", licence="cc-by-4.0", images="COCO 2014", outputs=" ")
     with pytest.raises(UserError, match=r"--license: got <b>, expected a name such as cc-by-4\.0"):
-        origin("microworld", licence="<b>", images="a", outputs="b")
+        origin("microworld", ORIGIN, licence="<b>", images="a", outputs="b")
     assert (PHOTOS.licence, PHOTOS.limits, PHOTOS.tags, PHOTOS.languages) == ("cc-by-4.0", (), (), ())
-    assert model_licence("microworld", None) == "apache-2.0"
-    assert model_licence("coco", "mit") == "mit"
+    assert model_licence("microworld", ORIGIN, None) == "apache-2.0"
+    assert model_licence("coco", None, "mit") == "mit"
     with pytest.raises(UserError, match="--license: got none, expected the licence of the policy"):
-        model_licence("coco", None)
+        model_licence("coco", None, None)
 
 
 def test_the_card_names_the_policy_that_wrote_each_iteration(made: Path, tmp_path: Path, card: str) -> None:

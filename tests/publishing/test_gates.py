@@ -14,9 +14,10 @@ from PIL import Image
 from csrdata.errors import UserError
 from csrdata.publishing.card.dataset import card
 from csrdata.publishing.card.figures import figures
-from csrdata.publishing.origins import KNOWN
+from csrdata.publishing.origins import of_source
 from csrdata.publishing.release.gates import check
 from csrdata.publishing.release.manifest import MANIFEST, read_manifest, write_manifest
+from csrdata.sources.microworld.source import ORIGIN
 from tests.publishing.project import edit, image_name, make_project, release, sign
 
 PAIRS = "iteration_1/train-00000-of-00001.parquet"
@@ -44,7 +45,7 @@ def state_anew(folder: Path) -> Path:
     sign(folder)
     manifest = read_manifest(folder)
     names = [one.name for one in manifest.iterations]
-    text = card(manifest, origin=KNOWN["microworld"], figures=figures(folder, names), plots={})
+    text = card(manifest, origin=of_source(ORIGIN), figures=figures(folder, names), plots={})
     (folder / "README.md").write_text(text, encoding="utf-8")
     sign(folder)
     return folder

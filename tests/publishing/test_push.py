@@ -25,7 +25,7 @@ def project(tmp_path: Path) -> Path:
     (root / "dvc.yaml").touch()
     write_json(root / paths.policy("base") / "config.json", {"architectures": ["TinyLlava"]})
     write_json(root / paths.policy("1") / "chain.json", {"base": "policies/base", "adapters": ["adapters/1"]})
-    for scorer in (paths.SCORER, paths.HELD_OUT_SCORER):
+    for scorer in (Path("scorers/search"), Path("scorers/held_out")):
         write_json(root / scorer / "open_clip_config.json", {"name": scorer.name})
     return root
 

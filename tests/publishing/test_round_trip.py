@@ -47,8 +47,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_rows(folder / paths.dropped("1"), [DROPPED], Dropped)
     for model, config in (
         (paths.policy(paths.BASE), "config.json"),
-        (paths.SCORER, "open_clip_config.json"),
-        (paths.HELD_OUT_SCORER, "open_clip_config.json"),
+        (Path("scorers/search"), "open_clip_config.json"),
+        (Path("scorers/held_out"), "open_clip_config.json"),
     ):
         (folder / model).mkdir(parents=True)
         (folder / model / config).write_text('{"architectures": ["Tiny"]}', encoding="utf-8")

@@ -16,7 +16,7 @@ import yaml
 
 from csrdata.publishing.card.figures import Contrast, Figures
 from csrdata.publishing.card.markdown import Markdown, code, escape, fenced, prose, render, table
-from csrdata.publishing.origins import Origin
+from csrdata.publishing.origins import CardOrigin
 from csrdata.publishing.release.columns import candidate_features, pair_features, parse_images
 from csrdata.publishing.release.layout import (
     CANDIDATES,
@@ -57,7 +57,7 @@ CODE_LABELS = ("source", "repository", "source code", "homepage")
 def card(
     manifest: Manifest,
     *,
-    origin: Origin,
+    origin: CardOrigin,
     figures: Sequence[Figures],
     plots: Mapping[str, str],
     results: Results | None = None,
@@ -115,7 +115,7 @@ def card(
     )
 
 
-def _metadata(manifest: Manifest, origin: Origin) -> str:
+def _metadata(manifest: Manifest, origin: CardOrigin) -> str:
     """Return the YAML that the Hub and `load_dataset` read."""
     from huggingface_hub import DatasetCardData
 

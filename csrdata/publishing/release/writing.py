@@ -20,7 +20,7 @@ from csrdata.publishing.card.figures import figures
 from csrdata.publishing.card.plots import draw_plots
 from csrdata.publishing.extra import need_hub_extra
 from csrdata.publishing.folders import new_folder, room
-from csrdata.publishing.origins import Origin
+from csrdata.publishing.origins import CardOrigin
 from csrdata.publishing.release.changes import changes
 from csrdata.publishing.release.columns import Images
 from csrdata.publishing.release.layout import (
@@ -67,7 +67,7 @@ def write_release(
     params_file: Path,
     lock: Path | None,
     models: Sequence[Model],
-    origin: Origin,
+    origin: CardOrigin,
     tag: str | None = None,
     date: str | None = None,
     commit: str | None = None,

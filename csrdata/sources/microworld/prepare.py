@@ -24,6 +24,7 @@ def build(
     held_out_scorer: Path,
     policy: Path,
     sizes: Mapping[str, int],
+    scene_seed: int,
     seed: int,
     scorer_images: int,
     scorer_steps: int,
@@ -52,14 +53,15 @@ def build(
         held_out_scorer: the folder of the scorer that judges the search: of another shape, taught on other scenes.
         policy: the folder of the base policy, in transformers' format.
         sizes: images to draw, by split.
-        seed: of scenes, captions and initial weights.
+        scene_seed: of the scenes.
+        seed: of captions, lessons and initial weights.
         scorer_images, scorer_steps, held_out_scorer_steps, scorer_batch, scorer_learning_rate,
             matrix_learning_rate: see `train_scorer`.
         policy_images, policy_steps, policy_batch, policy_learning_rate, stereotype_rate, question_share, judging_share,
             policy_micro_batch: see `train_policy`.
         metric_images: images of the validation split that the metrics are taken on.
     """
-    write_scenes(scenes, sizes=sizes, seed=seed)
+    write_scenes(scenes, sizes=sizes, seed=scene_seed)
     train_scorer(
         scorer,
         shape=SCORER,

@@ -1,0 +1,52 @@
+"""The microworld as a source: drawn scenes with known truth. Cheap to make; files are read when rows are asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from csrdata.records import Prompt, Question, Truth
+from csrdata.sources.base import ClaimParser, Origin
+from csrdata.sources.microworld import sampling
+from csrdata.sources.microworld.claim_parser import MicroworldClaimParser
+from csrdata.sources.microworld.images import SCENES_FILE
+
+ORIGIN = Origin(
+    licence="apache-2.0",
+    images="drawings of coloured shapes by csrdata's microworld, under the licence of the dataset. "
+    "They show no person and no work of a third party.",
+    outputs="written by small models that csrdata trained on the microworld, under the licence of the dataset.",
+    limits=(
+        "The images are synthetic: coloured shapes, drawn to test the method. Results on them do not show how the "
+        "method does on photographs.",
+    ),
+    languages=("en",),
+    tags=("synthetic",),
+)
+
+
+@dataclass(frozen=True)
+class Microworld:
+    """A `Source` over the scenes that `prepare` drew."""
+
+    folder: Path
+    """Holds `scenes.parquet` and `images/`."""
+    made_by: str = "dvc repro prepare"
+    """The command that draws them, for the words of errors."""
+
+    @property
+    def origin(self) -> Origin:
+        return ORIGIN
+
+    def prompts(self, *, count: int, seed: int) -> list[Prompt]:
+        return sampling.sample_prompts(self._pictures(), count=count, seed=seed)
+
+    def questions(self, *, per_image: int, seed: int) -> list[Question]:
+        return sampling.sample_questions(self._pictures(), per_image=per_image, seed=seed)
+
+    def truths(self) -> list[Truth]:
+        return sampling.truths(self._pictures())
+
+    def claim_parser(self) -> ClaimParser:
+        return MicroworldClaimParser()
+
+    def _pictures(self) -> list[sampling.Picture]:
+        return sampling.read_pictures(self.folder / SCENES_FILE, made_by=self.made_by)
