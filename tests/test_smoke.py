@@ -124,7 +124,7 @@ def test_the_summary_has_its_stable_form(project: Path) -> None:
     summary = _summary(project)
     assert set(summary["splits"]) == SPLITS
     for split in summary["splits"].values():
-        assert list(split) == ["base", "1", "2"]
+        assert sorted(split) == ["1", "2", "base"]
         for policy, figures in split.items():
             assert set(figures) >= FIGURES
             for name in FIGURES:
@@ -200,4 +200,4 @@ def test_an_appended_iteration_runs_alone(restored: Path) -> None:
     _edit_params(restored, "iterations", **{"3": {"previous": "2"}})
     stages = ("generate_beams", "score_beams", "select_pairs", "train_dpo", "evaluate_policy")
     assert sorted(_ran(_dvc(restored, "repro"))) == sorted([*(f"{stage}@3" for stage in stages), "summarize"])
-    assert list(_summary(restored)["splits"]["held_out"]) == ["base", "1", "2", "3"]
+    assert _summary(restored)["iterations"] == ["base", "1", "2", "3"]
