@@ -344,9 +344,9 @@ def show(
         print(json_text(tree_figures(tree, iteration=read.name)))
         return
     from csrdata.inspection.page import Screen
-    from csrdata.inspection.tree import render
+    from csrdata.inspection.tree import render_tree
 
-    Screen().print(render(tree))
+    Screen().print(render_tree(tree))
 
 
 @app.command(

@@ -14,7 +14,7 @@ from csrdata.generation.clock import Clock
 from csrdata.generation.generating import generate
 from csrdata.generation.scoring import score
 from csrdata.policy.loading import Policy, load_policy
-from csrdata.policy.prompting import completion_ids, encode, render
+from csrdata.policy.prompting import completion_ids, encode, render_prompt
 from csrdata.policy.training import train
 from csrdata.records import Fate, Pair, Prompt, Response, Sentence, Stop
 from csrdata.relevance.base import Scorer
@@ -40,7 +40,7 @@ def teach(folder: Path, *, steps: int = 60) -> None:
     inputs = encode(
         policy.processor,
         [picture(index) for index, _, _ in rows],
-        [render(policy.processor, text) for _, text, _ in rows],
+        [render_prompt(policy.processor, text) for _, text, _ in rows],
     )
     answers = [torch.tensor(completion_ids(policy.processor, answer)) for _, _, answer in rows]
     ids = torch.nn.utils.rnn.pad_sequence(answers, batch_first=True)

@@ -14,7 +14,7 @@ from csrdata.inspection.histogram import Histogram, histogram, sparkline
 from csrdata.inspection.iteration import read_iteration, search_tree
 from csrdata.inspection.report import report
 from csrdata.inspection.stats import stats
-from csrdata.inspection.tree import render
+from csrdata.inspection.tree import render_tree
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
 from csrdata.storage.iteration_tables import IterationTables
 from csrdata.storage.tables import seal, to_table, write_rows
@@ -86,7 +86,7 @@ def test_the_report_fits_an_ordinary_terminal() -> None:
 
 def test_a_tree_shows_every_candidate_and_marks_the_pair() -> None:
     """Chosen path +, rejected path -, the pruned neither; brackets in a text are text, not markup."""
-    lines = _text(render(search_tree(ITERATION, "train-00000"))).splitlines()
+    lines = _text(render_tree(search_tree(ITERATION, "train-00000"))).splitlines()
     marked = {mark: [line for line in lines if f"── {mark} " in line] for mark in "+-"}
     assert ["A red circle." in line or "(end)" in line for line in marked["+"]] == [True, True]
     assert any("A [blue] star." in line and "R_I 2.0" in line for line in marked["-"])
@@ -99,14 +99,14 @@ def test_a_repeat_is_shown_where_it_is_close() -> None:
     tree = search_tree(ITERATION, "train-00000")
     first, second, *rest = tree.sentences
     sentences = [replace(first, repetition=0.93), replace(second, repetition=0.3), *rest]
-    drawn = _text(render(replace(tree, sentences=sentences)))
+    drawn = _text(render_tree(replace(tree, sentences=sentences)))
     assert drawn.count("repetition") == 1
     assert "repetition 0.93" in drawn
 
 
 def test_a_prompt_without_a_pair_shows_why() -> None:
     """The reason and its figures stand in the title."""
-    assert "no pair: no_response: 0 answers" in _text(render(search_tree(ITERATION, "train-00001")))
+    assert "no pair: no_response: 0 answers" in _text(render_tree(search_tree(ITERATION, "train-00001")))
 
 
 def test_an_unknown_prompt_names_the_nearest() -> None:
@@ -126,7 +126,7 @@ def test_pairs_without_scores_have_their_lengths_and_a_dash() -> None:
     assert (pairs["mean_chosen_words"], pairs["likelihood_prefers_rejected"]) == (3.0, None)
     assert figures["distributions"]["pair_margin"] is None
     assert re.search(r"mean margin +- +reward", _text(report(figures)))
-    shown = _text(render(search_tree(bare, "train-00000")))
+    shown = _text(render_tree(search_tree(bare, "train-00000")))
     assert "pair: margin - (" in shown
     assert "0" not in shown.partition("pair: margin")[2].splitlines()[0]
 

@@ -15,7 +15,7 @@ from csrdata.inspection.iteration import SearchTree, search_tree
 from csrdata.inspection.page import number
 from csrdata.inspection.report import report
 from csrdata.inspection.stats import stats
-from csrdata.inspection.tree import render
+from csrdata.inspection.tree import render_tree
 from csrdata.records import NO_PARENT, Fate
 from tests.inspection.made import ITERATION, PROMPTS, sentence
 from tests.inspection.test_diff import NEW, OLD
@@ -94,7 +94,7 @@ def _deep(levels: int) -> SearchTree:
 @pytest.mark.parametrize("levels", [1, 4, 12, 60])
 def test_a_tree_shows_every_sentence_at_any_width(width: int, levels: int) -> None:
     """However deep the search went: the guides leave half of the paper to the text."""
-    text = _drawn(render(_deep(levels)), width)
+    text = _drawn(render_tree(_deep(levels)), width)
     solid = re.sub(r"[\s│├└─]|depth \d+", "", text)
     for node in range(levels):
         assert f"Word{node}{'long' * 20}.R_T0.14R_I20.0reward0.5kept_best,sentence_end" in solid
@@ -119,7 +119,7 @@ def test_text_is_neither_obeyed_nor_markup(text: str) -> None:
     pages = (
         report({**STATS, "iteration": text}),
         diff_report({**diff(OLD, NEW), "a": text, "ids": {"lost": [text]}}),
-        render(replace(tree, prompt=prompt, sentences=sentences)),
+        render_tree(replace(tree, prompt=prompt, sentences=sentences)),
     )
     for page in pages:
         drawn = _drawn(page, 120)
@@ -133,7 +133,7 @@ def test_a_terminal_without_unicode_gets_ascii(width: int) -> None:
     """Bars, guides and lines fall back; foreign text is escaped before it is laid out, so that lines still fit."""
     tree = search_tree(ITERATION, "train-00000")
     named = replace(tree, prompt=replace(tree.prompt, text="Ein Bär 一只猫 " * 9))
-    pages = (report({**STATS, "iteration": "é"}), diff_report(diff(OLD, NEW)), render(named))
+    pages = (report({**STATS, "iteration": "é"}), diff_report(diff(OLD, NEW)), render_tree(named))
     for page in pages:
         assert max(map(len, _drawn(page, width, encoding="ascii").splitlines())) <= width
     assert "@" in _drawn(pages[0], width, encoding="ascii")
