@@ -50,7 +50,7 @@ def test_what_a_search_cost_is_read_from_its_log(tmp_path: Path) -> None:
     def worker(items: Any) -> list[Dropped]:
         with clock.spend("decode"):
             time.sleep(0.02)
-        return [Dropped(prompt_id=item, reason="no_answer", detail="") for item in items]
+        return [Dropped(prompt_id=item, reason="no_response", detail="") for item in items]
 
     path = tmp_path / "log.jsonl"
     assert cost(path) is None

@@ -221,7 +221,7 @@ def test_any_scorer_guides_and_scores(project: Path, prompts: list[Prompt]) -> N
     rows = search(project, load_policy(project / "policy"), SCORER, prompts)
     scored = [row for row in rows if row.relevance is not None]
     expected = SCORER.open([picture(0)]).relevance([0] * len(scored), [row.text for row in scored])
-    assert [(row.relevance, row.truncated) for row in scored] == expected
+    assert [(row.relevance, row.relevance_truncated) for row in scored] == expected
     assert len({row.relevance for row in scored}) > 1
     assert any(row.repetition for row in scored if row.depth > 1)
     responses = answers(project, SCORER, rows, prompts)
