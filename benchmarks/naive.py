@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from csrdata.policy.loading import Policy
-from csrdata.policy.prompting import banned_ids, encode, end_ids, render
+from csrdata.policy.prompting import banned_ids, encode, end_ids, render_prompt
 from csrdata.records import Stop
 from csrdata.search.sentences import Boundary, boundary, ends_before
 
@@ -155,7 +155,7 @@ def continue_answer(
     """
     ends = end_ids(policy.model, policy.processor) if ends is None else ends
     banned = banned_ids(policy.model, policy.processor) if banned is None else banned
-    inputs = encode(policy.processor, [image], [render(policy.processor, prompt)])
+    inputs = encode(policy.processor, [image], [render_prompt(policy.processor, prompt)])
     ids = torch.cat([inputs["input_ids"], torch.tensor([list(before)], dtype=torch.long)], 1)
     rest = {
         key: value.repeat_interleave(groups, 0)

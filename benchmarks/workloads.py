@@ -25,7 +25,7 @@ from csrdata.generation.guidance import guide
 from csrdata.policy.decoding import SentenceDecoder
 from csrdata.policy.loading import Policy, load_policy
 from csrdata.policy.passes import SharedPasses
-from csrdata.policy.prompting import banned_ids, encode, end_ids, render
+from csrdata.policy.prompting import banned_ids, encode, end_ids, render_prompt
 from csrdata.records import Sentence
 from csrdata.relevance.open_clip import OpenClipScorer, load_open_clip
 from csrdata.search.beam import Branch, Proposal, Propose, search
@@ -173,7 +173,7 @@ class Workload:
         return branch.state if isinstance(branch.state, tuple) else ()
 
     def _inputs(self, prompts: Sequence[int]) -> dict[str, torch.Tensor]:
-        rendered = [render(self.policy.processor, REQUEST)] * len(prompts)
+        rendered = [render_prompt(self.policy.processor, REQUEST)] * len(prompts)
         return dict(encode(self.policy.processor, [self.images[prompt] for prompt in prompts], rendered))
 
 

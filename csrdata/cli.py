@@ -133,10 +133,10 @@ def stats(
 
     if source is None:
         read = read_project(iteration)
-        figures = figures_of(read) | {"search": cost(paths.run_log("generate_beams", read.name))}
+        figures = figures_of(read, search=cost(paths.run_log("generate_beams", read.name)))
     else:
         read = read_hub(source, iteration)
-        figures = figures_of(read) | {"search": None}
+        figures = figures_of(read)
     say(f"iteration {read.name}")
     if as_json:
         print(json_text(figures))
@@ -344,9 +344,9 @@ def show(
         print(json_text(tree_figures(tree, iteration=read.name)))
         return
     from csrdata.inspection.page import Screen
-    from csrdata.inspection.tree import render
+    from csrdata.inspection.tree import render_tree
 
-    Screen().print(render(tree))
+    Screen().print(render_tree(tree))
 
 
 @app.command(

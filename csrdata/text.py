@@ -6,6 +6,7 @@ Python writes it. Printed text is always passed through it once, where it is lai
 
 import json
 import unicodedata
+from dataclasses import asdict, is_dataclass
 
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
@@ -48,8 +49,9 @@ def one_line(text: object, *, limit: int) -> str:
 
 
 def json_text(value: object) -> str:
-    """Return a value as indented JSON in ASCII: control characters are escaped, DEL among them."""
-    return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
+    """Return a value, or a dataclass by its fields, as indented JSON in ASCII; control characters and DEL are escaped."""
+    plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+    return json.dumps(plain, indent=2).replace("\x7f", "\\u007f")
 
 
 def has_control_characters(text: str) -> bool:

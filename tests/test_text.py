@@ -1,10 +1,14 @@
 """What is printed of text that is not ours."""
 
+import json
 import pickle
 
 import pytest
 
 from csrdata.errors import UserError
+from csrdata.inspection.diff import DistributionSides
+from csrdata.inspection.histogram import histogram
+from csrdata.inspection.stats import Distribution
 from csrdata.text import has_control_characters, json_text, one_line, printable
 from tests.nasty import NASTY, SURROGATE, unsafe
 
@@ -65,3 +69,21 @@ def test_json_is_printable_ascii() -> None:
     """Every control character is escaped, DEL too, which `json` lets through."""
     assert unsafe(json_text(ALL)) == set()
     assert json_text("\x7f") == r'"\u007f"'
+
+
+def test_a_record_is_json_by_its_fields() -> None:
+    """A dataclass within a dataclass gives an object within an object, keys in the order of the fields, tuples as lists."""
+    found = histogram([0, 1, 1, 4], bins=2)
+    assert found is not None
+    record = DistributionSides(Distribution(4, 1.5, 0.3, 1.0, 3.1, found), None)
+    assert json.loads(json_text(record)) == {
+        "a": {
+            "count": 4,
+            "mean": 1.5,
+            "p10": 0.3,
+            "p50": 1.0,
+            "p90": 3.1,
+            "histogram": {"low": 0, "high": 4, "counts": [3, 1]},
+        },
+        "b": None,
+    }

@@ -6,8 +6,8 @@ From Rohrbach et al. 2018, arXiv 1809.02156:
     CHAIR_S = answers that name at least one absent object / answers
 
 Both count mentions as the original does: an object named twice counts twice. Saying less lowers both, so
-recall, length and the rest stand beside them. One `Outcome` an answer first, figures as ratios of sums after,
-so that whoever resamples images resamples rows.
+recall, length and the rest are reported with them. `count_claims` returns one `ClaimCounts` per answer; the figures are
+ratios of sums over them, so that resampling images means resampling rows.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ from csrdata.sources.base import ClaimParser
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ClaimCounts:
     """What one description gets right and wrong, in counts."""
 
     image: str
@@ -46,12 +46,12 @@ class Outcome:
     """The kind of each absent mention that the source could tell, in order."""
 
 
-def outcome(text: str, truth: Truth, reader: ClaimParser) -> Outcome:
-    """Hold one description against the truth about its image."""
+def count_claims(text: str, truth: Truth, reader: ClaimParser) -> ClaimCounts:
+    """Compare one description with the truth about its image."""
     sentences = reader.sentences(text)
     mentions = mentions_of(text, truth, reader)
     absent = [mention for mention in mentions if not mention.present]
-    return Outcome(
+    return ClaimCounts(
         image=truth.image,
         mentions=len(mentions),
         absent=len(absent),
@@ -66,27 +66,27 @@ def outcome(text: str, truth: Truth, reader: ClaimParser) -> Outcome:
     )
 
 
-def ratios(outcomes: Sequence[Outcome]) -> dict[str, Ratio]:
-    """Return the figures of a split's descriptions, one outcome an image.
+def ratios(counts: Sequence[ClaimCounts]) -> dict[str, Ratio]:
+    """Return the figures of a split's descriptions, one entry per image.
 
     `chair_s`, `chair_i`, `recall`, `attribute_errors` (of the mentions of present objects), `repetition` and
     `well_formed` (of the sentences) are percentages, `length` is words, `present_per_answer` objects.
     """
-    present_mentions = [row.mentions - row.absent for row in outcomes]
-    sentences = [row.sentences for row in outcomes]
+    present_mentions = [row.mentions - row.absent for row in counts]
+    sentences = [row.sentences for row in counts]
     return {
-        "chair_s": percentage([row.absent > 0 for row in outcomes], [1] * len(outcomes)),
-        "chair_i": percentage([row.absent for row in outcomes], [row.mentions for row in outcomes]),
-        "recall": percentage([row.present_named for row in outcomes], [row.present for row in outcomes]),
-        "length": mean([row.words for row in outcomes]),
-        "present_per_answer": mean([row.present_named for row in outcomes]),
-        "attribute_errors": percentage([row.attribute_errors for row in outcomes], present_mentions),
-        "repetition": percentage([row.repeated for row in outcomes], sentences),
-        "well_formed": percentage([row.well_formed for row in outcomes], sentences),
+        "chair_s": percentage([row.absent > 0 for row in counts], [1] * len(counts)),
+        "chair_i": percentage([row.absent for row in counts], [row.mentions for row in counts]),
+        "recall": percentage([row.present_named for row in counts], [row.present for row in counts]),
+        "length": mean([row.words for row in counts]),
+        "present_per_answer": mean([row.present_named for row in counts]),
+        "attribute_errors": percentage([row.attribute_errors for row in counts], present_mentions),
+        "repetition": percentage([row.repeated for row in counts], sentences),
+        "well_formed": percentage([row.well_formed for row in counts], sentences),
     }
 
 
-def false_by_kind(outcomes: Sequence[Outcome]) -> dict[str, float]:
+def false_by_kind(counts: Sequence[ClaimCounts]) -> dict[str, float]:
     """Return the absent mentions by kind of mistake, per 100 answers; kinds that never occur are left out."""
-    counts = Counter(kind for row in outcomes for kind in row.mistakes)
-    return {kind: 100 * count / len(outcomes) for kind, count in sorted(counts.items())}
+    kinds = Counter(kind for row in counts for kind in row.mistakes)
+    return {kind: 100 * count / len(counts) for kind, count in sorted(kinds.items())}

@@ -22,8 +22,8 @@ _NEGATIONS = {"no", "not"}
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """One question's right answer, and what was said."""
+class YesNoAnswer:
+    """The right answer to one question, and the answer that was given."""
 
     image: str
     right: Side
@@ -31,8 +31,8 @@ class Outcome:
     """None: neither yes nor no."""
 
 
-def verdict(text: str) -> Side | None:
-    """Say which side an answer takes.
+def parse_yes_no(text: str) -> Side | None:
+    """Return which side an answer takes, None if neither.
 
     Examples: "Yes." -> yes; "No, there is not." -> no; "It is a circle." -> None; "There is not. Yes?" -> no
     """
@@ -42,23 +42,23 @@ def verdict(text: str) -> Side | None:
     return Side.YES if "yes" in words else None
 
 
-def ratios(outcomes: Sequence[Outcome], images: Sequence[str]) -> dict[str, Ratio]:
+def ratios(answers: Sequence[YesNoAnswer], images: Sequence[str]) -> dict[str, Ratio]:
     """Return the figures of a split's questions, percentages 0..100, summed within each image.
 
     `pope_accuracy`, `pope_yes_rate` and `pope_unparsed` are shares of all questions. `pope_f1` is 2 TP / (2 TP + FP
     + FN) with "yes" as the positive; an unparsed answer where yes is right is a miss.
 
     Args:
-        outcomes: in any order.
+        answers: in any order.
         images: the images of the split, in the order of the rows; one without questions weighs nothing.
     """
-    rows: dict[str, list[Outcome]] = {image: [] for image in images}
-    for outcome in outcomes:
-        rows[outcome.image].append(outcome)
+    rows: dict[str, list[YesNoAnswer]] = {image: [] for image in images}
+    for answer in answers:
+        rows[answer.image].append(answer)
 
-    def count(*outcomes: tuple[Side, Side | None]) -> list[int]:
+    def count(*cases: tuple[Side, Side | None]) -> list[int]:
         """Count an image's questions by (right, said)."""
-        return [sum((row.right, row.said) in outcomes for row in group) for group in rows.values()]
+        return [sum((row.right, row.said) in cases for row in group) for group in rows.values()]
 
     hits, false_yes = count((Side.YES, Side.YES)), count((Side.NO, Side.YES))
     misses = count((Side.YES, Side.NO), (Side.YES, None))

@@ -108,17 +108,17 @@ def _scorecard(
     describing = [question for question in questions if question.kind == Kind.DESCRIBE]
     images = [question.image for question in describing]
     descriptions = [given[question.question_id] for question in describing]
-    outcomes = [
-        chair.outcome(answer.text, truths[image], reader)
+    claim_counts = [
+        chair.count_claims(answer.text, truths[image], reader)
         for image, answer in zip(images, descriptions, strict=True)
     ]
-    verdicts = [
-        pope.Outcome(question.image, _side(question), pope.verdict(given[question.question_id].text))
+    yes_no_answers = [
+        pope.YesNoAnswer(question.image, _side(question), pope.parse_yes_no(given[question.question_id].text))
         for question in questions
         if question.kind == Kind.YES_NO
     ]
     found = {
-        **chair.ratios(outcomes),
+        **chair.ratios(claim_counts),
         "finished": percentage([answer.finished for answer in descriptions], [1] * len(descriptions)),
         "loglik_base": ratio(
             [answer.logprob_base or 0.0 for answer in descriptions],
@@ -127,9 +127,11 @@ def _scorecard(
         ),
         "relevance": _mean_of_known([answer.relevance for answer in descriptions]),
         "relevance_held_out": _mean_of_known([answer.relevance_held_out for answer in descriptions]),
-        **pope.ratios(verdicts, images),
+        **pope.ratios(yes_no_answers, images),
     }
-    return Scorecard(tuple(images), {name: found[name] for name in FIGURES}, chair.false_by_kind(outcomes))
+    return Scorecard(
+        tuple(images), {name: found[name] for name in FIGURES}, chair.false_by_kind(claim_counts)
+    )
 
 
 def _mean_of_known(values: Sequence[float | None]) -> Ratio:

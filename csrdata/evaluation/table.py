@@ -67,7 +67,7 @@ def sections(summary: Mapping[str, Any]) -> list[Section]:
     return [*splits, _pair_section(summary["pairs"], names)]
 
 
-def render(summary: Mapping[str, Any]) -> Table:
+def render_table(summary: Mapping[str, Any]) -> Table:
     """Return the table for a terminal."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("figure", no_wrap=True)
@@ -88,7 +88,7 @@ def _text(words: str, style: str = "") -> Text:
 
 def show(summary: Mapping[str, Any], *, confidence: float) -> None:
     """Print the table to stdout, as wide as it needs to be: a figure cut in two is no figure."""
-    table = render(summary)
+    table = render_table(summary)
     console = Console(width=Console(width=UNBOUNDED).measure(table).maximum)
     console.print(table)
     console.print(_notes(summary, confidence), markup=False, highlight=False)

@@ -24,7 +24,7 @@ from csrdata.policy.prompting import (
     encode,
     end_ids,
     is_canonical,
-    render,
+    render_prompt,
 )
 from csrdata.records import Fate, Prompt, Sentence
 from csrdata.relevance.base import Scorer
@@ -77,7 +77,7 @@ def generate(
         images = [
             load_image(prompt.image, root=root, place=f"prompt {prompt.prompt_id}") for prompt in prompts
         ]
-        rendered = [render(policy.processor, prompt.text) for prompt in prompts]
+        rendered = [render_prompt(policy.processor, prompt.text) for prompt in prompts]
 
     def encoded(indices: Sequence[int]) -> BatchFeature:
         with clock.spend("read"):

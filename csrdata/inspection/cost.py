@@ -1,16 +1,30 @@
 """What a search has cost, read from its run log: throughput, memory, and where the time went."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 
-def cost(log: Path) -> dict[str, Any] | None:
+@dataclass(frozen=True, slots=True)
+class SearchCost:
+    """The figures of a stage's run log."""
+
+    prompts: int
+    seconds: float
+    """Of the search, all its workers together."""
+    sentences_per_second: float
+    peak_mib: float
+    """MiB: the largest peak memory of a process."""
+    spent: dict[str, float]
+    """Percent of the workers' seconds by what they were spent on; time without a name is `other`."""
+
+
+def cost(log: Path) -> SearchCost | None:
     """Return the figures of a stage's run log; None where there is none, as after a checkout from the cache.
 
     Of a shard that was made more than once, the last time counts; a line that a kill cut off does not, nor does a shard of
-    another plan than the last one's. `seconds`: of the search, all its workers together. `spent`: percent of the workers'
-    seconds by what they went into; what no name was given to is `other`.
+    another plan than the last one's.
     """
     if not log.is_file():
         return None
@@ -24,16 +38,16 @@ def cost(log: Path) -> dict[str, Any] | None:
     names = dict.fromkeys(name for shard in shards.values() for name in shard.get("spent", {}))
     spent = {name: sum(shard.get("spent", {}).get(name, 0.0) for shard in shards.values()) for name in names}
     rows = sum(shard["rows"] for shard in shards.values())
-    return {
-        "prompts": sum(shard["items"] for shard in shards.values()),
-        "seconds": together,
-        "sentences_per_second": rows / together,
-        "peak_mib": max(shard.get("peak_mib", 0.0) for shard in shards.values()),
-        "spent": {
+    return SearchCost(
+        prompts=sum(shard["items"] for shard in shards.values()),
+        seconds=together,
+        sentences_per_second=rows / together,
+        peak_mib=max(shard.get("peak_mib", 0.0) for shard in shards.values()),
+        spent={
             **{name: 100 * part / seconds for name, part in spent.items()},
             "other": 100 * (seconds - sum(spent.values())) / seconds,
         },
-    }
+    )
 
 
 def _event(line: str) -> dict[str, Any]:

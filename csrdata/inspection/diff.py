@@ -1,4 +1,4 @@
-"""What two versions of a preference set have in common and where they part, as plain figures.
+"""What two versions of a preference set have in common and how they differ, in figures.
 
 A version is one iteration's pairs and dropped prompts, wherever they came from. Prompts are matched by id; one that asks
 something else under the same id (another image or another text) is not the same prompt. Rewards and margins are on the
@@ -8,12 +8,11 @@ scale of each version's own `score_beams`: where that differs, so do they. Perce
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from csrdata.errors import UserError
-from csrdata.inspection.stats import distribution, words
+from csrdata.inspection.stats import Distribution, distribution, mean, words
 from csrdata.records import Dropped, DropReason, Pair
 from csrdata.storage.tables import read_table
 
@@ -33,6 +32,113 @@ class Version:
     """How the user is told of it: `iteration 2`, `v1.0: iteration 2`."""
     pairs: pl.DataFrame
     dropped: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """A count on both sides."""
+
+    a: int
+    b: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromptCounts:
+    """Prompts, by id: with a pair or without."""
+
+    a: int
+    b: int
+    both: int
+    only_a: int
+    only_b: int
+
+
+@dataclass(frozen=True, slots=True)
+class PairCounts:
+    """Pairs by what became of them: same + flipped + changed + lost = a, and with added in place of lost, b."""
+
+    a: int
+    b: int
+    same: int
+    """The answers are the same two."""
+    rescored: int
+    """Of the same: with another margin."""
+    flipped: int
+    """Chosen and rejected have changed places."""
+    changed: int
+    """A pair on both sides, but otherwise different."""
+    lost: int
+    """A pair in a only."""
+    added: int
+    """A pair in b only."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedCounts:
+    """The changed pairs by which answer differs in its text."""
+
+    chosen: int
+    rejected: int
+    both: int
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """What the side without a pair has in its place: prompts, for each of `REASONS`."""
+
+    lost: dict[str, int]
+    added: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class MeanChanges:
+    """Mean changes, b - a, over the prompts with a pair on both sides; rewards on the scale of `score_beams`."""
+
+    prompts: int
+    mean_margin_change: float | None
+    mean_chosen_reward_change: float | None
+    mean_rejected_reward_change: float | None
+    mean_chosen_words_change: float | None
+    """Words."""
+    mean_rejected_words_change: float | None
+    """Words."""
+
+
+@dataclass(frozen=True, slots=True)
+class DistributionSides:
+    """A distribution of both sides, with the same bins; None for a side without values."""
+
+    a: Distribution | None
+    b: Distribution | None
+
+
+@dataclass(frozen=True, slots=True)
+class MovedIds:
+    """The prompts of all pairs but the same, in the order of a; those of added pairs in the order of b."""
+
+    flipped: list[str]
+    changed: list[str]
+    lost: list[str]
+    added: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """How b differs from a."""
+
+    a: str
+    """The label of the version."""
+    b: str
+    prompts: PromptCounts
+    pairs: PairCounts
+    changed: ChangedCounts
+    why: Why
+    dropped: dict[str, Sides]
+    """Prompts without a pair, for every `DropReason`."""
+    paired: MeanChanges
+    distributions: dict[str, DistributionSides]
+    """By figure of a pair: margins and rewards on the scale of `score_beams`, relevances 0..100, lengths in words."""
+    ids: MovedIds
 
 
 def read_version(label: str, *, pairs: Path, dropped: Path, made_by: str) -> Version:
@@ -58,44 +164,33 @@ def read_version(label: str, *, pairs: Path, dropped: Path, made_by: str) -> Ver
     return version
 
 
-def diff(a: Version, b: Version) -> dict[str, Any]:
-    """Return how `b` differs from `a`; a stable form, fit for JSON.
-
-    `pairs`: of the prompts with a pair on both sides, the answers are the `same` two (`rescored`: with another margin),
-    `flipped` (chosen and rejected have changed places) or `changed` otherwise; `lost` and `added` have a pair on one side
-    only. So same + flipped + changed + lost = a, and with added in place of lost, b. `ids` lists the prompts of all but
-    the same; `why` says what stands in the place of a lost or added pair on the side without one.
-    """
+def diff(a: Version, b: Version) -> Diff:
+    """Return how `b` differs from `a`."""
     both = _both(a.pairs, b.pairs)
     same, flipped = both.filter(pl.col("same")), both.filter(pl.col("flipped"))
     changed = both.filter(~pl.col("same") & ~pl.col("flipped"))
     lost, added = _without(a.pairs, both), _without(b.pairs, both)
-    return {
-        "a": a.label,
-        "b": b.label,
-        "prompts": _prompts(a, b),
-        "pairs": {
-            "a": len(a.pairs),
-            "b": len(b.pairs),
-            "same": len(same),
-            "rescored": len(same.filter(pl.col("margin").ne_missing(pl.col("margin_b")))),
-            "flipped": len(flipped),
-            "changed": len(changed),
-            "lost": len(lost),
-            "added": len(added),
-        },
-        "changed": _changed(changed),
-        "why": {"lost": _why(lost, b), "added": _why(added, a)},
-        "dropped": _dropped(a, b),
-        "paired": _paired(both),
-        "distributions": _distributions(a.pairs, b.pairs),
-        "ids": {
-            "flipped": flipped["prompt_id"].to_list(),
-            "changed": changed["prompt_id"].to_list(),
-            "lost": lost["prompt_id"].to_list(),
-            "added": added["prompt_id"].to_list(),
-        },
-    }
+    return Diff(
+        a=a.label,
+        b=b.label,
+        prompts=_prompts(a, b),
+        pairs=PairCounts(
+            a=len(a.pairs),
+            b=len(b.pairs),
+            same=len(same),
+            rescored=len(same.filter(pl.col("margin").ne_missing(pl.col("margin_b")))),
+            flipped=len(flipped),
+            changed=len(changed),
+            lost=len(lost),
+            added=len(added),
+        ),
+        changed=_changed(changed),
+        why=Why(lost=_why(lost, b), added=_why(added, a)),
+        dropped=_dropped(a, b),
+        paired=_paired(both),
+        distributions=_distributions(a.pairs, b.pairs),
+        ids=MovedIds(*(pairs["prompt_id"].to_list() for pairs in (flipped, changed, lost, added))),
+    )
 
 
 def _both(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
@@ -112,29 +207,28 @@ def _without(pairs: pl.DataFrame, both: pl.DataFrame) -> pl.DataFrame:
     return pairs.join(both, on="prompt_id", how="anti", maintain_order="left")
 
 
-def _prompts(a: Version, b: Version) -> dict[str, int]:
+def _prompts(a: Version, b: Version) -> PromptCounts:
     left, right = _ids(a), _ids(b)
-    return {
-        "a": len(left),
-        "b": len(right),
-        "both": len(left & right),
-        "only_a": len(left - right),
-        "only_b": len(right - left),
-    }
+    return PromptCounts(
+        a=len(left),
+        b=len(right),
+        both=len(left & right),
+        only_a=len(left - right),
+        only_b=len(right - left),
+    )
 
 
 def _ids(version: Version) -> set[str]:
     return {*version.pairs["prompt_id"], *version.dropped["prompt_id"]}
 
 
-def _changed(changed: pl.DataFrame) -> dict[str, int]:
-    """Which answers of the changed pairs are others, by text."""
+def _changed(changed: pl.DataFrame) -> ChangedCounts:
     chosen, rejected = (changed[side] != changed[f"{side}_b"] for side in ("chosen", "rejected"))
-    return {
-        "chosen": int((chosen & ~rejected).sum()),
-        "rejected": int((~chosen & rejected).sum()),
-        "both": int((chosen & rejected).sum()),
-    }
+    return ChangedCounts(
+        chosen=int((chosen & ~rejected).sum()),
+        rejected=int((~chosen & rejected).sum()),
+        both=int((chosen & rejected).sum()),
+    )
 
 
 def _why(pairs: pl.DataFrame, other: Version) -> dict[str, int]:
@@ -150,37 +244,27 @@ def _why(pairs: pl.DataFrame, other: Version) -> dict[str, int]:
     }
 
 
-def _dropped(a: Version, b: Version) -> dict[str, dict[str, int]]:
-    counts = {
-        side: dict(version.dropped["reason"].value_counts().iter_rows())
-        for side, version in (("a", a), ("b", b))
-    }
+def _dropped(a: Version, b: Version) -> dict[str, Sides]:
+    left, right = (dict(version.dropped["reason"].value_counts().iter_rows()) for version in (a, b))
     return {
-        reason.value: {side: found.get(reason.value, 0) for side, found in counts.items()}
-        for reason in DropReason
+        reason.value: Sides(left.get(reason.value, 0), right.get(reason.value, 0)) for reason in DropReason
     }
 
 
-def _paired(both: pl.DataFrame) -> dict[str, Any]:
-    """What changed, on average, over the prompts that have a pair on both sides: b minus a."""
-    changes = {
-        "margin": both["margin_b"] - both["margin"],
-        "chosen_reward": both["chosen_reward_b"] - both["chosen_reward"],
-        "rejected_reward": both["rejected_reward_b"] - both["rejected_reward"],
-        "chosen_words": words(both, "chosen_b") - words(both, "chosen"),
-        "rejected_words": words(both, "rejected_b") - words(both, "rejected"),
-    }
-    means = {f"mean_{name}_change": change.mean() for name, change in changes.items()}
-    return {"prompts": len(both), **means}
+def _paired(both: pl.DataFrame) -> MeanChanges:
+    return MeanChanges(
+        prompts=len(both),
+        mean_margin_change=mean(both["margin_b"] - both["margin"]),
+        mean_chosen_reward_change=mean(both["chosen_reward_b"] - both["chosen_reward"]),
+        mean_rejected_reward_change=mean(both["rejected_reward_b"] - both["rejected_reward"]),
+        mean_chosen_words_change=mean(words(both, "chosen_b") - words(both, "chosen")),
+        mean_rejected_words_change=mean(words(both, "rejected_b") - words(both, "rejected")),
+    )
 
 
-def _distributions(a: pl.DataFrame, b: pl.DataFrame) -> dict[str, Any]:
-    """Lay both sides' figures over one axis each."""
+def _distributions(a: pl.DataFrame, b: pl.DataFrame) -> dict[str, DistributionSides]:
     return {
-        name: {
-            "a": distribution(left, beside=right),
-            "b": distribution(right, beside=left),
-        }
+        name: DistributionSides(distribution(left, beside=right), distribution(right, beside=left))
         for name, left, right in _sides(_figures(a), _figures(b))
     }
 

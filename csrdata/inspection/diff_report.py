@@ -1,11 +1,21 @@
 """A comparison for the eye: the figures of `diff` as tables for a terminal of any width, side by side where they fit."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import fields
 
 from rich.console import RenderableType
 
+from csrdata.inspection.diff import (
+    ChangedCounts,
+    Diff,
+    DistributionSides,
+    MeanChanges,
+    PairCounts,
+    PromptCounts,
+    Sides,
+)
 from csrdata.inspection.page import Page, Paper, number, section
+from csrdata.inspection.stats import Distribution
 
 HEADERS = ("of", "", "count", "mean", "median", "low", "", "high")
 """Of the distributions; the histogram is between its two ends."""
@@ -26,75 +36,75 @@ UNITS = {
 """The unit of each figure of a pair."""
 
 
-def diff_report(figures: Mapping[str, Any]) -> Page:
+def diff_report(figures: Diff) -> Page:
     """Lay out what `csrdata.inspection.diff.diff` returns, for any width."""
     return Page(lambda paper: _sections(figures, paper))
 
 
-def _sections(figures: Mapping[str, Any], paper: Paper) -> Iterator[RenderableType]:
-    pairs, changed = figures["pairs"], figures["changed"]
-    yield paper.text(f"a: {figures['a']}", style="bold")
-    yield paper.text(f"b: {figures['b']}", style="bold")
-    yield from _sides(paper, {"prompts": figures["prompts"], "pairs": pairs, **figures["dropped"]})
-    lost = [*_outcomes(pairs, changed), *_reasons("lost", figures)]
+def _sections(figures: Diff, paper: Paper) -> Iterator[RenderableType]:
+    pairs, why = figures.pairs, figures.why
+    yield paper.text(f"a: {figures.a}", style="bold")
+    yield paper.text(f"b: {figures.b}", style="bold")
+    yield from _sides(paper, {"prompts": figures.prompts, "pairs": pairs, **figures.dropped})
+    lost = [*_outcomes(pairs, figures.changed), *_reasons(why.lost)]
     yield from section(paper, "the pairs of a, in b", lost, sides="lr")
-    added = [("added", pairs["added"]), *_reasons("added", figures)]
-    yield from section(paper, "the pairs of b, in a", added, sides="lr")
-    yield from _means(paper, figures["paired"])
-    yield from _distributions(paper, figures["distributions"])
-    for name, ids in figures["ids"].items():
+    yield from section(
+        paper, "the pairs of b, in a", [("added", pairs.added), *_reasons(why.added)], sides="lr"
+    )
+    yield from _means(paper, figures.paired)
+    yield from _distributions(paper, figures.distributions)
+    for field in fields(figures.ids):
+        ids = getattr(figures.ids, field.name)
         if ids:
-            yield paper.text(_ids(name, ids))
+            yield paper.text(_ids(field.name, ids))
 
 
-def _sides(paper: Paper, rows: Mapping[str, Mapping[str, int]]) -> Iterator[RenderableType]:
+def _sides(paper: Paper, rows: Mapping[str, Sides | PromptCounts | PairCounts]) -> Iterator[RenderableType]:
     cells = []
     for name, sides in rows.items():
-        a, b = sides["a"], sides["b"]
+        a, b = sides.a, sides.b
         label = name if name in {"prompts", "pairs"} else f"no pair: {name.replace('_', ' ')}"
         cells.append((label, a, b, f"{b - a:+d}" if b != a else "0"))
     return section(paper, "prompts and pairs", cells, headers=("of", "a", "b", "b - a"), sides="lrrr")
 
 
-def _outcomes(pairs: Mapping[str, int], changed: Mapping[str, int]) -> list[tuple[str, int]]:
+def _outcomes(pairs: PairCounts, changed: ChangedCounts) -> list[tuple[str, int]]:
     return [
-        ("same answers", pairs["same"]),
-        ("- with another margin", pairs["rescored"]),
-        ("flipped: chosen and rejected have changed places", pairs["flipped"]),
-        ("changed", pairs["changed"]),
-        ("- another chosen answer", changed["chosen"]),
-        ("- another rejected answer", changed["rejected"]),
-        ("- both others", changed["both"]),
-        ("lost", pairs["lost"]),
+        ("same answers", pairs.same),
+        ("- with another margin", pairs.rescored),
+        ("flipped: chosen and rejected have changed places", pairs.flipped),
+        ("changed", pairs.changed),
+        ("- another chosen answer", changed.chosen),
+        ("- another rejected answer", changed.rejected),
+        ("- both others", changed.both),
+        ("lost", pairs.lost),
     ]
 
 
-def _reasons(kind: str, figures: Mapping[str, Any]) -> list[tuple[str, int]]:
+def _reasons(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     """Return the reasons that occur, as lines under the count that they make up."""
-    return [
-        (f"- {reason.replace('_', ' ')}", count) for reason, count in figures["why"][kind].items() if count
-    ]
+    return [(f"- {reason.replace('_', ' ')}", count) for reason, count in counts.items() if count]
 
 
-def _means(paper: Paper, paired: Mapping[str, Any]) -> Iterator[RenderableType]:
-    title = f"mean change, b - a, over the {paired['prompts']} prompts with a pair on both sides"
+def _means(paper: Paper, paired: MeanChanges) -> Iterator[RenderableType]:
+    title = f"mean change, b - a, over the {paired.prompts} prompts with a pair on both sides"
     rows = []
-    for name, value in paired.items():
-        if name != "prompts":
-            figure = name.removeprefix("mean_").removesuffix("_change")
+    for field in fields(paired):
+        if field.name != "prompts":
+            figure = field.name.removeprefix("mean_").removesuffix("_change")
+            value = getattr(paired, field.name)
             change = "-" if value is None else f"{value:+.3g}"
             rows.append((figure.replace("_", " "), change, UNITS[figure]))
     return section(paper, title, rows, sides="lrl")
 
 
-def _distributions(paper: Paper, distributions: Mapping[str, Any]) -> Iterator[RenderableType]:
+def _distributions(paper: Paper, distributions: Mapping[str, DistributionSides]) -> Iterator[RenderableType]:
     """Yield both sides over one axis, in one table where it fits; the JSON has the quantiles too."""
     rows = []
     for name, sides in distributions.items():
-        for side, label in (("a", name.replace("_", " ")), ("b", UNITS[name])):
-            found = sides[side]
+        for side, label, found in (("a", name.replace("_", " "), sides.a), ("b", UNITS[name], sides.b)):
             count, mean, median, low, high = _numbers(found)
-            bars = paper.bars(() if found is None else found["histogram"]["counts"])
+            bars = paper.bars(() if found is None else found.histogram.counts)
             rows.append((label, side, count, mean, median, low, bars, high))
     title = "distributions of the pairs, a over b on one axis"
     if sum(1 + max(map(len, column)) for column in zip(HEADERS, *rows, strict=True)) <= paper.width + 1:
@@ -102,17 +112,17 @@ def _distributions(paper: Paper, distributions: Mapping[str, Any]) -> Iterator[R
         return
     yield from section(paper, title, [], sides="l")
     for (label, _, *a), (unit, _, *b) in zip(rows[::2], rows[1::2], strict=True):
-        sides = [(header, *both) for header, *both in zip(HEADERS[2:], a, b, strict=True) if header]
-        yield from section(paper, f"{label}, {unit}", [("", "a", "b"), *sides], sides="lrr")
+        lines = [(header, *both) for header, *both in zip(HEADERS[2:], a, b, strict=True) if header]
+        yield from section(paper, f"{label}, {unit}", [("", "a", "b"), *lines], sides="lrr")
         yield from (paper.text(f"{side} ") + row[6] for side, row in (("a", (0, 0, *a)), ("b", (0, 0, *b))))
 
 
-def _numbers(found: Mapping[str, Any] | None) -> tuple[str, ...]:
+def _numbers(found: Distribution | None) -> tuple[str, ...]:
     """Return a side's count, mean, median, lowest and highest value."""
     if found is None:
         return ("0", "-", "-", "-", "-")
-    bins = found["histogram"]
-    return tuple(map(number, (found["count"], found["mean"], found["p50"], bins["low"], bins["high"])))
+    bins = found.histogram
+    return tuple(map(number, (found.count, found.mean, found.p50, bins.low, bins.high)))
 
 
 def _ids(name: str, ids: Sequence[str]) -> str:

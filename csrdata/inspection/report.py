@@ -1,13 +1,22 @@
 """An iteration's figures for the eye: the counts and distributions of `stats` as tables, each with its unit."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import fields
 
 from rich.console import RenderableType
 from rich.text import Text
 
+from csrdata.inspection.cost import SearchCost
 from csrdata.inspection.histogram import BINS
 from csrdata.inspection.page import Page, Paper, number, section
+from csrdata.inspection.stats import (
+    Counts,
+    Distribution,
+    Distributions,
+    PairFigures,
+    ResponseFigures,
+    Stats,
+)
 
 UNITS = {
     "answers": "answers",
@@ -47,32 +56,34 @@ DISTRIBUTIONS = {
 NUMBERS = ("count", "lowest", "10%", "50%", "90%", "highest", "mean")
 
 
-def report(figures: Mapping[str, Any]) -> Page:
+def report(figures: Stats) -> Page:
     """Lay out what `csrdata.inspection.stats.stats` returns, for any width."""
     return Page(lambda paper: _sections(figures, paper))
 
 
-def _sections(figures: Mapping[str, Any], paper: Paper) -> Iterator[RenderableType]:
-    counts, pairs, search = figures["counts"], figures["pairs"], figures.get("search")
-    single = {name: value for name, value in counts.items() if not isinstance(value, dict)}
-    yield from _figures(paper, f"iteration {figures['iteration']}: candidates", single)
-    yield from _figures(paper, "by fate", counts["by_fate"], unit="sentences")
-    yield from _figures(paper, "by stop", counts["by_stop"], unit="sentences")
-    yield from _distributions(paper, figures["distributions"])
-    yield from _figures(paper, "answers", figures["responses"])
-    yield from _figures(
-        paper, "pairs", {name: value for name, value in pairs.items() if not isinstance(value, dict)}
-    )
-    yield from _figures(paper, "by origin", pairs["by_origin"], unit="pairs")
-    yield from _figures(paper, "prompts without a pair", pairs["dropped"], unit="prompts")
+def _sections(figures: Stats, paper: Paper) -> Iterator[RenderableType]:
+    counts, pairs, search = figures.counts, figures.pairs, figures.search
+    yield from _figures(paper, f"iteration {figures.iteration}: candidates", _single(counts))
+    yield from _figures(paper, "by fate", counts.by_fate, unit="sentences")
+    yield from _figures(paper, "by stop", counts.by_stop, unit="sentences")
+    yield from _distributions(paper, figures.distributions)
+    yield from _figures(paper, "answers", _single(figures.responses))
+    yield from _figures(paper, "pairs", _single(pairs))
+    yield from _figures(paper, "by origin", pairs.by_origin, unit="pairs")
+    yield from _figures(paper, "prompts without a pair", pairs.dropped, unit="prompts")
     if search is not None:
-        whole = {name: value for name, value in search.items() if name != "spent"}
-        yield from _figures(paper, "the search", whole)
-        yield from _figures(paper, "the search's time", search["spent"], unit="% of the workers' seconds")
+        yield from _figures(paper, "the search", _single(search))
+        yield from _figures(paper, "the search's time", search.spent, unit="% of the workers' seconds")
+
+
+def _single(figures: Counts | ResponseFigures | PairFigures | SearchCost) -> dict[str, float | None]:
+    """Return the figures that are one number each, by name."""
+    named = {field.name: getattr(figures, field.name) for field in fields(figures)}
+    return {name: value for name, value in named.items() if not isinstance(value, dict)}
 
 
 def _figures(
-    paper: Paper, title: str, figures: Mapping[str, Any], *, unit: str | None = None
+    paper: Paper, title: str, figures: Mapping[str, float | None], *, unit: str | None = None
 ) -> Iterator[RenderableType]:
     rows = [
         (name.replace("_", " "), number(value), UNITS[name] if unit is None else unit)
@@ -81,9 +92,10 @@ def _figures(
     return section(paper, title, rows, sides="lrl")
 
 
-def _distributions(paper: Paper, distributions: Mapping[str, Any]) -> Iterator[RenderableType]:
+def _distributions(paper: Paper, distributions: Distributions) -> Iterator[RenderableType]:
     """Yield one table if every distribution's numbers fit on a line, or else a table for each."""
-    named = [(*DISTRIBUTIONS[name], one, _numbers(one)) for name, one in distributions.items()]
+    found = {name: getattr(distributions, name) for name in DISTRIBUTIONS}
+    named = [(*DISTRIBUTIONS[name], one, _numbers(one)) for name, one in found.items()]
     columns = list(zip(NUMBERS, *(numbers for *_, numbers in named), strict=True))
     if BINS + sum(1 + max(map(len, column)) for column in columns) <= paper.width:
         rows = [(_label(paper, title, unit, one), *numbers) for title, unit, one, numbers in named]
@@ -94,19 +106,19 @@ def _distributions(paper: Paper, distributions: Mapping[str, Any]) -> Iterator[R
         rows = list(zip(NUMBERS, numbers, strict=True))
         yield from section(paper, f"{title}, {unit}", rows, sides="lr")
         if one is not None:
-            yield paper.bars(one["histogram"]["counts"])
+            yield paper.bars(one.histogram.counts)
 
 
-def _label(paper: Paper, title: str, unit: str, one: Mapping[str, Any] | None) -> Text:
+def _label(paper: Paper, title: str, unit: str, one: Distribution | None) -> Text:
     lines = [paper.text(title), paper.text(unit)]
     if one is not None:
-        lines.append(paper.bars(one["histogram"]["counts"]))
+        lines.append(paper.bars(one.histogram.counts))
     return Text("\n").join(lines)
 
 
-def _numbers(one: Mapping[str, Any] | None) -> tuple[str, ...]:
+def _numbers(one: Distribution | None) -> tuple[str, ...]:
     if one is None:
         return ("0", *["-"] * (len(NUMBERS) - 1))
-    bins = one["histogram"]
-    found = (one["count"], bins["low"], one["p10"], one["p50"], one["p90"], bins["high"], one["mean"])
+    bins = one.histogram
+    found = (one.count, bins.low, one.p10, one.p50, one.p90, bins.high, one.mean)
     return tuple(map(number, found))

@@ -1,86 +1,186 @@
 """What an iteration's rewards and pairs look like, as plain figures, and what length has to do with them.
 
-Percentages are 0 to 100. A figure that has nothing to stand on (no pair, no finished answer) is None.
+Percentages are 0 to 100. A figure over nothing (no pair, no finished answer) is None. `csrdata.text.json_text` turns the
+records into JSON, whose keys are the names of the fields.
 """
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass
 
 import polars as pl
 
-from csrdata.inspection.histogram import histogram
+from csrdata.inspection.cost import SearchCost
+from csrdata.inspection.histogram import Histogram, histogram
 from csrdata.inspection.iteration import Iteration
 from csrdata.records import DropReason, Fate, Stop
 from csrdata.search.words import word_count
 
 
-def stats(iteration: Iteration) -> dict[str, Any]:
-    """Return an iteration's figures: `counts`, `distributions`, `responses` and `pairs`; a stable form, fit for JSON."""
-    return {
-        "iteration": iteration.name,
-        "counts": _counts(iteration),
-        "distributions": _distributions(iteration),
-        "responses": _responses(iteration.responses),
-        "pairs": _pairs(iteration),
-    }
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Figures of some values, in the unit of the values; a value that is not finite is in no bin."""
+
+    count: int
+    """Values."""
+    mean: float | None
+    p10: float | None
+    """The quantiles: 10, 50 and 90%, interpolated."""
+    p50: float | None
+    p90: float | None
+    histogram: Histogram
 
 
-def _counts(iteration: Iteration) -> dict[str, Any]:
-    """How many of what, by fate and by why the decoding stopped."""
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many of what, and the candidates by fate and by why the decoding stopped."""
+
+    prompts: int
+    candidates: int
+    """Sentences."""
+    by_fate: dict[str, int]
+    """Sentences, for every `Fate`."""
+    by_stop: dict[str, int]
+    """Sentences, for every `Stop`."""
+    truncated_for_the_scorer: int
+    """Sentences that are longer than the scorer reads."""
+    leaves_not_canonical: int
+    """Answers whose text is tokenised differently from how it was generated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distributions:
+    """The reward's components by sentence, and the reward by answer and by pair; None where there are no values."""
+
+    sentence_log10_probability: Distribution | None
+    """Log10 of R_T."""
+    sentence_probability_per_token: Distribution | None
+    """0..1: the geometric mean over the sentence's tokens."""
+    sentence_relevance: Distribution | None
+    """R_I: 0..100, 100 * cosine."""
+    sentence_guidance_reward: Distribution | None
+    """On the scale of `generate_beams`."""
+    answer_reward: Distribution | None
+    """On the scale of `score_beams`."""
+    pair_margin: Distribution | None
+    """On the scale of `score_beams`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFigures:
+    """An iteration's answers."""
+
+    answers: int
+    finished: float | None
+    """Percent of the answers."""
+    canonical: float | None
+    """Percent of the answers."""
+    mean_words: float | None
+    mean_sentences: float | None
+    reward_length_correlation: float | None
+    """-1..1: Pearson's r of the reward with words, over finished answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairFigures:
+    """Pairs kept and prompts dropped; the margin; and whether length alone could have picked the chosen answer."""
+
+    kept: int
+    """Pairs."""
+    by_origin: dict[str, int]
+    """Pairs, for every origin that occurs."""
+    dropped: dict[str, int]
+    """Prompts without a pair, for every `DropReason`."""
+    mean_margin: float | None
+    """On the scale of `score_beams`."""
+    mean_chosen_words: float | None
+    mean_rejected_words: float | None
+    mean_length_gap: float | None
+    """Words, chosen - rejected."""
+    chosen_shorter: float | None
+    """Percent of the pairs."""
+    length_only_auc: float | None
+    """0..1: the chance that a chosen answer is longer than a rejected one; 0.5 means that length says nothing."""
+    likelihood_prefers_rejected: float | None
+    """Percent of the pairs with stored scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """An iteration's figures."""
+
+    iteration: str
+    counts: Counts
+    distributions: Distributions
+    responses: ResponseFigures
+    pairs: PairFigures
+    search: SearchCost | None = None
+    """What the search cost; None where its run log is missing, as in a release."""
+
+
+def stats(iteration: Iteration, *, search: SearchCost | None = None) -> Stats:
+    """Return an iteration's figures, with those of its search where they are known."""
+    return Stats(
+        iteration=iteration.name,
+        counts=_counts(iteration),
+        distributions=_distributions(iteration),
+        responses=_responses(iteration.responses),
+        pairs=_pairs(iteration),
+        search=search,
+    )
+
+
+def _counts(iteration: Iteration) -> Counts:
     sentences = iteration.sentences
-    return {
-        "prompts": len(iteration.prompts),
-        "candidates": len(sentences),
-        "by_fate": _by(sentences["fate"], [fate.value for fate in Fate]),
-        "by_stop": _by(sentences["stop"], [stop.value for stop in Stop]),
-        "truncated_for_the_scorer": int(sentences["relevance_truncated"].sum()),
-        "leaves_not_canonical": int((~sentences["canonical"].drop_nulls()).sum()),
-    }
+    return Counts(
+        prompts=len(iteration.prompts),
+        candidates=len(sentences),
+        by_fate=_by(sentences["fate"], [fate.value for fate in Fate]),
+        by_stop=_by(sentences["stop"], [stop.value for stop in Stop]),
+        truncated_for_the_scorer=int(sentences["relevance_truncated"].sum()),
+        leaves_not_canonical=int((~sentences["canonical"].drop_nulls()).sum()),
+    )
 
 
-def _distributions(iteration: Iteration) -> dict[str, Any]:
-    """The reward's components by sentence, and the reward by answer and by pair."""
+def _distributions(iteration: Iteration) -> Distributions:
     spoken = iteration.sentences.filter(pl.col("relevance").is_not_null())
     per_token = (pl.col("logprob") / pl.col("token_ids").list.len()).exp()
-    return {
-        "sentence_log10_probability": distribution(spoken["logprob"] / 2.302585092994046),
-        "sentence_probability_per_token": distribution(spoken.select(per_token).to_series()),
-        "sentence_relevance": distribution(spoken["relevance"]),
-        "sentence_guidance_reward": distribution(spoken["guidance_reward"].drop_nulls()),
-        "answer_reward": distribution(iteration.responses["reward"]),
-        "pair_margin": distribution(iteration.pairs["margin"].drop_nulls()),
-    }
+    return Distributions(
+        sentence_log10_probability=distribution(spoken["logprob"] / 2.302585092994046),
+        sentence_probability_per_token=distribution(spoken.select(per_token).to_series()),
+        sentence_relevance=distribution(spoken["relevance"]),
+        sentence_guidance_reward=distribution(spoken["guidance_reward"].drop_nulls()),
+        answer_reward=distribution(iteration.responses["reward"]),
+        pair_margin=distribution(iteration.pairs["margin"].drop_nulls()),
+    )
 
 
-def _responses(responses: pl.DataFrame) -> dict[str, Any]:
+def _responses(responses: pl.DataFrame) -> ResponseFigures:
     whole = responses.filter(pl.col("finished"))
-    return {
-        "answers": len(responses),
-        "finished": _percent(responses["finished"]),
-        "canonical": _percent(responses["canonical"]),
-        "mean_words": _mean(responses["words"]),
-        "mean_sentences": _mean(responses["sentences"]),
-        "reward_length_correlation": _correlation(whole["reward"], whole["words"]),
-    }
+    return ResponseFigures(
+        answers=len(responses),
+        finished=_percent(responses["finished"]),
+        canonical=_percent(responses["canonical"]),
+        mean_words=mean(responses["words"]),
+        mean_sentences=mean(responses["sentences"]),
+        reward_length_correlation=_correlation(whole["reward"], whole["words"]),
+    )
 
 
-def _pairs(iteration: Iteration) -> dict[str, Any]:
-    """Kept and dropped; the margin; and whether length alone could have picked the chosen answer."""
+def _pairs(iteration: Iteration) -> PairFigures:
     pairs = iteration.pairs
     chosen_words, rejected_words = words(pairs, "chosen"), words(pairs, "rejected")
     gaps = chosen_words - rejected_words
-    return {
-        "kept": len(pairs),
-        "by_origin": dict(sorted(pairs["origin"].value_counts().iter_rows())),
-        "dropped": _by(iteration.dropped["reason"], [reason.value for reason in DropReason]),
-        "mean_margin": _mean(pairs["margin"]),
-        "mean_chosen_words": _mean(chosen_words),
-        "mean_rejected_words": _mean(rejected_words),
-        "mean_length_gap": _mean(gaps),
-        "chosen_shorter": _percent(gaps < 0),
-        "length_only_auc": _auc(chosen_words, rejected_words),
-        "likelihood_prefers_rejected": _flipped(pairs, iteration.responses),
-    }
+    return PairFigures(
+        kept=len(pairs),
+        by_origin=dict(sorted(pairs["origin"].value_counts().iter_rows())),
+        dropped=_by(iteration.dropped["reason"], [reason.value for reason in DropReason]),
+        mean_margin=mean(pairs["margin"]),
+        mean_chosen_words=mean(chosen_words),
+        mean_rejected_words=mean(rejected_words),
+        mean_length_gap=mean(gaps),
+        chosen_shorter=_percent(gaps < 0),
+        length_only_auc=_auc(chosen_words, rejected_words),
+        likelihood_prefers_rejected=_flipped(pairs, iteration.responses),
+    )
 
 
 def words(pairs: pl.DataFrame, side: str) -> pl.Series:
@@ -108,7 +208,7 @@ def _auc(positive: pl.Series, negative: pl.Series) -> float | None:
     return (float(ranks.sum()) - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative))
 
 
-def distribution(values: pl.Series, *, beside: pl.Series | None = None) -> dict[str, Any] | None:
+def distribution(values: pl.Series, *, beside: pl.Series | None = None) -> Distribution | None:
     """Return the count, mean, quantiles and histogram of values, None without any.
 
     Args:
@@ -118,8 +218,8 @@ def distribution(values: pl.Series, *, beside: pl.Series | None = None) -> dict[
     found = histogram(values.to_list(), beside=[] if beside is None else beside.to_list())
     if found is None:
         return None
-    quantiles = {f"p{percent}": values.quantile(percent / 100, "linear") for percent in (10, 50, 90)}
-    return {"count": len(values), "mean": _mean(values), **quantiles, "histogram": asdict(found)}
+    p10, p50, p90 = (values.quantile(percent / 100, "linear") for percent in (10, 50, 90))
+    return Distribution(count=len(values), mean=mean(values), p10=p10, p50=p50, p90=p90, histogram=found)
 
 
 def _by(values: pl.Series, names: list[str]) -> dict[str, int]:
@@ -128,7 +228,8 @@ def _by(values: pl.Series, names: list[str]) -> dict[str, int]:
     return {name: found.get(name, 0) for name in names}
 
 
-def _mean(values: pl.Series) -> float | None:
+def mean(values: pl.Series) -> float | None:
+    """Return the mean of the values that are not null, None without any."""
     known = values.drop_nulls()
     return float(known.mean()) if len(known) else None  # type: ignore[arg-type]
 

@@ -20,7 +20,7 @@ SHOWN_REPETITION = 0.5
 """A candidate's line shows its repetition (largest cosine with an earlier sentence of the answer) at or above this."""
 
 
-def render(tree: SearchTree) -> Page:
+def render_tree(tree: SearchTree) -> Page:
     """Draw a search tree; children in the order of their creation, a path's answer behind its leaf."""
     return Page(lambda paper: _lines(tree, paper))
 

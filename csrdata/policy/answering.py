@@ -22,7 +22,7 @@ from csrdata.policy.prompting import (
     check_tokens,
     encode,
     end_ids,
-    render,
+    render_prompt,
 )
 from csrdata.progress import progress as bar_of
 from csrdata.records import Question
@@ -156,7 +156,7 @@ def _rendered(policy: Policy, questions: Sequence[Question]) -> list[str]:
     for question in questions:
         check_prompt(question.text, prompt_id=question.question_id)
         if question.text not in wordings:
-            wordings[question.text] = render(policy.processor, question.text)
+            wordings[question.text] = render_prompt(policy.processor, question.text)
     return [wordings[question.text] for question in questions]
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from csrdata.policy.shared_attention import AnswerCache, PromptCache, Step, gather, use_shared_prefix
+from csrdata.policy.shared_attention import AnswerCache, DecodingStep, PromptCache, gather, use_shared_prefix
 
 _NEAR = 1e-3
 """Nats: how far the shared way's log-probabilities may lie from a plain pass's, in float32."""
@@ -74,7 +74,7 @@ class SharedPasses:
         self.prefix: PromptCache | None = None
         self.present: list[int] = []
         self.first_logits: dict[int, Tensor] = {}
-        self.step: Step | None = None
+        self.step: DecodingStep | None = None
         self.groups = 0
         self.lengths: list[int] = []
         """Tokens of each node's answer before the layer's sentences."""
@@ -109,7 +109,7 @@ class SharedPasses:
         going_on = [index for index, node in enumerate(nodes) if node.row is not None]
         if going_on:
             answers = self._gather(nodes, groups)
-            self.step = Step(prefix, owners, answers, [(index, 0) for index in going_on])
+            self.step = DecodingStep(prefix, owners, answers, [(index, 0) for index in going_on])
             logits = self.feed([nodes[index].tokens[-1] for index in going_on])
             first |= dict(zip(going_on, logits, strict=True))
             spoken = torch.tensor([[node.row is not None] for node in nodes], device=device)
@@ -117,7 +117,7 @@ class SharedPasses:
         else:
             answers = AnswerCache(torch.zeros(len(nodes), 0, dtype=torch.bool, device=device), groups)
         rows = [(index, group) for index in range(len(nodes)) for group in range(groups)]
-        self.step, self.groups = Step(prefix, owners, answers, rows), groups
+        self.step, self.groups = DecodingStep(prefix, owners, answers, rows), groups
         self.lengths = [len(node.tokens) for node in nodes]
         return torch.stack([first[index] for index in range(len(nodes))])
 
@@ -138,7 +138,7 @@ class SharedPasses:
         step.end()
         return output.logits[:, -1]  # type: ignore[no-any-return]
 
-    def _step(self) -> Step:
+    def _step(self) -> DecodingStep:
         if self.step is None:
             raise ValueError("no layer has begun")
         return self.step

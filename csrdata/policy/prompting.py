@@ -6,7 +6,7 @@ of `text + end`, `end` being the token that ends an assistant's turn. The templa
 turn: templates strip answers, put a space before them, or write a line break behind the end ("Assistant: a
 cat<end_of_utterance>\n" in SmolVLM's), and training would then see tokens that were never generated. TRL's collator
 tokenises prompt and completion apart from each other and without special tokens, as here, so that rows of plain
-strings (`render`, `completion_text`) reach training unchanged.
+strings (`render_prompt`, `completion_text`) reach training unchanged.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,20 +17,20 @@ from transformers import BatchFeature, PreTrainedModel, PreTrainedTokenizerBase,
 
 from csrdata.errors import UserError
 
-Turn = dict[str, object]
+Message = dict[str, object]
 """One message of a chat: `role` and `content`, as chat templates want it."""
 
 _PROBE = "csrdata-probe"
 """A stand-in for an answer, to see what the template writes behind one."""
 
 
-def render(processor: ProcessorMixin, text: str) -> str:
+def render_prompt(processor: ProcessorMixin, text: str) -> str:
     """Return an instruction as the model's prompt: one image placeholder, the text, the opening of the answer.
 
     The string carries every special token, beginning-of-sequence too where the model wants one: tokenise it with
     `add_special_tokens=False`.
 
-    Example: `render(processor, "Describe it.")` -> `"<s>USER: <image>\\nDescribe it. ASSISTANT:"`
+    Example: `render_prompt(processor, "Describe it.")` -> `"<s>USER: <image>\\nDescribe it. ASSISTANT:"`
 
     Raises:
         UserError: the model has no chat template, or one that fails, or that leaves out the image or the text.
@@ -98,8 +98,11 @@ def end_token(processor: ProcessorMixin) -> str:
     Example: "Assistant: a cat<end_of_utterance>\\n" -> `<end_of_utterance>`; "ASSISTANT: a cat " -> `</s>`
     """
     tokenizer = _tokenizer(processor)
-    turns: list[Turn] = [_user("?"), {"role": "assistant", "content": [{"type": "text", "text": _PROBE}]}]
-    rendered = _chat(processor, turns)
+    messages: list[Message] = [
+        _user("?"),
+        {"role": "assistant", "content": [{"type": "text", "text": _PROBE}]},
+    ]
+    rendered = _chat(processor, messages)
     if _PROBE not in rendered:
         raise _bad_template(processor, "an assistant's turn without its text")
     behind = rendered[rendered.rindex(_PROBE) + len(_PROBE) :].lstrip()
@@ -171,10 +174,10 @@ def _placeholders(processor: ProcessorMixin) -> set[str]:
     return {str(value) for name, value in vars(processor).items() if name.endswith("_token") and value}
 
 
-def _chat(processor: Any, turns: Sequence[Turn], **options: bool) -> str:
-    """Render turns by the model's chat template; it is untrusted, and transformers runs it in a sandbox."""
+def _chat(processor: Any, messages: Sequence[Message], **options: bool) -> str:
+    """Render messages by the model's chat template; it is untrusted, and transformers runs it in a sandbox."""
     try:
-        return str(processor.apply_chat_template(list(turns), tokenize=False, **options))
+        return str(processor.apply_chat_template(list(messages), tokenize=False, **options))
     except Exception as error:  # noqa: BLE001 - a template raises whatever its author or its faults make it raise
         raise _bad_template(processor, str(error) or type(error).__name__) from None
 
@@ -191,7 +194,7 @@ def _folder(processor: ProcessorMixin) -> str:
     return str(_tokenizer(processor).name_or_path) or "the policy"
 
 
-def _user(text: str) -> Turn:
+def _user(text: str) -> Message:
     return {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}
 
 

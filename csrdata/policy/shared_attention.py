@@ -219,7 +219,7 @@ class Grid:
         return rows if self.slots is None else rows.index_select(0, self.slots)
 
 
-class Step:
+class DecodingStep:
     """The rows that decode together, and what each attends to: its prompt, its answer so far, its own sentence."""
 
     def __init__(
@@ -328,7 +328,7 @@ def shared_prefix_attention(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    shared_prefix: Step | None = None,
+    shared_prefix: DecodingStep | None = None,
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:

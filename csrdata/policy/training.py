@@ -29,7 +29,7 @@ from csrdata.errors import UserError
 from csrdata.images import load_image
 from csrdata.policy.loading import Policy
 from csrdata.policy.preflight import check_batch, check_references, check_texts
-from csrdata.policy.prompting import check_tokens, completion_text, render
+from csrdata.policy.prompting import check_tokens, completion_text, render_prompt
 from csrdata.progress import progress as bar_of
 from csrdata.records import Pair
 
@@ -314,7 +314,7 @@ def _dataset(
 ) -> Dataset:
     """Return rows on TRL's standard columns; images are read when a row is, and no sooner."""
     columns: dict[str, list[Any]] = {
-        "prompt": [render(policy.processor, pair.prompt) for pair in pairs],
+        "prompt": [render_prompt(policy.processor, pair.prompt) for pair in pairs],
         "chosen": [completion_text(policy.processor, pair.chosen) for pair in pairs],
         "rejected": [completion_text(policy.processor, pair.rejected) for pair in pairs],
         "images": [[pair.image] for pair in pairs],

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from csrdata.errors import UserError
-from csrdata.storage.disk import FULL, refusal
+from csrdata.storage.disk import BLOCKED, FULL, refusal
 from csrdata.storage.tables import PARTIAL
 
 
@@ -41,12 +41,11 @@ def new_folder(folder: Path, *, replaces: Callable[[Path], bool] = lambda _: Fal
         replaces: whether all that a folder holds was written by csrdata, and may be removed.
 
     Raises:
-        UserError: the folder is a link or a file, or holds something else. It is as it was then.
+        UserError: the folder is a link or a file, holds something else, or cannot exist. All of it is then as it was.
     """
     _refuse_other(folder, replaces)
     folder = folder.absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=PARTIAL, dir=folder.parent))
+    scratch = _scratch(folder)
     try:
         partial = scratch / "new"
         partial.mkdir()
@@ -63,6 +62,24 @@ def new_folder(folder: Path, *, replaces: Callable[[Path], bool] = lambda _: Fal
             raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _scratch(folder: Path) -> Path:
+    """Make a temporary folder next to `folder`, with its parents.
+
+    Raises:
+        UserError: a file is in the way, or the name is too long.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=PARTIAL, dir=folder.parent))
+    except OSError as error:
+        if refusal(error) not in BLOCKED:
+            raise
+        place = error.filename if isinstance(error.filename, str) else str(folder)
+        raise UserError(
+            place, got=str(error.strerror), expected="a folder to write to", do="name another folder"
+        ) from None
 
 
 def _refuse_other(folder: Path, replaces: Callable[[Path], bool]) -> None:

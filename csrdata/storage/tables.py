@@ -210,9 +210,18 @@ class ShardStore:
         return [index for index, name in enumerate(self._empty.names()) if name not in good]
 
     def write(self, index: int, rows: Sequence[Any]) -> ShardFile:
-        """Write a shard, and return what `add` is to be told."""
-        write_rows(self.path(index), rows, self.record)
-        return ShardFile(rows=len(rows), sha256=hash_path(self.path(index)))
+        """Write a shard, and return what `add` is to be told.
+
+        Raises:
+            ValueError: a reader would refuse a value. That is a fault of the worker; nothing is written.
+        """
+        path, table = self.path(index), to_table(rows, self.record)
+        try:
+            _check_rows(table, self.record, place=str(path), made_by="mend the worker")
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        write_table(path, table)
+        return ShardFile(rows=len(table), sha256=hash_path(path))
 
     def add(self, index: int, written: ShardFile) -> None:
         """List a finished shard in the manifest. A kill before this makes the shard again."""
@@ -258,14 +267,20 @@ def _read_file(path: Path, record: Record, *, made_by: str) -> pl.DataFrame:
     """Read one table or shard and check it."""
     table = read_parquet(path, made_by=made_by)
     check_schema(table, schema(record), place=str(path), made_by=made_by)
+    table = table.select([column.name for column in columns(record)])
+    _check_rows(table, record, place=str(path), made_by=made_by)
+    return table
+
+
+def _check_rows(table: pl.DataFrame, record: Record, *, place: str, made_by: str) -> None:
+    """Check that nothing is null that may not be, and the values, of a table with its record's columns and types."""
     for column in columns(record):
         if not column.nullable and table[column.name].null_count():
             row = table[column.name].is_null().arg_true()[0]
-            place = f"{path}: column {column.name}: row {row}"
-            raise UserError(place, got="null", expected=column.dtype, do=made_by)
-    table = table.select([column.name for column in columns(record)])
-    check_values(table, record, place=str(path), made_by=made_by)
-    return table
+            raise UserError(
+                f"{place}: column {column.name}: row {row}", got="null", expected=column.dtype, do=made_by
+            )
+    check_values(table, record, place=place, made_by=made_by)
 
 
 def check_schema(table: pl.DataFrame, wanted: Mapping[str, pl.DataType], *, place: str, made_by: str) -> None:

@@ -18,8 +18,8 @@ from tests.evaluation.scenes import (
 
 
 def _values(*answers: str) -> dict[str, float | None]:
-    outcomes = [chair.outcome(answer, TRUTH, READER) for answer in answers]
-    return {name: ratio.value for name, ratio in chair.ratios(outcomes).items()}
+    counts = [chair.count_claims(answer, TRUTH, READER) for answer in answers]
+    return {name: ratio.value for name, ratio in chair.ratios(counts).items()}
 
 
 def test_a_true_description_is_faultless() -> None:
@@ -58,12 +58,12 @@ def test_a_present_object_in_a_wrong_colour_or_place_is_an_attribute_error() -> 
     """It is no hallucinated object: CHAIR stays 0, and errors are shares of the mentions of present objects."""
     found = _values(text(CIRCLE, WRONG_COLOUR), text(CIRCLE, WRONG_PLACE, HEART))
     assert found["attribute_errors"] == 50
-    assert chair.outcome(WRONG_COLOUR, TRUTH, READER).absent == 0
+    assert chair.count_claims(WRONG_COLOUR, TRUTH, READER).absent == 0
 
 
 def test_broken_language_does_not_hide_what_was_made_up() -> None:
     """Words for absent shapes count in a sentence that does not read; nothing is known of their attributes."""
-    found = chair.outcome(text(BROKEN, STAR), TRUTH, READER)
+    found = chair.count_claims(text(BROKEN, STAR), TRUTH, READER)
     assert (found.mentions, found.absent, found.present_named) == (3, 1, 2)
     assert (found.well_formed, found.sentences, found.attribute_errors) == (1, 2, 0)
 
@@ -79,7 +79,7 @@ def test_an_empty_answer_lowers_recall_and_divides_by_nothing() -> None:
 
 def test_false_mentions_are_counted_by_kind() -> None:
     """A garden's absent heart is a stereotype, a ring where the circle is a look-alike; per 100 answers."""
-    outcomes = [
-        chair.outcome(answer, TRUTH, READER) for answer in (text(HEART, RING), text(HEART), STAR, STAR)
+    counts = [
+        chair.count_claims(answer, TRUTH, READER) for answer in (text(HEART, RING), text(HEART), STAR, STAR)
     ]
-    assert chair.false_by_kind(outcomes) == {"look_alike": 25, "stereotype": 50}
+    assert chair.false_by_kind(counts) == {"look_alike": 25, "stereotype": 50}

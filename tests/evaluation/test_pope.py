@@ -24,14 +24,16 @@ YES, NO = Side.YES, Side.NO
 )
 def test_words_decide_not_strings(text: str, side: Side | None) -> None:
     """The first sentence's words yes, no and not decide, whatever stands around them; without any it is unparsed."""
-    assert pope.verdict(text) is side
+    assert pope.parse_yes_no(text) is side
 
 
 def test_figures_of_a_split() -> None:
     """TP 2, FP 1, TN 1, FN 1 and one unparsed "yes" question: accuracy 3/6, F1 4/(4+1+2), yes-rate 3/6."""
     said = [(YES, YES), (YES, YES), (NO, YES), (NO, NO), (YES, NO), (YES, None)]
-    outcomes = [pope.Outcome(f"{index % 2}.png", right, answer) for index, (right, answer) in enumerate(said)]
-    found = {name: ratio.value for name, ratio in pope.ratios(outcomes, ["0.png", "1.png"]).items()}
+    answers = [
+        pope.YesNoAnswer(f"{index % 2}.png", right, answer) for index, (right, answer) in enumerate(said)
+    ]
+    found = {name: ratio.value for name, ratio in pope.ratios(answers, ["0.png", "1.png"]).items()}
     assert found["pope_accuracy"] == 50
     assert found["pope_f1"] == pytest.approx(400 / 7)
     assert found["pope_yes_rate"] == 50
@@ -40,13 +42,13 @@ def test_figures_of_a_split() -> None:
 
 def test_an_unparsed_no_question_is_wrong_but_no_yes() -> None:
     """Answering something else to a "no" question is neither right nor a false yes."""
-    outcomes = [pope.Outcome("0.png", NO, None), pope.Outcome("0.png", YES, YES)]
-    found = {name: ratio.value for name, ratio in pope.ratios(outcomes, ["0.png"]).items()}
+    answers = [pope.YesNoAnswer("0.png", NO, None), pope.YesNoAnswer("0.png", YES, YES)]
+    found = {name: ratio.value for name, ratio in pope.ratios(answers, ["0.png"]).items()}
     assert (found["pope_accuracy"], found["pope_f1"], found["pope_yes_rate"]) == (50, 100, 50)
 
 
 def test_rows_follow_the_images() -> None:
     """Each image is one row, in the order asked for; one without questions weighs nothing."""
-    found = pope.ratios([pope.Outcome("b", YES, YES)], ["a", "b"])["pope_accuracy"]
+    found = pope.ratios([pope.YesNoAnswer("b", YES, YES)], ["a", "b"])["pope_accuracy"]
     assert found.numerators.tolist() == [0, 1]
     assert found.denominators.tolist() == [0, 1]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from csrdata.engines.base import Engine
+from csrdata.engines.base import Engine, Worker
 from csrdata.engines.local import LocalEngine
 from csrdata.engines.runlog import RunLog
 from csrdata.records import Dropped
@@ -28,21 +28,26 @@ def test_the_page_shows_the_code_that_runs(name: str) -> None:
 
 
 def test_an_engine_writes_what_the_local_engine_writes(tmp_path: Path) -> None:
-    """Another engine gives the same bytes."""
+    """Another engine gives the same bytes; a second run finds all of them good and opens no worker."""
     (tmp_path / "pids").mkdir()
     counting = CountingEngine()
     engines: dict[str, Engine] = {"local": LocalEngine(), "counting": counting}
-    for name, engine in engines.items():
-        engine.run(
-            ShardStore(tmp_path / name, Dropped, fingerprint={"run": "a"}, shards=4),
-            shard(ITEMS, 2),
-            partial(open_worker, tmp_path / "pids"),
-            title="t",
-            unit="item",
-            log=RunLog(tmp_path / "log.jsonl"),
-        )
+    for opening in (partial(open_worker, tmp_path / "pids"), _open_nothing):
+        for name, engine in engines.items():
+            engine.run(
+                ShardStore(tmp_path / name, Dropped, fingerprint={"run": "a"}, shards=4),
+                shard(ITEMS, 2),
+                opening,
+                title="t",
+                unit="item",
+                log=RunLog(tmp_path / "log.jsonl"),
+            )
     assert counting.made == [0, 1, 2, 3]
     assert files(tmp_path / "local") == files(tmp_path / "counting")
+
+
+def _open_nothing(_number: int) -> Worker:
+    raise AssertionError("a complete store needs no worker")
 
 
 def test_a_scorer_repeats_itself() -> None:

@@ -50,7 +50,7 @@ def test_what_a_search_cost_is_read_from_its_log(tmp_path: Path) -> None:
     def worker(items: Any) -> list[Dropped]:
         with clock.spend("decode"):
             time.sleep(0.02)
-        return [Dropped(prompt_id=item, reason="no_answer", detail="") for item in items]
+        return [Dropped(prompt_id=item, reason="no_response", detail="") for item in items]
 
     path = tmp_path / "log.jsonl"
     assert cost(path) is None
@@ -70,8 +70,8 @@ def test_what_a_search_cost_is_read_from_its_log(tmp_path: Path) -> None:
         log.write('{"event": "sh')
     found = cost(path)
     assert found is not None
-    assert (found["prompts"], len(pl.read_parquet(tmp_path / "shards" / "00000.parquet"))) == (3, 2)
-    assert found["sentences_per_second"] == pytest.approx(3 / found["seconds"])
-    assert found["peak_mib"] > 10
-    assert set(found["spent"]) == {"decode", "write", "other"}
-    assert sum(found["spent"].values()) == pytest.approx(100)
+    assert (found.prompts, len(pl.read_parquet(tmp_path / "shards" / "00000.parquet"))) == (3, 2)
+    assert found.sentences_per_second == pytest.approx(3 / found.seconds)
+    assert found.peak_mib > 10
+    assert set(found.spent) == {"decode", "write", "other"}
+    assert sum(found.spent.values()) == pytest.approx(100)

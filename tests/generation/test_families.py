@@ -14,7 +14,7 @@ from csrdata.generation.clock import Clock
 from csrdata.generation.generating import generate
 from csrdata.generation.scoring import score
 from csrdata.policy.loading import Policy, load_policy
-from csrdata.policy.prompting import completion_ids, encode, render
+from csrdata.policy.prompting import completion_ids, encode, render_prompt
 from csrdata.policy.training import train
 from csrdata.records import Fate, Pair, Prompt, Response, Sentence, Stop
 from csrdata.relevance.base import Scorer
@@ -40,7 +40,7 @@ def teach(folder: Path, *, steps: int = 60) -> None:
     inputs = encode(
         policy.processor,
         [picture(index) for index, _, _ in rows],
-        [render(policy.processor, text) for _, text, _ in rows],
+        [render_prompt(policy.processor, text) for _, text, _ in rows],
     )
     answers = [torch.tensor(completion_ids(policy.processor, answer)) for _, _, answer in rows]
     ids = torch.nn.utils.rnn.pad_sequence(answers, batch_first=True)
@@ -221,7 +221,7 @@ def test_any_scorer_guides_and_scores(project: Path, prompts: list[Prompt]) -> N
     rows = search(project, load_policy(project / "policy"), SCORER, prompts)
     scored = [row for row in rows if row.relevance is not None]
     expected = SCORER.open([picture(0)]).relevance([0] * len(scored), [row.text for row in scored])
-    assert [(row.relevance, row.truncated) for row in scored] == expected
+    assert [(row.relevance, row.relevance_truncated) for row in scored] == expected
     assert len({row.relevance for row in scored}) > 1
     assert any(row.repetition for row in scored if row.depth > 1)
     responses = answers(project, SCORER, rows, prompts)

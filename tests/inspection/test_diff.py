@@ -11,12 +11,23 @@ import pytest
 from rich.console import Console
 
 from csrdata.errors import UserError
-from csrdata.inspection.diff import Version, diff, read_version
+from csrdata.inspection.diff import (
+    ChangedCounts,
+    Diff,
+    MovedIds,
+    PairCounts,
+    PromptCounts,
+    Sides,
+    Version,
+    diff,
+    read_version,
+)
 from csrdata.inspection.diff_report import diff_report
 from csrdata.inspection.histogram import histogram
 from csrdata.inspection.revisions import bring
 from csrdata.records import Dropped, DropReason, Pair
 from csrdata.storage.tables import read_rows, to_table, write_rows
+from csrdata.text import json_text
 from tests.inspection.made import PAIR
 from tests.scores import pair_with, without_scores
 
@@ -68,63 +79,56 @@ NEW = _version(
 
 def test_every_pair_has_one_outcome() -> None:
     """Same, flipped, changed and lost make up one side; with added in place of lost, the other."""
-    pairs = diff(OLD, NEW)["pairs"]
-    assert pairs == {
-        "a": 8,
-        "b": 7,
-        "same": 2,
-        "rescored": 1,
-        "flipped": 1,
-        "changed": 2,
-        "lost": 3,
-        "added": 2,
-    }
-    kept = pairs["same"] + pairs["flipped"] + pairs["changed"]
-    assert (kept + pairs["lost"], kept + pairs["added"]) == (pairs["a"], pairs["b"])
+    pairs = diff(OLD, NEW).pairs
+    assert pairs == PairCounts(a=8, b=7, same=2, rescored=1, flipped=1, changed=2, lost=3, added=2)
+    kept = pairs.same + pairs.flipped + pairs.changed
+    assert (kept + pairs.lost, kept + pairs.added) == (pairs.a, pairs.b)
 
 
 def test_a_lost_pair_has_a_reason() -> None:
     """What stands in its place: a drop's reason, another question under its id, or no such prompt at all."""
     figures = diff(OLD, NEW)
-    lost = {reason: count for reason, count in figures["why"]["lost"].items() if count}
-    added = {reason: count for reason, count in figures["why"]["added"].items() if count}
+    lost = {reason: count for reason, count in figures.why.lost.items() if count}
+    added = {reason: count for reason, count in figures.why.added.items() if count}
     assert lost == {"length_gap": 1, "other_question": 1, "no_such_prompt": 1}
     assert added == {"under_margin": 1, "other_question": 1}
-    assert figures["ids"] == {
-        "flipped": ["train-00002"],
-        "changed": ["train-00003", "train-00004"],
-        "lost": ["train-00005", "train-00006", "train-00007"],
-        "added": ["train-00006", "train-00008"],
-    }
+    assert figures.ids == MovedIds(
+        flipped=["train-00002"],
+        changed=["train-00003", "train-00004"],
+        lost=["train-00005", "train-00006", "train-00007"],
+        added=["train-00006", "train-00008"],
+    )
 
 
 def test_the_other_way_round_is_the_mirror() -> None:
     """Swapping the sides swaps lost with added and turns the signs of the changes."""
     there, back = diff(OLD, NEW), diff(NEW, OLD)
-    assert (there["pairs"]["lost"], there["pairs"]["added"]) == (
-        back["pairs"]["added"],
-        back["pairs"]["lost"],
+    assert (there.pairs.lost, there.pairs.added) == (
+        back.pairs.added,
+        back.pairs.lost,
     )
-    assert there["paired"]["prompts"] == back["paired"]["prompts"] == 5
-    assert there["paired"]["mean_margin_change"] == pytest.approx(0.2 / 5)
-    assert back["paired"]["mean_margin_change"] == pytest.approx(-0.2 / 5)
+    assert there.paired.prompts == back.paired.prompts == 5
+    assert there.paired.mean_margin_change == pytest.approx(0.2 / 5)
+    assert back.paired.mean_margin_change == pytest.approx(-0.2 / 5)
 
 
 def test_dropped_and_changed_are_counted_by_kind() -> None:
     """Reasons on both sides; of a changed pair, which answer is another."""
     figures = diff(OLD, NEW)
-    assert figures["dropped"]["under_margin"] == {"a": 1, "b": 0}
-    assert figures["dropped"]["length_gap"] == {"a": 0, "b": 1}
-    assert figures["changed"] == {"chosen": 0, "rejected": 1, "both": 1}
-    assert figures["prompts"] == {"a": 10, "b": 9, "both": 9, "only_a": 1, "only_b": 0}
+    assert figures.dropped["under_margin"] == Sides(a=1, b=0)
+    assert figures.dropped["length_gap"] == Sides(a=0, b=1)
+    assert figures.changed == ChangedCounts(chosen=0, rejected=1, both=1)
+    assert figures.prompts == PromptCounts(a=10, b=9, both=9, only_a=1, only_b=0)
 
 
 def test_distributions_share_an_axis() -> None:
     """The same bins on both sides, also where one side's values end earlier."""
-    margin = diff(OLD, NEW)["distributions"]["margin"]
-    assert (margin["a"]["count"], margin["b"]["count"]) == (8, 7)
-    for side in ("a", "b"):
-        assert (margin[side]["histogram"]["low"], margin[side]["histogram"]["high"]) == (0.8, 1.0)
+    margin = diff(OLD, NEW).distributions["margin"]
+    assert margin.a is not None
+    assert margin.b is not None
+    assert (margin.a.count, margin.b.count) == (8, 7)
+    for side in (margin.a, margin.b):
+        assert (side.histogram.low, side.histogram.high) == (0.8, 1.0)
     found = histogram([0.0, 1.0], bins=2, beside=[4.0])
     assert found is not None
     assert (found.high, found.counts) == (4.0, (2, 0))
@@ -133,22 +137,24 @@ def test_distributions_share_an_axis() -> None:
 def test_a_version_equals_itself() -> None:
     """Nothing lost, added, flipped, changed or rescored."""
     figures = diff(OLD, OLD)
-    assert figures["pairs"]["same"] == 8
-    assert sum(figures["pairs"][kind] for kind in ("rescored", "flipped", "changed", "lost", "added")) == 0
+    assert figures.pairs.same == 8
+    assert (
+        sum(getattr(figures.pairs, kind) for kind in ("rescored", "flipped", "changed", "lost", "added")) == 0
+    )
 
 
 def test_nothing_on_one_side_gives_figures_and_a_report() -> None:
     """An empty version is all lost or all added; means over nothing are null; the JSON keeps its keys."""
     figures = diff(OLD, _version("none", [], []))
-    assert figures["pairs"]["lost"] == 8
-    assert figures["why"]["lost"]["no_such_prompt"] == 8
-    assert figures["paired"]["mean_margin_change"] is None
-    assert figures["distributions"]["margin"]["b"] is None
-    assert json.loads(json.dumps(figures)).keys() == diff(OLD, NEW).keys()
+    assert figures.pairs.lost == 8
+    assert figures.why.lost["no_such_prompt"] == 8
+    assert figures.paired.mean_margin_change is None
+    assert figures.distributions["margin"].b is None
+    assert json.loads(json_text(figures)).keys() == json.loads(json_text(diff(OLD, NEW))).keys()
     assert "lost" in _text(figures)
 
 
-def _text(figures: dict[str, object], *, width: int = 160) -> str:
+def _text(figures: Diff, *, width: int = 160) -> str:
     page = io.StringIO()
     Console(width=width, file=page).print(diff_report(figures))
     return page.getvalue()
@@ -271,7 +277,7 @@ def test_pairs_without_scores_are_compared_by_their_texts() -> None:
     )
     scored = Version("scored", pairs=to_table([_pair(1, "cat", "a dog")], Pair), dropped=OLD.dropped[:0])
     same, other = diff(bare, bare), diff(bare, scored)
-    assert (same["pairs"]["same"], same["pairs"]["rescored"]) == (1, 0)
-    assert other["paired"]["mean_margin_change"] is None
-    assert other["paired"]["mean_rejected_words_change"] == 1.0
-    assert other["distributions"]["margin"]["a"] is None
+    assert (same.pairs.same, same.pairs.rescored) == (1, 0)
+    assert other.paired.mean_margin_change is None
+    assert other.paired.mean_rejected_words_change == 1.0
+    assert other.distributions["margin"].a is None

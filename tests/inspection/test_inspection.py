@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +14,11 @@ from csrdata.inspection.histogram import Histogram, histogram, sparkline
 from csrdata.inspection.iteration import read_iteration, search_tree
 from csrdata.inspection.report import report
 from csrdata.inspection.stats import stats
-from csrdata.inspection.tree import render
+from csrdata.inspection.tree import render_tree
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
 from csrdata.storage.iteration_tables import IterationTables
 from csrdata.storage.tables import seal, to_table, write_rows
+from csrdata.text import json_text
 from tests.inspection.made import DROPPED, EMPTY, ITERATION, PAIR, PROMPTS, RESPONSES, SENTENCES
 from tests.scores import pair_with, without_scores
 
@@ -31,34 +32,38 @@ def _text(drawn: RenderableType, *, width: int = 160) -> str:
 def test_counts_cover_every_candidate_and_prompt() -> None:
     """Fates and stops add up to the candidates; kept and dropped add up to the prompts."""
     figures = stats(ITERATION)
-    counts, pairs = figures["counts"], figures["pairs"]
-    assert sum(counts["by_fate"].values()) == sum(counts["by_stop"].values()) == counts["candidates"] == 5
-    assert counts["by_fate"]["finished"] == counts["by_stop"]["end"] == 2
-    assert pairs["kept"] + sum(pairs["dropped"].values()) == counts["prompts"] == 2
+    counts, pairs = figures.counts, figures.pairs
+    assert sum(counts.by_fate.values()) == sum(counts.by_stop.values()) == counts.candidates == 5
+    assert counts.by_fate["finished"] == counts.by_stop["end"] == 2
+    assert pairs.kept + sum(pairs.dropped.values()) == counts.prompts == 2
 
 
 def test_length_and_likelihood_beside_the_choice() -> None:
     """The chosen answer is the shorter one by a word, and the language term alone would have taken the other."""
-    pairs = stats(ITERATION)["pairs"]
-    assert (pairs["chosen_shorter"], pairs["mean_length_gap"], pairs["length_only_auc"]) == (100, -1, 0)
-    assert pairs["likelihood_prefers_rejected"] == 100
-    assert stats(ITERATION)["responses"]["reward_length_correlation"] == pytest.approx(-1)
+    pairs = stats(ITERATION).pairs
+    assert (pairs.chosen_shorter, pairs.mean_length_gap, pairs.length_only_auc) == (100, -1, 0)
+    assert pairs.likelihood_prefers_rejected == 100
+    assert stats(ITERATION).responses.reward_length_correlation == pytest.approx(-1)
 
 
 def test_components_are_those_of_sentences_with_text() -> None:
     """The end has no relevance and is in no distribution; two tokens of -1 nat each are e^-1 a token."""
-    found = stats(ITERATION)["distributions"]
-    assert found["sentence_relevance"]["count"] == 3
-    assert found["sentence_relevance"]["p50"] == 10
-    assert found["sentence_probability_per_token"]["mean"] == pytest.approx(0.36787944)
+    found = stats(ITERATION).distributions
+    assert found.sentence_relevance is not None
+    assert found.sentence_probability_per_token is not None
+    assert found.sentence_relevance.count == 3
+    assert found.sentence_relevance.p50 == 10
+    assert found.sentence_probability_per_token.mean == pytest.approx(0.36787944)
 
 
 def test_nothing_made_gives_no_figures_but_a_report() -> None:
     """Without a pair or an answer the figures are null, not an error; the JSON keeps its keys."""
     figures = stats(EMPTY)
-    assert figures["pairs"]["length_only_auc"] is None
-    assert json.loads(json.dumps(figures)).keys() == stats(ITERATION).keys()
-    assert figures["pairs"].keys() == stats(ITERATION)["pairs"].keys()
+    assert figures.pairs.length_only_auc is None
+    assert figures.distributions.pair_margin is None
+    bare, full = (json.loads(json_text(one)) for one in (figures, stats(ITERATION)))
+    assert bare.keys() == full.keys()
+    assert bare["pairs"].keys() == full["pairs"].keys()
     assert "prompts without a pair" in _text(report(figures))
 
 
@@ -80,13 +85,14 @@ def test_the_report_fits_an_ordinary_terminal() -> None:
     figures = stats(ITERATION)
     text = _text(report(figures), width=80)
     assert "\N{HORIZONTAL ELLIPSIS}" not in text
-    for found in figures["distributions"].values():
-        assert sparkline(found["histogram"]["counts"]).rstrip() in text
+    for field in fields(figures.distributions):
+        found = getattr(figures.distributions, field.name)
+        assert sparkline(found.histogram.counts).rstrip() in text
 
 
 def test_a_tree_shows_every_candidate_and_marks_the_pair() -> None:
     """Chosen path +, rejected path -, the pruned neither; brackets in a text are text, not markup."""
-    lines = _text(render(search_tree(ITERATION, "train-00000"))).splitlines()
+    lines = _text(render_tree(search_tree(ITERATION, "train-00000"))).splitlines()
     marked = {mark: [line for line in lines if f"── {mark} " in line] for mark in "+-"}
     assert ["A red circle." in line or "(end)" in line for line in marked["+"]] == [True, True]
     assert any("A [blue] star." in line and "R_I 2.0" in line for line in marked["-"])
@@ -99,14 +105,14 @@ def test_a_repeat_is_shown_where_it_is_close() -> None:
     tree = search_tree(ITERATION, "train-00000")
     first, second, *rest = tree.sentences
     sentences = [replace(first, repetition=0.93), replace(second, repetition=0.3), *rest]
-    drawn = _text(render(replace(tree, sentences=sentences)))
+    drawn = _text(render_tree(replace(tree, sentences=sentences)))
     assert drawn.count("repetition") == 1
     assert "repetition 0.93" in drawn
 
 
 def test_a_prompt_without_a_pair_shows_why() -> None:
     """The reason and its figures stand in the title."""
-    assert "no pair: no_response: 0 answers" in _text(render(search_tree(ITERATION, "train-00001")))
+    assert "no pair: no_response: 0 answers" in _text(render_tree(search_tree(ITERATION, "train-00001")))
 
 
 def test_an_unknown_prompt_names_the_nearest() -> None:
@@ -121,12 +127,12 @@ def test_pairs_without_scores_have_their_lengths_and_a_dash() -> None:
     """Of a judge's pairs, stats count the words; margins and leaves are unknown, never 0; show marks no path."""
     bare = replace(ITERATION, pairs=to_table([without_scores(PAIR)], Pair))
     figures = stats(bare)
-    pairs = figures["pairs"]
-    assert (pairs["by_origin"], pairs["mean_margin"]) == ({"judge": 1}, None)
-    assert (pairs["mean_chosen_words"], pairs["likelihood_prefers_rejected"]) == (3.0, None)
-    assert figures["distributions"]["pair_margin"] is None
+    pairs = figures.pairs
+    assert (pairs.by_origin, pairs.mean_margin) == ({"judge": 1}, None)
+    assert (pairs.mean_chosen_words, pairs.likelihood_prefers_rejected) == (3.0, None)
+    assert figures.distributions.pair_margin is None
     assert re.search(r"mean margin +- +reward", _text(report(figures)))
-    shown = _text(render(search_tree(bare, "train-00000")))
+    shown = _text(render_tree(search_tree(bare, "train-00000")))
     assert "pair: margin - (" in shown
     assert "0" not in shown.partition("pair: margin")[2].splitlines()[0]
 

@@ -3,33 +3,34 @@
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 from rich.console import Console, RenderableType
 
-from csrdata.inspection.diff import diff
+from csrdata.inspection.cost import SearchCost
+from csrdata.inspection.diff import MovedIds, diff
 from csrdata.inspection.diff_report import diff_report
 from csrdata.inspection.iteration import SearchTree, search_tree
 from csrdata.inspection.page import number
 from csrdata.inspection.report import report
 from csrdata.inspection.stats import stats
-from csrdata.inspection.tree import render
+from csrdata.inspection.tree import render_tree
 from csrdata.records import NO_PARENT, Fate
 from tests.inspection.made import ITERATION, PROMPTS, sentence
 from tests.inspection.test_diff import NEW, OLD
 from tests.nasty import NASTY, unsafe
 
 WIDTHS = (40, 60, 80, 120, 200)
-SEARCH = {
-    "prompts": 31,
-    "seconds": 1234.5,
-    "sentences_per_second": 56.78,
-    "peak_mib": 910.0,
-    "spent": {"read": 12.34, "decode": 66.66, "other": 21.0},
-}
-STATS = stats(ITERATION) | {"search": SEARCH}
+SEARCH = SearchCost(
+    prompts=31,
+    seconds=1234.5,
+    sentences_per_second=56.78,
+    peak_mib=910.0,
+    spent={"read": 12.34, "decode": 66.66, "other": 21.0},
+)
+STATS = stats(ITERATION, search=SEARCH)
 
 
 def _drawn(page: RenderableType, width: int, *, encoding: str = "utf-8") -> str:
@@ -58,7 +59,7 @@ def _numbers(text: str) -> set[str]:
 def test_stats_show_every_figure_at_any_width(width: int) -> None:
     """Each number is there in one piece, each line fits, and no ellipsis stands for anything."""
     text = _drawn(report(STATS), width)
-    assert {number(value) for value in _figures(STATS)} - _numbers(text) == set()
+    assert {number(value) for value in _figures(asdict(STATS))} - _numbers(text) == set()
     assert max(map(len, text.splitlines())) <= width
     assert "\N{HORIZONTAL ELLIPSIS}" not in text
 
@@ -68,14 +69,14 @@ def test_diff_shows_every_figure_at_any_width(width: int) -> None:
     """Counts, means, and both sides' distributions."""
     figures = diff(OLD, NEW)
     # Drawn with a sign, and of a distribution median, ends and mean.
-    shown = {key: value for key, value in figures.items() if key != "paired"}
+    shown = {key: value for key, value in asdict(figures).items() if key != "paired"}
     for sides in shown["distributions"].values():
         for one in sides.values():
             del one["p10"], one["p90"]
     text = _drawn(diff_report(figures), width)
     assert {number(value) for value in _figures(shown)} - _numbers(text) == set()
     words = " ".join(text.split())
-    for name in figures["ids"]["lost"]:
+    for name in figures.ids.lost:
         assert name in words
     assert max(map(len, text.splitlines())) <= width
     assert "\N{HORIZONTAL ELLIPSIS}" not in text
@@ -94,7 +95,7 @@ def _deep(levels: int) -> SearchTree:
 @pytest.mark.parametrize("levels", [1, 4, 12, 60])
 def test_a_tree_shows_every_sentence_at_any_width(width: int, levels: int) -> None:
     """However deep the search went: the guides leave half of the paper to the text."""
-    text = _drawn(render(_deep(levels)), width)
+    text = _drawn(render_tree(_deep(levels)), width)
     solid = re.sub(r"[\s│├└─]|depth \d+", "", text)
     for node in range(levels):
         assert f"Word{node}{'long' * 20}.R_T0.14R_I20.0reward0.5kept_best,sentence_end" in solid
@@ -117,9 +118,11 @@ def test_text_is_neither_obeyed_nor_markup(text: str) -> None:
     prompt = replace(tree.prompt, image=text, text=text)
     sentences = [replace(one, text=text) for one in tree.sentences]
     pages = (
-        report({**STATS, "iteration": text}),
-        diff_report({**diff(OLD, NEW), "a": text, "ids": {"lost": [text]}}),
-        render(replace(tree, prompt=prompt, sentences=sentences)),
+        report(replace(STATS, iteration=text)),
+        diff_report(
+            replace(diff(OLD, NEW), a=text, ids=MovedIds(flipped=[], changed=[], lost=[text], added=[]))
+        ),
+        render_tree(replace(tree, prompt=prompt, sentences=sentences)),
     )
     for page in pages:
         drawn = _drawn(page, 120)
@@ -133,7 +136,7 @@ def test_a_terminal_without_unicode_gets_ascii(width: int) -> None:
     """Bars, guides and lines fall back; foreign text is escaped before it is laid out, so that lines still fit."""
     tree = search_tree(ITERATION, "train-00000")
     named = replace(tree, prompt=replace(tree.prompt, text="Ein Bär 一只猫 " * 9))
-    pages = (report({**STATS, "iteration": "é"}), diff_report(diff(OLD, NEW)), render(named))
+    pages = (report(replace(STATS, iteration="é")), diff_report(diff(OLD, NEW)), render_tree(named))
     for page in pages:
         assert max(map(len, _drawn(page, width, encoding="ascii").splitlines())) <= width
     assert "@" in _drawn(pages[0], width, encoding="ascii")

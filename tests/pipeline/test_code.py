@@ -59,7 +59,7 @@ def test_an_edit_of_scoring_makes_other_scores(package: Path) -> None:
 def test_an_edit_of_a_chat_template_keeps_the_scores(package: Path) -> None:
     """How a prompt is put to the policy does not change how answers are scored."""
     before = {stage: stage_hash(stage, package=package) for stage in ("generate_beams", "score_beams")}
-    module = module_of("render", among=reached(wiring("generate_beams")))
+    module = module_of("render_prompt", among=reached(wiring("generate_beams")))
     path = source_path(module, package=package)
     path.write_text(path.read_text(encoding="utf-8") + "\nADDED = 1\n", encoding="utf-8")
     assert stage_hash("generate_beams", package=package) != before["generate_beams"]

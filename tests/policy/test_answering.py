@@ -10,7 +10,7 @@ from csrdata.errors import UserError
 from csrdata.images import load_image
 from csrdata.policy.answering import answer, completion_logprobs
 from csrdata.policy.loading import Policy, load_policy
-from csrdata.policy.prompting import banned_ids, encode, end_ids, render
+from csrdata.policy.prompting import banned_ids, encode, end_ids, render_prompt
 from csrdata.records import Kind, Question
 from tests.tiny import FAMILIES, pictures
 
@@ -47,7 +47,7 @@ def _questions(count: int = 7) -> list[Question]:
 def _logits(policy: Policy, root: Path, question: Question, completion: Sequence[int]) -> torch.Tensor:
     """Feed one prompt and completion as it is, without padding or batch: logits [tokens + 1, V] from the prompt's last."""
     images = [load_image(question.image, root=root, place=question.question_id)]
-    inputs = encode(policy.processor, images, [render(policy.processor, question.text)])
+    inputs = encode(policy.processor, images, [render_prompt(policy.processor, question.text)])
     prompt = inputs["input_ids"].shape[1]
     inputs["input_ids"] = torch.cat(
         [inputs["input_ids"], torch.tensor([[*completion]], dtype=torch.long)], dim=1

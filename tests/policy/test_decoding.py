@@ -11,7 +11,7 @@ from benchmarks.naive import continue_answer
 from csrdata.policy.decoding import SentenceDecoder
 from csrdata.policy.loading import Policy, load_policy
 from csrdata.policy.passes import Passes, PlainPasses, SharedPasses
-from csrdata.policy.prompting import banned_ids, encode, end_ids, render
+from csrdata.policy.prompting import banned_ids, encode, end_ids, render_prompt
 from csrdata.records import NO_PARENT, Stop
 from csrdata.search.beam import Branch, Proposal
 from tests.tiny import FAMILIES, picture
@@ -53,7 +53,9 @@ def decoder(
 
 def encoded(policy: Policy, prompts: list[str]) -> dict[str, torch.Tensor]:
     images = [picture(PROMPTS.index(prompt)) for prompt in prompts]
-    return dict(encode(policy.processor, images, [render(policy.processor, prompt) for prompt in prompts]))
+    return dict(
+        encode(policy.processor, images, [render_prompt(policy.processor, prompt) for prompt in prompts])
+    )
 
 
 def roots(count: int) -> list[Branch]:
@@ -179,7 +181,7 @@ def test_a_tokenizer_may_have_nothing_to_ban(policy: Policy) -> None:
 
 def test_the_model_still_works_as_before(policy: Policy) -> None:
     """Ordinary calls of a model that was switched to the shared-prefix attention give the same logits."""
-    inputs = encode(policy.processor, [picture(0)], [render(policy.processor, PROMPTS[0])])
+    inputs = encode(policy.processor, [picture(0)], [render_prompt(policy.processor, PROMPTS[0])])
     with torch.inference_mode():
         switched = policy.model(**inputs).logits
         fresh = load_policy(policy.folder).model(**inputs).logits
@@ -200,7 +202,9 @@ def test_the_prefix_is_kept_once_a_prompt(policy: Policy) -> None:
     fast.propose(roots(len(PROMPTS)))
     cache = DynamicCache()
     inputs = encode(
-        policy.processor, [picture(i) for i in range(3)], [render(policy.processor, p) for p in PROMPTS]
+        policy.processor,
+        [picture(i) for i in range(3)],
+        [render_prompt(policy.processor, p) for p in PROMPTS],
     )
     policy.model(**inputs, past_key_values=cache, use_cache=True)
     expected = sum(layer.keys.numel() * 4 + layer.values.numel() * 4 for layer in cache.layers)

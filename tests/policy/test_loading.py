@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from csrdata.errors import UserError
 from csrdata.policy.adapter import merge
 from csrdata.policy.loading import load_policy, new_chain
-from csrdata.policy.prompting import encode, render
+from csrdata.policy.prompting import encode, render_prompt
 from csrdata.policy.training import language_layers
 from csrdata.storage.tables import hash_path
 from tests.tiny import FAMILIES, picture
@@ -64,7 +64,7 @@ def _fail(folder: Path) -> None:
 
 def logits(model: PreTrainedModel, processor: object) -> torch.Tensor:
     """Return a model's logits for one fixed image and prompt, in float32."""
-    inputs = encode(processor, [picture(3)], [render(processor, "Describe the image.")])  # type: ignore[arg-type]
+    inputs = encode(processor, [picture(3)], [render_prompt(processor, "Describe the image.")])  # type: ignore[arg-type]
     with torch.inference_mode():
         return model(**inputs).logits.float()
 

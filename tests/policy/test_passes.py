@@ -9,7 +9,7 @@ import torch
 
 from csrdata.policy.loading import Policy, load_policy
 from csrdata.policy.passes import Node, PlainPasses, SharedPasses, near, passes_for, plain_logits
-from csrdata.policy.prompting import encode, render
+from csrdata.policy.prompting import encode, render_prompt
 from tests.tiny import FAMILIES, picture
 
 
@@ -21,7 +21,9 @@ def policy(request: pytest.FixtureRequest, tmp_path: Path) -> Policy:
 
 
 def inputs(policy: Policy) -> dict[str, torch.Tensor]:
-    return dict(encode(policy.processor, [picture(0)], [render(policy.processor, "Describe the image.")]))
+    return dict(
+        encode(policy.processor, [picture(0)], [render_prompt(policy.processor, "Describe the image.")])
+    )
 
 
 def test_ordinary_models_share(policy: Policy) -> None:

@@ -19,7 +19,7 @@ from csrdata.policy.prompting import (
     end_ids,
     end_token,
     is_canonical,
-    render,
+    render_prompt,
 )
 from tests.tiny import FAMILIES, IMAGE_TOKENS, picture
 
@@ -40,7 +40,7 @@ def policy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def test_the_template_opens_the_answer(policy: Policy) -> None:
     """A prompt holds one image placeholder, the instruction, and ends where the answer begins."""
-    prompt = render(policy.processor, "Describe the image.")
+    prompt = render_prompt(policy.processor, "Describe the image.")
     assert prompt.count("<image>") == 1
     assert "Describe the image." in prompt
     assert prompt.lower().endswith("assistant:")
@@ -50,20 +50,22 @@ def test_beginning_of_sequence_comes_once(tmp_path: Path) -> None:
     """A template that forgets beginning-of-sequence gets it where the tokenizer wants one, and only there."""
     policy = load_policy(FAMILIES["llava"](tmp_path))
     processor, tokenizer = policy.processor, policy.tokenizer
-    assert render(processor, "Hi").count("<s>") == 1
+    assert render_prompt(processor, "Hi").count("<s>") == 1
     processor.chat_template = processor.chat_template.replace("{{ bos_token }}", "")
-    assert render(processor, "Hi").count("<s>") == 0
+    assert render_prompt(processor, "Hi").count("<s>") == 0
     from tokenizers.processors import TemplateProcessing
 
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", 1)]
     )
-    assert render(processor, "Hi").startswith("<s>USER")
+    assert render_prompt(processor, "Hi").startswith("<s>USER")
 
 
 def test_encoding_pads_on_the_left(policy: Policy) -> None:
     """Rows end together, each with its image tokens, and a row's tokens do not depend on its neighbours."""
-    prompts = [render(policy.processor, text) for text in ("Hi.", "Describe this picture in many words.")]
+    prompts = [
+        render_prompt(policy.processor, text) for text in ("Hi.", "Describe this picture in many words.")
+    ]
     both = encode(policy.processor, [picture(0), picture(1)], prompts)
     alone = encode(policy.processor, [picture(0)], prompts[:1])
     assert both["attention_mask"][:, -1].tolist() == [1, 1]
@@ -92,9 +94,9 @@ def test_other_tokens_of_a_text_are_not_canonical(policy: Policy) -> None:
 
 
 def test_trl_sees_the_same_tokens(policy: Policy) -> None:
-    """TRL's vision collator, given `render` and `completion_text`, makes `encode`'s prompt and `completion_ids`."""
+    """TRL's vision collator, given `render_prompt` and `completion_text`, makes `encode`'s prompt and `completion_ids`."""
     chosen, rejected = ANSWERS[0], ANSWERS[1]
-    prompt = render(policy.processor, "Describe the image.")
+    prompt = render_prompt(policy.processor, "Describe the image.")
     row = {
         "prompt": prompt,
         "chosen": completion_text(policy.processor, chosen),
@@ -168,7 +170,7 @@ def test_a_broken_chat_template(tmp_path: Path, template: str | None, words: str
     policy = load_policy(FAMILIES["llava"](tmp_path / "base"))
     policy.processor.chat_template = template
     with pytest.raises(UserError, match=words) as caught:
-        render(policy.processor, "Describe the image.")
+        render_prompt(policy.processor, "Describe the image.")
     line = str(caught.value)
     assert line.startswith(f"{tmp_path / 'base'}: chat template")
     assert line.endswith(

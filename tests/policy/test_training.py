@@ -12,7 +12,7 @@ from csrdata.errors import UserError
 from csrdata.images import load_image
 from csrdata.policy.loading import Dtype, Policy, load_policy, new_chain
 from csrdata.policy.preflight import MEAN_SHARE, allowed_gap, check_references
-from csrdata.policy.prompting import completion_ids, encode, render
+from csrdata.policy.prompting import completion_ids, encode, render_prompt
 from csrdata.policy.training import TrainingReport, language_layers, train
 from csrdata.records import Pair, PairScores
 from csrdata.storage.tables import hash_path
@@ -62,7 +62,7 @@ def logprob(policy: Policy, image: Path, prompt: str, answer: str) -> float:
     """Return an answer's log-probability by the plainest forward there is: one row, no padding."""
     ids = completion_ids(policy.processor, answer)
     picture = load_image(image.as_posix(), root=Path(), place="test")
-    rendered = [render(policy.processor, prompt)]
+    rendered = [render_prompt(policy.processor, prompt)]
     inputs = encode(policy.processor, [picture], rendered).to(policy.device, policy.model.dtype)
     tail = torch.tensor([ids])
     inputs["input_ids"] = torch.cat([inputs["input_ids"], tail], dim=1)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -319,6 +320,23 @@ def test_a_kill_leaves_whole_shards_only(tmp_path: Path) -> None:
     assert len(make(store(tmp_path))) <= 1
     make(store(tmp_path / "whole"))
     assert files(tmp_path / "shards") == files(tmp_path / "whole/shards")
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([ROWS[0], dataclasses.replace(ROWS[1], reason="bored")], "row 1: column reason: got bored"),
+        ([dataclasses.replace(ROWS[0], prompt_id="")], "row 0: column prompt_id: got '', expected an id"),
+        ([dataclasses.replace(ROWS[0], detail=None)], "column detail: row 0: got null, expected String"),
+    ],
+)
+def test_a_shard_that_nobody_may_read_is_not_written(tmp_path: Path, rows: list[Dropped], words: str) -> None:
+    """Values that reading refuses are a fault of the stage: no `UserError`, the place is named, an older shard stays."""
+    make(store(tmp_path))
+    before = files(tmp_path / "shards")
+    with pytest.raises(ValueError, match=re.escape(f"00001.parquet: {words}")):
+        store(tmp_path).write(1, rows)
+    assert files(tmp_path / "shards") == before
 
 
 def test_a_row_in_two_shards_is_refused(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ Import from the file that holds the thing; those of the first group need neither
 
 - `world`: SHAPES, COLOURS, PLACES, THEMES, Scene, SceneObject, sample_scenes, scene_objects, stereotypes_of
 - `language`: describe_prompts, questions, judge_prompt, true_caption, policy_caption
-- `reading`: Claim, read; `truth`: Verdict, judge_claim, mistake_kind
+- `reading`: Claim, read; `truth`: ClaimCheck, judge_claim, mistake_kind
 - `drawing`: draw; `images`: write_scenes, read_scenes (the splits on disk)
 
 - `seed`: build, which makes everything the loop starts from

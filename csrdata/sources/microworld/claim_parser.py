@@ -77,6 +77,6 @@ def _parse(detail: str) -> Scene:
 
 
 def _judge(scene: Scene, claim: Claim, *, attributes: bool) -> Mention:
-    verdict = judge_claim(scene, claim)
-    right = not verdict.attribute_error if attributes and verdict.present else None
-    return Mention(claim.shape, verdict.present, right, verdict.mistake)
+    check = judge_claim(scene, claim)
+    right = not check.attribute_error if attributes and check.present else None
+    return Mention(claim.shape, check.present, right, check.mistake)

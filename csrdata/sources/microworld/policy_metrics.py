@@ -20,7 +20,7 @@ from csrdata.sources.microworld.drawing import draw
 from csrdata.sources.microworld.language import DESCRIBE_PROMPTS, questions
 from csrdata.sources.microworld.lessons import judging
 from csrdata.sources.microworld.parsing import read
-from csrdata.sources.microworld.truth import MISTAKE_KINDS, Verdict, judge_claim
+from csrdata.sources.microworld.truth import MISTAKE_KINDS, ClaimCheck, judge_claim
 from csrdata.sources.microworld.world import Scene, scene_objects, stable_random
 
 SHORT_ANSWER_TOKENS = 4
@@ -50,10 +50,10 @@ def policy_metrics(
     right = [said == question.answer for said, (_, question) in zip(yes, asked, strict=True)]
 
     contests = [(scene, *judging(scene, stable_random("judge", seed, scene.scene_id))) for scene in scenes]
-    verdicts = answers(
+    judgements = answers(
         [(scene, text) for scene, text, _ in contests], tokens=SHORT_ANSWER_TOKENS, what="judgements"
     )
-    judged = [verdict == truth for verdict, (_, _, truth) in zip(verdicts, contests, strict=True)]
+    judged = [judgement == truth for judgement, (_, _, truth) in zip(judgements, contests, strict=True)]
     return {
         **description_metrics(scenes, described),
         "pope_accuracy": _percent(right),
@@ -76,12 +76,12 @@ def description_metrics(scenes: Sequence[Scene], answers: Sequence[str]) -> dict
     for scene, answer in zip(scenes, answers, strict=True):
         claims = [read(part.strip() + ".") for part in answer.rstrip(".").split(".")]
         known = [claim for claim in claims if claim is not None]
-        verdicts: list[Verdict] = [judge_claim(scene, claim) for claim in known]
-        mistakes = [verdict.mistake for verdict in verdicts if verdict.mistake is not None]
+        checks: list[ClaimCheck] = [judge_claim(scene, claim) for claim in known]
+        mistakes = [check.mistake for check in checks if check.mistake is not None]
         kinds.update(mistakes)
         sentences, unread = sentences + len(claims), unread + len(claims) - len(known)
         named, false = named + len(known), false + len(mistakes)
-        attribute_errors += sum(verdict.attribute_error for verdict in verdicts)
+        attribute_errors += sum(check.attribute_error for check in checks)
         recalled += len({claim.shape for claim in known} & set(scene_objects(scene)))
         present += len(scene.objects)
         with_false.append(bool(mistakes))

@@ -11,7 +11,7 @@ MISTAKE_KINDS = ("stereotype", "look_alike", "other")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ClaimCheck:
     """The truth about one claim."""
 
     present: bool
@@ -34,12 +34,12 @@ class Verdict:
         return self.present and not self.true
 
 
-def judge_claim(scene: Scene, claim: Claim) -> Verdict:
+def judge_claim(scene: Scene, claim: Claim) -> ClaimCheck:
     """Hold a claim against the scene. An *object* is a shape, as in CHAIR."""
     for thing in scene.objects:
         if thing.shape == claim.shape:
-            return Verdict(True, thing.colour == claim.colour, thing.place == claim.place, None)
-    return Verdict(False, False, False, mistake_kind(scene, claim))
+            return ClaimCheck(True, thing.colour == claim.colour, thing.place == claim.place, None)
+    return ClaimCheck(False, False, False, mistake_kind(scene, claim))
 
 
 def mistake_kind(scene: Scene, claim: Claim) -> str:
