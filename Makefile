@@ -4,6 +4,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 STAMP := $(VENV)/.installed
+# Tests run in two processes of one thread each; a file stays in one process.
+SIDE_BY_SIDE := -n 2 --dist loadfile
 
 # No stage needs the network once the packages are there; nothing phones home; idle threads sleep.
 export HF_HUB_OFFLINE := 1
@@ -25,10 +27,10 @@ repro: $(STAMP)  ## run the pipeline: what is up to date is skipped; ends with t
 	@cat metrics/summary.md
 
 test: lint  ## lint, types, import rules, tests and one run of the smoke profile
-	python -m pytest
+	OMP_NUM_THREADS=1 python -m pytest $(SIDE_BY_SIDE)
 
 test-all: lint  ## the same with every case of the fault sweep (tests/faults)
-	python -m pytest -m ""
+	OMP_NUM_THREADS=1 python -m pytest -m "" $(SIDE_BY_SIDE)
 
 lint: $(STAMP)  ## lint, format and types only
 	ruff check .
