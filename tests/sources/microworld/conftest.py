@@ -36,6 +36,7 @@ def build_tiny() -> Callable[[Path], dict[str, dict[str, float]]]:
         scorer=folder / "scorer",
         held_out_scorer=folder / "held_out_scorer",
         policy=folder / "policy",
+        scene_seed=0,
         **TINY,  # type: ignore[arg-type]
     )
 
