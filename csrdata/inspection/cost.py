@@ -6,7 +6,7 @@ from typing import Any
 
 
 def cost(log: Path) -> dict[str, Any] | None:
-    """Return the figures of a stage's run log; None where there is none, as after a checkout from the cache.
+    """Return the figures of a stage's run log; None without a log, as after a checkout from the cache.
 
     Of a shard that was made more than once, the last time counts; a line that a kill cut off does not, nor does a shard of
     another plan than the last one's. `seconds`: of the search, all its workers together. `spent`: percent of the workers'

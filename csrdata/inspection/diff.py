@@ -64,7 +64,7 @@ def diff(a: Version, b: Version) -> dict[str, Any]:
     `pairs`: of the prompts with a pair on both sides, the answers are the `same` two (`rescored`: with another margin),
     `flipped` (chosen and rejected have changed places) or `changed` otherwise; `lost` and `added` have a pair on one side
     only. So same + flipped + changed + lost = a, and with added in place of lost, b. `ids` lists the prompts of all but
-    the same; `why` says what stands in the place of a lost or added pair on the side without one.
+    the same; `why` gives the reason why the side without the pair has none.
     """
     both = _both(a.pairs, b.pairs)
     same, flipped = both.filter(pl.col("same")), both.filter(pl.col("flipped"))

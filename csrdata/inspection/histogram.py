@@ -24,7 +24,7 @@ def histogram(values: Sequence[float], *, bins: int = BINS, beside: Sequence[flo
     Args:
         values: what is counted.
         bins: 1 or more.
-        beside: other values that the bins must have room for, so that two histograms stand over one axis.
+        beside: other values that the bins must cover, so that two histograms share one axis.
 
     Example: `histogram([0, 1, 1, 4], bins=2)` -> `Histogram(0, 4, (3, 1))`
     """

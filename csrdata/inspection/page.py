@@ -67,7 +67,7 @@ def section(
 
     Args:
         paper: what it is drawn on.
-        title: a line of its own, as wide as the paper.
+        title: a separate line, as wide as the paper.
         rows: equally many cells each, text as it is or drawn by `paper`.
         headers: one per column, or none.
         sides: `l` or `r` for each column: flush left or right.

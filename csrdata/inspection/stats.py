@@ -1,6 +1,6 @@
 """What an iteration's rewards and pairs look like, as plain figures, and what length has to do with them.
 
-Percentages are 0 to 100. A figure that has nothing to stand on (no pair, no finished answer) is None.
+Percentages are 0 to 100. A figure without data (no pair, no finished answer) is None.
 """
 
 from dataclasses import asdict
@@ -26,7 +26,7 @@ def stats(iteration: Iteration) -> dict[str, Any]:
 
 
 def _counts(iteration: Iteration) -> dict[str, Any]:
-    """How many of what, by fate and by why the decoding stopped."""
+    """Count prompts and candidates, by fate and by why the decoding stopped."""
     sentences = iteration.sentences
     return {
         "prompts": len(iteration.prompts),
@@ -101,7 +101,7 @@ def _flipped(pairs: pl.DataFrame, responses: pl.DataFrame) -> float | None:
 
 
 def _auc(positive: pl.Series, negative: pl.Series) -> float | None:
-    """Chance, 0..1, that a chosen answer is longer than a rejected one, ties half: 0.5 says that length tells nothing."""
+    """Chance, 0..1, that a chosen answer is longer than a rejected one, ties half: 0.5 means that length does not matter."""
     if not len(positive):
         return None
     ranks = pl.concat([positive, negative]).rank("average")[: len(positive)]
@@ -113,7 +113,7 @@ def distribution(values: pl.Series, *, beside: pl.Series | None = None) -> dict[
 
     Args:
         values: no nulls.
-        beside: other values that the histogram's bins must have room for.
+        beside: other values that the histogram's bins must cover.
     """
     found = histogram(values.to_list(), beside=[] if beside is None else beside.to_list())
     if found is None:

@@ -21,7 +21,7 @@ SHOWN_REPETITION = 0.5
 
 
 def render(tree: SearchTree) -> Page:
-    """Draw a search tree; children in the order of their creation, a path's answer behind its leaf."""
+    """Draw a search tree; children in the order of their creation, a path's answer after its leaf."""
     return Page(lambda paper: _lines(tree, paper))
 
 

@@ -284,7 +284,7 @@ def test_a_tag_that_somebody_else_makes_meanwhile_is_theirs(
             hub.repo(SET).tags["v1"] = first
 
     hub.before = race
-    with pytest.raises(UserError, match=rf"tag v1: got it stands at commit {first[:12]}, expected commit"):
+    with pytest.raises(UserError, match=rf"tag v1: got a tag at commit {first[:12]}, expected commit"):
         push(made_folder(tmp_path / "a"), tag="v1")
     assert hub.repo(SET).tags == {"v1": first}
 

@@ -1,4 +1,4 @@
-"""What must hold before a release goes out: a set that fails is not pushed.
+"""Checks of a release before it is published: a dataset that fails one is not pushed.
 
 The finished folder is read as a stranger would read it, its files against its manifest and its card, its rows one by
 one. Nothing is mended here and nothing is sent.
@@ -226,7 +226,7 @@ def _check_image(place: str, name: str, content: bytes, *, seen: set[str]) -> No
 
 
 def _check_candidates(folder: Path, file: str, name: str) -> None:
-    """Every sentence has its scores: R_I and the steering reward where it has words, R_T always."""
+    """Every sentence has its scores: R_I and the guidance reward where it has words, R_T always."""
     known = {"stop": [stop.value for stop in Stop], "fate": [fate.value for fate in Fate], ITERATION: [name]}
     for first, table in _groups(folder, file, candidate_features().arrow_schema):
         rows = pl.from_arrow(table)
@@ -241,7 +241,7 @@ def _check_candidates(folder: Path, file: str, name: str) -> None:
 
 
 def _check_values(file: str, first: int, rows: pl.DataFrame, wanted: Sequence[Column]) -> None:
-    """No null where the record has none, no number that is none."""
+    """Refuse nulls in columns that allow none, and numbers that are not finite."""
     for column in wanted:
         if not column.nullable:
             _refuse(file, first, rows, column.name, pl.col(column.name).is_null(), expected=column.dtype)
@@ -278,7 +278,7 @@ def _refuse(file: str, first: int, rows: pl.DataFrame, column: str, wrong: pl.Ex
 
 
 def _groups(folder: Path, file: str, wanted: "pa.Schema") -> Iterator[tuple[int, "pa.Table"]]:
-    """Give a file's row groups, each with the index of its first row; refuse one with other columns or features."""
+    """Yield a file's row groups, each with the index of its first row; refuse one with other columns or features."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(folder / file) as parquet:

@@ -163,7 +163,7 @@ class Manifest:
 
 
 def identity(files: Sequence[File], *, params: Mapping[str, Any], models: Sequence[Model]) -> str:
-    """Return the SHA-256, in hex, of what makes two releases one data set; the order of files and models is no matter."""
+    """Return the SHA-256, in hex, of a dataset's content: equal data, params and models, in any order, give equal ones."""
     parts = {
         "files": {file.path: file.sha256 for file in files if file.is_data},
         "params": params,
@@ -256,8 +256,8 @@ def check_manifest(manifest: Manifest, *, place: str, do: str) -> None:
     """Check that the parts of a manifest agree: names, paths and identity.
 
     Raises:
-        UserError: an iteration or a path occurs twice, a path is none of a release's, a file is missing or has rows without
-            being a table, or the identity is another.
+        UserError: an iteration or a path occurs twice, a path is not part of the layout, a file is missing, a file that is no
+            table has rows, or the identity is another.
     """
     names = [one.name for one in manifest.iterations]
     paths = [file.path for file in manifest.files]

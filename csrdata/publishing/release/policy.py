@@ -30,7 +30,7 @@ from csrdata.storage.tables import hash_path, read_json, write_json
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 BASE = "base"
-"""Where a base lies that goes along."""
+"""The folder of a base policy that is published too."""
 
 VOCABULARIES = {"tokenizer.json", "vocab.json", "added_tokens.json"}
 
@@ -50,7 +50,7 @@ class BaseModel:
     """The model that the adapter changes."""
 
     folder: Path
-    """Where it lies here."""
+    """Its path on this machine."""
     repo_id: str | None = None
     """`OWNER/NAME` on the Hub; None for one that was made here."""
     revision: str | None = None

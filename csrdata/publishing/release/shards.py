@@ -1,4 +1,4 @@
-"""Parquet files of a release, streamed: some hundred images or one shard of a table in memory, never a data set.
+"""Parquet files of a release, streamed: some hundred images or one shard of a table in memory, never a whole dataset.
 
 How rows are cut into files follows from the sizes of what goes in, so that equal inputs give equal files. Pages are cut
 by content: after a small change most of a file's chunks are those that the Hub has.

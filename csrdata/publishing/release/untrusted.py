@@ -25,7 +25,7 @@ MAX_TEXT = 10_000
 """Characters of one text in JSON."""
 
 ROWS_PER_BYTE = 16
-"""The most rows that a byte of a Parquet file may stand for. The emptiest table of ours has two: equal reasons for every
+"""The most rows per byte of a Parquet file. The emptiest table of ours has two: equal reasons for every
 dropped prompt."""
 TABLE_ROWS = 5_000_000
 """The most rows of a table that is held in memory: prompts, pairs, dropped."""
@@ -55,7 +55,7 @@ def parse_json(content: bytes, *, place: str, do: str) -> Any:
     """Return what JSON holds: finite numbers, whole characters, no deep nesting.
 
     Raises:
-        UserError: it is none.
+        UserError: the content is invalid.
     """
     from pydantic_core import from_json
 
@@ -107,7 +107,7 @@ def decode_text(content: bytes, *, place: str, do: str) -> str:
     """Return the text of a file: UTF-8, no control characters.
 
     Raises:
-        UserError: it is none.
+        UserError: the content is invalid.
     """
     try:
         text = content.decode("utf-8")
