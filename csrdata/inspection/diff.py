@@ -1,4 +1,4 @@
-"""What two versions of a preference set have in common and where they part, as plain figures.
+"""What two versions of a preference dataset have in common and how they differ, as plain figures.
 
 A version is one iteration's pairs and dropped prompts, wherever they came from. Prompts are matched by id; one that asks
 something else under the same id (another image or another text) is not the same prompt. Rewards and margins are on the
@@ -30,7 +30,7 @@ class Version:
     """One side of a comparison: kept + dropped = prompts."""
 
     label: str
-    """How the user is told of it: `iteration 2`, `v1.0: iteration 2`."""
+    """Its name in the output: `iteration 2`, `v1.0: iteration 2`."""
     pairs: pl.DataFrame
     dropped: pl.DataFrame
 
@@ -128,7 +128,7 @@ def _ids(version: Version) -> set[str]:
 
 
 def _changed(changed: pl.DataFrame) -> dict[str, int]:
-    """Which answers of the changed pairs are others, by text."""
+    """Count which answers of the changed pairs differ in text."""
     chosen, rejected = (changed[side] != changed[f"{side}_b"] for side in ("chosen", "rejected"))
     return {
         "chosen": int((chosen & ~rejected).sum()),
@@ -162,7 +162,7 @@ def _dropped(a: Version, b: Version) -> dict[str, dict[str, int]]:
 
 
 def _paired(both: pl.DataFrame) -> dict[str, Any]:
-    """What changed, on average, over the prompts that have a pair on both sides: b minus a."""
+    """Return mean differences over the prompts with a pair on both sides: b minus a."""
     changes = {
         "margin": both["margin_b"] - both["margin"],
         "chosen_reward": both["chosen_reward_b"] - both["chosen_reward"],
@@ -175,7 +175,7 @@ def _paired(both: pl.DataFrame) -> dict[str, Any]:
 
 
 def _distributions(a: pl.DataFrame, b: pl.DataFrame) -> dict[str, Any]:
-    """Lay both sides' figures over one axis each."""
+    """Return both sides' distribution of each figure, over a common axis."""
     return {
         name: {
             "a": distribution(left, beside=right),

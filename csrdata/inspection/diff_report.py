@@ -1,4 +1,4 @@
-"""A comparison for the eye: the figures of `diff` as tables for a terminal of any width, side by side where they fit."""
+"""The figures of `diff` as tables for a terminal of any width, side by side where they fit."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -88,7 +88,7 @@ def _means(paper: Paper, paired: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 
 def _distributions(paper: Paper, distributions: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """Yield both sides over one axis, in one table where it fits; the JSON has the quantiles too."""
+    """Yield both sides over a common axis, in one table where it fits; the JSON also has the quantiles."""
     rows = []
     for name, sides in distributions.items():
         for side, label in (("a", name.replace("_", " ")), ("b", UNITS[name])):

@@ -1,4 +1,4 @@
-"""What an iteration's rewards and pairs look like, as plain figures, and what length has to do with them.
+"""An iteration's rewards and pairs as plain figures, and how they depend on length.
 
 Percentages are 0 to 100. A figure without data (no pair, no finished answer) is None.
 """
@@ -39,7 +39,7 @@ def _counts(iteration: Iteration) -> dict[str, Any]:
 
 
 def _distributions(iteration: Iteration) -> dict[str, Any]:
-    """The reward's components by sentence, and the reward by answer and by pair."""
+    """Return distributions of the reward's components per sentence, and of the reward per answer and per pair."""
     spoken = iteration.sentences.filter(pl.col("relevance").is_not_null())
     per_token = (pl.col("logprob") / pl.col("token_ids").list.len()).exp()
     return {
@@ -65,7 +65,7 @@ def _responses(responses: pl.DataFrame) -> dict[str, Any]:
 
 
 def _pairs(iteration: Iteration) -> dict[str, Any]:
-    """Kept and dropped; the margin; and whether length alone could have picked the chosen answer."""
+    """Return kept and dropped, the margin, and how well length alone predicts the chosen answer."""
     pairs = iteration.pairs
     chosen_words, rejected_words = words(pairs, "chosen"), words(pairs, "rejected")
     gaps = chosen_words - rejected_words
@@ -89,7 +89,7 @@ def words(pairs: pl.DataFrame, side: str) -> pl.Series:
 
 
 def _flipped(pairs: pl.DataFrame, responses: pl.DataFrame) -> float | None:
-    """Percent of pairs whose rejected answer the language term alone would have preferred: relevance turned them over."""
+    """Return the percentage of pairs whose rejected answer has the higher likelihood: relevance changed their order."""
     likelihood = responses.select("prompt_id", "leaf_id", "likelihood")
     both = pairs.select("prompt_id", "chosen_leaf", "rejected_leaf")
     for side in ("chosen", "rejected"):
