@@ -260,7 +260,7 @@ def push(
 
     check_name(repo_id, tag)
     if dataset is not None and not model:
-        raise UserError("--dataset", got=dataset, expected="it with --model", do="csrdata push --help")
+        raise UserError("--dataset", got=dataset, expected="--model too", do="csrdata push --help")
     if model:
         _push_model(
             repo_id,
@@ -373,13 +373,13 @@ def run(
         str | None,
         typer.Option("--iteration", metavar="T", help="Which iteration; `base` for evaluate_policy."),
     ] = None,
-    list_stages: Annotated[bool, typer.Option("--list", help="List the stages and leave.")] = False,
+    list_stages: Annotated[bool, typer.Option("--list", help="List the stages and exit.")] = False,
 ) -> None:
-    """Run one stage as its script does, without DVC: what it reads must be there."""
+    """Run one stage as its script does, without DVC: its inputs must exist."""
     from csrdata import pipeline
 
     if stage is None and iteration is not None:
-        raise UserError("--iteration", got=iteration, expected="it with a STAGE", do="csrdata run --list")
+        raise UserError("--iteration", got=iteration, expected="a STAGE before it", do="csrdata run --list")
     if stage is None or list_stages:
         print(pipeline.listing())
     else:

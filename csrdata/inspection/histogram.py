@@ -40,7 +40,7 @@ def histogram(values: Sequence[float], *, bins: int = BINS, beside: Sequence[flo
 
 
 def sparkline(counts: Sequence[int], *, ascii_only: bool = False) -> str:
-    """Draw counts as blocks, or in ASCII as darker characters; the highest is full, and a count above zero is always visible.
+    """Draw counts as blocks, or in ASCII as darker characters; the highest is full, and any count above zero is visible.
 
     Example: (0, 1, 8) -> " ▁█"
     """

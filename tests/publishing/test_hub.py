@@ -302,7 +302,7 @@ def test_somebody_elses_commit_meanwhile_is_not_overwritten(
 
     hub.before = race
     with pytest.raises(
-        UserError, match=r"got a commit of somebody else meanwhile.*nothing of yours was published"
+        UserError, match=r"got a new commit by somebody else.*nothing of yours was published"
     ):
         push(made_folder(tmp_path / "a"), tag="v1")
     assert hub.repo(SET).head.title == "theirs"

@@ -220,7 +220,7 @@ def _published(line: Connection, head: _Head, tag: str, identity: str) -> str:
     if _identity_at(line, commit) != identity:
         raise UserError(
             f"{line.place}: tag {tag}",
-            got=f"it is there, at commit {commit[:12]}, with other data",
+            got=f"a tag at commit {commit[:12]} with other data",
             expected="a new tag (a tag is never moved)",
             do="choose another --tag",
         )
@@ -278,7 +278,7 @@ def _commit(line: Connection, head: _Head, folder: Path, message: str) -> str:
         if _differences(line, now, additions):
             raise UserError(
                 line.place,
-                got=f"a commit of somebody else meanwhile, {now[:12]}",
+                got=f"a new commit by somebody else, {now[:12]}",
                 expected=f"{head.commit[:12]} as it was before",
                 do="look at it, then the same command again (nothing of yours was published)",
             )
