@@ -19,11 +19,11 @@ from csrdata.errors import UserError
 from csrdata.text import json_text, one_line, printable
 
 UsageError: Any = typer.BadParameter.__base__
-"""A call that does not parse: typer exports its subclass alone."""
+"""The error of arguments that do not parse; typer exports only its subclass."""
 
 
 class Commands(TyperGroup):
-    """The commands; a reader who has gone away (`csrdata stats | head -1`) ends the process as it ends any Unix tool."""
+    """The commands; a closed pipe (`csrdata stats | head -1`) ends the process, as for any Unix tool."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -33,7 +33,7 @@ class Commands(TyperGroup):
 
 
 def examples(*lines: str) -> str:
-    """Return the end of a command's help; typer leaves lines alone that follow a backspace."""
+    """Return the examples at the end of a command's help; typer does not wrap lines after a backspace."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
@@ -95,7 +95,7 @@ def _refuse_bytes(words: list[str]) -> None:
 def _options(
     ctx: typer.Context,
     *,
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if show_version:
         print(version("csrdata"))
@@ -125,7 +125,7 @@ def stats(
     iteration: IterationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how rewards and pairs of an iteration are distributed, and what its search has cost."""
+    """Show how rewards and pairs of an iteration are distributed, and what its search cost."""
     from csrdata import paths
     from csrdata.inspection.cost import cost
     from csrdata.inspection.stats import stats as figures_of
@@ -211,7 +211,7 @@ def export(
     ),
 )
 def push(
-    repo_id: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The data set on the Hub.")],
+    repo_id: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The dataset (or model) on the Hub.")],
     *,
     tag: Annotated[str | None, typer.Option(metavar="TAG", help="A new version, such as v1.2.0.")] = None,
     iteration: Annotated[
@@ -223,10 +223,11 @@ def push(
     ] = False,
     dry_run: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write what would go into a folder, print its files, send nothing."),
+        typer.Option(metavar="DIR", help="Write the release to this folder, list its files, send nothing."),
     ] = None,
     images: Annotated[
-        str, typer.Option(metavar="embed|reference", help="Put images into the rows, or only their paths.")
+        str,
+        typer.Option(metavar="embed|reference", help="Put the images into the rows, or only their paths."),
     ] = "embed",
     licence: Annotated[
         str | None,
@@ -259,7 +260,7 @@ def push(
 
     check_name(repo_id, tag)
     if dataset is not None and not model:
-        raise UserError("--dataset", got=dataset, expected="it with --model", do="csrdata push --help")
+        raise UserError("--dataset", got=dataset, expected="--model too", do="csrdata push --help")
     if model:
         _push_model(
             repo_id,
@@ -296,7 +297,7 @@ def push(
 
 
 @app.command(
-    short_help="Bring a published dataset back.",
+    short_help="Download a published dataset.",
     epilog=examples("csrdata pull me/shapes-csr@v1.0.0", "csrdata pull me/shapes-csr@v1.0.0 shapes"),
 )
 def pull(
@@ -310,7 +311,7 @@ def pull(
         str, typer.Option(metavar="SIZE", help="The most that is downloaded, such as 500MB or 50GB.")
     ] = "32GB",
 ) -> None:
-    """Bring a published dataset back as a project's tables and images; nothing of yours is overwritten."""
+    """Download a published dataset as a project's tables and images; none of your files is overwritten."""
     from csrdata.pipeline.pull import pull as bring
     from csrdata.publishing.hub.fetch import parse_size, parse_source
 
@@ -372,13 +373,13 @@ def run(
         str | None,
         typer.Option("--iteration", metavar="T", help="Which iteration; `base` for evaluate_policy."),
     ] = None,
-    list_stages: Annotated[bool, typer.Option("--list", help="List the stages and leave.")] = False,
+    list_stages: Annotated[bool, typer.Option("--list", help="List the stages and exit.")] = False,
 ) -> None:
-    """Run one stage as its script does, without DVC: what it reads must be there."""
+    """Run one stage as its script does, without DVC: its inputs must exist."""
     from csrdata import pipeline
 
     if stage is None and iteration is not None:
-        raise UserError("--iteration", got=iteration, expected="it with a STAGE", do="csrdata run --list")
+        raise UserError("--iteration", got=iteration, expected="a STAGE before it", do="csrdata run --list")
     if stage is None or list_stages:
         print(pipeline.listing())
     else:

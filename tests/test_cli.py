@@ -148,7 +148,7 @@ def test_run_lists_the_stages(words: list[str], tmp_path: Path) -> None:
 def test_an_iteration_without_a_stage_is_one_line(tmp_path: Path) -> None:
     """An option that would do nothing is refused."""
     done = _csrdata(tmp_path, "run", "--iteration", "1")
-    assert done.stderr == "--iteration: got 1, expected it with a STAGE. Next: csrdata run --list\n"
+    assert done.stderr == "--iteration: got 1, expected a STAGE before it. Next: csrdata run --list\n"
 
 
 @pytest.mark.parametrize(

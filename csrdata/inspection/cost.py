@@ -1,4 +1,4 @@
-"""What a search has cost, read from its run log: throughput, memory, and where the time went."""
+"""The cost of a search, from its run log: throughput, memory, and where the time went."""
 
 import json
 from dataclasses import dataclass

@@ -29,7 +29,7 @@ class Version:
     """One side of a comparison: kept + dropped = prompts."""
 
     label: str
-    """How the user is told of it: `iteration 2`, `v1.0: iteration 2`."""
+    """Its name in the output: `iteration 2`, `v1.0: iteration 2`."""
     pairs: pl.DataFrame
     dropped: pl.DataFrame
 

@@ -1,4 +1,4 @@
-"""A comparison for the eye: the figures of `diff` as tables for a terminal of any width, side by side where they fit."""
+"""The figures of `diff` as tables for a terminal of any width, side by side where they fit."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields

@@ -24,7 +24,7 @@ def histogram(values: Sequence[float], *, bins: int = BINS, beside: Sequence[flo
     Args:
         values: what is counted.
         bins: 1 or more.
-        beside: other values that the bins must have room for, so that two histograms stand over one axis.
+        beside: other values that the bins must cover, so that two histograms share one axis.
 
     Example: `histogram([0, 1, 1, 4], bins=2)` -> `Histogram(0, 4, (3, 1))`
     """
@@ -40,7 +40,7 @@ def histogram(values: Sequence[float], *, bins: int = BINS, beside: Sequence[flo
 
 
 def sparkline(counts: Sequence[int], *, ascii_only: bool = False) -> str:
-    """Draw counts as blocks, or as ever darker ASCII, the highest one full; a count above zero is never invisible.
+    """Draw counts as blocks, or in ASCII as darker characters; the highest is full, and any count above zero is visible.
 
     Example: (0, 1, 8) -> " ▁█"
     """

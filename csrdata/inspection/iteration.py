@@ -17,7 +17,7 @@ from csrdata.storage.tables import from_table
 
 @dataclass(frozen=True, slots=True)
 class Iteration:
-    """The prompts, and what one iteration made of them."""
+    """The prompts and the tables of one iteration."""
 
     name: str
     prompts: pl.DataFrame
@@ -55,7 +55,7 @@ def read_iteration(tables: IterationTables) -> Iteration:
 
 
 def search_tree(iteration: Iteration, prompt_id: str) -> SearchTree:
-    """Return what the iteration made of one prompt.
+    """Return one prompt's search tree, answers, and pair or reason.
 
     Raises:
         UserError: no such prompt (the nearest id is named), or the pair's answers are not in the tree.

@@ -14,7 +14,7 @@ from csrdata.inspection.page import Paper
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A label and what is under it."""
+    """A label and its children."""
 
     label: Text
     children: list["Node"] = field(default_factory=list)
@@ -35,7 +35,7 @@ _ASCII = {4: _Guides("`-- ", "+-- ", "|   ", "    "), 2: _Guides("` ", "+ ", "| 
 
 
 def draw(roots: Sequence[Node], paper: Paper) -> Iterator[Text]:
-    """Yield the lines of a forest; a label that is too long goes on in the next line, under its beginning."""
+    """Yield the lines of a forest; a label that is too long continues on the next line, aligned with its start."""
     all_guides = _UNICODE if paper.encoding.startswith("utf") else _ASCII
     console = Console(width=paper.width)
     deepest = _depth(roots)

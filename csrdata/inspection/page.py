@@ -17,14 +17,14 @@ from csrdata.text import printable
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """What a page is drawn on."""
+    """The terminal that a page is drawn for: its width and characters."""
 
     width: int
     """Columns."""
     encoding: str
 
     def text(self, words: object, style: str = "") -> Text:
-        """Return words as they are safe to print here: no markup, no control characters; long ones are folded."""
+        """Return a text that is safe to print: no markup, no control characters; long words are folded."""
         return Text(printable(words, encoding=self.encoding), style=style, overflow="fold")
 
     def bars(self, counts: Sequence[int]) -> Text:
@@ -34,19 +34,19 @@ class Paper:
 
 
 class Screen(Console):
-    """Stdout: no markup, no emoji codes, no guessed colours in text that is not ours."""
+    """Stdout, without markup, emoji codes or highlighting of quoted text."""
 
     def __init__(self) -> None:
         super().__init__(markup=False, emoji=False, highlight=False)
 
     def on_broken_pipe(self) -> None:
-        """Leave as other programs do whose reader has gone; rich would leave with 1."""
+        """Let a closed pipe end the process as usual; rich would exit with 1."""
         raise BrokenPipeError
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Something to print whose layout depends on the paper."""
+    """A printable object whose layout depends on the paper."""
 
     draw: Callable[[Paper], Iterable[RenderableType]]
 
@@ -67,7 +67,7 @@ def section(
 
     Args:
         paper: what it is drawn on.
-        title: a line of its own, as wide as the paper.
+        title: a separate line, as wide as the paper.
         rows: equally many cells each, text as it is or drawn by `paper`.
         headers: one per column, or none.
         sides: `l` or `r` for each column: flush left or right.

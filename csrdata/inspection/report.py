@@ -1,4 +1,4 @@
-"""An iteration's figures for the eye: the counts and distributions of `stats` as tables, each with its unit."""
+"""An iteration's figures for a terminal: the counts and distributions of `stats` as tables, each with its unit."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields

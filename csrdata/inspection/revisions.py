@@ -45,7 +45,7 @@ def bring(revision: str, files: Mapping[Path, Path], *, repository: Path = Path(
 
 
 def _copy(tree: Any, source: str, target: Path, *, revision: str, not_cached: type[Exception]) -> None:
-    """Copy one file; a path that was not tracked is told from content that is nowhere to be had."""
+    """Copy one file; distinguish an untracked path from content that is in no cache and no remote."""
     place = f"revision {revision}: {source}"
     nowhere = UserError(
         place,

@@ -1,4 +1,4 @@
-"""What an iteration's rewards and pairs look like, as plain figures, and what length has to do with them.
+"""An iteration's rewards and pairs as plain figures, and how they depend on length.
 
 Percentages are 0 to 100. A figure over nothing (no pair, no finished answer) is None. `csrdata.text.json_text` turns the
 records into JSON, whose keys are the names of the fields.
@@ -189,7 +189,7 @@ def words(pairs: pl.DataFrame, side: str) -> pl.Series:
 
 
 def _flipped(pairs: pl.DataFrame, responses: pl.DataFrame) -> float | None:
-    """Percent of pairs whose rejected answer the language term alone would have preferred: relevance turned them over."""
+    """Return the percentage of pairs whose rejected answer has the higher likelihood: relevance changed their order."""
     likelihood = responses.select("prompt_id", "leaf_id", "likelihood")
     both = pairs.select("prompt_id", "chosen_leaf", "rejected_leaf")
     for side in ("chosen", "rejected"):
@@ -201,7 +201,7 @@ def _flipped(pairs: pl.DataFrame, responses: pl.DataFrame) -> float | None:
 
 
 def _auc(positive: pl.Series, negative: pl.Series) -> float | None:
-    """Chance, 0..1, that a chosen answer is longer than a rejected one, ties half: 0.5 says that length tells nothing."""
+    """Chance, 0..1, that a chosen answer is longer than a rejected one, ties half: 0.5 means that length does not matter."""
     if not len(positive):
         return None
     ranks = pl.concat([positive, negative]).rank("average")[: len(positive)]
@@ -213,7 +213,7 @@ def distribution(values: pl.Series, *, beside: pl.Series | None = None) -> Distr
 
     Args:
         values: no nulls.
-        beside: other values that the histogram's bins must have room for.
+        beside: other values that the histogram's bins must cover.
     """
     found = histogram(values.to_list(), beside=[] if beside is None else beside.to_list())
     if found is None:

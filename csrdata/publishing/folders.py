@@ -1,7 +1,7 @@
 """Folders that the user names, and a full disk in one line.
 
-A folder of the user's may hold years of work. It is written to only where nothing is, and nothing in it is removed that
-csrdata did not write: a folder is replaced only where each of its files is known by its hash.
+A user's folder may hold years of work. csrdata writes only to a new or empty folder, and removes only files that it wrote:
+it replaces a folder only if it knows each of its files by hash.
 """
 
 import shutil
@@ -17,11 +17,11 @@ from csrdata.storage.tables import PARTIAL
 
 @contextmanager
 def room(folder: Path, *, expected: str, do: str) -> Iterator[None]:
-    """Turn a full disk into a `UserError`; anything else passes.
+    """Raise a `UserError` if the disk is full; other errors pass unchanged.
 
     Args:
         folder: what was being written.
-        expected: how much room is wanted, and what is left of what was written.
+        expected: how much room is needed, and what is left of what was written.
         do: where room may come from, and the next command.
     """
     try:
@@ -34,7 +34,7 @@ def room(folder: Path, *, expected: str, do: str) -> Iterator[None]:
 
 @contextmanager
 def new_folder(folder: Path, *, replaces: Callable[[Path], bool] = lambda _: False) -> Iterator[Path]:
-    """Give an empty temporary folder next to `folder`; on success it takes its place, on an error it is removed.
+    """Yield an empty temporary folder next to `folder`; on success it replaces `folder`, on an error it is removed.
 
     Args:
         folder: named by the user; missing, empty, or one that `replaces` accepts.

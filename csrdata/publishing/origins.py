@@ -86,7 +86,7 @@ def model_licence(kind: str, known: Origin | None, licence: str | None) -> str:
     """Return the licence of a policy, by its name on the Hub: what the user states, or what is known of the source.
 
     Raises:
-        UserError: it is neither known nor stated, or it is not a name that the Hub could know.
+        UserError: a licence is neither known nor stated, or its name is malformed.
     """
     if licence is None and known:
         return known.licence

@@ -126,7 +126,9 @@ def test_an_existing_tag_is_refused_before_anything_is_sent(
     """Other data under an existing tag: the tag stays, and not one byte goes."""
     first = push(made_folder(tmp_path / "a"), tag="v1")
     hub.requests.clear()
-    with pytest.raises(UserError, match=r"tag v1: got it is there.*Next: choose another --tag"):
+    with pytest.raises(
+        UserError, match=r"tag v1: got a tag at commit .* with other data.*Next: choose another --tag"
+    ):
         push(made_folder(tmp_path / "b", "other"), tag="v1")
     assert not hub.asked("^(POST|PUT)")
     assert hub.repo(SET).tags == {"v1": first.commit}
@@ -284,7 +286,7 @@ def test_a_tag_that_somebody_else_makes_meanwhile_is_theirs(
             hub.repo(SET).tags["v1"] = first
 
     hub.before = race
-    with pytest.raises(UserError, match=rf"tag v1: got it stands at commit {first[:12]}, expected commit"):
+    with pytest.raises(UserError, match=rf"tag v1: got a tag at commit {first[:12]}, expected commit"):
         push(made_folder(tmp_path / "a"), tag="v1")
     assert hub.repo(SET).tags == {"v1": first}
 
@@ -301,9 +303,7 @@ def test_somebody_elses_commit_meanwhile_is_not_overwritten(
             hub.commit(hub.repo(SET), "theirs", {"README.md": hub.store(b"theirs")})
 
     hub.before = race
-    with pytest.raises(
-        UserError, match=r"got a commit of somebody else meanwhile.*nothing of yours was published"
-    ):
+    with pytest.raises(UserError, match=r"got a new commit by somebody else.*nothing of yours was published"):
         push(made_folder(tmp_path / "a"), tag="v1")
     assert hub.repo(SET).head.title == "theirs"
     assert push(tmp_path / "a", tag="v1").committed

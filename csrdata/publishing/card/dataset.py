@@ -40,7 +40,7 @@ from csrdata.publishing.release.results import (
 )
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-"""The Hub's names of sizes, by the number of pairs that is too many for each."""
+"""The Hub's size categories, each with the first number of pairs above it."""
 
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
 """`OWNER/NAME`: what the card's metadata may link to."""
@@ -290,7 +290,7 @@ def _repeats(section: Mapping[str, Any]) -> str:
 
 
 def _rule(selection: Mapping[str, Any]) -> Markdown:
-    """State what pairs must fulfil besides being furthest apart."""
+    """State the conditions on pairs, in addition to the largest difference of rewards."""
     found = [f"at least {selection['margin']:g} apart"] if selection["margin"] else []
     if selection["max_length_gap"] < 1:
         found.append(
@@ -404,7 +404,7 @@ def _statistics(figures: Sequence[Figures]) -> Markdown:
 
 
 DASH = Markdown("-")
-"""What is unknown."""
+"""Shown for an unknown value."""
 
 
 def _contrast(found: Contrast | None) -> str:

@@ -1,4 +1,4 @@
-"""The figures of a release's card, from the release's own tables: one record an iteration.
+"""The figures of a release's card, from the release's own tables: one record per iteration.
 
 Small on purpose: what a reader needs to judge the pairs. `csrdata stats` says more. Percentages are 0 to 100.
 """
@@ -52,11 +52,11 @@ class Figures:
     chosen_shorter: float
     """Percent of the pairs whose chosen answer has fewer words."""
     longer_wins: float
-    """Chance, 0..1, that a chosen answer is longer than a rejected one, ties half: 0.5 says that length tells nothing."""
+    """Chance, 0..1, that a chosen answer is longer than a rejected one, ties half: 0.5 means that length does not matter."""
 
 
 def figures(folder: Path, names: Sequence[str]) -> list[Figures]:
-    """Read the figures of some iterations of a release; each has a pair at least."""
+    """Read the figures of some iterations of a release; each has at least one pair."""
     pairs = [_with_words(pl.read_parquet(folder / own_table(name, "pairs"))) for name in names]
     # Shared bins, so that iterations can be compared by eye.
     spans = {

@@ -21,7 +21,7 @@ INVISIBLE = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 
 
 class Markdown(str):
-    """Text that is Markdown already: written by us, or escaped."""
+    """Text that is already Markdown: written by csrdata, or escaped."""
 
     __slots__ = ()
 
@@ -77,7 +77,7 @@ def table(heads: Sequence[object], rows: Sequence[Sequence[object]]) -> Markdown
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill in a template of `csrdata/publishing/card/templates/`; a value that it names and does not get is an error."""
+    """Fill in a template of `csrdata/publishing/card/templates/`; a missing value is an error."""
     from jinja2 import StrictUndefined
     from jinja2.sandbox import SandboxedEnvironment
 
@@ -96,22 +96,22 @@ def render(template: str, **values: Any) -> str:
 
 
 def _inert(line: str) -> str:
-    """Escape what has a meaning anywhere in a line."""
+    """Escape characters with a meaning anywhere in a line."""
     return SPECIAL.sub(r"\\\g<0>", line).translate(ENTITIES)
 
 
 def _closed(line: str) -> Markdown:
-    """Escape what has a meaning at the start of a line."""
+    """Escape characters with a meaning at the start of a line."""
     return Markdown(OPENING.sub(lambda found: f"{found[1]}\\" if found[1] else "\\", line))
 
 
 def _one_line(text: object) -> str:
-    """Return a text with its printable characters alone; white space becomes single spaces."""
+    """Return only the printable characters of a text; white space becomes single spaces."""
     return " ".join("".join(map(_printable, str(text))).split())
 
 
 def _printable(char: str) -> str:
-    """Return a character, or what takes its place: a space for control characters, nothing for reordering ones."""
+    """Return a character or its replacement: a space for control characters, nothing for reordering ones."""
     if ord(char) in INVISIBLE:
         return ""
     category = unicodedata.category(char)

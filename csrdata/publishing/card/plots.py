@@ -20,7 +20,7 @@ REASONS = ("#2f6db3", "#e08a2e", "#8d99a6", "#b4635a", "#c9b458", "#6a5d88")
 
 WIDTH, ROW, LEFT, RIGHT, TOP, BOTTOM = 720, 96, 112, 24, 52, 50
 WIDE_ENOUGH = 48
-"""Of a bar, for a number to be written on it."""
+"""Least width of a bar with a number on it."""
 SHARP = 2
 """Pixels drawn for each shown: the Hub shows images smaller than they are on dense screens."""
 
@@ -151,7 +151,7 @@ def _histograms(title: str, rows: dict[str, list[Histogram]], *, unit: str, coun
 
 
 def _funnel(title: str, counts: Sequence[Counts]) -> Image.Image:
-    """Draw what became of the prompts, one bar per iteration: lengths are shares, numbers are prompts."""
+    """Draw kept and dropped prompts, one bar per iteration: lengths are shares, numbers are prompts."""
     page = Page(title, rows=len(counts))
     reasons = sorted({reason for one in counts for reason in one.dropped})
     names = ["pair", *reasons]

@@ -20,7 +20,7 @@ IMAGES = "images"
 """The folder of the copied images."""
 
 PLACEHOLDER = "<image>"
-"""What LLaVA, LLaMA-Factory and ms-swift replace by the image, wherever a text holds it."""
+"""LLaVA, LLaMA-Factory and ms-swift replace this word with the image, wherever it is in a text."""
 
 Row = dict[str, Any]
 
@@ -59,7 +59,7 @@ def trl_row(pair: Pair, image: str) -> Row:
 
 
 def llava_row(pair: Pair, image: str) -> Row:
-    """Return an entry of the JSON that LLaVA reads, with the second conversation of the CSR authors' loader.
+    """Return one row of the JSON that LLaVA reads, with the second conversation of the CSR authors' loader.
 
     The first turn is the instruction without a chat template: the loader applies the template.
 
@@ -76,7 +76,7 @@ def llava_row(pair: Pair, image: str) -> Row:
 
 
 def llama_factory_row(pair: Pair, image: str) -> Row:
-    """Return an entry in the sharegpt format with a ranking: an odd number of turns, then two answers to the last.
+    """Return a row in the sharegpt format with a ranking: an odd number of turns, then two answers to the last.
 
     Example: `{"conversations": [{"from": "human", "value": "<image>Describe."}], "chosen": {"from": "gpt",
     "value": "A cat."}, "rejected": {...}, "images": ["images/7.png"], "id": "train-00007"}`
@@ -91,7 +91,7 @@ def llama_factory_row(pair: Pair, image: str) -> Row:
 
 
 def llama_factory_info(name: str, file: str) -> dict[str, Any]:
-    """Return the `dataset_info.json` that LLaMA-Factory looks a dataset up in."""
+    """Return the `dataset_info.json` in which LLaMA-Factory looks up a dataset."""
     columns = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected", "images": "images"}
     described = {"file_name": file, "formatting": "sharegpt", "ranking": True, "columns": columns}
     return {"dataset_info.json": {name: described}}

@@ -1,8 +1,8 @@
 """Preference pairs as a folder that another trainer reads: one file of rows, and the images.
 
 The folder can be moved, zipped or mounted: its paths are relative and its images are copies, byte for byte, named by the
-SHA-256 of their bytes. It is written whole or not at all, and nothing that exists is replaced. What a row looks like is
-the subject of `csrdata.publishing.export.formats`.
+SHA-256 of their bytes. It is written whole or not at all, and nothing that exists is replaced.
+`csrdata.publishing.export.formats` defines the rows.
 """
 
 import json
@@ -24,7 +24,7 @@ from csrdata.storage.tables import write_json
 ANOTHER = "name another folder"
 
 ENDS_OF_LINES = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
-"""Characters that JSON may hold as they are and that some readers take for the end of a line."""
+"""Characters that JSON allows unescaped, but that some readers take for a line end."""
 
 BRING = "put the image there (dvc checkout, or csrdata pull), then the same command again"
 
@@ -101,7 +101,7 @@ def _check_folder(folder: Path) -> None:
 
 @contextmanager
 def _writable(folder: Path) -> Iterator[Path]:
-    """Give what `new_folder` gives; what the disk refuses is one line.
+    """Yield what `new_folder` yields, and turn errors of the disk into one line.
 
     Raises:
         UserError: the disk is full, the place cannot be written, or something appeared there.
@@ -141,7 +141,7 @@ def _check_texts(pair: Pair, chosen: Format, *, to: str) -> None:
 
 
 def _write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write one row per line, as a JSON list where the file is no `.jsonl`; memory holds one row."""
+    """Write one row per line, or a JSON list if the file is not a `.jsonl`; memory holds one row."""
     opening, between, closing = ("", "\n", "\n") if path.suffix == ".jsonl" else ("[\n", ",\n", "\n]\n")
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write(opening)

@@ -1,9 +1,9 @@
-"""The line to the Hub: `huggingface_hub`'s client, patient within bounds, quiet, and with one line for every failure.
+"""A Hub client with bounded retries: `huggingface_hub`'s client, quiet, with a one-line error for every failure.
 
-What the Hub asks for (429 and Retry-After) is waited for and said, up to `patience` seconds in all; a cut connection and
-the Hub's own trouble (5xx) are tried again. The library repeats some requests by itself and others not at all: `ask`
-repeats the others. Whatever still fails becomes a `UserError`, and the token never stands in it. Meant for one thread of
-a process at a time: the library's client, its log level and its bars are set for the time of the connection.
+If the Hub asks to wait (429 and Retry-After), the client says so and waits, up to `patience` seconds in all. It retries cut
+connections and server errors (5xx). The library retries some requests by itself; `ask` retries the others. What still fails
+becomes a `UserError`, which never contains the token. Use it in one thread at a time: while it is open, it changes the
+library's client, log level and progress bars.
 """
 
 import logging
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 RepoType = Literal["dataset", "model"]
 
 PATIENCE = 300.0
-"""Seconds to wait in all where the Hub asks to wait; the Hub's windows are five minutes long."""
+"""Seconds to wait in all when the Hub asks to wait; its rate limits reset every five minutes."""
 PAUSES = (1.0, 2.0, 4.0)
-"""Seconds before each further try of a request that broke off or met a 5xx."""
+"""Seconds before each retry of a request that was cut or got a 5xx."""
 CONNECT_SECONDS = 30.0
 ANSWER_SECONDS = 600.0
-"""A large commit takes the Hub minutes; a connection that says nothing for longer is dead."""
+"""The Hub takes minutes for a large commit; after this time without data, the connection counts as dead."""
 
 LOGIN = "hf auth login"
 
@@ -37,13 +37,13 @@ T = TypeVar("T")
 
 
 def tell(line: str) -> None:
-    """Say something to whoever watches; stdout is for data."""
+    """Print a message to stderr; stdout is for data."""
     sys.stderr.write(printable(line) + "\n")
 
 
 @dataclass(slots=True)
 class Connection:
-    """A repository, and how to talk about it."""
+    """An open connection to a repository, with its retry settings."""
 
     api: "HfApi"
     repo_id: str
@@ -53,7 +53,7 @@ class Connection:
     pauses: Sequence[float]
     say: Callable[[str], None]
     waited: float = 0.0
-    """Seconds waited at the Hub's wish."""
+    """Seconds waited because the Hub asked to."""
     state: str = "nothing was changed there"
     """What a failure leaves behind, for its error."""
 
@@ -63,11 +63,11 @@ class Connection:
 
     @property
     def here(self) -> dict[str, Any]:
-        """The arguments that every call of the library wants."""
+        """The arguments that every call of the library needs."""
         return {"repo_id": self.repo_id, "repo_type": self.repo_type}
 
     def ask(self, call: Callable[[], T]) -> T:
-        """Make a request that the library does not repeat; `call` must bear being called again."""
+        """Make a request that the library does not retry; `call` must be safe to repeat."""
         pauses = iter(self.pauses)
         while True:
             try:
@@ -85,7 +85,7 @@ class Connection:
                     time.sleep(seconds)
 
     def _heed(self, response: "httpx2.Response") -> None:
-        """Look at every answer: count and say a wait that the Hub asks for, refuse one that is too long."""
+        """Check each answer: report and count a wait that the Hub asks for, refuse one that is too long."""
         if response.status_code != 429:
             return
         seconds = _retry_after(response)
@@ -111,14 +111,14 @@ def connect(
     pauses: Sequence[float] = PAUSES,
     say: Callable[[str], None] = tell,
 ) -> Iterator[Connection]:
-    """Open a line to a repository of the Hub.
+    """Open a connection to a repository of the Hub.
 
     Args:
         repo_id: `OWNER/NAME`.
         token: by default the one of `hf auth login` or of HF_TOKEN, if there is one.
         endpoint: by default the public Hub, or HF_ENDPOINT.
-        patience: seconds to wait in all where the Hub asks to wait.
-        pauses: seconds before each further try after a cut connection or a 5xx.
+        patience: seconds to wait in all when the Hub asks to wait.
+        pauses: seconds before each retry after a cut connection or a 5xx.
 
     Raises:
         UserError: the `hub` extra is missing, or a request failed for good.
@@ -174,7 +174,7 @@ def _passing() -> tuple[type[Exception], ...]:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """Return what the client raises, and what it shares with everybody."""
+    """Return the error types that the client raises, including builtin ones that other code raises too."""
     from huggingface_hub.errors import FileMetadataError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     own = (*_passing(), OfflineModeIsEnabled, FileMetadataError, LocalEntryNotFoundError)
@@ -182,7 +182,7 @@ def _failures() -> tuple[type[Exception], ...]:
 
 
 def _is_the_clients(error: Exception) -> bool:
-    """Say whether the client raised it; a fault of ours keeps its traceback.
+    """Return whether the client raised the error; a bug of csrdata keeps its traceback.
 
     A refused card and a refused LFS object are plain `ValueError`s there, a failed upload is a `RuntimeError`.
     """
@@ -200,7 +200,7 @@ def _status(error: BaseException) -> int | None:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Say whether the same request may succeed a moment later."""
+    """Return whether the same request may succeed if it is retried."""
     status = _status(error)
     return status is None or status == 408 or status >= 500
 
@@ -221,14 +221,14 @@ def _retry_after(response: "httpx2.Response") -> float:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return what lies behind the library's wrapping of an error; a card's `ValueError` says more than its cause."""
+    """Return the cause that the library wrapped; a `ValueError` about a card is kept, as it says more than its cause."""
     while error.__cause__ is not None and _status(error) is None and not isinstance(error, ValueError):
         error = error.__cause__
     return error
 
 
 def _what(error: BaseException) -> str:
-    """Name an error in a few words: the status and the server's own words, or what became of the connection."""
+    """Describe an error briefly: the status and the server's message, or the connection's error."""
     status = _status(error)
     if status is not None:
         said = str(getattr(error, "server_message", None) or "").strip().splitlines()
@@ -270,4 +270,4 @@ def _advice(line: Connection, cause: BaseException) -> tuple[str, str]:
         return "what the Hub accepts", "mend it"
     if status is None:
         return "a connection that holds", ""
-    return ("a request that the Hub takes", "") if status < 500 else ("a Hub in good health", "wait a little")
+    return ("a request that the Hub takes", "") if status < 500 else ("an available Hub", "wait a little")

@@ -1,9 +1,9 @@
-"""A tagged dataset from the Hub to a folder: whole and checked, or not there.
+"""Download a tagged dataset from the Hub into a folder, complete and checked, or not at all.
 
 A dataset may come from a stranger. Its manifest comes first and is compared with the Hub's own list of files: every file
 is one that a release may hold, is in both, has one size and fits the limit. Only those files are asked for. They come into a
-folder next to the target, are compared with the manifest's hashes, then the folder takes the target's name. After a cut, the
-same command goes on where it stopped. What the tables in it hold is `restore.py`'s.
+folder next to the target, are compared with the manifest's hashes, then the folder takes the target's name. After an
+interruption, the same command continues where it stopped. `restore.py` checks what the tables contain.
 """
 
 import difflib
@@ -56,17 +56,17 @@ class Source:
 
 
 def is_source(text: str) -> bool:
-    """Say whether a word of the command line names a dataset of the Hub."""
+    """Return whether a command-line argument names a dataset on the Hub."""
     return text.startswith("hf://")
 
 
 def parse_source(text: str) -> Source:
-    """Read `OWNER/NAME@TAG` or `hf://datasets/OWNER/NAME@TAG`; without a tag, a name says nothing lasting.
+    """Parse `OWNER/NAME@TAG` or `hf://datasets/OWNER/NAME@TAG`; the tag is required, as a dataset changes over time.
 
     Example: `parse_source("hf://datasets/me/set@v1")` -> `Source("me/set", "v1")`
 
     Raises:
-        UserError: it is neither.
+        UserError: the text has neither form.
     """
     found = _FORM.fullmatch(text.removeprefix(SCHEME))
     if found is None:
@@ -80,12 +80,12 @@ def parse_source(text: str) -> Source:
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes that a size stands for; units are decimal.
+    """Parse a size and return it in bytes; units are decimal.
 
     Example: "50GB" -> 50_000_000_000; "1.5 mb" -> 1_500_000
 
     Raises:
-        UserError: it is no size, or not a positive one.
+        UserError: the text is not a positive size.
     """
     found = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)\s*([kmgt]?b)?", text.strip().lower(), re.ASCII)
     size = 0 if found is None else round(float(found[1]) * _UNITS[found[2] or "b"])
@@ -107,11 +107,11 @@ def fetch(
     say: Callable[[str], None] = tell,
     only: Sequence[str] = ("*",),
 ) -> str:
-    """Bring the files of a release into a new folder, and return its commit, 40 hex digits.
+    """Download the files of a release into a new folder, and return its commit, 40 hex digits.
 
     Args:
         revision: a tag or a commit.
-        folder: must not be there, or be empty.
+        folder: must be missing or empty.
         max_size: bytes of all files that are asked for.
         token, endpoint, patience, pauses, say: see `client.connect`.
         only: patterns such as `csrdata/*`, of which a `*` matches `/` too: no other file comes, the manifest excepted.
@@ -162,7 +162,7 @@ class Refusal(UserError):
 
 
 def _resolve(line: Connection, revision: str) -> str:
-    """Return a revision's commit; the nearest tag is named where there is none."""
+    """Return a revision's commit; if it does not exist, the error names the nearest tag."""
     from huggingface_hub.errors import RevisionNotFoundError
 
     try:

@@ -89,7 +89,7 @@ def push_folder(
         token, endpoint, patience, pauses, say: see `client.connect`.
 
     Raises:
-        UserError: the name, the tag or the folder is none, the token is missing, refused or stands in a file of the
+        UserError: the name, the tag or the folder is invalid, the token is missing, refused or contained in a file of the
             folder, the tag exists, or the Hub did not do as asked. The line says what was published: nothing, or the
             commit without its tag.
     """
@@ -149,10 +149,10 @@ def blob_id(path: Path) -> str:
 
 
 def check_name(repo_id: str, tag: str | None) -> None:
-    """Refuse what can be no repository or no tag.
+    """Validate the names of a repository and a tag.
 
     Raises:
-        UserError: it is none.
+        UserError: a name is malformed.
     """
     if not REPO_ID.fullmatch(repo_id):
         raise UserError("the repository", got=repo_id, expected="OWNER/NAME", do="csrdata push --help")
@@ -177,7 +177,7 @@ def _identity_of(folder: Path) -> str:
 
 
 def _refuse_token_inside(folder: Path, token: str) -> None:
-    """The last look before anything is sent: the very token must not be in what everybody will read."""
+    """Refuse a folder with a file that contains the user's Hub token: the files may become public."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.stat().st_size < _READABLE and token.encode() in path.read_bytes():
             name = path.relative_to(folder).as_posix()
@@ -187,7 +187,7 @@ def _refuse_token_inside(folder: Path, token: str) -> None:
 
 
 def _open(line: Connection, *, private: bool) -> _Head:
-    """Return the repository's head and tags; make the repository if it is not there."""
+    """Return the repository's head and tags; create the repository if it does not exist."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
     def look() -> _Head:
@@ -215,12 +215,12 @@ def _open(line: Connection, *, private: bool) -> _Head:
 
 
 def _published(line: Connection, head: _Head, tag: str, identity: str) -> str:
-    """Return the commit of a tag that holds this very identity; any other tag of this name stays where it is."""
+    """Return the tag's commit if it has this identity; refuse otherwise, because a tag is never moved."""
     commit = head.tags[tag]
     if _identity_at(line, commit) != identity:
         raise UserError(
             f"{line.place}: tag {tag}",
-            got=f"it is there, at commit {commit[:12]}, with other data",
+            got=f"a tag at commit {commit[:12]} with other data",
             expected="a new tag (a tag is never moved)",
             do="choose another --tag",
         )
@@ -229,7 +229,7 @@ def _published(line: Connection, head: _Head, tag: str, identity: str) -> str:
 
 
 def _same_at_head(line: Connection, head: _Head, folder: Path, identity: str) -> str | None:
-    """Return the head if it holds this identity, and its data as well; somebody may have laid hands on it."""
+    """Return the head if it has this identity and the same data; its files may have been edited on the Hub."""
     if _identity_at(line, head.commit) != identity:
         return None
     data = [one for one in _additions(folder) if not one.path_in_repo.startswith(DESCRIBING)]
@@ -240,7 +240,7 @@ def _same_at_head(line: Connection, head: _Head, folder: Path, identity: str) ->
 
 
 def _commit(line: Connection, head: _Head, folder: Path, message: str) -> str:
-    """Upload what the Hub lacks, commit everything at once, and look whether the commit holds what was sent."""
+    """Upload the files that the Hub lacks, commit them together, and verify the commit."""
     from huggingface_hub import CommitOperationDelete
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -255,7 +255,7 @@ def _commit(line: Connection, head: _Head, folder: Path, message: str) -> str:
             do="choose another NAME",
         )
     gone = sorted(there - paths - HUBS_OWN)
-    # No rule of a .gitignore that lies there may leave a file out in silence.
+    # Without this, a .gitignore in the repository would silently leave files out.
     line.api.preupload_lfs_files(
         line.repo_id, additions, repo_type=line.repo_type, free_memory=False, gitignore_content=""
     )
@@ -278,7 +278,7 @@ def _commit(line: Connection, head: _Head, folder: Path, message: str) -> str:
         if _differences(line, now, additions):
             raise UserError(
                 line.place,
-                got=f"a commit of somebody else meanwhile, {now[:12]}",
+                got=f"a new commit by somebody else, {now[:12]}",
                 expected=f"{head.commit[:12]} as it was before",
                 do="look at it, then the same command again (nothing of yours was published)",
             )
@@ -298,7 +298,7 @@ def _commit(line: Connection, head: _Head, folder: Path, message: str) -> str:
 
 
 def _tag(line: Connection, tag: str, commit: str) -> None:
-    """Make the tag, and look whether it stands where it should."""
+    """Create the tag, and check that it points at the commit."""
     from huggingface_hub.errors import HfHubHTTPError
 
     def make() -> str | None:
@@ -315,7 +315,7 @@ def _tag(line: Connection, tag: str, commit: str) -> None:
     if found != commit:
         raise UserError(
             f"{line.place}: tag {tag}",
-            got="no such tag" if found is None else f"it stands at commit {found[:12]}",
+            got="no such tag" if found is None else f"a tag at commit {found[:12]}",
             expected=f"commit {commit[:12]} (a tag is never moved)",
             do="the same command again, with another --tag if this one is taken",
         )
@@ -336,7 +336,7 @@ def _files(line: Connection, commit: str) -> list[Any]:
 
 
 def _differences(line: Connection, commit: str, additions: "Sequence[CommitOperationAdd]") -> list[str]:
-    """Return the paths that a commit lacks or holds with other bytes."""
+    """Return the paths that are missing from a commit or have other bytes there."""
     there = {file.path: file for file in line.ask(lambda: _files(line, commit))}
     return [one.path_in_repo for one in additions if not _is_same(one, there.get(one.path_in_repo))]
 
@@ -357,7 +357,7 @@ def _blob_id(data: bytes) -> str:
 
 
 def _identity_at(line: Connection, commit: str) -> object:
-    """Return the identity that a commit's manifest states; None where it has none that reads."""
+    """Return the identity in a commit's manifest; None if it is missing or unreadable."""
     content = _manifest_at(line, commit)
     try:
         found = None if content is None else parse_json(content, place=MANIFEST, do=ELSEWHERE)
@@ -367,7 +367,7 @@ def _identity_at(line: Connection, commit: str) -> object:
 
 
 def _manifest_at(line: Connection, commit: str) -> bytes | None:
-    """Return the manifest in a commit; None where it has none."""
+    """Return the manifest in a commit; None if there is none."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import RemoteEntryNotFoundError
 

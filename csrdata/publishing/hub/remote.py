@@ -1,4 +1,4 @@
-"""One iteration of a dataset of the Hub, as tables to read: fetched at its tag, for as long as the caller looks at it."""
+"""Fetch one iteration of a dataset on the Hub, at its tag, as tables in a temporary folder of the caller's."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +62,7 @@ def fetch_pairs(source: Source, name: str | None, *, scratch: Path, **hub: Any) 
 def _fetch(
     source: Source, name: str | None, scratch: Path, only: Sequence[str], hub: dict[str, Any]
 ) -> tuple[Path, str]:
-    """Fetch what is wanted of a release: its images stay on the Hub."""
+    """Fetch the wanted files of a release; its images are not fetched."""
     folder = scratch / "release"
     fetch(source.repo_id, source.revision, folder, **hub, only=only)
     names = released(folder)

@@ -1,4 +1,4 @@
-"""What a release changed against the one before it, from the two manifests; for rows, `csrdata diff` compares the data."""
+"""What changed since the release before, from the two manifests; `csrdata diff` compares the rows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What must hold before a release goes out: a set that fails is not pushed.
+"""Checks of a release before it is published: a dataset that fails one is not pushed.
 
 The finished folder is read as a stranger would read it, its files against its manifest and its card, its rows one by
 one. Nothing is mended here and nothing is sent.
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TEXTS = {".md", ".json", ".yaml", ".lock"}
-"""Files that are looked through for paths and tokens."""
+"""Files that are searched for paths and tokens."""
 
 AGAIN = "write the release again: csrdata push OWNER/NAME --dry-run DIR"
 REMAKE = "mend the project's tables (dvc repro), then push again"
@@ -97,7 +97,7 @@ def check(folder: Path, *, secrets: Sequence[str] = ()) -> Manifest:
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:
-    """Every file of the manifest is there with its size, hash and rows, and no other."""
+    """Check that the folder holds exactly the manifest's files, each with its size, hash and rows."""
     named = {file.path: file for file in manifest.files}
     present = {
         path.relative_to(folder).as_posix()
@@ -121,7 +121,7 @@ def _described(folder: Path, path: str) -> File | None:
 
 
 def _check_card(folder: Path, manifest: Manifest) -> None:
-    """The card's metadata state the rows and bytes of the files."""
+    """Check that the card's metadata state the rows and bytes of the files."""
     text = (folder / CARD).read_text(encoding="utf-8")
     try:
         stated = {one["config_name"]: one for one in yaml.safe_load(text.split("---\n")[1])["dataset_info"]}
@@ -160,7 +160,7 @@ def _check_text(folder: Path, file: str, *, remotes: bool, secrets: tuple[str, .
 
 
 def _check_pairs(folder: Path, file: str, *, images: Images, seen: set[str]) -> None:
-    """Every pair has its scores, two different answers and, where rows hold them, an image that decodes.
+    """Check that every pair has its scores, two different answers and, where rows hold them, an image that decodes.
 
     `seen`: names of images that have been decoded; it grows.
     """
@@ -207,14 +207,14 @@ def _check_conversation(place: str, row: dict[str, Any]) -> None:
 
 
 def _check_unpaired(folder: Path, file: str, *, seen: set[str]) -> None:
-    """Every image of a prompt without a pair is what its name says."""
+    """Check the name, bytes and format of every image of a prompt without a pair."""
     for first, table in _groups(folder, file, unpaired_schema()):
         for index, row in enumerate(table.to_pylist(), start=first):
             _check_image(f"{file}: row {index}", row["image"], row["bytes"] or b"", seen=seen)
 
 
 def _check_image(place: str, name: str, content: bytes, *, seen: set[str]) -> None:
-    """An image decodes, and its name is that of its bytes and its format."""
+    """Check that an image decodes, and that its name agrees with its bytes and format."""
     digest, extension = parse_image_name(name or "") or ("", "")
     if sha256(content).hexdigest() != digest:
         raise UserError(place, got="other bytes", expected=f"those of {name}", do=AGAIN)
@@ -226,7 +226,7 @@ def _check_image(place: str, name: str, content: bytes, *, seen: set[str]) -> No
 
 
 def _check_candidates(folder: Path, file: str, name: str) -> None:
-    """Every sentence has its scores: R_I and the steering reward where it has words, R_T always."""
+    """Check that every sentence has its scores: R_I and the guidance reward where it has words, R_T always."""
     known = {"stop": [stop.value for stop in Stop], "fate": [fate.value for fate in Fate], ITERATION: [name]}
     for first, table in _groups(folder, file, candidate_features().arrow_schema):
         rows = pl.from_arrow(table)
@@ -241,7 +241,7 @@ def _check_candidates(folder: Path, file: str, name: str) -> None:
 
 
 def _check_values(file: str, first: int, rows: pl.DataFrame, wanted: Sequence[Column]) -> None:
-    """No null where the record has none, no number that is none."""
+    """Refuse nulls in columns that allow none, and numbers that are not finite."""
     for column in wanted:
         if not column.nullable:
             _refuse(file, first, rows, column.name, pl.col(column.name).is_null(), expected=column.dtype)
@@ -258,7 +258,7 @@ def _check_names(folder: Path, file: str) -> set[str]:
 
 
 def _check_image_names(file: str, names: pl.Series, *, first: int = 0) -> None:
-    """Images are named by their content: a path of the project says something about its machine."""
+    """Check that images are named by content; a path of the project could reveal something about the machine."""
     for index, name in enumerate(names, start=first):
         if name is None or parse_image_name(name) is None:
             raise UserError(
@@ -278,7 +278,7 @@ def _refuse(file: str, first: int, rows: pl.DataFrame, column: str, wrong: pl.Ex
 
 
 def _groups(folder: Path, file: str, wanted: "pa.Schema") -> Iterator[tuple[int, "pa.Table"]]:
-    """Give a file's row groups, each with the index of its first row; refuse one with other columns or features."""
+    """Yield a file's row groups, each with the index of its first row; refuse one with other columns or features."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(folder / file) as parquet:

@@ -1,4 +1,4 @@
-"""What must not stand in a card or in metadata: paths of a machine, addresses of a remote, tokens.
+"""Finds what must not be in a card or in metadata: paths of a machine, addresses of a remote, tokens.
 
 Patterns for free text, where "R_T/R_I", "</s>", "0..1" and "https://host/path" are no paths. A token that is found is
 named by its kind and never shown.
@@ -37,7 +37,7 @@ PATHS, TOKENS, REMOTES = (
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """Something that must not go out."""
+    """Something that must not be published."""
 
     line: int
     """1 upwards."""

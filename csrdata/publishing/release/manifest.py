@@ -110,7 +110,7 @@ class Model:
     __pydantic_config__ = _FORBID
 
     role: Text
-    """What it did: `base policy`, `policy of iteration 2`, `search scorer`, `held-out scorer`."""
+    """Its role: `base policy`, `policy of iteration 2`, `search scorer`, `held-out scorer`."""
     architecture: Text
     """Its class, as its own configuration names it."""
     sha256: Sha256
@@ -151,11 +151,11 @@ class Manifest:
     """The sections of params.yaml that generated the data."""
     models: list[Model]
     inputs: dict[Text, Text]
-    """What went into the DAG and came out of no stage (source files, foreign data), by its MD5 in dvc.lock."""
+    """Inputs that no stage wrote (source files, external data), with their MD5 in dvc.lock."""
     csrdata: Text
     """The version of csrdata that wrote the release."""
     commit: Commit | None
-    """The project's git commit, `+changes` behind it where the working tree differed."""
+    """The project's git commit, with `+changes` appended if the working tree differed."""
     changelog: list[Change]
     """Newest first, the releases before this one included."""
     files: Annotated[list[File], Field(min_length=1, max_length=MAX_FILES)]
@@ -163,7 +163,7 @@ class Manifest:
 
 
 def identity(files: Sequence[File], *, params: Mapping[str, Any], models: Sequence[Model]) -> str:
-    """Return the SHA-256, in hex, of what makes two releases one data set; the order of files and models is no matter."""
+    """Return the SHA-256, in hex, of a dataset's content: equal data, params and models, in any order, give equal ones."""
     parts = {
         "files": {file.path: file.sha256 for file in files if file.is_data},
         "params": params,
@@ -256,8 +256,8 @@ def check_manifest(manifest: Manifest, *, place: str, do: str) -> None:
     """Check that the parts of a manifest agree: names, paths and identity.
 
     Raises:
-        UserError: an iteration or a path occurs twice, a path is none of a release's, a file is missing or has rows without
-            being a table, or the identity is another.
+        UserError: an iteration or a path occurs twice, a path is not part of the layout, a file is missing, a file that is
+            no table has rows, or the identity is another.
     """
     names = [one.name for one in manifest.iterations]
     paths = [file.path for file in manifest.files]
@@ -282,7 +282,7 @@ def check_manifest(manifest: Manifest, *, place: str, do: str) -> None:
 
 
 def check_counts(manifest: Manifest, *, place: str, do: str) -> None:
-    """Check that the rows of the files are those of the counts, and kept + dropped = prompts.
+    """Check that the files' rows agree with the counts, and that kept + dropped = prompts.
 
     Raises:
         UserError: by iteration and file.

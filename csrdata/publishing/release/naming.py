@@ -36,7 +36,7 @@ def image_names(paths: Iterable[str], *, root: Path, images: Images, do: str = M
 
 
 def rename(table: pl.DataFrame, names: dict[str, str]) -> pl.DataFrame:
-    """Return a table of prompts or pairs whose column `image` holds the names; a path without one stays as it is."""
+    """Return a table of prompts or pairs with image names in its column `image`; a path without a name stays."""
     return table.with_columns(pl.col("image").replace(names))
 
 

@@ -1,4 +1,4 @@
-"""A policy as a folder for the Hub: one LoRA adapter that PEFT loads in one line, and its card.
+"""A policy as a folder for the Hub: a LoRA adapter that PEFT loads in one line, and its card.
 
 A policy of iteration T is a base and the chain of T adapters merged into it one after the other. Their updates add up, so
 the chain is, exactly but for rounding, one adapter whose rank is the sum of theirs; that one is published, and the
@@ -30,7 +30,7 @@ from csrdata.storage.tables import hash_path, read_json, write_json
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 BASE = "base"
-"""Where a base lies that goes along."""
+"""The folder of a base policy that is published too."""
 
 VOCABULARIES = {"tokenizer.json", "vocab.json", "added_tokens.json"}
 
@@ -42,7 +42,7 @@ OPTIONAL = (
     "lora_bias",
     "trainable_token_indices",
 )
-"""What makes an adapter more than a plain LoRA, in PEFT's words: such ones do not add up."""
+"""PEFT settings of adapters that are not plain LoRA: these cannot be merged by addition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class BaseModel:
     """The model that the adapter changes."""
 
     folder: Path
-    """Where it lies here."""
+    """Its path on this machine."""
     repo_id: str | None = None
-    """`OWNER/NAME` on the Hub; None for one that was made here."""
+    """`OWNER/NAME` on the Hub; None for a local model."""
     revision: str | None = None
     """Its commit there."""
 
@@ -130,7 +130,7 @@ def write_model(
 
 
 def _is_unchanged(folder: Path) -> bool:
-    """Return whether a folder holds a policy that csrdata wrote, and no file more."""
+    """Return whether a folder holds a policy that csrdata wrote, and no other file."""
     try:
         raw = read_json(folder / MANIFEST, made_by="csrdata push --model")
         listed = {str(file["path"]): str(file["sha256"]) for file in raw["files"]}
@@ -146,7 +146,7 @@ def _is_unchanged(folder: Path) -> bool:
 
 
 def _check_texts(folder: Path) -> None:
-    """Look through the card and the configurations; a vocabulary is no text, and looks like anything."""
+    """Search the card and the configurations for leaks; a vocabulary is skipped, as its entries can look like leaks."""
     for path in sorted([folder / CARD, *folder.rglob("*.json")]):
         leak = None if path.name in VOCABULARIES else find_leak(path.read_text(encoding="utf-8"))
         if leak is not None:
@@ -157,7 +157,7 @@ def _check_texts(folder: Path) -> None:
 
 
 def combine(adapters: Sequence[Path], folder: Path, *, base: str) -> None:
-    """Write one adapter that changes a model as several do, merged one after the other.
+    """Write one adapter with the effect of several that are merged one after the other.
 
     With scales s = alpha / r, the updates s1 B1 A1 + s2 B2 A2 are [s1 B1, s2 B2] [A1; A2]: rank r1 + r2, scale 1.
 

@@ -1,4 +1,4 @@
-"""What dvc.lock says about a release: what went into the DAG, and whether the tables are those it made.
+"""What dvc.lock says about a release: the inputs of the DAG, and whether the tables are its outputs.
 
 The card states the parameters, models and hashes behind the data. They are true only while the pipeline is up to date,
 so a project whose params.yaml or tables differ from its dvc.lock is refused: `dvc repro` mends both. The commit is git's.
@@ -35,7 +35,7 @@ def read_lock(path: Path) -> dict[str, Any]:
 
 
 def inputs(stages: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the stages read and none of them wrote, by its MD5: source files, foreign data.
+    """Return the paths that stages read but no stage wrote (source files, external data), with their MD5.
 
     Example: `{"csrdata/search/pairs.py": "3f...", ...}`
     """
@@ -49,7 +49,7 @@ def inputs(stages: Mapping[str, Any]) -> dict[str, str]:
 
 
 def behind(stages: Mapping[str, Any], tables: Sequence[str]) -> dict[str, Any]:
-    """Return the stages that made some paths, and all before those, in the lock's order."""
+    """Return the stages that wrote some paths, and all stages before them, in the lock's order."""
     wanted = {PurePosixPath(path) for path in tables}
     found: set[str] = set()
     grown = True
@@ -65,7 +65,7 @@ def behind(stages: Mapping[str, Any], tables: Sequence[str]) -> dict[str, Any]:
 
 
 def check_run(lock: Path, tables: Sequence[str], *, params: Mapping[str, Any], root: Path) -> None:
-    """Hold a project against its dvc.lock: the tables are those it speaks of, made with the present parameters.
+    """Check a project against its dvc.lock: its tables are unchanged and were made with the present parameters.
 
     Args:
         lock: dvc.lock.
@@ -82,7 +82,7 @@ def check_run(lock: Path, tables: Sequence[str], *, params: Mapping[str, Any], r
 
 
 def check_params(stages: Mapping[str, Any], params: Mapping[str, Any], *, lock: Path) -> None:
-    """Hold params.yaml against the parameters that the stages ran with.
+    """Compare params.yaml with the parameters that the stages ran with.
 
     Args:
         stages: those whose results are released.
@@ -103,7 +103,7 @@ def check_params(stages: Mapping[str, Any], params: Mapping[str, Any], *, lock: 
 
 
 def check_outs(stages: Mapping[str, Any], tables: Sequence[str], *, root: Path, lock: Path) -> None:
-    """Hold tables against the hashes in dvc.lock.
+    """Compare tables with the hashes in dvc.lock.
 
     Raises:
         UserError: a table is not the one that its stage wrote, or no stage wrote it.
@@ -121,7 +121,7 @@ def check_outs(stages: Mapping[str, Any], tables: Sequence[str], *, root: Path, 
 
 
 def commit(root: Path) -> str | None:
-    """Return the git commit of the project, with `+changes` behind it where tracked files differ; None outside of git.
+    """Return the git commit of the project, with `+changes` appended if tracked files differ; None outside git.
 
     Example: "5869a51c3e0b2f7d6a1e4b8c9d0f1a2b3c4d5e6f"
     """
@@ -149,7 +149,7 @@ def _value(params: Mapping[str, Any], key: str) -> Any:
 
 
 def _difference(now: Any, then: Any, key: str) -> tuple[str, Any, Any] | None:
-    """Return the first key that differs, and both values; an `iterations` that has grown is no difference."""
+    """Return the first key that differs, and both values; added iterations are no difference."""
     if isinstance(now, Mapping) and isinstance(then, Mapping):
         keys = then if key == "iterations" else {**then, **now}
         parts = (_difference(now.get(part), then.get(part), f"{key}.{part}") for part in keys)
@@ -158,7 +158,7 @@ def _difference(now: Any, then: Any, key: str) -> tuple[str, Any, Any] | None:
 
 
 def _md5(path: Path) -> str | None:
-    """Return a file's or folder's hash as DVC writes it; None of what is not there."""
+    """Return a file's or folder's hash as DVC writes it; None if it does not exist."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

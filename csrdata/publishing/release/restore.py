@@ -43,11 +43,11 @@ from csrdata.storage.iteration_tables import IterationTables
 from csrdata.storage.tables import atomic_file, read_table, schema, seal, write_table
 
 IMAGE_BYTES = 100_000_000
-"""The largest image file that is written."""
+"""Largest image file that is written, in bytes."""
 FINGERPRINT_BYTES = 1_000_000
 PARAMS_BYTES = 200_000
 LOCK_BYTES = 20_000_000
-"""The largest params.yaml and dvc.lock; the lock is kept and not read."""
+"""Largest params.yaml or dvc.lock, in bytes; the lock is kept but not parsed."""
 
 
 def released(folder: Path) -> list[str]:
@@ -152,7 +152,7 @@ def _to_project(table: pl.DataFrame, path: str) -> pl.DataFrame:
 
 
 def _restore_shards(folder: Path, files: Sequence[File], record: Record, target: Path) -> None:
-    """Write each row group as the shard that it was, one in memory at a time."""
+    """Write each row group as one shard, with one in memory at a time."""
     index = 0
     for file in files:
         path = file.path
@@ -179,7 +179,7 @@ def _check_schema(arrow: Any, record: Record, path: str) -> None:
 
 
 def _fingerprint(folder: Path, path: str, manifest: Manifest) -> dict[str, str]:
-    """Return what a folder of shards was made from; nothing where the project did not say."""
+    """Return the fingerprint of a folder of shards; empty if the project has none."""
     if all(file.path != path for file in manifest.files):
         return {}
     content = read_bounded(folder / path, limit=FINGERPRINT_BYTES, do=ELSEWHERE)
@@ -215,7 +215,7 @@ def _restore_images(folder: Path, manifest: Manifest, named: set[str], root: Pat
 
 
 def _embedded(folder: Path, manifest: Manifest) -> Iterator[tuple[str, str, bytes]]:
-    """Give place, name and bytes of every image in the release, one in memory at a time."""
+    """Yield place, name and bytes of every image in the release, with one in memory at a time."""
     pairs = [file for one in manifest.iterations for file in files_of(manifest.files, pair_glob(one.name))]
     for file in pairs:
         with open_parquet(folder / file.path, place=file.path, rows=file.rows, do=ELSEWHERE) as parquet:
@@ -231,7 +231,7 @@ def _embedded(folder: Path, manifest: Manifest) -> Iterator[tuple[str, str, byte
 
 
 def _rows(parquet: Any, columns: list[str], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give rows one by one: however often a page repeats an image, memory holds it once."""
+    """Yield rows one by one: an image that a page repeats is in memory once."""
     lacking = [column for column in columns if column not in parquet.schema_arrow.names]
     if lacking:
         raise UserError(f"{path}: column {lacking[0]}", got="no such column", expected="images", do=ELSEWHERE)

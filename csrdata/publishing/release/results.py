@@ -1,4 +1,4 @@
-"""What is known about a release beyond its tables: how true its pairs are, and what training on them did.
+"""Results about a release: how true its pairs are, and the effect of training on them.
 
 Both need what a release does not hold (the truth about the images, the answers of the trained policies), so the figures
 travel in the release as `provenance/results.json`, tied to the pairs by the hash of their tables. A pulled project gives
@@ -16,13 +16,13 @@ from csrdata.evaluation.scorecard import FIGURES
 from csrdata.publishing.card.markdown import Markdown, escape, table
 
 SIGNIFICANT = 0.05
-"""Two-sided; each figure is tested by itself."""
+"""Two-sided level, for each figure separately."""
 
 BASE = "base"
 """The base policy among the policies of `Results.splits`."""
 
 STEERED_BY = ("chair_s", "chair_i", "recall", "length")
-"""The figures that are put into words: hallucination, and what it may have cost."""
+"""The figures that sentences describe: hallucination, and its possible cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class TruthShare:
-    """Pairs by which answer is the truer: the one with the smaller share of false statements."""
+    """Pairs by which answer is truer: the one with the smaller share of false statements."""
 
     chosen: int
     rejected: int
@@ -53,7 +53,7 @@ class Results:
     """Figures for a card."""
 
     pairs: Mapping[str, str]
-    """The SHA-256 of the table of pairs that they are about, by iteration."""
+    """SHA-256 of the table of pairs that the figures describe, by iteration."""
     truth: Mapping[str, TruthShare] = dataclasses.field(default_factory=dict)
     """By iteration; empty where the truth is unknown."""
     confidence: float | None = None
@@ -106,7 +106,7 @@ def parse_results(raw: Any, *, place: str) -> Results:
 
 
 def change(base: Measured, after: Measured) -> str:
-    """Say what became of a figure, by the paired test where there is one and else by the intervals.
+    """Describe in words how a figure changed, by the paired test where there is one and else by the intervals.
 
     Example: 42.1 -> 28.0 at p = 0.001: `fell`; 90.1 -> 90.2 at p = 0.6: `did not change clearly`
     """
@@ -118,7 +118,7 @@ def change(base: Measured, after: Measured) -> str:
 
 
 def sentences(results: Results, policy: str) -> list[Markdown]:
-    """Say, one sentence per split, what became of hallucination, recall and length from the base to a policy."""
+    """Describe, in one sentence per split, how hallucination, recall and length differ between the base and a policy."""
     found = []
     for split, policies in results.splits.items():
         base, after = policies.get(BASE, {}), policies.get(policy, {})

@@ -1,4 +1,4 @@
-"""Parquet files of a release, streamed: some hundred images or one shard of a table in memory, never a data set.
+"""Parquet files of a release, streamed: some hundred images or one shard of a table in memory, never a whole dataset.
 
 How rows are cut into files follows from the sizes of what goes in, so that equal inputs give equal files. Pages are cut
 by content: after a small change most of a file's chunks are those that the Hub has.
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FILE_BYTES = 500_000_000
-"""About what a file holds: the size that the Hub's viewer and `datasets` cut files to."""
+"""Approximate bytes per file: the size at which the Hub's viewer and `datasets` split files."""
 GROUP_ROWS = 1000
 GROUP_BYTES = 16_000_000
-"""A row group of pairs ends at the first of the two: to look at one row, little else need be read."""
+"""A row group of pairs ends at the first of these limits, so that reading one row reads little else."""
 
 
 def write_pairs(
@@ -144,7 +144,7 @@ def write_responses(folder: Path, name: str, shards: Sequence[Path], *, made_by:
 
 @contextmanager
 def _writer(path: Path, arrow: "pa.Schema") -> Iterator[Callable[["pa.Table"], None]]:
-    """Give what writes one row group of a file."""
+    """Yield a function that writes one row group of a file."""
     import pyarrow.parquet as pq
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,13 +155,13 @@ def _writer(path: Path, arrow: "pa.Schema") -> Iterator[Callable[["pa.Table"], N
 
 
 def _size(image: str, root: Path) -> int:
-    """Return an image file's bytes; 0 of one that is missing, which reading it reports."""
+    """Return an image file's size in bytes; 0 if it is missing, which is reported when it is read."""
     file = root / image
     return file.stat().st_size if file.is_file() else 0
 
 
 def _cut(sizes: Sequence[int], *, limit: int, rows: int | None = None) -> list[tuple[int, int]]:
-    """Cut a row of things into runs of about `limit` and at most `rows`; each holds one thing at least.
+    """Split a sequence into runs of about `limit` and at most `rows` items; each has at least one.
 
     Example: sizes 4 4 4 9 1 with limit 8 -> (0, 2), (2, 3), (3, 4), (4, 5)
     """

@@ -1,4 +1,4 @@
-"""What a stranger wrote, bounded before it is read: JSON, texts and Parquet files.
+"""Bounded reading of untrusted files: JSON, texts and Parquet.
 
 A file is measured first, then parsed, then its values are checked; whatever a library raises on the way becomes one line.
 A Parquet file says in its footer how many rows and bytes it holds; a small file that claims billions of them is refused
@@ -25,7 +25,7 @@ MAX_TEXT = 10_000
 """Characters of one text in JSON."""
 
 ROWS_PER_BYTE = 16
-"""The most rows that a byte of a Parquet file may stand for. The emptiest table of ours has two: equal reasons for every
+"""The most rows per byte of a Parquet file. The emptiest table of ours has two: equal reasons for every
 dropped prompt."""
 TABLE_ROWS = 5_000_000
 """The most rows of a table that is held in memory: prompts, pairs, dropped."""
@@ -52,10 +52,10 @@ def read_bounded(path: Path, *, limit: int, do: str) -> bytes:
 
 
 def parse_json(content: bytes, *, place: str, do: str) -> Any:
-    """Return what JSON holds: finite numbers, whole characters, no deep nesting.
+    """Parse JSON; refuse numbers that are not finite, lone surrogates and deep nesting.
 
     Raises:
-        UserError: it is none.
+        UserError: the content is invalid.
     """
     from pydantic_core import from_json
 
@@ -107,7 +107,7 @@ def decode_text(content: bytes, *, place: str, do: str) -> str:
     """Return the text of a file: UTF-8, no control characters.
 
     Raises:
-        UserError: it is none.
+        UserError: the content is invalid.
     """
     try:
         text = content.decode("utf-8")
@@ -139,7 +139,7 @@ def check_yaml(text: str, *, place: str, do: str) -> None:
 
 @contextmanager
 def open_parquet(path: Path, *, place: str, rows: int | None, do: str) -> "Iterator[pq.ParquetFile]":
-    """Open a Parquet file whose footer promises no more than its size can hold; what reading it raises is one line.
+    """Open a Parquet file whose footer claims no more than its size allows; reading errors become one line.
 
     Args:
         rows: those that the manifest says; None where it is not known.

@@ -2,7 +2,7 @@
 
 The order follows from what depends on what: data files, their identity, plots, the card, the manifest. Nothing here
 talks to the Hub, nothing is judged here (gates.py does), and a date is given, never looked up: equal inputs give an
-equal folder. Memory holds some hundred images and one shard of candidates, never a data set.
+equal folder. Memory holds some hundred images and one shard of candidates, never a whole dataset.
 """
 
 import shutil
@@ -168,7 +168,7 @@ def published_pairs(pairs: Path, *, root: Path, folder: Path) -> str:
 
 
 def tree(folder: Path) -> list[tuple[str, int]]:
-    """Return what a release holds, as it would go: paths and bytes, in the order of their names."""
+    """Return the files of a release, as paths and sizes in bytes, in the order of their names."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in files]
 
