@@ -138,16 +138,18 @@ def tables(results: Results, figures: Sequence[str] = tuple(FIGURES)) -> list[tu
     """Return a title and a table for each split: figures down, policies across, a star where one differs from the base."""
     found = []
     for split, policies in results.splits.items():
+        # The order of names in a JSON object says nothing: the base first, then 1, 2, ... 10.
+        names = sorted(policies, key=lambda name: (name != BASE, len(name), name))
         rows = [
             (
                 FIGURES[figure].title,
                 FIGURES[figure].unit,
-                *(_cell(figure, policies[policy].get(figure)) for policy in policies),
+                *(_cell(figure, policies[policy].get(figure)) for policy in names),
             )
             for figure in figures
             if any(figure in one for one in policies.values())
         ]
-        heads = ["figure", "unit", *("base" if name == BASE else f"policy {name}" for name in policies)]
+        heads = ["figure", "unit", *("base" if name == BASE else f"policy {name}" for name in names)]
         found.append((split.replace("_", " "), table(heads, rows)))
     return found
 
