@@ -169,7 +169,8 @@ NAME = (
     Rule("a name of letters, digits, _, - and .", lambda column: ~column.str.contains(r"^\w[\w.-]*$")),
     _at_most(MAX_NAME),
 )
-TEXT = (_at_most(MAX_TEXT), NO_NUL)
+TEXT = (_at_most(MAX_TEXT),)
+"""What a policy wrote: any character that Unicode has. A byte-level tokenizer can write even NUL."""
 COUNT = (_whole(0),)
 TOKENS = (_whole(1, MAX_TOKENS),)
 FINITE = (Rule("a finite number", lambda column: ~column.is_finite()),)

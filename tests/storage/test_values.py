@@ -350,3 +350,9 @@ def test_a_million_rows_take_seconds() -> None:
     start = time.process_time()
     check_values(table, Sentence, place="t", made_by="x")
     assert time.process_time() - start < 20
+
+
+def test_a_policy_may_write_any_character() -> None:
+    """A byte-level tokenizer can write NUL: an answer with it is a bad answer, and no damaged table."""
+    odd = [dataclasses.replace(row, text=f"{row.text}\0") if row.text else row for row in SENTENCES]
+    check_values(to_table(odd, Sentence), Sentence, place="t", made_by="x")
