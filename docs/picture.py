@@ -38,10 +38,12 @@ def draw(pair: Pair, sentences: list[Sentence], target: Path) -> None:
     canvas = Image.new("RGB", (WIDTH * SCALE, HEIGHT * SCALE), "white")
     pen = ImageDraw.Draw(canvas)
     _prompt(canvas, pen, pair)
-    chosen, rejected = (_path(sentences, leaf) for leaf in (pair.chosen_leaf, pair.rejected_leaf))
+    chosen, rejected = (
+        _path(sentences, leaf) for leaf in (pair.scores.chosen_leaf, pair.scores.rejected_leaf)
+    )
     _tree(pen, sentences, {node.node_id for node in chosen}, {node.node_id for node in rejected})
-    _answer(pen, chosen, top=60, title="chosen", colour=GOOD, reward=pair.chosen_reward)
-    _answer(pen, rejected, top=310, title="rejected", colour=BAD, reward=pair.rejected_reward)
+    _answer(pen, chosen, top=60, title="chosen", colour=GOOD, reward=pair.scores.chosen_reward)
+    _answer(pen, rejected, top=310, title="rejected", colour=BAD, reward=pair.scores.rejected_reward)
     canvas.save(target, optimize=True)
 
 
@@ -89,10 +91,16 @@ def _tree(pen: ImageDraw.ImageDraw, sentences: list[Sentence], chosen: set[int],
 
 
 def _answer(
-    pen: ImageDraw.ImageDraw, path: list[Sentence], *, top: float, title: str, colour: str, reward: float
+    pen: ImageDraw.ImageDraw,
+    path: list[Sentence],
+    *,
+    top: float,
+    title: str,
+    colour: str,
+    reward: float | None,
 ) -> None:
     left = 800
-    _text(pen, (left, top - 38), f"{title}, reward {reward:.2f}", colour, 18)
+    _text(pen, (left, top - 38), f"{title}, reward {reward or 0:.2f}", colour, 18)
     line = 0
     for node in path:
         if node.relevance is None:
@@ -108,9 +116,9 @@ def _answer(
             line += 1
 
 
-def _path(sentences: list[Sentence], leaf: int) -> list[Sentence]:
+def _path(sentences: list[Sentence], leaf: int | None) -> list[Sentence]:
     nodes = {node.node_id: node for node in sentences}
-    path = [nodes[leaf]]
+    path = [node for node in sentences if node.node_id == leaf]
     while path[-1].parent_id in nodes:
         path.append(nodes[path[-1].parent_id])
     return path[::-1]
