@@ -88,9 +88,9 @@ def swapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_pairs_of_a_rule_are_counted_and_published(swapped: Path) -> None:
     """Every prompt has a pair or a reason; `stats` and `push` take the tables."""
-    figures = stats(read_iteration(project_tables("1")))["pairs"]
-    assert figures["by_origin"] == {"swapped_words": 4}
-    assert (figures["dropped"]["equal_texts"], figures["dropped"]["no_response"]) == (1, 2)
+    figures = stats(read_iteration(project_tables("1"))).pairs
+    assert figures.by_origin == {"swapped_words": 4}
+    assert (figures.dropped["equal_texts"], figures.dropped["no_response"]) == (1, 2)
     release(Path(), swapped / "release", ("1",))
     pair = read_rows(paths.pairs("1"), Pair, made_by="the test")[0]
     assert (pair.chosen, pair.rejected) == (" A red star. A blue dot.", " A blue star. A blue dot.")
