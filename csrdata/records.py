@@ -144,6 +144,8 @@ class Response:
     finished: bool
     """It ended with end-of-sequence."""
     canonical: bool
+    end: int | None = None
+    """The token that ended it: a model may list several. Null for an unfinished answer, and where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,9 @@ class PairScores:
     rejected_tokens: int | None = None
     chosen_words: int | None = None
     rejected_words: int | None = None
+    chosen_end: int | None = None
+    """The token that ended it, which training writes behind it; null: the one of the model's chat template."""
+    rejected_end: int | None = None
 
 
 CSR_SEARCH = "csr_search"

@@ -140,12 +140,13 @@ def mark_canonical(tree: Sequence[Sentence], *, policy: Policy) -> list[Sentence
     another probability, than the one that was scored.
     """
     nodes = {sentence.node_id: sentence for sentence in tree}
+    ends = end_ids(policy.model, policy.processor)
 
     def canonical(leaf: Sentence) -> bool:
         path = path_to(leaf, nodes)
         generated = [token for sentence in path for token in sentence.token_ids]
         text = "".join(sentence.text for sentence in path)
-        return is_canonical(policy.processor, generated, answer=text)
+        return is_canonical(policy.processor, generated, answer=text, ends=ends)
 
     return [
         replace(sentence, canonical=canonical(sentence))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from csrdata.policy.prompting import with_answers
 from csrdata.policy.shared_attention import AnswerCache, DecodingStep, PromptCache, gather, use_shared_prefix
 
 _NEAR = 1e-3
@@ -224,17 +225,17 @@ def plain_logits(
         inputs: the processor's output for one prompt: `input_ids` and `attention_mask` [1, L].
         answers: their tokens so far.
     """
-    shape = inputs["input_ids"].shape
-    longest = max(map(len, answers))
-    rows = {name: _beside(value, shape, rows=len(answers), tokens=longest) for name, value in inputs.items()}
+    longest, count = max(map(len, answers)), len(answers)
+    ids = torch.zeros(count, longest, dtype=torch.long, device=model.device)
+    mask = torch.zeros_like(ids)
     for row, own in enumerate(answers):
-        if own:
-            end = shape[1] + len(own)
-            rows["input_ids"][row, shape[1] : end] = torch.tensor(own, device=model.device)
-            rows["attention_mask"][row, shape[1] : end] = 1
-    last = [shape[1] + len(own) - 1 for own in answers]
+        ids[row, : len(own)] = torch.tensor(own, dtype=torch.long)
+        mask[row, : len(own)] = 1
+    repeated = {name: value.repeat(count, *[1] * (value.dim() - 1)) for name, value in inputs.items()}
+    rows = with_answers(repeated, ids, mask, image_token=model.config.image_token_id)
+    length = inputs["input_ids"].shape[1]
     logits: Tensor = model(**rows, use_cache=False).logits
-    return logits[range(len(answers)), last]
+    return logits[range(count), [length + len(own) - 1 for own in answers]]
 
 
 def passes_for(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Passes:
@@ -285,10 +286,3 @@ def near(found: Tensor, expected: Tensor) -> bool:
     if found.dtype == torch.float32:
         return float((one - other).abs().max()) <= _NEAR
     return float((one.exp() - other.exp()).abs().sum()) / 2 <= _NEAR_IN_HALF
-
-
-def _beside(value: Tensor, shape: torch.Size, *, rows: int, tokens: int) -> Tensor:
-    """Repeat a prompt's input for some rows; what runs along the prompt (ids, masks) gets room for more tokens."""
-    if value.shape == shape:
-        value = torch.cat([value, value.new_zeros(1, tokens)], dim=1)
-    return value.repeat(rows, *[1] * (value.dim() - 1))

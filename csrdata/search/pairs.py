@@ -196,5 +196,7 @@ def _pair(prompt: Prompt, chosen: Response, rejected: Response) -> Pair:
             rejected_tokens=rejected.tokens,
             chosen_words=chosen.words,
             rejected_words=rejected.words,
+            chosen_end=chosen.end,
+            rejected_end=rejected.end,
         ),
     )

@@ -267,6 +267,13 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         "relevance": SCORE,
         "relevance_held_out": SCORE,
         "reward_held_out": FINITE,
+        "end": (
+            Rule(
+                "null for an answer that is not finished",
+                lambda column: column.is_not_null() & ~pl.col("finished"),
+            ),
+            *COUNT,
+        ),
     },
     Pair: {
         "prompt_id": (*ID, _once("prompt_id")),
@@ -314,6 +321,8 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         "rejected_tokens": TOKENS,
         "chosen_words": COUNT,
         "rejected_words": COUNT,
+        "chosen_end": COUNT,
+        "rejected_end": COUNT,
     },
     Dropped: {
         "prompt_id": (*ID, _once("prompt_id")),
