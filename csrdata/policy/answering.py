@@ -21,7 +21,6 @@ from csrdata.policy.prompting import (
     check_tokens,
     encode,
     end_ids,
-    render_prompt,
     with_answers,
 )
 from csrdata.progress import progress as bar_of
@@ -146,7 +145,7 @@ def _rendered(policy: Policy, questions: Sequence[Question]) -> list[str]:
     for question in questions:
         check_prompt(question.text, prompt_id=question.question_id)
         if question.text not in wordings:
-            wordings[question.text] = render_prompt(policy.processor, question.text)
+            wordings[question.text] = policy.prompt(question.text)
     return [wordings[question.text] for question in questions]
 
 

@@ -30,7 +30,7 @@ from csrdata.images import load_image
 from csrdata.policy.collating import PairCollator
 from csrdata.policy.loading import Policy
 from csrdata.policy.preflight import check_batch, check_ends, check_references, check_texts
-from csrdata.policy.prompting import check_tokens, completion_text, end_ids, render_prompt
+from csrdata.policy.prompting import check_tokens, completion_text, end_ids
 from csrdata.progress import progress as bar_of
 from csrdata.records import Pair
 
@@ -310,7 +310,7 @@ def _dataset(
 ) -> Dataset:
     """Return rows on TRL's standard columns; images are read when a row is, and no sooner."""
     columns: dict[str, list[Any]] = {
-        "prompt": [render_prompt(policy.processor, pair.prompt) for pair in pairs],
+        "prompt": [policy.prompt(pair.prompt) for pair in pairs],
         "chosen": [
             completion_text(policy.processor, pair.chosen, end=pair.scores.chosen_end) for pair in pairs
         ],
