@@ -111,32 +111,6 @@ def headline(summary: Mapping[str, Any]) -> dict[str, float | int | None]:
     }
 
 
-def iteration_rows(iterations: Mapping[str, Any]) -> list[dict[str, object]]:
-    """Flatten one split of the summary's "splits", for plots: a row an iteration, a column a figure and its interval.
-
-    Args:
-        iterations: in order, the base first: a row's iteration is its position, 0 for the base.
-    """
-    return [
-        {"iteration": position}
-        | {
-            column: figure[key]
-            for name, figure in entries.items()
-            if name != "false_by_kind"
-            for column, key in ((name, "value"), (f"{name}_low", "low"), (f"{name}_high", "high"))
-        }
-        for position, entries in enumerate(iterations.values())
-    ]
-
-
-def pair_reward_rows(pairs: Mapping[str, Any]) -> list[dict[str, object]]:
-    """Flatten the summary's "pairs", for plots: a row an iteration by its position from 1, a column a mean reward."""
-    return [
-        {"iteration": position, **{name: entry[name] for name in _PAIR_MEANS}}
-        for position, entry in enumerate(pairs.values(), start=1)
-    ]
-
-
 def _summarize_card(
     own: Scorecard, base: Scorecard | None, *, resamples: int, confidence: float, seed: int
 ) -> dict[str, Any]:

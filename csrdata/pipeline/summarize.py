@@ -4,21 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.evaluation import table
 from csrdata.evaluation.scorecard import scorecards
-from csrdata.evaluation.summary import (
-    BASE,
-    headline,
-    iteration_rows,
-    pair_reward_rows,
-    summarize_pairs,
-    summarize_splits,
-)
+from csrdata.evaluation.summary import BASE, headline, summarize_pairs, summarize_splits
 from csrdata.params import Params
+from csrdata.pipeline.plots import write_plots
 from csrdata.pipeline.source import claim_parser
 from csrdata.records import Answer, Dropped, Pair, Prompt, Question, Response, Truth
 from csrdata.storage.tables import atomic_file, read_json, read_rows, write_json
@@ -71,9 +63,7 @@ def run(params: Params) -> None:
     write_json(paths.HEADLINE, headline(summary))
     with atomic_file(MARKDOWN) as partial:
         partial.write_text(table.markdown(summary, confidence=settings.confidence), encoding="utf-8")
-    for split, iterations in summary["splits"].items():
-        _write_csv(paths.PLOTS / f"{split}.csv", iteration_rows(iterations))
-    _write_csv(paths.PLOTS / "pair_rewards.csv", pair_reward_rows(pairs))
+    write_plots(summary)
     table.show(summary, confidence=settings.confidence)
 
 
@@ -108,8 +98,3 @@ def _read_figures(
             if one is not None and not isinstance(one, wanted):
                 raise UserError(f"{path}: {name}", got=one, expected="a number", do=made_by)
     return figures
-
-
-def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    with atomic_file(path) as partial:
-        partial.write_text(pl.DataFrame(rows, infer_schema_length=None).write_csv(), encoding="utf-8")

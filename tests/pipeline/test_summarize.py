@@ -195,16 +195,22 @@ def test_pairs_are_counted_and_their_rewards_averaged(summary: dict[str, Any]) -
 
 
 def test_plots_hold_what_the_summary_holds(summary: dict[str, Any]) -> None:
-    """A file a split: a row an iteration, a column a figure and its interval; and one of the pairs' rewards."""
+    """One file per figure, with a row per policy and split, and one of the pairs' rewards; no other file."""
     figures = set(summary["splits"]["held_out"]["base"]) - {"false_by_kind"}
-    for split in summary["splits"]:
-        table = pl.read_csv(paths.PLOTS / f"{split}.csv")
-        assert table["iteration"].to_list() == [0, 1, 2, 3]
-        assert len(table.columns) == 1 + 3 * len(figures)
-    base = pl.read_csv(paths.PLOTS / "held_out.csv").row(0, named=True)
-    assert (base["chair_s"], base["chair_s_low"], base["chair_s_high"]) == (100, 100, 100)
+    assert {path.name for path in paths.PLOTS.iterdir()} == {
+        f"{name}.csv" for name in (*figures, "pair_rewards")
+    }
+    for name in figures:
+        table = pl.read_csv(paths.PLOTS / f"{name}.csv", schema_overrides={"iteration": pl.String})
+        assert len(table) == len(summary["splits"]) * len(summary["iterations"])
+        for row in table.iter_rows(named=True):
+            figure = summary["splits"][row["split"]][row["iteration"]][name]
+            assert {key: row[key] for key in ("value", "low", "high")} == {
+                key: figure[key] for key in ("value", "low", "high")
+            }
     rewards = pl.read_csv(paths.PLOTS / "pair_rewards.csv")
-    assert rewards.filter(iteration=2)["rejected_reward_held_out"].to_list() == [0.125]
+    rejected = rewards.filter(iteration=2, answer="rejected", scorer="held_out")
+    assert rejected["reward"].to_list() == [0.125]
 
 
 def test_the_table_shows_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
