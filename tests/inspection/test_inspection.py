@@ -11,8 +11,8 @@ from rich.console import Console, RenderableType
 
 from csrdata.errors import UserError
 from csrdata.inspection.histogram import Histogram, histogram, sparkline
-from csrdata.inspection.iteration import read_iteration, search_tree
 from csrdata.inspection.report import report
+from csrdata.inspection.search_tree import search_tree
 from csrdata.inspection.stats import stats
 from csrdata.inspection.tree import render_tree
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
@@ -163,7 +163,7 @@ def test_shards_are_checked_together(tmp_path: Path) -> None:
             write_rows(tmp_path / f"{name}.parquet", rows, record)
         paths = {name: tmp_path / f"{name}.parquet" for name in ("prompts", "responses", "pairs", "dropped")}
         with pytest.raises(UserError, match=words or "row 5: column node_id") as caught:
-            read_iteration(IterationTables("1", candidates=shards, **paths))
+            IterationTables("1", candidates=shards, **paths).load()
         assert str(caught.value).endswith("Next: dvc repro generate_beams@1")
 
 
