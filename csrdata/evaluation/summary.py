@@ -246,12 +246,12 @@ def read_prepared(value: JsonValue) -> Prepared:
 
 
 def read_numbers(value: JsonValue, *, needs: tuple[str, ...] = ()) -> Numbers:
-    """Return numbers by name.
+    """Return numbers by name; those of a training that diverged need not be finite.
 
     Raises:
         UserError: a name of `needs` is missing, or a value is no number.
     """
-    return {name: number.number_or_none() for name, number in value.items(needs=needs).items()}
+    return {name: one.number_or_none(finite=False) for name, one in value.items(needs=needs).items()}
 
 
 def _policy(value: JsonValue) -> PolicySummary:

@@ -59,17 +59,17 @@ class JsonValue:
             self.refuse("a whole number, 0 or more")
         return self.value
 
-    def number(self) -> float:
-        """Return a finite number; a whole one stays an `int`, so that it is written as it was read."""
+    def number(self, *, finite: bool = True) -> float:
+        """Return a number; a whole one stays an `int`, so that it is written as it was read."""
         if isinstance(self.value, bool) or not isinstance(self.value, int | float):
             self.refuse("a number")
-        if isinstance(self.value, float) and not math.isfinite(self.value):
+        if finite and isinstance(self.value, float) and not math.isfinite(self.value):
             self.refuse("a finite number")
         return self.value
 
-    def number_or_none(self) -> float | None:
-        """Return a finite number; None for null."""
-        return None if self.value is None else self.number()
+    def number_or_none(self, *, finite: bool = True) -> float | None:
+        """Return a number; None for null."""
+        return None if self.value is None else self.number(finite=finite)
 
     def refuse(self, expected: str, *, got: str | None = None) -> NoReturn:
         """Raise the error that names the place, the value or `got`, and what was expected."""
