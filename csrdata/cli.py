@@ -333,7 +333,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show the search tree of one prompt: every candidate, its scores and its fate."""
-    from csrdata.inspection.iteration import search_tree
+    from csrdata.inspection.search_tree import search_tree
     from csrdata.pipeline.looking import read_project
 
     read = read_project(iteration)

@@ -10,9 +10,9 @@ import polars as pl
 
 from csrdata.inspection.cost import SearchCost
 from csrdata.inspection.histogram import Histogram, histogram
-from csrdata.inspection.iteration import Iteration
 from csrdata.records import DropReason, Fate, Stop
 from csrdata.search.words import word_count
+from csrdata.storage.iteration_tables import LoadedIteration
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Stats:
     """What the search cost; None where its run log is missing, as in a release."""
 
 
-def stats(iteration: Iteration, *, search: SearchCost | None = None) -> Stats:
+def stats(iteration: LoadedIteration, *, search: SearchCost | None = None) -> Stats:
     """Return an iteration's figures, with those of its search where they are known."""
     return Stats(
         iteration=iteration.name,
@@ -128,8 +128,8 @@ def stats(iteration: Iteration, *, search: SearchCost | None = None) -> Stats:
     )
 
 
-def _counts(iteration: Iteration) -> Counts:
-    sentences = iteration.sentences
+def _counts(iteration: LoadedIteration) -> Counts:
+    sentences = iteration.candidates
     return Counts(
         prompts=len(iteration.prompts),
         candidates=len(sentences),
@@ -140,8 +140,8 @@ def _counts(iteration: Iteration) -> Counts:
     )
 
 
-def _distributions(iteration: Iteration) -> Distributions:
-    spoken = iteration.sentences.filter(pl.col("relevance").is_not_null())
+def _distributions(iteration: LoadedIteration) -> Distributions:
+    spoken = iteration.candidates.filter(pl.col("relevance").is_not_null())
     per_token = (pl.col("logprob") / pl.col("token_ids").list.len()).exp()
     return Distributions(
         sentence_log10_probability=distribution(spoken["logprob"] / 2.302585092994046),
@@ -165,7 +165,7 @@ def _responses(responses: pl.DataFrame) -> ResponseFigures:
     )
 
 
-def _pairs(iteration: Iteration) -> PairFigures:
+def _pairs(iteration: LoadedIteration) -> PairFigures:
     pairs = iteration.pairs
     chosen_words, rejected_words = words(pairs, "chosen"), words(pairs, "rejected")
     gaps = chosen_words - rejected_words

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from rich.console import RenderableType
 from rich.text import Text
 
-from csrdata.inspection.iteration import SearchTree
 from csrdata.inspection.outline import Node, draw
 from csrdata.inspection.page import Page, Paper, number
+from csrdata.inspection.search_tree import SearchTree
 from csrdata.records import NO_PARENT, Response, Sentence
 
 CHOSEN, REJECTED = "+", "-"

@@ -27,6 +27,7 @@ EXEMPT = {
     "csrdata.paths": "names of files; a stage's inputs are hashed by content",
     "csrdata.params": "reads values; the values are hashed themselves",
     "csrdata.storage.values": "refuses values, changes none",
+    "csrdata.storage.json_values": "the same",
     "csrdata.text": "what reaches a terminal",
     "csrdata.progress": "the same",
     "csrdata.entry": "the same",

@@ -6,12 +6,12 @@ from pathlib import Path
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.inspection.diff import Version, read_version
-from csrdata.inspection.iteration import Iteration, read_iteration
 from csrdata.inspection.revisions import bring
 from csrdata.params import FILE, load_params
 from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.hub.fetch import parse_source
 from csrdata.publishing.hub.remote import fetch_iteration, fetch_pairs
+from csrdata.storage.iteration_tables import LoadedIteration
 
 
 def iteration(name: str | None) -> str:
@@ -25,16 +25,16 @@ def iteration(name: str | None) -> str:
     return name or (made or names)[-1]
 
 
-def read_project(name: str | None) -> Iteration:
+def read_project(name: str | None) -> LoadedIteration:
     """Read the tables of an iteration, by default the last one that has pairs."""
-    return read_iteration(project_tables(iteration(name)))
+    return project_tables(iteration(name)).load()
 
 
-def read_hub(word: str, name: str | None) -> Iteration:
+def read_hub(word: str, name: str | None) -> LoadedIteration:
     """Read the tables of an iteration of a dataset of the Hub, by default its last one."""
     source = parse_source(word)
     with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
-        return read_iteration(fetch_iteration(source, name, scratch=Path(scratch)))
+        return fetch_iteration(source, name, scratch=Path(scratch)).load()
 
 
 def version_of(word: str, scratch: Path) -> Version:

@@ -7,6 +7,7 @@ from pathlib import Path
 import csrdata
 from csrdata import paths
 from csrdata.errors import UserError
+from csrdata.evaluation.summary import BASE
 from csrdata.params import load_params
 from csrdata.pipeline.results import LOCK, find_results
 from csrdata.pipeline.source import open_source
@@ -17,7 +18,7 @@ from csrdata.publishing.release.layout import own_table
 from csrdata.publishing.release.manifest import MANIFEST, parse_manifest
 from csrdata.publishing.release.policy import BaseModel, write_model
 from csrdata.publishing.release.provenance import check_run
-from csrdata.publishing.release.results import BASE, Results
+from csrdata.publishing.release.results import Results
 from csrdata.publishing.release.writing import published_pairs
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import re
 from dataclasses import fields, replace
 from pathlib import Path
@@ -11,10 +12,11 @@ from rich.console import Console, RenderableType
 
 from csrdata.errors import UserError
 from csrdata.inspection.histogram import Histogram, histogram, sparkline
-from csrdata.inspection.iteration import read_iteration, search_tree
 from csrdata.inspection.report import report
+from csrdata.inspection.search_tree import search_tree
 from csrdata.inspection.stats import stats
 from csrdata.inspection.tree import render_tree
+from csrdata.inspection.tree_figures import ReasonOfTree, tree_figures
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
 from csrdata.storage.iteration_tables import IterationTables
 from csrdata.storage.tables import seal, to_table, write_rows
@@ -115,6 +117,40 @@ def test_a_prompt_without_a_pair_shows_why() -> None:
     assert "no pair: no_response: 0 answers" in _text(render_tree(search_tree(ITERATION, "train-00001")))
 
 
+def test_the_tree_as_json_holds_every_candidate_under_its_parent() -> None:
+    """`show --json`: the keys are stable; an answer is with its last sentence; a prompt without a pair has its reason."""
+    shown = json.loads(json_text(tree_figures(search_tree(ITERATION, "train-00000"), iteration="1")))
+    assert list(shown) == ["iteration", "prompt_id", "image", "prompt", "pair", "dropped", "candidates"]
+    assert shown["pair"] == {"origin": "csr_search", "margin": 0.8, "chosen_leaf": 3, "rejected_leaf": 4}
+    first, second, third = shown["candidates"]
+    assert (third["node_id"], third["fate"], third["children"]) == (2, "pruned", [])
+    assert (first["answer"], second["children"][0]["node_id"]) == (None, 4)
+    (end,) = first["children"]
+    assert end == {
+        "node_id": 3,
+        "depth": 2,
+        "text": "",
+        "probability": math.exp(-2.0),
+        "relevance": None,
+        "repetition": 0.0,
+        "guidance_reward": None,
+        "fate": "finished",
+        "stop": "end",
+        "answer": {
+            "text": "A red circle.",
+            "words": 3,
+            "reward": 0.9,
+            "relevance": 10.0,
+            "finished": True,
+            "canonical": True,
+        },
+        "children": [],
+    }
+    other = tree_figures(search_tree(ITERATION, "train-00001"), iteration="1")
+    assert (other.pair, other.candidates) == (None, [])
+    assert other.dropped == ReasonOfTree("no_response", DROPPED.detail)
+
+
 def test_an_unknown_prompt_names_the_nearest() -> None:
     """A slip in the id is answered with the id that was meant."""
     with pytest.raises(
@@ -163,7 +199,7 @@ def test_shards_are_checked_together(tmp_path: Path) -> None:
             write_rows(tmp_path / f"{name}.parquet", rows, record)
         paths = {name: tmp_path / f"{name}.parquet" for name in ("prompts", "responses", "pairs", "dropped")}
         with pytest.raises(UserError, match=words or "row 5: column node_id") as caught:
-            read_iteration(IterationTables("1", candidates=shards, **paths))
+            IterationTables("1", candidates=shards, **paths).load()
         assert str(caught.value).endswith("Next: dvc repro generate_beams@1")
 
 

@@ -12,9 +12,9 @@ from rich.console import Console, RenderableType
 from csrdata.inspection.cost import SearchCost
 from csrdata.inspection.diff import MovedIds, diff
 from csrdata.inspection.diff_report import diff_report
-from csrdata.inspection.iteration import SearchTree, search_tree
 from csrdata.inspection.page import number
 from csrdata.inspection.report import report
+from csrdata.inspection.search_tree import SearchTree, search_tree
 from csrdata.inspection.stats import stats
 from csrdata.inspection.tree import render_tree
 from csrdata.records import NO_PARENT, Fate
