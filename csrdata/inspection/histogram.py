@@ -1,4 +1,4 @@
-"""Histograms for a terminal: counts in equal bins, drawn as one line of blocks."""
+"""Histograms for a terminal: counts in bins of equal width, drawn as one line of block characters."""
 
 import math
 from collections.abc import Sequence
@@ -40,7 +40,9 @@ def histogram(values: Sequence[float], *, bins: int = BINS, beside: Sequence[flo
 
 
 def sparkline(counts: Sequence[int], *, ascii_only: bool = False) -> str:
-    """Draw counts as blocks, or in ASCII as darker characters; the highest is full, and any count above zero is visible.
+    """Draw counts as one line of blocks, or of ASCII characters that get darker.
+
+    The highest count is drawn full, and any count above 0 is visible.
 
     Example: (0, 1, 8) -> " ▁█"
     """

@@ -14,6 +14,8 @@ from PIL import Image
 
 from csrdata import paths
 from csrdata.errors import UserError
+from csrdata.evaluation.intervals import Figure
+from csrdata.evaluation.summary import PairSummary, PolicySummary, Summary
 from csrdata.inspection.histogram import Histogram
 from csrdata.params import load_params
 from csrdata.pipeline.results import PUBLISHED, find_results
@@ -29,7 +31,7 @@ from csrdata.records import Truth
 from csrdata.sources.microworld.claim_parser import to_truth
 from csrdata.sources.microworld.source import ORIGIN
 from csrdata.sources.microworld.world import Scene, SceneObject
-from csrdata.storage.tables import write_json, write_rows
+from csrdata.storage.tables import read_json, write_json, write_rows
 from tests.publishing.project import (
     MODELS,
     PROMPTS,
@@ -353,20 +355,29 @@ def summarized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     scene = Scene("a", "harbour", (SceneObject("circle", "red", "top left"),))
     truths = [to_truth(scene, image=prompt.image, split="train") for prompt in PROMPTS]
     write_rows(paths.TRUTH, truths, Truth)
-    figure = {"value": 28.0, "low": 25.0, "high": 31.0, "p_vs_base": 0.001}
     split = {
-        name: {"chair_s": figure | ({"p_vs_base": None} if name == "base" else {})}
+        name: PolicySummary(
+            {"chair_s": Figure(28.0, 25.0, 31.0, None if name == "base" else 0.001)}, false_by_kind={}
+        )
         for name in ("base", "1", "2", "3")
     }
-    entry = {"kept": 6, "chosen_reward": 1.15, "rejected_reward": -0.1}
-    write_json(
-        paths.SUMMARY,
-        {
-            "iterations": ["base", "1", "2", "3"],
-            "splits": {"held_out": split},
-            "pairs": {"1": entry, "2": entry},
-        },
+    entry = PairSummary(
+        kept=6,
+        dropped={},
+        chosen_reward=1.15,
+        rejected_reward=-0.1,
+        chosen_reward_held_out=None,
+        rejected_reward_held_out=None,
+        truth_preference=None,
     )
+    summary = Summary(
+        iterations=("base", "1", "2", "3"),
+        splits={"held_out": split},
+        pairs={"1": entry, "2": entry},
+        training={},
+        prepared=None,
+    )
+    write_json(paths.SUMMARY, summary.as_json())
     return root
 
 
@@ -397,6 +408,27 @@ def test_a_summary_of_other_pairs_is_left_out(summarized: Path, capsys: pytest.C
     assert found is not None
     assert found.splits == {}
     assert "no figures of training: metrics/summary.json: pairs of iteration 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"splits": {"held_out": {"base": {}}}}, "splits.held_out.base.false_by_kind: got no such key"),
+        ({"pairs": []}, "pairs: got [], expected an object"),
+        ({"iterations": ["1"]}, "iterations: got ['1'], expected base, then the iterations"),
+    ],
+)
+def test_a_summary_of_another_form_is_left_out(
+    summarized: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, object], message: str
+) -> None:
+    """A summary that another version wrote, or that was edited, is one line; the card has what else is known."""
+    write_json(summarized / paths.SUMMARY, read_json(paths.SUMMARY, made_by="") | changed)
+    found = find_results(load_params(), ["2"])
+    assert found is not None
+    assert (found.splits, list(found.truth)) == ({}, ["2"])
+    said = capsys.readouterr().err
+    assert said.startswith(f"the card has no figures of training: metrics/summary.json: {message}")
+    assert said.endswith("Next: dvc repro summarize\n")
 
 
 def test_a_summary_that_dvc_made_from_older_pairs_is_left_out(

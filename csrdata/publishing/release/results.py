@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from csrdata.errors import UserError
+from csrdata.evaluation.intervals import Figure
 from csrdata.evaluation.scorecard import FIGURES
+from csrdata.evaluation.summary import BASE, PolicySummary
 from csrdata.publishing.card.markdown import Markdown, escape, table
 
 SIGNIFICANT = 0.05
 """Two-sided level, for each figure separately."""
-
-BASE = "base"
-"""The base policy among the policies of `Results.splits`."""
 
 STEERED_BY = ("chair_s", "chair_i", "recall", "length")
 """The figures that sentences describe: hallucination, and its possible cost."""
@@ -59,17 +58,20 @@ class Results:
     confidence: float | None = None
     """Percent, of the intervals."""
     splits: Mapping[str, Mapping[str, Mapping[str, Measured]]] = dataclasses.field(default_factory=dict)
-    """Figures of `FIGURES` by split and policy: "base" is the base policy, "1" was trained by iteration 1. Empty: none."""
+    """Figures of `FIGURES` by split and policy: `BASE` is the base policy, "1" was trained by iteration 1. Empty: none."""
 
 
-def measured(splits: Mapping[str, Any], policies: Sequence[str]) -> dict[str, dict[str, dict[str, Measured]]]:
-    """Take the figures of some policies from a summary's "splits"; figures without a value are left out."""
+def measured(
+    splits: Mapping[str, Mapping[str, PolicySummary]], policies: Sequence[str]
+) -> dict[str, dict[str, dict[str, Measured]]]:
+    """Take the figures of some policies from a summary's splits; figures without a value are left out."""
     return {
         split: {
             policy: {
-                figure: _measured(entries[policy][figure])
-                for figure in FIGURES
-                if entries[policy].get(figure) and entries[policy][figure]["value"] is not None
+                name: one
+                for name in FIGURES
+                if name in entries[policy].figures
+                and (one := _measured(entries[policy].figures[name])) is not None
             }
             for policy in policies
             if policy in entries
@@ -184,8 +186,10 @@ def _shown(figure: str, value: float) -> str:
     return f"{value:.{FIGURES[figure].digits}f}"
 
 
-def _measured(raw: Mapping[str, Any]) -> Measured:
-    return Measured(raw["value"], raw["low"], raw["high"], raw["p_vs_base"])
+def _measured(figure: Figure) -> Measured | None:
+    if figure.value is None or figure.low is None or figure.high is None:
+        return None
+    return Measured(figure.value, figure.low, figure.high, figure.p_vs_base)
 
 
 def _known(figure: str) -> str:
