@@ -161,9 +161,10 @@ def finding(name: str, root: Path) -> dict[str, str]:
     else:
         path, result = way.path, "passes"
     config = json.loads((root / "policy/config.json").read_text(encoding="utf-8"))
-    about = (FAMILIES[name].__doc__ or "").strip().removesuffix(".")
+    family, _, about = (FAMILIES[name].__doc__ or "").strip().removesuffix(".").partition(": ")
     return {
-        "family": name,
+        "builder": name,
+        "family": family,
         "about": about,
         "class": config["architectures"][0],
         "path": path,
