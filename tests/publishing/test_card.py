@@ -214,7 +214,9 @@ def test_a_card_of_photographs_says_what_the_user_set(tmp_path: Path) -> None:
 def test_licences_are_known_stated_or_asked_for() -> None:
     """The microworld's licences are known; one option replaces all of them; the error names the missing options."""
     assert origin("microworld", ORIGIN) == of_source(ORIGIN)
-    with pytest.raises(UserError, match=r"^--image-license, --output-license: got none.* replaces all"):
+    with pytest.raises(
+        UserError, match=r"^--image-license, --output-license: got none.* replaces everything"
+    ):
         origin("microworld", ORIGIN, licence="cc-by-4.0")
     with pytest.raises(
         UserError, match=r"^--license, --image-license, --output-license: got none.*of the kind coco"

@@ -196,7 +196,7 @@ def test_rows_may_name_their_image_instead(project: Path, tmp_path: Path) -> Non
     rows = load(tmp_path / "release", "iteration_1")["train"]
     assert "images" not in rows.column_names
     card = (tmp_path / "release/README.md").read_text(encoding="utf-8")
-    code = card.partition("add a column `images` of lists of one:\n\n```python\n")[2].partition("```")[0]
+    code = card.partition("a list of one image per row:\n\n```python\n")[2].partition("```")[0]
     code = code.replace("YOUR/IMAGES", str(project / "data/images"))
     names: dict[str, Any] = {"pairs": rows}
     exec(code, names)  # noqa: S102 - the card's own lines
