@@ -89,7 +89,7 @@ def go(name: str, root: Path) -> Way:
             load_policy(folder), [row for row in selected if isinstance(row, Pair)], root=root, to=adapter
         )
     replies = answer(
-        load_policy(root / "trained"), QUESTIONS, root=root, max_new_tokens=30, batch_size=2, progress=False
+        load_policy(root / "trained"), QUESTIONS, root=root, max_new_tokens=60, batch_size=2, progress=False
     )
     return Way(path, sentences, responses, selected, report, replies)
 
