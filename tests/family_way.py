@@ -19,7 +19,7 @@ from csrdata.generation.generating import generate
 from csrdata.generation.scoring import score
 from csrdata.images import load_image
 from csrdata.policy.answering import Reply, answer
-from csrdata.policy.loading import Policy, load_policy, new_chain
+from csrdata.policy.loading import Dtype, Policy, load_policy, new_chain
 from csrdata.policy.passes import SharedPasses, passes_for
 from csrdata.policy.prompting import encode
 from csrdata.policy.training import TrainingReport, train
@@ -53,7 +53,7 @@ class Way:
     replies: list[Reply]
 
 
-def go(name: str, root: Path) -> Way:
+def go(name: str, root: Path, *, dtype: Dtype = "float32") -> Way:
     """Take a family the whole way, with two images of unlike shape.
 
     Raises:
@@ -62,7 +62,7 @@ def go(name: str, root: Path) -> Way:
     unlike_pictures(root / "images")
     images = [load_image(prompt.image, root=root, place=prompt.prompt_id) for prompt in PROMPTS]
     folder = teach(FAMILIES[name](root / "policy"), steps=30, texts=TEXTS, images=images, end=ENDS.get(name))
-    policy = load_policy(folder)
+    policy = load_policy(folder, dtype=dtype)
     path = decoding_path(policy, images)
     sentences = search(policy, PROMPTS, root=root)
     responses = score(
@@ -86,7 +86,10 @@ def go(name: str, root: Path) -> Way:
     ]
     with new_chain(root / "trained", previous=folder, name="1") as adapter:
         report = step(
-            load_policy(folder), [row for row in selected if isinstance(row, Pair)], root=root, to=adapter
+            load_policy(folder, dtype=dtype),
+            [row for row in selected if isinstance(row, Pair)],
+            root=root,
+            to=adapter,
         )
     replies = answer(
         load_policy(root / "trained"), QUESTIONS, root=root, max_new_tokens=60, batch_size=2, progress=False
@@ -145,7 +148,7 @@ def step(policy: Policy, pairs: Sequence[Pair], *, root: Path, to: Path) -> Trai
 
 def decoding_path(policy: Policy, images: Sequence[Any]) -> str:
     """Return how the answers to the first prompt are decoded: `shared prefix` or `plain`."""
-    inputs = encode(policy.processor, images[:1], [policy.prompt(TEXTS[0])])
+    inputs = encode(policy.processor, images[:1], [policy.prompt(TEXTS[0])]).to(policy.model.dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         passes = passes_for(policy.model, inputs)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from csrdata.policy.loading import load_policy
+from csrdata.policy.loading import Dtype, load_policy
 from csrdata.policy.training import language_layers
 from csrdata.records import Pair, Response, Sentence
 from csrdata.storage.tables import to_table
@@ -51,6 +51,18 @@ def test_a_family_goes_the_whole_way(name: str, tmp_path: Path) -> None:
     assert way.report.reference_gap is not None
     assert way.report.reference_gap < 1e-4
     assert all(reply.finished and TAUGHT & words(reply.text) for reply in way.replies), way.replies
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("internvl", "bfloat16"), pytest.param("qwen2_vl", "float16", marks=pytest.mark.sweep)],
+)
+def test_half_types_go_the_whole_way(name: str, dtype: Dtype, tmp_path: Path) -> None:
+    """What a policy wrote in bfloat16 or float16 trains it in the same type: the tolerance follows type and length."""
+    report = go(name, tmp_path, dtype=dtype).report
+    assert report.references_checked == 2
+    assert report.reference_gap is not None
+    assert 0 < report.reference_gap < 1.0
 
 
 @pytest.mark.parametrize("name", REFUSED)
