@@ -42,7 +42,9 @@ def test_a_stage_that_makes_pairs_needs_no_truth(
         else:
             shutil.copyfile(finished_project / path, tmp_path / path)
     assert [path for path in tmp_path.rglob("*") if path.name in TRUTH] == []
-    assert all((finished_project / table).is_file() for table in (paths.TRUTH, paths.SCENES / "scenes.parquet"))
+    assert all(
+        (finished_project / table).is_file() for table in (paths.TRUTH, paths.SCENES / "scenes.parquet")
+    )
     before = snapshot(tmp_path)
     ended = run(tmp_path, stage, "1")
     assert ended.code == 0, ended.lines

@@ -24,6 +24,7 @@ from csrdata.publishing.hub.fetch import Source
 from csrdata.publishing.release.layout import CARD
 from csrdata.publishing.release.leaks import find_leak
 from csrdata.publishing.release.manifest import FORMAT, MANIFEST
+from csrdata.publishing.release.results import BASE as BASE_POLICY
 from csrdata.publishing.release.results import Results, anchor, caption, sentences, tables
 from csrdata.storage.tables import hash_path, read_json, write_json
 
@@ -270,7 +271,7 @@ def _results(results: Results | None, iteration: str) -> dict[str, Any] | None:
         return None
     return {
         "sentences": sentences(results, iteration),
-        "tables": tables(results),
+        "tables": tables(results, (BASE_POLICY, iteration)),
         "caption": caption(results),
     }
 

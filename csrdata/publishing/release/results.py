@@ -134,12 +134,21 @@ def sentences(results: Results, policy: str) -> list[Markdown]:
     return found
 
 
-def tables(results: Results, figures: Sequence[str] = tuple(FIGURES)) -> list[tuple[str, Markdown]]:
-    """Return a title and a table for each split: figures down, policies across, a star where one differs from the base."""
+def tables(
+    results: Results, order: Sequence[str], figures: Sequence[str] = tuple(FIGURES)
+) -> list[tuple[str, Markdown]]:
+    """Return a title and a table for each split: figures down, policies across, a star where one differs from the base.
+
+    Args:
+        results: the figures.
+        order: of the policies; others that were measured come after these, by name.
+        figures: the rows.
+    """
     found = []
     for split, policies in results.splits.items():
-        # The order of names in a JSON object says nothing: the base first, then 1, 2, ... 10.
-        names = sorted(policies, key=lambda name: (name != BASE, len(name), name))
+        # The order of names in a JSON object says nothing.
+        names = [name for name in order if name in policies]
+        names += sorted(policies.keys() - set(names))
         rows = [
             (
                 FIGURES[figure].title,
