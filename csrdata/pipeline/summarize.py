@@ -58,7 +58,10 @@ def run(params: Params) -> None:
         for iteration in params.iterations
     }
     prepared = _read_figures(
-        paths.PREPARE_METRICS, needs=("machine", "policy"), texts=("machine",), made_by="dvc repro prepare"
+        paths.PREPARE_METRICS,
+        needs=("policy", *(f"machine.{key}" for key in table.MACHINE)),
+        texts=("machine",),
+        made_by="dvc repro prepare",
     )
     summary: dict[str, Any] = {
         "iterations": list(policies),
@@ -94,14 +97,16 @@ def _truths_of(prompts: Sequence[Prompt], truths: Mapping[str, Truth], *, made_b
 def _read_figures(
     path: Path, *, needs: Sequence[str], made_by: str, texts: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Read a stage's metrics: numbers by name, some of them in groups; the groups of `texts` may hold text too.
+    """Read a stage's metrics: numbers by name, some of them in groups (`GROUP.NAME`); those of `texts` may hold text too.
 
     Raises:
         UserError: the file cannot be read, a name of `needs` is missing, or a value is no number.
     """
     figures = read_json(path, made_by=made_by)
-    if missing := [name for name in needs if name not in figures]:
-        raise UserError(f"{path}: {missing[0]}", got="no such figure", expected="a number", do=made_by)
+    groups = {name: value for name, value in figures.items() if isinstance(value, dict)}
+    there = {*figures, *(f"{name}.{key}" for name, group in groups.items() for key in group)}
+    if missing := [name for name in needs if name not in there]:
+        raise UserError(f"{path}: {missing[0]}", got="no such figure", expected="a value", do=made_by)
     for name, value in figures.items():
         for one in value.values() if isinstance(value, dict) else [value]:
             wanted = int | float | str if name in texts else int | float

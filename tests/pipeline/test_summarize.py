@@ -279,3 +279,28 @@ def test_the_headline_is_ten_figures_of_the_last_iteration(summary: dict[str, An
     assert shown["chair_s"] == held_out[last]["chair_s"]["value"]
     assert shown["chair_s_base"] == held_out["base"]["chair_s"]["value"]
     assert shown["pairs"] == summary["pairs"][last]["kept"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            r'{"machine": {"processor": "a\ud800b"}}',
+            "metrics/prepare.json: got a lone surrogate, expected Unicode text",
+        ),
+        (
+            '{"policy": {}, "machine": {"threads": 1}}',
+            "machine.processor: got no such figure, expected a value",
+        ),
+        ('{"policy": {}, "machine": 4}', "machine.processor: got no such figure, expected a value"),
+        (json.dumps({"policy": {"recall": "x"}, "machine": MACHINE}), "policy: got x, expected a number"),
+    ],
+)
+def test_figures_that_cannot_be_shown_are_one_line(content: str, words: str) -> None:
+    """They are refused before anything is written: an older summary and its table still agree."""
+    paths.PREPARE_METRICS.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        summarize.run(PARAMS)
+    assert words in str(caught.value)
+    assert str(caught.value).endswith("Next: dvc repro prepare")
+    assert not paths.SUMMARY.exists()
