@@ -319,7 +319,7 @@ def test_a_configuration_that_leads_elsewhere(llava: Path, values: dict[str, obj
 def test_an_adapter_in_a_models_folder(llava: Path) -> None:
     """An adapter in a model folder is refused: transformers would load it, or the base that it names."""
     (llava / "adapter_config.json").write_text('{"base_model_name_or_path": "elsewhere"}')
-    assert "policies/base: got adapter_config.json, expected a model without an adapter" in refusal(
+    assert "policies/base: got adapter_config.json, expected a model folder without an adapter" in refusal(
         lambda: load_policy(llava)
     )
 
