@@ -338,7 +338,10 @@ def test_a_training_that_diverged_is_summarised() -> None:
             "machine.processor: got no such key, expected a value",
         ),
         ('{"policy": {}, "machine": 4}', "machine: got 4, expected an object"),
-        (json.dumps({"policy": {"recall": "x"}, "machine": MACHINE}), "policy.recall: got x, expected a number"),
+        (
+            json.dumps({"policy": {"recall": "x"}, "machine": MACHINE}),
+            "policy.recall: got x, expected a number",
+        ),
     ],
 )
 def test_figures_that_cannot_be_shown_are_one_line(content: str, words: str) -> None:
