@@ -52,9 +52,9 @@ def test_the_template_opens_the_answer(policy: Policy) -> None:
     [
         (
             "<image><image>",
-            "got a prompt with 2 image placeholders, expected one that writes a user's turn with one",
+            "got a prompt with 2 image placeholders, expected a template for a user's turn with one",
         ),
-        ("", "got a prompt without an image placeholder, expected one that writes a user's turn with one"),
+        ("", "got a prompt without an image placeholder, expected a template for a user's turn with one"),
     ],
 )
 def test_a_template_writes_one_image(image: str, words: str, tmp_path: Path) -> None:
