@@ -1,15 +1,13 @@
-"""The passes through a model that decoding asks for: over a shared prefix, or plainly, everything encoded again.
+"""The passes through a model that decoding asks for, and the fast ones: over a shared prefix.
 
-The shared way (`shared_attention`) is for models that keep nothing of the past but keys and values, attend to all of it
-through transformers' attention interface, and place a token by counting. Most do; a sliding window, a recurrent layer or
-image tokens that share a position break it, and not always loudly. `passes_for` tries it on a prompt and takes it only
-where it gives the log-probabilities that a plain pass gives; any other model goes the plain way, slowly.
+The shared path (`shared_attention`) is for models that keep nothing of the past but keys and values, and attend to them
+through transformers' attention interface: to all of them, or to a window of the last tokens. The other paths are in
+`one_by_one`, and `choosing` says which one a model takes.
 
-The shared way keeps the rows of the layer before, from which the next one branches; the plain way keeps nothing. What is
-chosen, and when a row stops, is `decoding`'s business.
+The shared path keeps the rows of the layer before, from which the next one branches. What is chosen, and when a row
+stops, is `decoding`'s business.
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,14 +16,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from csrdata.policy.prefill import placed, prefill
 from csrdata.policy.shared_attention import AnswerCache, DecodingStep, PromptCache, gather, use_shared_prefix
-
-_NEAR = 1e-3
-"""Nats: how far the shared way's log-probabilities may lie from a plain pass's, in float32."""
-_NEAR_IN_HALF = 0.05
-"""Total variation of the two distributions in bfloat16 and float16, whose rounding moves unlikely tokens by tenths."""
-_PLAIN_ROWS = 8
-"""Rows of a plain pass: its logits take rows x tokens x vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +64,8 @@ class SharedPasses:
         use_shared_prefix(model)
         self.model = model
         self.prefix: PromptCache | None = None
+        self.axes: int | None = None
+        """The number of axes that the model counts positions on; None: one."""
         self.present: list[int] = []
         self.first_logits: dict[int, Tensor] = {}
         self.step: DecodingStep | None = None
@@ -82,20 +76,23 @@ class SharedPasses:
     @torch.inference_mode()
     def admit(self, prompts: Sequence[int], inputs: Mapping[str, Tensor]) -> None:
         """Encode images and prompts once, and keep their keys and values."""
-        mask = inputs["attention_mask"]
-        cache = DynamicCache(config=self.model.config.get_text_config())
-        output = self.model(
-            **inputs,
-            position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        cache = DynamicCache()  # of full layers: one for windows would drop what lies outside of them
+        first = prefill(self.model, inputs, cache)
         layers: list[Any] = list(cache.layers)
-        new = PromptCache([layer.keys for layer in layers], [layer.values for layer in layers], mask.bool())
+        tokens = inputs["attention_mask"].shape[1]
+        for number, layer in enumerate(layers):
+            if layer.keys is None or layer.keys.shape[2] != tokens:
+                raise ValueError(f"layer {number} keeps something else than one key for each of {tokens} tokens")
+        new = PromptCache(
+            [layer.keys for layer in layers],
+            [layer.values for layer in layers],
+            inputs["attention_mask"].bool(),
+            first.following,
+        )
         self.prefix = new if self.prefix is None else self.prefix.join(new)
+        self.axes = first.axes
         self.present += prompts
-        self.first_logits |= dict(zip(prompts, output.logits[:, -1], strict=True))
+        self.first_logits |= dict(zip(prompts, first.logits, strict=True))
 
     @torch.inference_mode()
     def begin(self, nodes: Sequence[Node], *, groups: int) -> Tensor:
@@ -131,7 +128,7 @@ class SharedPasses:
         step = self._step()
         output = self.model(
             input_ids=torch.tensor(tokens, device=self.model.device)[:, None],
-            position_ids=step.begin()[:, None],
+            position_ids=placed(step.begin(), self.axes),
             use_cache=False,
             shared_prefix=step,
         )
@@ -167,128 +164,3 @@ class SharedPasses:
             slots = step.parts[part].slots(group, past=past, tokens=len(node.tokens) - past - 1)
             where.append((part, answer, slots))
         return gather(step.parts, where, groups=groups)
-
-
-class PlainPasses:
-    """Every pass encodes image, prompt and answer again: slow, and right for any model."""
-
-    together = False
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        """Any image-text-to-text model of transformers."""
-        self.model = model
-        self.inputs: dict[int, Mapping[str, Tensor]] = {}
-        self.rows: list[tuple[int, tuple[int, ...]]] = []
-
-    def admit(self, prompts: Sequence[int], inputs: Mapping[str, Tensor]) -> None:
-        """Keep the inputs of one prompt."""
-        (prompt,) = prompts
-        self.inputs[prompt] = inputs
-
-    def begin(self, nodes: Sequence[Node], *, groups: int) -> Tensor:
-        """Encode each answer so far."""
-        alive = {node.prompt for node in nodes}
-        self.inputs = {prompt: inputs for prompt, inputs in self.inputs.items() if prompt in alive}
-        answers = [(node.prompt, node.tokens) for node in nodes]
-        self.rows = [answer for answer in answers for _ in range(groups)]
-        return self._logits(answers)
-
-    def keep(self, going: Sequence[int]) -> None:
-        """Nothing is kept of the others."""
-        self.rows = [self.rows[row] for row in going]
-
-    def feed(self, tokens: Sequence[int]) -> Tensor:
-        """Encode each row with its new token."""
-        self.rows = [(prompt, (*own, token)) for (prompt, own), token in zip(self.rows, tokens, strict=True)]
-        return self._logits(self.rows)
-
-    def _logits(self, rows: Sequence[tuple[int, tuple[int, ...]]]) -> Tensor:
-        found: dict[int, Tensor] = {}
-        for prompt, inputs in self.inputs.items():
-            mine = [index for index, (owner, _) in enumerate(rows) if owner == prompt]
-            for start in range(0, len(mine), _PLAIN_ROWS):
-                chunk = mine[start : start + _PLAIN_ROWS]
-                logits = plain_logits(self.model, inputs, [rows[index][1] for index in chunk])
-                found |= dict(zip(chunk, logits, strict=True))
-        return torch.stack([found[index] for index in range(len(rows))])
-
-
-@torch.inference_mode()
-def plain_logits(
-    model: PreTrainedModel, inputs: Mapping[str, Tensor], answers: Sequence[tuple[int, ...]]
-) -> Tensor:
-    """Return the next-token logits [N, V] of N answers to one prompt, from one pass over everything.
-
-    Args:
-        model: any image-text-to-text model.
-        inputs: the processor's output for one prompt: `input_ids` and `attention_mask` [1, L].
-        answers: their tokens so far.
-    """
-    shape = inputs["input_ids"].shape
-    longest = max(map(len, answers))
-    rows = {name: _beside(value, shape, rows=len(answers), tokens=longest) for name, value in inputs.items()}
-    for row, own in enumerate(answers):
-        if own:
-            end = shape[1] + len(own)
-            rows["input_ids"][row, shape[1] : end] = torch.tensor(own, device=model.device)
-            rows["attention_mask"][row, shape[1] : end] = 1
-    last = [shape[1] + len(own) - 1 for own in answers]
-    logits: Tensor = model(**rows, use_cache=False).logits
-    return logits[range(len(answers)), last]
-
-
-def passes_for(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Passes:
-    """Return the shared way where it is the plain one, for this model, on this prompt; else the plain way, with a warning.
-
-    Args:
-        model: any image-text-to-text model.
-        inputs: the processor's output for one prompt: `input_ids` and `attention_mask` [1, L].
-    """
-    if shares_prefix(model, inputs):
-        return SharedPasses(model)
-    warnings.warn(
-        f"{type(model).__name__} cannot be decoded over a shared prefix: image and answer are encoded again for every token",
-        stacklevel=2,
-    )
-    return PlainPasses(model)
-
-
-@torch.inference_mode()
-def shares_prefix(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> bool:
-    """Say whether decoding two tokens over a shared prefix gives the log-probabilities of a plain pass."""
-    config = model.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"} or not model._can_set_attn_implementation():  # noqa: SLF001 - no public one
-        return False
-    before = model.config._attn_implementation  # noqa: SLF001 - the same
-    expected = plain_logits(model, inputs, [()])
-    token = int(expected.argmax())
-    expected = plain_logits(model, inputs, [(token, token)])
-    shared = SharedPasses(model)
-    try:
-        shared.admit([0], inputs)
-        shared.begin([Node(0, (), None)], groups=2)
-        shared.feed([token, token])
-        found = shared.feed([token, token])
-    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
-        agree = False  # its forward takes or gives something else
-    else:
-        agree = near(found[:1], expected)
-    if not agree:
-        model.set_attn_implementation(before)
-    return agree
-
-
-def near(found: Tensor, expected: Tensor) -> bool:
-    """Say whether two rows of logits [1, V] are the same but for the rounding of their type."""
-    one, other = found.float().log_softmax(-1), expected.float().log_softmax(-1)
-    if found.dtype == torch.float32:
-        return float((one - other).abs().max()) <= _NEAR
-    return float((one.exp() - other.exp()).abs().sum()) / 2 <= _NEAR_IN_HALF
-
-
-def _beside(value: Tensor, shape: torch.Size, *, rows: int, tokens: int) -> Tensor:
-    """Repeat a prompt's input for some rows; what runs along the prompt (ids, masks) gets room for more tokens."""
-    if value.shape == shape:
-        value = torch.cat([value, value.new_zeros(1, tokens)], dim=1)
-    return value.repeat(rows, *[1] * (value.dim() - 1))

@@ -33,6 +33,8 @@ class PromptCache:
     values: list[Tensor]
     mask: Tensor
     """[P, L], True where there is a token."""
+    following: Tensor
+    """The position of the token behind each prompt, [P]."""
 
     def bytes(self) -> int:
         """Memory of keys and values."""
@@ -46,6 +48,7 @@ class PromptCache:
             [torch.cat(pair) for pair in zip(*(prompts.keys for prompts in both), strict=True)],
             [torch.cat(pair) for pair in zip(*(prompts.values for prompts in both), strict=True)],
             torch.cat([prompts.mask for prompts in both]),
+            torch.cat([self.following, more.following]),
         )
 
     def select(self, prompts: Sequence[int]) -> "PromptCache":
@@ -55,6 +58,7 @@ class PromptCache:
             [keys.index_select(0, index) for keys in self.keys],
             [values.index_select(0, index) for values in self.values],
             self.mask[index],
+            self.following[index],
         )
 
 
@@ -242,6 +246,8 @@ class DecodingStep:
             if bool(hidden.any())
             else None
         )
+        self.windows: dict[int, _Window] = {}
+        """What windows hide from the next token, by their size."""
         self._lay_answers_out()
         self._lay_rows_out()
 
@@ -253,8 +259,9 @@ class DecodingStep:
     def _lay_answers_out(self) -> None:
         owners = self.prompt_of_answer
         self.by_prompt = Grid.by_owner(owners, blocks=len(self.prompts.mask), device=self.device)
-        self.starts = self.prompts.mask.sum(-1)[torch.tensor(owners, device=self.device)]
-        self.starts += self.answers.mask.sum(-1)
+        self.owners = torch.tensor(owners, device=self.device)
+        self.starts = self.prompts.following[self.owners] + self.answers.mask.sum(-1)
+        self.tokens_before: int | None = None
 
     def _lay_rows_out(self) -> None:
         groups = self.answers.groups
@@ -279,22 +286,35 @@ class DecodingStep:
         self._lay_rows_out()
 
     def begin(self) -> Tensor:
-        """Make ready for one more token of each row; return their positions [rows], counted from the prompt's first."""
+        """Make ready for one more token of each row; return their positions [rows]."""
         self.mask = self.answers.scores_mask(torch.float32)
+        self.windows.clear()
         return self.starts[self.answer_of_row] + self.answers.length
 
     def end(self) -> None:
         """Every layer has attended."""
         self.answers.length += 1
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scaling: float,
+        *,
+        window: int | None = None,
+    ) -> Tensor:
         """Attend from one new token of each row to its prompt, its answer so far and its own sentence.
 
         Both parts' scores are taken against keys that are stored once for all rows of a prompt, or of an answer; one
         softmax runs over all of them, and the parts' weighted values are added.
 
         Args:
+            layer: counted from 0.
             query: [rows, heads, d]; key, value: [rows, kv_heads, d] of the new token.
+            scaling: of the scores.
+            window: the tokens that the layer sees, the new one included; None: all.
 
         Returns:
             [rows, heads, d].
@@ -307,18 +327,57 @@ class DecodingStep:
             layer, self.by_answer.spread(key[:, :, None]), self.by_answer.spread(value[:, :, None])
         )
         per_answer = queries.shape[2]
+        hidden = None if window is None else self._hidden_by(window)
         own = queries @ keys.transpose(-1, -2)
         own += self.mask.repeat_interleave(share, 2) if share > 1 else self.mask
         prompts = self.by_prompt.spread(queries) @ self.prompts.keys[layer].transpose(-1, -2)
         if self.prompt_mask is not None:
             prompts += self.prompt_mask
         length = prompts.shape[-1]
-        scores = torch.cat([self.by_prompt.collect(prompts, per_answer), own], -1)
+        prompts = self.by_prompt.collect(prompts, per_answer)
+        if hidden is not None:
+            prompts = prompts.masked_fill(hidden.prompts, -torch.inf)
+            own = own.masked_fill(hidden.own, -torch.inf)
+        scores = torch.cat([prompts, own], -1)
         weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
         output = weights[..., length:] @ values
         from_prompts = self.by_prompt.spread(weights[..., :length]) @ self.prompts.values[layer]
         output += self.by_prompt.collect(from_prompts, per_answer)
         return self.by_answer.collect(output, share).reshape(rows, heads, size)
+
+    def _hidden_by(self, window: int) -> "_Window | None":
+        """Return what a window hides from the next token, or None while every token is in it.
+
+        A window counts tokens, not positions: image tokens that share a position count one by one.
+        """
+        said = self.answers.length
+        if self.tokens_before is None:
+            prompts = self.prompts.mask.sum(-1)[self.owners]
+            self.tokens_before = int((prompts + self.answers.mask.sum(-1)).max())
+        if self.tokens_before + said < window:
+            return None
+        if window not in self.windows:
+            slots = torch.arange(self.prompts.mask.shape[1], device=self.device)
+            answered = self.answers.mask.sum(-1, keepdim=True)
+            # The distance of each token from the new one; prompts end in the last slot.
+            from_prompts = len(slots) - slots + answered + said
+            from_answers = answered + said - (self.answers.mask.cumsum(-1) - 1)
+            sentence = torch.arange(said, -1, -1, device=self.device).repeat_interleave(self.answers.groups)
+            own = torch.cat([from_answers, sentence.expand(len(answered), -1)], -1)
+            self.windows[window] = _Window(
+                (from_prompts >= window)[:, None, None], (own >= window)[:, None, None]
+            )
+        return self.windows[window]
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The tokens that are too far away for a layer with a window; True where hidden."""
+
+    prompts: Tensor
+    """[N, 1, 1, L]."""
+    own: Tensor
+    """Of the answers and the sentences, [N, 1, 1, n]."""
 
 
 def shared_prefix_attention(
@@ -330,16 +389,22 @@ def shared_prefix_attention(
     *,
     shared_prefix: DecodingStep | None = None,
     scaling: float | None = None,
+    sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """The attention under transformers' interface; without a `shared_prefix` it is the ordinary one.
+
+    A layer with a window gives it as `sliding_window`, as flash attention, which gets no mask, needs it too.
 
     Shapes: query [rows, heads, 1, d], key and value [rows, kv_heads, 1, d]; returns [rows, 1, heads, d].
     """
     if shared_prefix is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    output = shared_prefix.attend(module.layer_idx, query[:, :, 0], key[:, :, 0], value[:, :, 0], scaling)  # type: ignore[arg-type]
+    layer: Any = module.layer_idx
+    output = shared_prefix.attend(
+        layer, query[:, :, 0], key[:, :, 0], value[:, :, 0], scaling, window=sliding_window
+    )
     return output[:, None], None
 
 
@@ -361,6 +426,7 @@ def _padded_left(prompts: PromptCache, length: int) -> PromptCache:
         [F.pad(keys, (0, 0, more, 0)) for keys in prompts.keys],
         [F.pad(values, (0, 0, more, 0)) for values in prompts.values],
         F.pad(prompts.mask, (more, 0)),
+        prompts.following,
     )
 
 
