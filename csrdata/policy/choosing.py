@@ -32,6 +32,8 @@ _NEAR_IN_HALF = 0.05
 """Total variation of the two distributions in bfloat16 and float16, whose rounding moves unlikely tokens by tenths."""
 _FAILURES = (TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError, NotImplementedError)
 """What a model raises whose forward takes or gives something else than a path expects."""
+_WORDS = 200
+"""Characters of an error's text that a reason quotes."""
 _ROWS = 2
 """Rows of each prompt that are fed."""
 
@@ -164,7 +166,10 @@ def _expected(
         _expect(model, encode([number]), number, tokens=2)
         for number in sorted({*of_shape.values(), longest, shortest})
     ]
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or lengths[longest] + answer_tokens
+    limit = (
+        getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        or lengths[longest] + answer_tokens
+    )
     tokens = max(2, min(answer_tokens, limit - lengths[longest]))
     return [*found, _expect(model, encode([longest]), longest, tokens=tokens)]
 
@@ -222,7 +227,7 @@ def _against(
     except torch.OutOfMemoryError:
         raise
     except _FAILURES as error:
-        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:_WORDS]}"
     return None
 
 

@@ -120,9 +120,9 @@ class SentenceDecoder:
             active: the numbers of the R rows that go on; `groups` numbers belong to an answer.
         """
         logits, device = logits.float(), logits.device
-        banned = torch.tensor(
-            self.banned_ids, dtype=torch.long, device=device
-        )  # empty lists would be of floats
+        # Llama 3.2's image token has no row in the output layer: what cannot be generated need not be banned.
+        banned_ids = [token for token in self.banned_ids if token < logits.shape[-1]]
+        banned = torch.tensor(banned_ids, dtype=torch.long, device=device)  # empty lists would be of floats
         ends = torch.tensor(self.end_ids, dtype=torch.long, device=device)
         allowed = logits.index_fill(-1, banned, -torch.inf)
         # The row of each answer and group, -1 where it has ended.

@@ -82,6 +82,7 @@ class CachedPasses:
             past_key_values=sentences.cache,
             use_cache=True,
             is_first_iteration=False,
+            logits_to_keep=1,
             **rest,
         )
         for name, value in step.items():
@@ -91,7 +92,7 @@ class CachedPasses:
         step["input_ids"] = torch.tensor(tokens, device=device)[:, None]
         positions = torch.full([len(tokens)], sentences.following, device=device)
         step["position_ids"] = placed(positions, sentences.axes)
-        logits: Tensor = self.model(**step, logits_to_keep=1).logits[:, -1]
+        logits: Tensor = self.model(**step).logits[:, -1]
         sentences.following += 1
         return logits
 

@@ -82,7 +82,9 @@ class SharedPasses:
         tokens = inputs["attention_mask"].shape[1]
         for number, layer in enumerate(layers):
             if layer.keys is None or layer.keys.shape[2] != tokens:
-                raise ValueError(f"layer {number} keeps something else than one key for each of {tokens} tokens")
+                raise ValueError(
+                    f"layer {number} keeps something else than one key for each of {tokens} tokens"
+                )
         new = PromptCache(
             [layer.keys for layer in layers],
             [layer.values for layer in layers],

@@ -59,7 +59,8 @@ def prefill(model: PreTrainedModel, inputs: Mapping[str, Tensor], cache: Cache) 
         given.append(named["position_ids"])
         return arguments, named
 
-    hook = model.get_decoder().register_forward_pre_hook(place, with_kwargs=True)  # type: ignore[attr-defined]
+    decoder: torch.nn.Module = model.get_decoder()  # type: ignore[no-untyped-call]
+    hook = decoder.register_forward_pre_hook(place, with_kwargs=True)
     try:
         output = model(**_for_forward(inputs), past_key_values=cache, use_cache=True, logits_to_keep=1)
     finally:
@@ -82,7 +83,9 @@ def extended(model: PreTrainedModel, inputs: Mapping[str, Tensor], tokens: Seque
         tokens: of the answer.
     """
     ids = inputs["input_ids"]
-    rest: dict[str, Any] = {name: value for name, value in _for_forward(inputs).items() if name != "input_ids"}
+    rest: dict[str, Any] = {
+        name: value for name, value in _for_forward(inputs).items() if name != "input_ids"
+    }
     going_on: Any = model  # transformers mixes `generate` in
     for _ in tokens:
         rest = going_on._update_model_kwargs_for_generation({}, rest, is_encoder_decoder=False)  # noqa: SLF001 - the one that `generate` calls

@@ -1,14 +1,14 @@
-"""Which models may share a prefix, and that the others are told from them by what they compute."""
+"""The passes: their logits, and what they ask of their caller."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from csrdata.policy.loading import Policy, load_policy
-from csrdata.policy.passes import Node, PlainPasses, SharedPasses, near, passes_for, plain_logits
+from csrdata.policy.one_by_one import plain_logits
+from csrdata.policy.passes import Node, SharedPasses
 from csrdata.policy.prompting import encode, render_prompt
 from tests.tiny import FAMILIES, picture
 
@@ -24,52 +24,6 @@ def inputs(policy: Policy) -> dict[str, torch.Tensor]:
     return dict(
         encode(policy.processor, [picture(0)], [render_prompt(policy.processor, "Describe the image.")])
     )
-
-
-def test_ordinary_models_share(policy: Policy) -> None:
-    """A model whose attention goes through the interface shares."""
-    assert isinstance(passes_for(policy.model, inputs(policy)), SharedPasses)
-
-
-def test_positions_of_ones_own_are_found_out(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that counts image tokens as one position gives other log-probabilities; it goes plainly, switched back."""
-    decoder: Any = policy.model.get_decoder()
-    before = policy.model.config.get_text_config()._attn_implementation
-    forward = decoder.forward
-
-    def squeezed(*args: Any, position_ids: Any = None, **kwargs: Any) -> Any:
-        if position_ids is None:
-            return forward(*args, **kwargs)
-        return forward(*args, position_ids=(position_ids - 3).clamp(min=0), **kwargs)
-
-    monkeypatch.setattr(decoder, "forward", squeezed)
-    with pytest.warns(UserWarning, match="cannot be decoded over a shared prefix"):
-        assert isinstance(passes_for(policy.model, inputs(policy)), PlainPasses)
-    assert policy.model.config.get_text_config()._attn_implementation == before
-
-
-def test_rounding_of_half_types_is_no_difference() -> None:
-    """In float32 a log-probability may be off by a thousandth, in bfloat16 a twentieth of the mass may be elsewhere."""
-    logits = torch.tensor([[8.0, 7.0, -9.0]])
-    off = torch.tensor([[8.0, 7.0, -9.5]])
-    assert near(logits, logits + 3)
-    assert not near(logits, off), "an unlikely token's log-probability"
-    assert near(logits.bfloat16(), off.bfloat16())
-    assert not near(logits.bfloat16(), torch.tensor([[8.0, 7.5, -9.0]]).bfloat16())
-
-
-def test_a_sliding_window_goes_plainly(policy: Policy) -> None:
-    """A window that the prompt does not reach cannot be seen in numbers: the config says it."""
-    policy.model.config.get_text_config().layer_types = ["sliding_attention", "full_attention"]
-    with pytest.warns(UserWarning, match="cannot be decoded over a shared prefix"):
-        assert isinstance(passes_for(policy.model, inputs(policy)), PlainPasses)
-
-
-def test_a_model_without_the_interface_goes_plainly(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As transformers says it."""
-    monkeypatch.setattr(type(policy.model), "_can_set_attn_implementation", classmethod(lambda _: False))
-    with pytest.warns(UserWarning, match="cannot be decoded over a shared prefix"):
-        assert isinstance(passes_for(policy.model, inputs(policy)), PlainPasses)
 
 
 def test_plain_logits_of_answers_of_any_length(policy: Policy) -> None:
