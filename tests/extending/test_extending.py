@@ -14,7 +14,6 @@ from csrdata.engines.base import Engine, Worker
 from csrdata.engines.local import LocalEngine
 from csrdata.engines.runlog import RunLog
 from csrdata.errors import UserError
-from csrdata.inspection.iteration import read_iteration
 from csrdata.inspection.stats import stats
 from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.export.formats import FORMATS
@@ -88,7 +87,7 @@ def swapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_pairs_of_a_rule_are_counted_and_published(swapped: Path) -> None:
     """Every prompt has a pair or a reason; `stats` and `push` take the tables."""
-    figures = stats(read_iteration(project_tables("1"))).pairs
+    figures = stats(project_tables("1").load()).pairs
     assert figures.by_origin == {"swapped_words": 4}
     assert (figures.dropped["equal_texts"], figures.dropped["no_response"]) == (1, 2)
     release(Path(), swapped / "release", ("1",))

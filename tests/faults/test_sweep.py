@@ -105,7 +105,7 @@ STAGES = (
             "metrics/train_dpo/1.json",
             "metrics/prepare.json",
         ),
-        ("metrics/summary.json", "metrics/summary.md", "plots/held_out.csv", "plots/pair_rewards.csv"),
+        ("metrics/summary.json", "metrics/summary.md", "plots/chair_s.csv", "plots/pair_rewards.csv"),
         6,
     ),
 )
