@@ -37,6 +37,10 @@ KINDS = "a PNG, JPEG, WebP, GIF, BMP or TIFF image"
 REPLACE = "put the image there or leave the prompt out, then: dvc repro"
 
 
+class BadImage(UserError):
+    """The content of an image file cannot be used; the file is there, and its path is a good one."""
+
+
 def load_image(path: str, *, root: Path, place: str, do: str = REPLACE) -> Image.Image:
     """Read an image file as RGB, upright; an animation gives its first frame.
 
@@ -129,13 +133,13 @@ def _opened(content: IO[bytes], *, place: str, do: str) -> Iterator[Image.Image]
                 yield image
     except Image.DecompressionBombError as error:
         got = str(error).partition(" exceeds")[0]  # Pillow's words go on about its own limit
-        raise UserError(place, got=got, expected=f"at most {MAX_PIXELS:,} pixels", do=do) from None
+        raise BadImage(place, got=got, expected=f"at most {MAX_PIXELS:,} pixels", do=do) from None
     except UnidentifiedImageError:
         content.seek(0)
         got = "another format or a damaged header" if content.read(1) else "an empty file"
-        raise UserError(place, got=got, expected=KINDS, do=do) from None
+        raise BadImage(place, got=got, expected=KINDS, do=do) from None
     except Exception as error:  # noqa: BLE001 - damaged content raises whatever its decoder ran into
-        raise UserError(place, got=_reason(error), expected=f"{KINDS} that decodes", do=do) from None
+        raise BadImage(place, got=_reason(error), expected=f"{KINDS} that decodes", do=do) from None
 
 
 def _check_size(image: Image.Image) -> None:

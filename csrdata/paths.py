@@ -15,6 +15,8 @@ SCENES = Path("data/prepare")
 PROMPTS = Path("data/sample_prompts/prompts.parquet")
 QUESTIONS = Path("data/sample_prompts/questions.parquet")
 TRUTH = Path("data/sample_prompts/truth.parquet")
+WORDINGS = Path("data/sample_prompts/wordings.parquet")
+"""`Wording` rows: the base's rendered prompts."""
 
 PREPARE_METRICS = Path("metrics/prepare.json")
 SUMMARY = Path("metrics/summary.json")

@@ -119,19 +119,19 @@ def _llava(folder: Path, tokenizer: Tokenizer) -> Path:
 
 
 def llava(folder: Path) -> Path:
-    """LLaVA-1.5 with the tokenizer as transformers 5 writes it."""
+    """LLaVA-1.5: the tokenizer as transformers 5 writes it."""
     return _llava(
         folder, tokenizers.llama(["<image>", "<pad>"], extra_special_tokens={"image_token": "<image>"})
     )
 
 
 def llava_old(folder: Path) -> Path:
-    """LLaVA-1.5 with the tokenizer of the older folders."""
+    """LLaVA-1.5: the tokenizer of the older folders."""
     return _llava(folder, tokenizers.old_llama(["<image>", "<pad>"]))
 
 
 def llava_next(folder: Path, *, window: int | None = None) -> Path:
-    """LLaVA-NeXT on Mistral: a picture in several crops; with a sliding window, if one is given in tokens."""
+    """LLaVA-NeXT: a picture in several crops, Mistral, without a sliding window unless one is given in tokens."""
     tokenizer = tokenizers.llama(["<image>", "<pad>"], extra_special_tokens={"image_token": "<image>"})
     config = hf.LlavaNextConfig(
         vision_config=_clip(),
@@ -157,7 +157,7 @@ def llava_next(folder: Path, *, window: int | None = None) -> Path:
 
 
 def llava_next_window(folder: Path) -> Path:
-    """LLaVA-NeXT on a Mistral whose layers all have a sliding window, shorter than a prompt; it has no `layer_types`."""
+    """LLaVA-NeXT with a sliding window: shorter than a prompt, in every layer of a Mistral without `layer_types`."""
     return llava_next(folder, window=24)
 
 
@@ -312,7 +312,7 @@ def _idefics(folder: Path, *, config: Any, model: Any, images: Any, processor: A
 
 
 def idefics3(folder: Path, *, split: bool = True) -> Path:
-    """Idefics3, SmolVLM of the first generation too: a picture in several crops unless `split` is false."""
+    """Idefics3: a picture in several crops unless `split` is false; SmolVLM of the first generation has this class."""
     return _idefics(
         folder,
         config=hf.Idefics3Config,
@@ -325,12 +325,12 @@ def idefics3(folder: Path, *, split: bool = True) -> Path:
 
 
 def idefics3_whole(folder: Path) -> Path:
-    """Idefics3 without crops."""
+    """Idefics3: a picture whole."""
     return idefics3(folder, split=False)
 
 
 def smolvlm(folder: Path) -> Path:
-    """SmolVLM of the second generation; its processor needs the package num2words."""
+    """SmolVLM: the second generation, whose processor needs the package num2words."""
     edge = {"longest_edge": SIDE}
     video = hf.SmolVLMVideoProcessor(
         size=edge, max_image_size=edge, video_sampling={"max_frames": 4, "fps": 1, "video_size": edge}
@@ -381,7 +381,7 @@ def internvl(folder: Path, *, crops: bool = True) -> Path:
 
 
 def internvl_whole(folder: Path) -> Path:
-    """InternVL 3 without crops."""
+    """InternVL 3: a picture whole."""
     return internvl(folder, crops=False)
 
 
@@ -389,7 +389,7 @@ def internvl_whole(folder: Path) -> Path:
 
 
 def paligemma(folder: Path, *, template: str | None = None) -> Path:
-    """PaliGemma: attention in both directions over the prompt; without a chat template, as it was released."""
+    """PaliGemma: without a chat template, as it was released; attention in both directions over the prompt."""
     tokenizer = tokenizers.gemma(["<image>"], extra_special_tokens={"image_token": "<image>"})
     images = hf.SiglipImageProcessor(size={"height": SIDE, "width": SIDE})
     images.image_seq_length = (SIDE // PATCH) ** 2
@@ -406,7 +406,7 @@ def paligemma(folder: Path, *, template: str | None = None) -> Path:
 
 
 def paligemma_template(folder: Path) -> Path:
-    """PaliGemma with a chat template that a user added."""
+    """PaliGemma with a chat template: one that a user added."""
     return paligemma(folder, template=templates.PALIGEMMA)
 
 
@@ -448,7 +448,7 @@ def gemma3(folder: Path, *, window: int = 512) -> Path:
 
 
 def gemma3_window(folder: Path) -> Path:
-    """Gemma 3 with a sliding window shorter than a prompt."""
+    """Gemma 3: the sliding window shorter than a prompt."""
     return gemma3(folder, window=16)
 
 
@@ -537,7 +537,7 @@ def _pixtral(folder: Path, config: Any, model: Any, *, patch: int, merge: int, *
 
 
 def pixtral(folder: Path) -> Path:
-    """Pixtral, in LLaVA's class: dynamic resolution, a token at the end of each row of patches."""
+    """Pixtral: LLaVA's class, dynamic resolution, a token at the end of each row of patches."""
     return _pixtral(
         folder,
         hf.LlavaConfig,

@@ -80,7 +80,7 @@ def prompts_to_compare(sizes: Sequence[tuple[int, int]], lengths: Sequence[int])
 
     Args:
         sizes: width and height of each prompt's image, in pixels.
-        lengths: of each prompt's text, in tokens.
+        lengths: of each prompt, in tokens.
 
     Example: sizes 9x9 9x9 5x9, lengths 3 4 2 -> 1 2
     """

@@ -11,7 +11,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from transformers.utils import logging as transformers_logging
 
 from csrdata.errors import UserError
 from csrdata.policy.adapter import AGAIN, merge
+from csrdata.policy.prompting import render_prompt
 from csrdata.storage.disk import write_sums
 from csrdata.storage.tables import atomic_folder, hash_path, read_json, write_json
 from csrdata.weights import check_finite, fingerprint, read_shapes, weight_files
@@ -53,6 +54,12 @@ class Policy:
     """In evaluation mode, a plain transformers model: adapters are merged into it."""
     processor: ProcessorMixin
     folder: Path
+    wordings: Mapping[str, str] = field(default_factory=dict)
+    """Rendered prompts by their instruction, as stored at sampling; what is not in it is rendered when it is asked."""
+
+    def prompt(self, text: str) -> str:
+        """Return an instruction as the model's prompt, as stored at sampling or else rendered now."""
+        return self.wordings.get(text) or render_prompt(self.processor, text)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -75,13 +82,26 @@ class Chain:
     """Of the base's weights and of each adapter, by name; none for a model folder."""
 
 
-def load_policy(folder: Path, *, device: str = "cpu", dtype: Dtype = "float32") -> Policy:
+def load_processor(folder: Path) -> ProcessorMixin:
+    """Load a policy's processor alone, without its weights; see `load_policy`."""
+    processor: ProcessorMixin = _from_pretrained(AutoProcessor, read_chain(folder).base)
+    return processor
+
+
+def load_policy(
+    folder: Path,
+    *,
+    device: str = "cpu",
+    dtype: Dtype = "float32",
+    wordings: Mapping[str, str] | None = None,
+) -> Policy:
     """Load a policy from a model folder or a chain folder.
 
     Args:
         folder: a chain's base is looked up as `chain.json` names it, relative to the project's root.
         device: `cpu`, `cuda` or `cuda:N`.
         dtype: the numbers to compute in; adapters are merged in float32 whatever it is.
+        wordings: rendered prompts by their instruction, as stored at sampling.
 
     Raises:
         UserError: the folder, the chain's base or one of its adapters is missing, damaged, not finite, or does not belong
@@ -99,7 +119,7 @@ def load_policy(folder: Path, *, device: str = "cpu", dtype: Dtype = "float32") 
     model = placed.to(device=device, dtype=number).eval()
     if chain.adapters:
         check_finite(model.state_dict().items(), place=f"{folder} as {dtype}", do=AGAIN)
-    return Policy(model=model, processor=processor, folder=folder)
+    return Policy(model=model, processor=processor, folder=folder, wordings=wordings or {})
 
 
 def read_chain(folder: Path) -> Chain:
@@ -278,6 +298,13 @@ def _from_pretrained(auto: Any, folder: Path, **options: object) -> Any:
             return auto.from_pretrained(
                 str(folder), local_files_only=True, trust_remote_code=False, **options
             )
+    except ImportError as error:
+        raise UserError(
+            f"{folder}: {auto.__name__.removeprefix('Auto')}",
+            got=_first_line(error),
+            expected="the packages that its classes import",
+            do="install the package that is named: pip install 'csrdata[all]', or pip install PACKAGE",
+        ) from None
     except Exception as error:  # noqa: BLE001 - a foreign folder raises whatever its reader ran into
         part = auto.__name__.removeprefix("Auto")
         raise UserError(

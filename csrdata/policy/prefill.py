@@ -4,8 +4,7 @@ A model says itself how it places tokens. The image tokens of Qwen-VL share posi
 from one, most models count every token. Whatever positions a model gives its decoder are taken, and the token behind a
 prompt continues from the highest of them; where a model gives none, tokens are counted. No family is named here.
 
-What runs along a prompt (masks, token types) is continued over an answer by the model's own rule, the one that its
-`generate` uses.
+An answer behind a prompt is encoded as in training: `with_answers` says how masks and token types go on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
+
+from csrdata.policy.prompting import with_answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +76,16 @@ def prefill(model: PreTrainedModel, inputs: Mapping[str, Tensor], cache: Cache) 
 
 
 def extended(model: PreTrainedModel, inputs: Mapping[str, Tensor], tokens: Sequence[int]) -> dict[str, Any]:
-    """Return the inputs of one prompt with an answer's tokens behind it.
+    """Return the inputs of one prompt with an answer's tokens behind it, as training has them.
 
     Args:
-        model: says how masks and token types go on.
+        model: names the image's token.
         inputs: `input_ids` and `attention_mask` [1, L], and the image inputs.
         tokens: of the answer.
     """
     ids = inputs["input_ids"]
-    rest: dict[str, Any] = {
-        name: value for name, value in _for_forward(inputs).items() if name != "input_ids"
-    }
-    going_on: Any = model  # transformers mixes `generate` in
-    for _ in tokens:
-        rest = going_on._update_model_kwargs_for_generation({}, rest, is_encoder_decoder=False)  # noqa: SLF001 - the one that `generate` calls
     more = torch.tensor([list(tokens)], dtype=ids.dtype, device=ids.device)
-    return {"input_ids": torch.cat([ids, more], 1), **rest}
+    return with_answers(inputs, more, torch.ones_like(more), image_token=model.config.image_token_id)
 
 
 def _for_forward(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

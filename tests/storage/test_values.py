@@ -178,6 +178,18 @@ def test_every_column_has_a_rule(record: Record) -> None:
             {"fate": Fate.FINISHED},
             "column fate: got finished, expected finished where stop is end",
         ),
+        (
+            Sentence,
+            0,
+            {"stop": "too_long"},
+            "fate: got kept_best, expected refused where stop is bad_image or",
+        ),
+        (
+            Sentence,
+            0,
+            {"stop": "bad_image", "fate": "refused"},
+            "expected no other row of the prompt where fate",
+        ),
         (Sentence, 3, {"canonical": None}, "column canonical: got null, expected true or false for a leaf"),
         (Sentence, 0, {"canonical": True}, "column canonical: got True, expected true or false for a leaf"),
         (
