@@ -16,7 +16,8 @@ PROMPTS = Path("data/sample_prompts/prompts.parquet")
 QUESTIONS = Path("data/sample_prompts/questions.parquet")
 TRUTH = Path("data/sample_prompts/truth.parquet")
 WORDINGS = Path("data/sample_prompts/wordings.parquet")
-"""`Wording` rows: the base's rendered prompts."""
+QUESTION_WORDINGS = Path("data/sample_prompts/question_wordings.parquet")
+"""Two tables of `Wording` rows: prompts and questions as the base's chat template renders them."""
 
 PREPARE_METRICS = Path("metrics/prepare.json")
 SUMMARY = Path("metrics/summary.json")

@@ -85,8 +85,8 @@ class Sentence:
     """One candidate sentence: a node of its prompt's search tree (Algorithm 1).
 
     The *end* is the candidate whose first token is end-of-sequence: `text` is empty, `relevance` is null. A prompt that the
-    policy cannot take has one row, `refused`, without tokens and scores. A table holds complete trees, sorted by
-    `prompt_id` and then by `node_id`.
+    policy cannot take has one row, `refused`, without tokens and scores. A table holds complete trees, sorted by `prompt_id`
+    and then by `node_id`.
     """
 
     prompt_id: str
@@ -102,7 +102,7 @@ class Sentence:
     """The sentence as decoded after the sentences before it, with its white space. The texts along a path, joined, are the
     answer."""
     token_ids: list[int]
-    """The generated tokens, end-of-sequence included; empty where the prompt was refused."""
+    """The generated tokens, end-of-sequence included; none where the prompt was refused."""
     logprob: float
     """Sum of the natural-log probabilities of `token_ids`, without the diversity penalty: R_T = exp(logprob), equation 2."""
     relevance: float | None

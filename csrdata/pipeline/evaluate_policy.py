@@ -32,7 +32,12 @@ def run(params: Params, name: str) -> None:
     settings, compute = params.evaluate_policy, params.compute
     questions = read_rows(paths.QUESTIONS, Question, made_by="dvc repro sample_prompts")
     truths = read_rows(paths.TRUTH, Truth, made_by="dvc repro sample_prompts")
-    load = partial(load_policy, device=compute.device, dtype=compute.dtype, wordings=read_wordings())
+    load = partial(
+        load_policy,
+        device=compute.device,
+        dtype=compute.dtype,
+        wordings=read_wordings(paths.QUESTION_WORDINGS),
+    )
     need_images(question.image for question in questions)
     policy = load(need_policy(name))
     base = policy if name == paths.BASE else load(need_policy(paths.BASE))

@@ -68,7 +68,10 @@ def _open_worker(params: Params, previous: str, number: int) -> "Worker":
         generate,
         root=Path(),
         policy=load_policy(
-            paths.policy(previous), device=device, dtype=params.compute.dtype, wordings=read_wordings()
+            paths.policy(previous),
+            device=device,
+            dtype=params.compute.dtype,
+            wordings=read_wordings(paths.WORDINGS),
         ),
         scorer=open_scorer(params.scorers.search, device=device),
         **settings.model_dump(exclude={"prompts_per_shard", "guidance"}),

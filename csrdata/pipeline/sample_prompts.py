@@ -14,7 +14,7 @@ def run(params: Params) -> None:
     prompts = source.prompts(count=settings.prompts, seed=settings.seed)
     questions = source.questions(per_image=settings.questions_per_image, seed=settings.seed)
     truths = source.truths()
-    write_wordings([*prompts, *questions])
+    write_wordings(prompts, questions)
     write_rows(paths.PROMPTS, prompts, Prompt)
     write_rows(paths.QUESTIONS, questions, Question)
     write_rows(paths.TRUTH, truths, Truth)

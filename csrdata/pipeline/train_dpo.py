@@ -31,7 +31,10 @@ def run(params: Params, name: str) -> None:
     previous = need_policy(params.iterations[name].previous)
     need_images(pair.image for pair in pairs)
     policy = load_policy(
-        previous, device=params.compute.device, dtype=params.compute.dtype, wordings=read_wordings()
+        previous,
+        device=params.compute.device,
+        dtype=params.compute.dtype,
+        wordings=read_wordings(paths.WORDINGS),
     )
     with new_chain(paths.policy(name), previous=previous, name=name) as adapter:
         report = train(policy, pairs, root=Path(), adapter_folder=adapter, **section.model_dump())

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
+from trl.trainer.utils import pad
 
 from csrdata.policy.prompting import with_answers
 
@@ -39,8 +40,7 @@ class PairCollator(DataCollatorForVisionPreference):
             return_tensors="pt",
             add_special_tokens=False,
         )
-        answers = [example[side] for side in ("chosen", "rejected") for example in examples]
-        ids, mask = self._answers(answers)
+        ids, mask = self._answers(examples)
         prompt_mask = inputs["attention_mask"]
         batch = {
             **with_answers(inputs, ids, mask, image_token=self.image_token),
@@ -52,14 +52,25 @@ class PairCollator(DataCollatorForVisionPreference):
                 batch[column] = torch.tensor([example[column] for example in examples])
         return batch
 
-    def _answers(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        """Tokenize answers; return ids and mask [2B, T], padded on the right."""
+    def _answers(self, examples: list[dict[str, Any]]) -> tuple[Tensor, Tensor]:
+        """Tokenize the chosen and the rejected answers; return ids and mask [2B, T], padded on the right."""
         tokenizer: Any = self.processor.tokenizer
-        rows = [torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
-        masks = [torch.ones_like(row) for row in rows]
-        pad = tokenizer.pad_token_id or tokenizer.eos_token_id
-        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad)
-        return ids, torch.nn.utils.rnn.pad_sequence(masks, batch_first=True)
+        chosen, rejected = (
+            tokenizer(
+                [example[side] for example in examples],
+                add_special_tokens=False,
+                padding=True,
+                padding_side="right",
+                return_tensors="pt",
+            )
+            for side in ("chosen", "rejected")
+        )
+        filler = (
+            tokenizer.pad_token_id or tokenizer.eos_token_id
+        )  # as TRL's, so that equal pairs give equal batches
+        ids = pad([chosen["input_ids"], rejected["input_ids"]], padding_value=filler)
+        mask = pad([chosen["attention_mask"], rejected["attention_mask"]], padding_value=0)
+        return torch.cat(tuple(ids)), torch.cat(tuple(mask))
 
 
 def _flush_left(batch: dict[str, Any]) -> dict[str, Any]:

@@ -33,8 +33,9 @@ class Stage:
         return self.stage + (f"@{self.name}" if self.name else "")
 
 
-PROMPTS, QUESTIONS, TRUTH, WORDINGS = (
-    f"data/sample_prompts/{name}.parquet" for name in ("prompts", "questions", "truth", "wordings")
+PROMPTS, QUESTIONS, TRUTH, WORDINGS, ASKED = (
+    f"data/sample_prompts/{name}.parquet"
+    for name in ("prompts", "questions", "truth", "wordings", "question_wordings")
 )
 IMAGE = "data/prepare/images/train-00000.png"
 HELD_OUT_IMAGE = "data/prepare/images/held_out-00000.png"
@@ -60,8 +61,8 @@ STAGES = (
         "sample_prompts",
         None,
         ("data/prepare/scenes.parquet", *BASE),
-        (PROMPTS, QUESTIONS, TRUTH, WORDINGS),
-        4,
+        (PROMPTS, QUESTIONS, TRUTH, WORDINGS, ASKED),
+        5,
     ),
     Stage(
         "generate_beams",
@@ -98,7 +99,7 @@ STAGES = (
     Stage(
         "evaluate_policy",
         "1",
-        (QUESTIONS, TRUTH, WORDINGS, *ADAPTER, *BASE, *SCORERS, HELD_OUT_IMAGE),
+        (QUESTIONS, TRUTH, ASKED, *ADAPTER, *BASE, *SCORERS, HELD_OUT_IMAGE),
         ("data/evaluate_policy/1/answers.parquet", "metrics/evaluate_policy/1.json"),
         2,
     ),

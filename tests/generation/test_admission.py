@@ -109,7 +109,7 @@ def test_a_refused_prompt_is_dropped_with_its_reason(policy: Policy, tmp_path: P
 def test_a_prompt_without_room_for_its_answer_is_dropped(policy: Policy, tmp_path: Path) -> None:
     """More tokens than the model has positions, image and answer included: the numbers are in the reason."""
     picture(0).save(tmp_path / "a.png")
-    long = Prompt("long", "a.png", "Describe it. " * 600)
+    long = Prompt("long", "a.png", "12345 67890 " * 1000)
     rows = search(policy, [Prompt("a", "a.png", "Describe it."), long], root=tmp_path)
     (row,) = [row for row in rows if row.prompt_id == "long"]
     assert (row.fate, row.stop, row.token_ids) == (Fate.REFUSED, Stop.TOO_LONG, [])

@@ -46,13 +46,13 @@ def test_prompts_are_training_images_in_order() -> None:
 
 
 def test_every_instruction_is_rendered_once() -> None:
-    """The wordings hold each text of prompts and questions once, as the base's chat template renders it."""
+    """Prompts and questions have a table each, which holds every text once, as the base's chat template renders it."""
     sample_prompts.run(small_params())
-    rows = read_rows(paths.WORDINGS, Wording, made_by="")
-    assert [row.text for row in rows] == sorted({one.text for one in (*_prompts(), *_questions())})
-    for row in rows:
-        assert row.rendered == f"<s>USER: <image>\n{row.text} ASSISTANT:"
-    assert read_wordings() == {row.text: row.rendered for row in rows}
+    for path, asked in ((paths.WORDINGS, _prompts()), (paths.QUESTION_WORDINGS, _questions())):
+        texts = {one.text for one in asked}
+        rows = read_rows(path, Wording, made_by="")
+        assert rows == [Wording(text, f"<s>USER: <image>\n{text} ASSISTANT:") for text in sorted(texts)]
+        assert read_wordings(path) == {row.text: row.rendered for row in rows}
 
 
 def test_a_base_without_a_template_is_refused_at_sampling() -> None:
