@@ -13,6 +13,7 @@ many tokens behind it as an answer may have: a window or a length that changes w
 """
 
 import itertools
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from csrdata.policy.one_by_one import CachedPasses, PlainPasses, plain_logits
 from csrdata.policy.passes import Node, Passes, SharedPasses
 from csrdata.policy.prefill import extended
 
+_LOGGER = logging.getLogger(__name__)
 _NEAR = 1e-3
 """Nats: how far a path's log-probabilities may be from a plain pass's, in float32."""
 _NEAR_IN_HALF = 0.05
@@ -64,14 +66,17 @@ _PASSES: Mapping[str, Callable[[PreTrainedModel], Passes]] = {
 def passes_for(
     model: PreTrainedModel, encode: Encode, prompts: Sequence[int], *, at_once: int, answer_tokens: int
 ) -> Passes:
-    """Return the passes of the fastest path; warn if it is not the shared one.
+    """Return the passes of the fastest path; log which one, warn if it is not the shared one.
 
     Args:
         model, encode, prompts, at_once, answer_tokens: see `choose_path`.
     """
     choice = choose_path(model, encode, prompts, at_once=at_once, answer_tokens=answer_tokens)
-    if choice.kind != "shared":
-        warnings.warn(f"{type(model).__name__} takes the {choice.kind} path: {choice.reason}", stacklevel=2)
+    words = f"{type(model).__name__} takes the {choice.kind} path: {choice.reason}"
+    if choice.kind == "shared":
+        _LOGGER.info(words)
+    else:
+        warnings.warn(words, stacklevel=2)
     return choice.open(model)
 
 
