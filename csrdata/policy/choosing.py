@@ -6,10 +6,10 @@
 | `cached` | image, prompt and answer once per sentence | any other model whose cache can be copied |
 | `plain` | everything for every token | the rest |
 
-No family is named: each path is tried on prompts of the shard and taken only where its logits are those of a plain pass.
-The prompts looked at are the longest of each image size, because the size of an image decides how many tokens it takes
-and how they are placed, and the shortest prompt, so that rows are padded. One of them, the longest, is looked at with as
-many tokens behind it as an answer may have: a window or a length that changes what a layer does shows there, or never.
+The choice names no family: it tries each path on prompts of the shard, and takes it only if its logits equal those of
+plain passes. The prompts are the longest of each image size, because the size of an image decides how many tokens it has
+and where they are placed, and the shortest prompt, so that rows are padded. The longest prompt is tried a second time
+with as many tokens after it as an answer may have: a sliding window that the search would leave has an effect there.
 """
 
 import itertools
@@ -28,10 +28,10 @@ from csrdata.policy.passes import Node, Passes, SharedPasses
 from csrdata.policy.prefill import extended
 
 _LOGGER = logging.getLogger(__name__)
-_NEAR = 1e-3
-"""Nats: how far a path's log-probabilities may be from a plain pass's, in float32."""
-_NEAR_IN_HALF = 0.05
-"""Total variation of the two distributions in bfloat16 and float16, whose rounding moves unlikely tokens by tenths."""
+_TOLERANCE = 1e-3
+"""Largest difference, in nats, between the log-probabilities of a path and of plain passes in float32."""
+_TOLERANCE_IN_HALF = 0.05
+"""Largest total variation distance (0..1) in half precision, where unlikely tokens move by tenths of a nat."""
 _FAILURES = (TypeError, ValueError, RuntimeError, AttributeError, IndexError, KeyError, NotImplementedError)
 """What a model raises whose forward takes or gives something else than a path expects."""
 _WORDS = 200
@@ -123,20 +123,20 @@ def choose_path(
     return PathChoice("plain", f"{reason}; no copies of its cache: {also}")
 
 
-def gap(found: Tensor, expected: Tensor) -> float:
-    """Return how far two sets of logits [N, V] are apart, at most.
+def gap(actual: Tensor, expected: Tensor) -> float:
+    """Return the largest difference between two sets of logits [N, V].
 
-    In float32 in nats, over all tokens; in bfloat16 and float16 as the total variation of the distributions, 0..1.
+    In float32: of the log-probabilities of all tokens, in nats. In half precision: the total variation distance, 0..1.
     """
-    one, other = found.float().log_softmax(-1), expected.float().log_softmax(-1)
-    if found.dtype == torch.float32:
+    one, other = actual.float().log_softmax(-1), expected.float().log_softmax(-1)
+    if actual.dtype == torch.float32:
         return float((one - other).abs().max())
     return float((one.exp() - other.exp()).abs().sum(-1).max()) / 2
 
 
-def near(found: Tensor, expected: Tensor) -> bool:
-    """Say whether two sets of logits [N, V] are the same but for the rounding of their type."""
-    return gap(found, expected) <= (_NEAR if found.dtype == torch.float32 else _NEAR_IN_HALF)
+def near(actual: Tensor, expected: Tensor) -> bool:
+    """Return whether two sets of logits [N, V] are equal within the rounding error of their dtype."""
+    return gap(actual, expected) <= (_TOLERANCE if actual.dtype == torch.float32 else _TOLERANCE_IN_HALF)
 
 
 @dataclass(frozen=True)

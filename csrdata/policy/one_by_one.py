@@ -17,7 +17,7 @@ from csrdata.policy.passes import Node
 from csrdata.policy.prefill import extended, placed, prefill
 
 _PLAIN_ROWS = 8
-"""Rows of a plain pass: its attention takes rows x tokens x tokens."""
+"""Rows per plain pass: its attention needs memory for rows x tokens x tokens."""
 
 
 class CachedPasses:
@@ -26,7 +26,7 @@ class CachedPasses:
     together = False
 
     def __init__(self, model: PreTrainedModel) -> None:
-        """Any model whose cache can be repeated; one that keeps more than its cache is not among them."""
+        """Accept any model whose cache can be repeated and that keeps nothing outside of it."""
         self.model = model
         self.inputs: dict[int, Mapping[str, Tensor]] = {}
         self.sentences: list[_Sentences] = []
@@ -118,12 +118,12 @@ class _Sentences:
 
 
 class PlainPasses:
-    """Every pass encodes image, prompt and answer again: slow, and right for any model."""
+    """Encodes image, prompt and answer again in every pass: slow, but correct for any model."""
 
     together = False
 
     def __init__(self, model: PreTrainedModel) -> None:
-        """Any image-text-to-text model of transformers."""
+        """Accept any image-text-to-text model of transformers."""
         self.model = model
         self.inputs: dict[int, Mapping[str, Tensor]] = {}
         self.rows: list[tuple[int, tuple[int, ...]]] = []
@@ -134,7 +134,7 @@ class PlainPasses:
         self.inputs[prompt] = inputs
 
     def begin(self, nodes: Sequence[Node], *, groups: int) -> Tensor:
-        """Encode each answer so far."""
+        """Encode each answer; see `Passes.begin`."""
         alive = {node.prompt for node in nodes}
         self.inputs = {prompt: inputs for prompt, inputs in self.inputs.items() if prompt in alive}
         answers = [(node.prompt, node.tokens) for node in nodes]
@@ -142,7 +142,7 @@ class PlainPasses:
         return self._logits(answers)
 
     def keep(self, going: Sequence[int]) -> None:
-        """Nothing is kept of the others."""
+        """Continue these rows and drop the others."""
         self.rows = [self.rows[row] for row in going]
 
     def feed(self, tokens: Sequence[int]) -> Tensor:
@@ -151,26 +151,26 @@ class PlainPasses:
         return self._logits(self.rows)
 
     def _logits(self, rows: Sequence[tuple[int, tuple[int, ...]]]) -> Tensor:
-        found: dict[int, Tensor] = {}
+        by_row: dict[int, Tensor] = {}
         for prompt, inputs in self.inputs.items():
-            mine = [index for index, (owner, _) in enumerate(rows) if owner == prompt]
-            for start in range(0, len(mine), _PLAIN_ROWS):
-                chunk = mine[start : start + _PLAIN_ROWS]
+            own_rows = [index for index, (owner, _) in enumerate(rows) if owner == prompt]
+            for start in range(0, len(own_rows), _PLAIN_ROWS):
+                chunk = own_rows[start : start + _PLAIN_ROWS]
                 logits = plain_logits(self.model, inputs, [rows[index][1] for index in chunk])
-                found |= dict(zip(chunk, logits, strict=True))
-        return torch.stack([found[index] for index in range(len(rows))])
+                by_row |= dict(zip(chunk, logits, strict=True))
+        return torch.stack([by_row[index] for index in range(len(rows))])
 
 
 @torch.inference_mode()
 def plain_logits(
     model: PreTrainedModel, inputs: Mapping[str, Tensor], answers: Sequence[tuple[int, ...]]
 ) -> Tensor:
-    """Return the next-token logits [N, V] of N answers to one prompt, from one pass over everything.
+    """Return the next-token logits [N, V] of N answers to one prompt, from one forward pass.
 
     Args:
         model: any image-text-to-text model.
         inputs: the processor's output for one prompt: `input_ids` and `attention_mask` [1, L].
-        answers: their tokens so far.
+        answers: the N answers' tokens so far; an answer may be empty.
     """
     lengths = [len(own) for own in answers]
     longest, shortest = max(lengths), min(lengths)
