@@ -20,7 +20,7 @@ from csrdata.generation.scoring import score
 from csrdata.images import load_image
 from csrdata.policy.answering import Reply, answer
 from csrdata.policy.choosing import choose_path
-from csrdata.policy.loading import Policy, load_policy, new_chain
+from csrdata.policy.loading import Dtype, Policy, load_policy, new_chain
 from csrdata.policy.prompting import encode
 from csrdata.policy.training import TrainingReport, train
 from csrdata.records import Dropped, Pair, Prompt, Question, Response, Sentence
@@ -55,7 +55,7 @@ class Way:
     replies: list[Reply]
 
 
-def go(name: str, root: Path) -> Way:
+def go(name: str, root: Path, *, dtype: Dtype = "float32") -> Way:
     """Take a family the whole way, with two images of unlike shape.
 
     Raises:
@@ -64,7 +64,7 @@ def go(name: str, root: Path) -> Way:
     unlike_pictures(root / "images")
     images = [load_image(prompt.image, root=root, place=prompt.prompt_id) for prompt in PROMPTS]
     folder = teach(FAMILIES[name](root / "policy"), steps=30, texts=TEXTS, images=images, end=ENDS.get(name))
-    policy = load_policy(folder)
+    policy = load_policy(folder, dtype=dtype)
     path = decoding_path(policy, images)
     sentences = search(policy, PROMPTS, root=root)
     responses = score(
@@ -88,10 +88,13 @@ def go(name: str, root: Path) -> Way:
     ]
     with new_chain(root / "trained", previous=folder, name="1") as adapter:
         report = step(
-            load_policy(folder), [row for row in selected if isinstance(row, Pair)], root=root, to=adapter
+            load_policy(folder, dtype=dtype),
+            [row for row in selected if isinstance(row, Pair)],
+            root=root,
+            to=adapter,
         )
     replies = answer(
-        load_policy(root / "trained"), QUESTIONS, root=root, max_new_tokens=30, batch_size=2, progress=False
+        load_policy(root / "trained"), QUESTIONS, root=root, max_new_tokens=60, batch_size=2, progress=False
     )
     return Way(path, sentences, responses, selected, report, replies)
 
@@ -153,7 +156,7 @@ def decoding_path(policy: Policy, images: Sequence[Any]) -> str:
             policy.processor,
             [images[number] for number in numbers],
             [policy.prompt(TEXTS[number]) for number in numbers],
-        ),
+        ).to(policy.model.dtype),
         range(len(TEXTS)),
         at_once=2,
         answer_tokens=60,

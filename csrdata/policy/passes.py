@@ -1,11 +1,11 @@
-"""The passes through a model that decoding asks for, and the fast ones: over a shared prefix.
+"""The forward passes that decoding needs, and the fastest of them: with a shared prefix.
 
-The shared path (`shared_attention`) is for models that keep nothing of the past but keys and values, and attend to them
-through transformers' attention interface: to all of them, or to a window of the last tokens. The other paths are in
-`one_by_one`, and `choosing` says which one a model takes.
+`SharedPasses` (see `csrdata.policy.shared_attention`) needs a model whose only state is keys and values, and that attends to
+them through transformers' attention interface: to all of them, or to a sliding window. The other passes are in
+`csrdata.policy.one_by_one`; `csrdata.policy.choosing` chooses between them.
 
-The shared path keeps the rows of the layer before, from which the next one branches. What is chosen, and when a row
-stops, is `decoding`'s business.
+Shared passes keep the rows of the previous depth of the search, because the next depth continues some of them.
+`csrdata.policy.decoding` chooses the tokens and decides when a row stops.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,45 +22,45 @@ from csrdata.policy.shared_attention import AnswerCache, DecodingStep, PromptCac
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A live answer that a layer starts from."""
+    """A live answer that a depth of the search starts from."""
 
     prompt: int
-    """The number it was admitted by."""
+    """The prompt's number, as given to `admit`."""
     tokens: tuple[int, ...]
     """Its tokens so far."""
     row: int | None
-    """The row of the layer before that its last sentence was; None for the empty answer."""
+    """The row of the previous depth that decoded its last sentence; None for the empty answer."""
 
 
 class Passes(Protocol):
-    """What decoding needs of a model; one layer of the search after another."""
+    """The forward passes that decoding needs: `admit` prompts, then `begin` and `feed` for each depth."""
 
     together: bool
-    """Whether prompts may be admitted together; else one by one."""
+    """Whether `admit` takes several prompts at once."""
 
     def admit(self, prompts: Sequence[int], inputs: Mapping[str, Tensor]) -> None:
-        """Take in prompts: the processor's output, `input_ids` and `attention_mask` [P, L] padded on the left."""
+        """Admit P prompts; `inputs` is the processor's output: `input_ids`, `attention_mask` [P, L], padded on the left."""
 
     def begin(self, nodes: Sequence[Node], *, groups: int) -> Tensor:
-        """Start a layer with `groups` rows for each node; return the nodes' next-token logits [N, V].
+        """Start a depth with `groups` rows for each of N nodes; return the nodes' next-token logits [N, V].
 
-        Prompts without a node are forgotten.
+        Row n * groups + g is group g of node n. Prompts without a node are dropped.
         """
 
     def keep(self, going: Sequence[int]) -> None:
-        """Go on with these of the rows that are going, in this order."""
+        """Continue only these of the current rows, in this order; `going` holds positions among them."""
 
     def feed(self, tokens: Sequence[int]) -> Tensor:
-        """Give each going row one token; return the next token's logits [rows, V]."""
+        """Feed one token to each current row; return the next-token logits [rows, V]."""
 
 
 class SharedPasses:
-    """Each prompt is encoded once; all rows of all its answers attend to that one prefix."""
+    """Encodes each prompt once; all rows of all its answers attend to that prefix."""
 
     together = True
 
     def __init__(self, model: PreTrainedModel) -> None:
-        """Switch the model's attention; ordinary calls of the model stay what they were."""
+        """Set the model's attention implementation; ordinary calls of the model give the same results as before."""
         use_shared_prefix(model)
         self.model = model
         self.prefix: PromptCache | None = None
@@ -71,20 +71,18 @@ class SharedPasses:
         self.step: DecodingStep | None = None
         self.groups = 0
         self.lengths: list[int] = []
-        """Tokens of each node's answer before the layer's sentences."""
+        """Tokens of each node's answer at the start of the depth."""
 
     @torch.inference_mode()
     def admit(self, prompts: Sequence[int], inputs: Mapping[str, Tensor]) -> None:
-        """Encode images and prompts once, and keep their keys and values."""
-        cache = DynamicCache()  # of full layers: one for windows would drop what lies outside of them
+        """Encode the images and prompts, and keep their keys and values."""
+        cache = DynamicCache()  # without the config: layers with a sliding window keep all tokens, too
         first = prefill(self.model, inputs, cache)
         layers: list[Any] = list(cache.layers)
         tokens = inputs["attention_mask"].shape[1]
         for number, layer in enumerate(layers):
             if layer.keys is None or layer.keys.shape[2] != tokens:
-                raise ValueError(
-                    f"layer {number} keeps something else than one key for each of {tokens} tokens"
-                )
+                raise ValueError(f"layer {number} does not keep one key for each of {tokens} tokens")
         new = PromptCache(
             [layer.keys for layer in layers],
             [layer.values for layer in layers],
@@ -98,7 +96,7 @@ class SharedPasses:
 
     @torch.inference_mode()
     def begin(self, nodes: Sequence[Node], *, groups: int) -> Tensor:
-        """Feed the last token of each answer that goes on, and make room for the sentences that continue it."""
+        """Feed the last token of each non-empty answer, and make room for the sentences that continue the answers."""
         prefix = self._leave_only({node.prompt for node in nodes})
         owners = [self.present.index(node.prompt) for node in nodes]
         device = self.model.device
@@ -111,8 +109,8 @@ class SharedPasses:
             self.step = DecodingStep(prefix, owners, answers, [(index, 0) for index in going_on])
             logits = self.feed([nodes[index].tokens[-1] for index in going_on])
             first |= dict(zip(going_on, logits, strict=True))
-            spoken = torch.tensor([[node.row is not None] for node in nodes], device=device)
-            answers = answers.continued(spoken, groups)
+            has_token = torch.tensor([[node.row is not None] for node in nodes], device=device)
+            answers = answers.continued(has_token, groups)
         else:
             answers = AnswerCache(torch.zeros(len(nodes), 0, dtype=torch.bool, device=device), groups)
         rows = [(index, group) for index in range(len(nodes)) for group in range(groups)]
@@ -121,7 +119,7 @@ class SharedPasses:
         return torch.stack([first[index] for index in range(len(nodes))])
 
     def keep(self, going: Sequence[int]) -> None:
-        """Leave the other rows where they are: the next layer may branch from them."""
+        """Continue these rows; the others stay in memory, because the next depth may continue them."""
         self._step().keep(going)
 
     @torch.inference_mode()
@@ -139,11 +137,11 @@ class SharedPasses:
 
     def _step(self) -> DecodingStep:
         if self.step is None:
-            raise ValueError("no layer has begun")
+            raise ValueError("no depth has begun")
         return self.step
 
     def _leave_only(self, prompts: set[int]) -> PromptCache:
-        """Forget the prompts that have no live answer."""
+        """Drop the prompts that have no live answer; return the cache of the others."""
         if self.prefix is None:
             raise ValueError("no prompt has been admitted")
         if len(prompts) < len(self.present):
@@ -153,7 +151,7 @@ class SharedPasses:
         return self.prefix
 
     def _gather(self, nodes: Sequence[Node], groups: int) -> AnswerCache:
-        """Bring together what the answers have behind them, all but their last token."""
+        """Copy the keys and values of the answers, without those of their last token, into one cache."""
         step = self._step()
         where: list[tuple[int, int, Sequence[int]]] = []
         for node in nodes:
@@ -161,7 +159,7 @@ class SharedPasses:
                 where.append((0, 0, []))
                 continue
             parent, group = divmod(node.row, self.groups)
-            part, answer = step.home[node.row]
+            part, answer = step.location[node.row]
             past = self.lengths[parent]
             slots = step.parts[part].slots(group, past=past, tokens=len(node.tokens) - past - 1)
             where.append((part, answer, slots))

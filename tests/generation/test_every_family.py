@@ -6,23 +6,34 @@ from pathlib import Path
 
 import pytest
 
-from csrdata.policy.loading import load_policy
+from csrdata.policy.loading import Dtype, load_policy
 from csrdata.policy.training import language_layers
 from csrdata.records import Pair, Response, Sentence
 from csrdata.storage.tables import to_table
 from csrdata.storage.values import check_values
+from tests.extending.word_scorer import words
 from tests.families import FAMILIES
 from tests.family_way import RECORD, finding, go
 
 REFUSED = {"paligemma": "this processor does not have a chat template"}
 """Families that cannot go the way, and what the line says."""
-RARE = {"idefics3_whole", "internvl_whole", "llava_old", "qwen2_5_vl", "mistral3", "gemma3_window"}
+RARE = {
+    "idefics3_whole",
+    "smolvlm",
+    "internvl_whole",
+    "llava_old",
+    "llava_onevision",
+    "qwen2_5_vl",
+    "mistral3",
+    "gemma3_window",
+}
 """Near relatives of another family; `make test-all` takes them the whole way too."""
 WAYS = [
     pytest.param(name, marks=[pytest.mark.sweep] if name in RARE else [])
     for name in FAMILIES
     if name not in REFUSED
 ]
+TAUGHT = {"circle", "star", "square"}
 TOWER = re.compile(r"vision|visual|projector|connector|lm_head|embed_tokens|merger")
 
 
@@ -39,7 +50,19 @@ def test_a_family_goes_the_whole_way(name: str, tmp_path: Path) -> None:
     assert way.report.references_checked == 2
     assert way.report.reference_gap is not None
     assert way.report.reference_gap < 1e-4
-    assert all(reply.finished and "see a" in reply.text for reply in way.replies)
+    assert all(reply.finished and TAUGHT & words(reply.text) for reply in way.replies), way.replies
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("internvl", "bfloat16"), pytest.param("qwen2_vl", "float16", marks=pytest.mark.sweep)],
+)
+def test_half_types_go_the_whole_way(name: str, dtype: Dtype, tmp_path: Path) -> None:
+    """What a policy wrote in bfloat16 or float16 trains it in the same type: the tolerance follows type and length."""
+    report = go(name, tmp_path, dtype=dtype).report
+    assert report.references_checked == 2
+    assert report.reference_gap is not None
+    assert 0 < report.reference_gap < 1.0
 
 
 @pytest.mark.parametrize("name", REFUSED)

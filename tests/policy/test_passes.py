@@ -1,4 +1,4 @@
-"""The passes: their logits, and what they ask of their caller."""
+"""The passes: their logits, and the errors for a wrong order of calls."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ def inputs(policy: Policy) -> dict[str, torch.Tensor]:
 
 
 def test_plain_logits_of_answers_of_any_length(policy: Policy) -> None:
-    """Answers side by side have the logits that each has alone."""
+    """Answers of different lengths in one batch have the same logits as each alone."""
     prompt = inputs(policy)
     answers = [(), (5, 6, 7), (8,)]
     together = plain_logits(policy.model, prompt, answers)
@@ -54,7 +54,7 @@ def test_a_sentence_encodes_its_image_once(policy: Policy) -> None:
     assert len(images) == 3
 
 
-def test_layers_need_a_prompt(policy: Policy) -> None:
-    """A layer before any prompt is a mistake of the caller's."""
+def test_depths_need_a_prompt(policy: Policy) -> None:
+    """`begin` before `admit` raises."""
     with pytest.raises(ValueError, match="no prompt has been admitted"):
         SharedPasses(policy.model).begin([Node(0, (), None)], groups=2)
