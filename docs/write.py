@@ -99,7 +99,8 @@ def _families_table() -> str:
     for row in _families():
         kind = {
             "shared prefix": "decoded over a shared prefix",
-            "plain": "decoded plainly, many times slower",
+            "cache within a sentence": "encoded once per sentence, a few times slower",
+            "plain": "encoded again for every token, many times slower",
         }
         kinds.setdefault(kind.get(row["path"], "refused in one line"), {})[row["family"]] = None
     rows = [f"| {kind} | {', '.join(names)} |" for kind, names in sorted(kinds.items())]

@@ -19,8 +19,8 @@ from csrdata.generation.generating import generate
 from csrdata.generation.scoring import score
 from csrdata.images import load_image
 from csrdata.policy.answering import Reply, answer
+from csrdata.policy.choosing import choose_path
 from csrdata.policy.loading import Dtype, Policy, load_policy, new_chain
-from csrdata.policy.passes import SharedPasses, passes_for
 from csrdata.policy.prompting import encode
 from csrdata.policy.training import TrainingReport, train
 from csrdata.records import Dropped, Pair, Prompt, Question, Response, Sentence
@@ -36,6 +36,8 @@ QUESTIONS = [
     Question(f"q{index}", "held_out", "describe", f"images/{index}.png", text, None, None)
     for index, text in enumerate(TEXTS)
 ]
+PATHS = {"shared": "shared prefix", "cached": "cache within a sentence", "plain": "plain"}
+"""The record's words for each path."""
 ENDS = {"glm4v": "<|user|>"}
 """Families that are taught to end an answer with another token than the one that the chat template names."""
 
@@ -45,7 +47,7 @@ class Way:
     """What came of each step."""
 
     path: str
-    """How answers are decoded: over a shared prefix, or plainly."""
+    """How answers are decoded: one of `PATHS`."""
     sentences: list[Sentence]
     responses: list[Response]
     selected: list[Pair | Dropped]
@@ -100,7 +102,7 @@ def go(name: str, root: Path, *, dtype: Dtype = "float32") -> Way:
 def search(policy: Policy, prompts: Sequence[Prompt], *, root: Path) -> list[Sentence]:
     """Search the answers to prompts; the scorer has no model."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the plain path: it is recorded
+        warnings.simplefilter("ignore")  # of the slower paths: they are recorded
         return generate(
             prompts,
             root=root,
@@ -147,12 +149,19 @@ def step(policy: Policy, pairs: Sequence[Pair], *, root: Path, to: Path) -> Trai
 
 
 def decoding_path(policy: Policy, images: Sequence[Any]) -> str:
-    """Return how the answers to the first prompt are decoded: `shared prefix` or `plain`."""
-    inputs = encode(policy.processor, images[:1], [policy.prompt(TEXTS[0])]).to(policy.model.dtype)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        passes = passes_for(policy.model, inputs)
-    return "shared prefix" if isinstance(passes, SharedPasses) else "plain"
+    """Return how the answers to the prompts are decoded: one of `PATHS`."""
+    choice = choose_path(
+        policy.model,
+        lambda numbers: encode(
+            policy.processor,
+            [images[number] for number in numbers],
+            [policy.prompt(TEXTS[number]) for number in numbers],
+        ).to(policy.model.dtype),
+        range(len(TEXTS)),
+        at_once=2,
+        answer_tokens=60,
+    )
+    return PATHS[choice.kind]
 
 
 def finding(name: str, root: Path) -> dict[str, str]:

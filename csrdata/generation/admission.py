@@ -30,6 +30,8 @@ class Admitted:
     image: Image
     rendered: str
     """The model's prompt: chat template applied."""
+    tokens: int
+    """Of the prompt, the image's included."""
 
 
 def admit(
@@ -74,7 +76,7 @@ def admit(
             reason = f"{tokens} tokens with its image and up to {max_response_tokens} of an answer, expected at most {limit}"
             refused.append(_row(prompt, Stop.TOO_LONG, reason))
             continue
-        admitted.append(Admitted(prompt, image, rendered[prompt.text]))
+        admitted.append(Admitted(prompt, image, rendered[prompt.text], tokens))
     if len(errors) == len(prompts) > 1:
         raise errors[0]
     return admitted, refused

@@ -14,9 +14,9 @@ from transformers import BatchFeature
 from csrdata.generation.admission import admit
 from csrdata.generation.clock import Clock
 from csrdata.generation.guidance import guide
+from csrdata.policy.choosing import passes_for, prompts_to_compare
 from csrdata.policy.decoding import SentenceDecoder
 from csrdata.policy.loading import Policy
-from csrdata.policy.passes import passes_for
 from csrdata.policy.prompting import (
     banned_ids,
     check_prompt,
@@ -92,7 +92,13 @@ def generate(
                 policy.processor, [images[index] for index in indices], [rendered[index] for index in indices]
             ).to(model.device, model.dtype)
 
-    passes = passes_for(model, encoded([0]))
+    passes = passes_for(
+        model,
+        encoded,
+        prompts_to_compare([image.size for image in images], [one.tokens for one in admitted]),
+        at_once=prompts_at_once,
+        answer_tokens=max_response_tokens,
+    )
     decoder = SentenceDecoder(
         passes,
         policy.tokenizer,
@@ -134,7 +140,7 @@ def generate(
         keep_worst=keep_worst,
         rank_by=rank_by,
         max_sentences=max_sentences,
-        at_once=prompts_at_once,
+        at_once=prompts_at_once if passes.together else 1,
     )
     with clock.spend("check"):
         found = [sentence for tree in trees for sentence in mark_canonical(tree, policy=policy)]
