@@ -355,6 +355,29 @@ def show(
 
 
 @app.command(
+    short_help="What would fail later, before it takes time.",
+    epilog=examples("csrdata check", "csrdata check --all-images --json"),
+)
+def check(
+    *,
+    all_images: Annotated[
+        bool, typer.Option("--all-images", help="Read every image, not a sample of 100.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take two prompts the whole way; check models, limits, images, disk, memory, time. Exit code 1: a stage would fail."""
+    from csrdata.checking.findings import as_json as to_json
+    from csrdata.checking.findings import fails
+    from csrdata.params import load_params
+    from csrdata.pipeline.check import check as findings_of
+
+    findings = findings_of(load_params(), all_images=all_images)
+    print(json_text(to_json(findings)) if as_json else "\n".join(finding.line() for finding in findings))
+    if fails(findings):
+        raise typer.Exit(1)
+
+
+@app.command(
     short_help="Run one stage without DVC, or list them.",
     epilog=examples(
         "csrdata run --list",

@@ -16,7 +16,7 @@ LEVELS = [
     {"images", "weights"},
     {"policy", "relevance", "sources"},
     {"generation"},
-    {"inspection", "evaluation", "engines"},
+    {"inspection", "evaluation", "engines", "checking"},
     {"publishing"},
     {"params", "paths"},
     {"pipeline", "cli"},

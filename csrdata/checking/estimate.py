@@ -1,0 +1,194 @@
+"""An estimate of peak memory and time, from the model's shape and from the timing of two prompts.
+
+Memory is a sum of parts, in bytes. Generation: the weights; the keys and values of prompts and of live answers, twice,
+because a depth of the search copies those that go on; logits; the activations of encoding the prompts. Training: the
+weights; the adapter with its gradient and AdamW's two moments, all in float32; the activations that the backward pass
+needs; the logits of one chunk. What libraries and the allocator take is not part of it.
+
+Time grows with the rows that are decoded at once by a fixed part and a part per prompt; both come from timing one prompt
+and two. docs/benchmarks.md compares estimates with measurements (`python -m benchmarks.estimate`).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+MEASURED = "estimates were 0.0 to 0.0 times what was measured here (docs/benchmarks.md)"
+"""How far off the estimate was: written by hand from `python -m benchmarks.estimate`."""
+
+_FLOAT = 4
+"""Bytes of a float32."""
+_OPTIMISER = 4 * _FLOAT
+"""Bytes of an adapter's parameter: itself, its gradient, two moments."""
+_LOGITS_AT_ONCE = 4096
+"""Rows of logits that TRL's fused output layer computes at once, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What decides a model's memory."""
+
+    parameters: int
+    layers: int
+    hidden: int
+    """Width of the language model."""
+    intermediate: int
+    """Width inside a block's feed-forward part."""
+    heads: int
+    kv_numbers: int
+    """Numbers of the keys and values of a token in one layer."""
+    vocabulary: int
+    adapter_per_rank: int
+    """Parameters of a LoRA adapter of rank 1 on the language model."""
+    bytes_per_number: int
+
+    @property
+    def weights(self) -> int:
+        """Bytes of the weights."""
+        return self.parameters * self.bytes_per_number
+
+    @property
+    def cache(self) -> int:
+        """Bytes of the keys and values of a token."""
+        return self.layers * self.kv_numbers * self.bytes_per_number
+
+    def adapter(self, rank: int) -> int:
+        """Return the parameters of an adapter."""
+        return self.adapter_per_rank * rank
+
+
+def shape_of(model: Any, *, bytes_per_number: int | None = None) -> Shape:
+    """Return a model's shape; the model may be on the meta device.
+
+    Args:
+        model: an image-text-to-text model of transformers.
+        bytes_per_number: of its weights; None for what they have.
+    """
+    config = model.config.get_text_config()
+    heads = config.num_attention_heads
+    kv_heads = getattr(config, "num_key_value_heads", None) or heads
+    head = getattr(config, "head_dim", None) or config.hidden_size // heads
+    linear = [one for one in model.get_decoder().modules() if isinstance(one, nn.Linear)]
+    return Shape(
+        parameters=sum(one.numel() for one in model.parameters()),
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        intermediate=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
+        heads=heads,
+        kv_numbers=2 * kv_heads * head,
+        vocabulary=config.vocab_size,
+        adapter_per_rank=sum(one.in_features + one.out_features for one in linear),
+        bytes_per_number=bytes_per_number or next(model.parameters()).element_size(),
+    )
+
+
+def generation_memory(
+    shape: Shape,
+    *,
+    at_once: int,
+    prompt_tokens: int,
+    keep: int,
+    groups: int,
+    answer_tokens: int,
+    sentence_tokens: int,
+    scorer_bytes: int = 0,
+) -> dict[str, int]:
+    """Return the parts of generation's peak memory, in bytes.
+
+    Args:
+        shape: the policy's.
+        at_once: prompts that are searched together.
+        prompt_tokens: of a prompt, the image's included.
+        keep: live answers of a prompt.
+        groups: candidates of a live answer.
+        answer_tokens: of the longest answer.
+        sentence_tokens: of the longest sentence.
+        scorer_bytes: weights of the search's scorer.
+    """
+    answers = at_once * keep
+    before = max(0, answer_tokens - sentence_tokens)
+    slots = before + groups * sentence_tokens
+    rows = answers * groups
+    per_token = (4 * shape.hidden + 3 * shape.intermediate) * shape.bytes_per_number
+    return {
+        "weights": shape.weights + scorer_bytes,
+        "prompts": 2 * at_once * prompt_tokens * shape.cache,
+        "answers": answers * (slots + before) * shape.cache,
+        "logits": rows * shape.vocabulary * (shape.bytes_per_number + 3 * _FLOAT),
+        "activations": at_once * prompt_tokens * per_token,
+    }
+
+
+def training_memory(
+    shape: Shape, *, batch_size: int, tokens: int, lora_rank: int, gradient_checkpointing: bool
+) -> dict[str, int]:
+    """Return the parts of training's peak memory, in bytes.
+
+    Args:
+        shape: the policy's.
+        batch_size: pairs of a forward pass.
+        tokens: of a prompt with its image and an answer.
+        lora_rank: the adapter's.
+        gradient_checkpointing: whether only the input of each layer is kept for the backward pass.
+    """
+    positions = 2 * batch_size * tokens
+    wide = max(shape.bytes_per_number, 2)
+    # Of a layer, per token: two norms (each its input and a float32 copy), queries, keys, values, the attention's output,
+    # the input of the output projection; the gate, its activation, the other branch and their product. LoRA keeps its
+    # inputs, and its own outputs of rank r.
+    own = (6 * shape.hidden + 2 * shape.kv_numbers + 4 * shape.intermediate) * wide
+    own += 4 * shape.hidden * _FLOAT + 7 * lora_rank * _FLOAT
+    kept = shape.hidden * wide
+    layers = shape.layers * kept + own if gradient_checkpointing else shape.layers * own
+    return {
+        "weights": shape.weights,
+        "adapter": shape.adapter(lora_rank) * _OPTIMISER,
+        "activations": positions * layers,
+        "logits": min(positions, _LOGITS_AT_ONCE) * shape.vocabulary * 3 * _FLOAT,
+    }
+
+
+def total(parts: Mapping[str, int]) -> int:
+    """Return the sum of parts."""
+    return sum(parts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds of the two prompts' trial."""
+
+    one: float
+    """Search of one prompt."""
+    two: float
+    """Search of two prompts together."""
+    step: float
+    """A training step, per pair."""
+    preflight: float
+    """Reference log-probabilities, per pair."""
+
+
+def generation_seconds(pace: Pace, *, prompts: int, at_once: int, depth: int, tried_depth: int) -> float:
+    """Return the seconds of one iteration's search.
+
+    A group of n prompts takes a fixed part and a part per prompt. Below a tenth of a prompt's time the part per prompt is
+    not believed: two prompts hardly fill a machine that is fast.
+
+    Args:
+        pace: of the trial.
+        prompts: of the project.
+        at_once: searched together; 1 on a slower path.
+        depth: sentences of an answer.
+        tried_depth: sentences of the trial's answers, 1 or more.
+    """
+    each = min(max(pace.two - pace.one, 0.1 * pace.two), pace.two / 2)
+    fixed = pace.two - 2 * each
+    groups = math.ceil(prompts / at_once)
+    return (groups * fixed + prompts * each) * depth / tried_depth
+
+
+def training_seconds(pace: Pace, *, pairs: int, epochs: float) -> float:
+    """Return the seconds of one iteration's training: the references once, then a step for each pair and epoch."""
+    return pairs * (pace.preflight + epochs * pace.step)

@@ -1,0 +1,57 @@
+"""Whether the images of the prompts can be read: a seeded sample, or all of them."""
+
+import random
+from collections.abc import Callable, Sequence
+
+from PIL.Image import Image
+
+from csrdata.checking.findings import Finding, error, ok, warning
+from csrdata.errors import UserError
+from csrdata.images import BadImage
+
+SAMPLE = 100
+"""Images that are read unless all are asked for."""
+NAMED = 3
+"""Images that a finding names."""
+
+
+def check_images(images: Sequence[str], *, load: Callable[[str], Image], all_images: bool) -> list[Finding]:
+    """Return whether images can be read.
+
+    A missing image stops a stage: an error. An image that does not decode costs its prompts: a warning, and an error if no
+    image decodes.
+
+    Args:
+        images: the paths of all images, each once.
+        load: reads one, and raises as `csrdata.images.load_image` does.
+        all_images: read all of them, not a sample of `SAMPLE`.
+    """
+    chosen = list(images)
+    if not all_images and len(chosen) > SAMPLE:
+        chosen = sorted(random.Random(0).sample(chosen, SAMPLE))
+    of = f"{len(chosen)} of {len(images)}"
+    missing: list[UserError] = []
+    unreadable: list[UserError] = []
+    for image in chosen:
+        try:
+            load(image)
+        except BadImage as problem:
+            unreadable.append(problem)
+        except UserError as problem:
+            missing.append(problem)
+    findings = []
+    if missing:
+        words = f"{len(missing)} of {of} images cannot be opened, such as {_named(missing)}"
+        findings.append(error("images", words, do=missing[0].do))
+    if unreadable and len(unreadable) == len(chosen):
+        words = f"none of {of} images decodes, such as {_named(unreadable)}"
+        findings.append(error("images", words, do=unreadable[0].do))
+    elif unreadable:
+        words = f"{len(unreadable)} of {of} images do not decode and cost their prompts, such as {_named(unreadable)}"
+        do = "replace them, or list them in a file that source.exclude names"
+        findings.append(warning("images", words, do=f"{do}: csrdata check --all-images counts all"))
+    return findings or [ok("images", f"{of} images are readable")]
+
+
+def _named(problems: Sequence[UserError]) -> str:
+    return "; ".join(f"{one.place}: got {one.got}, expected {one.expected}" for one in problems[:NAMED])

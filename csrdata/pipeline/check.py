@@ -1,0 +1,395 @@
+"""Wiring of `csrdata check`: a project's parameters in; what would fail later out. Nothing of the project is written.
+
+Two prompts go through the stages' own functions, with the project's models, on its device. The policy is loaded twice, one
+after the other, as `generate_beams` and `train_dpo` load it.
+"""
+
+import gc
+import io
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from csrdata import paths
+from csrdata.checking.disk import adapter_bytes, check_disk, shard_bytes
+from csrdata.checking.findings import Finding, collecting, fails, ok, warning
+from csrdata.checking.images import check_images
+from csrdata.checking.packages import check_packages
+from csrdata.checking.units import size
+from csrdata.images import load_image
+from csrdata.params import Params
+from csrdata.pipeline import runtime
+from csrdata.pipeline.inputs import need_policy, need_scorer
+from csrdata.pipeline.scorers import open_scorer, scorer_folder
+from csrdata.pipeline.wordings import read_wordings
+from csrdata.records import Pair, Prompt, Response, Sentence
+from csrdata.storage.tables import read_rows
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from csrdata.checking.estimate import Shape
+    from csrdata.checking.trial import Searched, Step
+    from csrdata.policy.choosing import PathChoice
+    from csrdata.policy.loading import Policy
+    from csrdata.relevance.base import Scorer
+
+SAMPLE_PROMPTS = "dvc repro sample_prompts"
+FIRST = ("prepare", paths.policy(paths.BASE)), ("sample_prompts", paths.PROMPTS)
+"""The stages that must have run before a prompt can be tried, with an output of each."""
+
+
+def check(params: Params, *, all_images: bool = False) -> list[Finding]:
+    """Return what would fail later, what is unusual and what is fine, in the order in which it was checked.
+
+    Args:
+        params: the project's.
+        all_images: read every image, not a sample.
+    """
+    findings = check_packages()
+    if fails(findings):
+        return [*findings, *_disk(params, adapter=0)]
+    with collecting(findings, "device"):
+        runtime.set_up_process(params.compute)
+        findings += _device(params)
+    if waiting := [stage for stage, output in FIRST if not output.exists()]:
+        words = f"{waiting[0]} has not run: models, prompts and images are not checked yet"
+        findings.append(warning(waiting[0], words, do=f"{SAMPLE_PROMPTS}, then: csrdata check"))
+        return [*findings, *_disk(params, adapter=0)]
+    with collecting(findings, "models"):
+        findings += _models(params)
+    with collecting(findings, "prompts"):
+        prompts = read_rows(paths.PROMPTS, Prompt, made_by=SAMPLE_PROMPTS)
+        findings += check_images(
+            list(dict.fromkeys(prompt.image for prompt in prompts)), load=_load, all_images=all_images
+        )
+        if not fails(findings):
+            with collecting(findings, "trial"), _quietly():
+                return [*findings, *_try(params, prompts)]
+    return [*findings, *_disk(params, adapter=0)]
+
+
+def _device(params: Params) -> list[Finding]:
+    compute = params.compute
+    words = f"{compute.device} with {size(_memory(params))}, {compute.dtype}"
+    if compute.device == "cpu" and compute.dtype != "float32":
+        return [warning("device", f"{words}: slow on a CPU", do="set compute.dtype to float32")]
+    return [ok("device", words)]
+
+
+def _memory(params: Params) -> int:
+    """Return the bytes of the device's memory."""
+    if params.compute.device == "cpu":
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    import torch
+
+    return int(torch.cuda.get_device_properties(params.compute.device).total_memory)
+
+
+def _models(params: Params) -> list[Finding]:
+    """Return whether each model is there, and is what its stage wrote."""
+    base = need_policy(paths.BASE)
+    found = {"policy": base}
+    for role in ("search", "held_out"):
+        settings = getattr(params.scorers, role)
+        if settings is not None:
+            found[f"scorers.{role}"] = need_scorer(scorer_folder(settings))
+    return [ok(place, f"{folder}, as it was written") for place, folder in found.items()]
+
+
+def _load(image: str) -> "Image":
+    return load_image(image, root=Path(), place=f"image of {paths.PROMPTS}")
+
+
+def _disk(params: Params, *, adapter: int) -> list[Finding]:
+    settings = params.generate_beams
+    tables = shard_bytes(
+        params.sample_prompts.prompts,
+        iterations=len(params.iterations),
+        groups=settings.groups,
+        keep=settings.keep_best + settings.keep_worst,
+        max_sentences=settings.max_sentences,
+        max_sentence_tokens=settings.max_sentence_tokens,
+        max_response_tokens=settings.max_response_tokens,
+    )
+    return check_disk(
+        Path(), tables=tables, adapters=adapter_bytes(adapter, iterations=len(params.iterations))
+    )
+
+
+def _try(params: Params, prompts: Sequence[Prompt]) -> list[Finding]:
+    """Take two prompts the whole way; return what that shows, and the estimates of disk, memory and time."""
+    from csrdata.checking.trial import PROMPTS, try_pairs, try_training
+
+    tried = _unlike(prompts)[:PROMPTS]
+    facts, findings = _search(params, prompts, tried)
+    _free()
+    adapter = facts.shape.adapter(params.train_dpo.lora_rank)
+    searched = facts.searched
+    if not searched.sentences:
+        return [*findings, *_disk(params, adapter=adapter)]
+    pairs, said = try_pairs(
+        tried, searched.sentences, score=lambda rows: _score(params, tried, rows), select=_select(params)
+    )
+    findings += said
+    _free()
+    step = None
+    if pairs:
+        step, said = try_training(pairs, lambda chosen: _train(params, chosen))
+        findings += said
+    return [*findings, *_disk(params, adapter=adapter), *_budget(params, facts, step)]
+
+
+def _unlike(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Return the first prompt and the one with the longest text that has another image, then the others."""
+    first = prompts[0]
+    others = sorted(
+        prompts[1:], key=lambda prompt: (prompt.image == first.image, -len(prompt.text), prompt.prompt_id)
+    )
+    return [first, *others]
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What the estimates need to know of the models and of the trial."""
+
+    searched: "Searched"
+    shape: "Shape"
+    path: "PathChoice"
+    prompt_tokens: int
+    """Of the longest prompt that was measured, with its image."""
+    scorer_bytes: int
+
+
+def _search(
+    params: Params, prompts: Sequence[Prompt], tried: Sequence[Prompt]
+) -> tuple[_Facts, list[Finding]]:
+    """Load the policy and the search's scorer; check template, limits and path; search the two prompts."""
+    from csrdata.checking.decoding_path import check_path, decoding_path
+    from csrdata.checking.estimate import shape_of
+    from csrdata.checking.limits import check_context, check_sentences, measure
+    from csrdata.checking.template import check_template
+    from csrdata.checking.trial import try_search
+
+    settings = params.generate_beams
+    policy = _policy(params)
+    search_scorer = open_scorer(params.scorers.search, device=params.compute.device)
+    findings = check_template(policy, tried[0].text)
+    some = _unlike(prompts)[:20]
+    images = [_load(prompt.image) for prompt in some]
+    measured = [measure(policy, prompt, image) for prompt, image in zip(some, images, strict=True)]
+    findings += check_context(
+        policy,
+        measured,
+        max_response_tokens=settings.max_response_tokens,
+        max_new_tokens=params.evaluate_policy.max_new_tokens,
+    )
+    findings += check_sentences(
+        max_sentence_tokens=settings.max_sentence_tokens,
+        max_response_tokens=settings.max_response_tokens,
+        text_limits={"scorers.search": getattr(search_scorer, "context_length", None)},
+    )
+    path = decoding_path(
+        policy,
+        tried,
+        images[: len(tried)],
+        at_once=len(tried),
+        answer_tokens=settings.max_response_tokens,
+    )
+    findings += check_path(path)
+    searched = try_search(tried, lambda chosen: _generate(params, policy, search_scorer, chosen))
+    facts = _Facts(
+        searched,
+        shape_of(policy.model),
+        path,
+        prompt_tokens=max(one.whole for one in measured),
+        scorer_bytes=_weights_of(search_scorer),
+    )
+    return facts, [*findings, *searched.findings]
+
+
+def _policy(params: Params) -> "Policy":
+    from csrdata.policy.loading import load_policy
+
+    return load_policy(
+        paths.policy(paths.BASE),
+        device=params.compute.device,
+        dtype=params.compute.dtype,
+        wordings=read_wordings(paths.WORDINGS),
+    )
+
+
+def _weights_of(scorer: "Scorer") -> int:
+    """Return the bytes of a scorer's weights; 0 if it has no model."""
+    model: Any = getattr(scorer, "model", None)
+    return 0 if model is None else sum(one.numel() * one.element_size() for one in model.parameters())
+
+
+def _generate(
+    params: Params, policy: "Policy", scorer: "Scorer", prompts: Sequence[Prompt]
+) -> tuple[list[Sentence], float]:
+    """Search a shard of these prompts as `generate_beams` does; return its rows and the seconds of its activities."""
+    from csrdata.checking.trial import SENTENCES
+    from csrdata.generation.clock import Clock
+    from csrdata.generation.generating import generate
+
+    settings, clock = params.generate_beams, Clock()
+    rows = generate(
+        prompts,
+        root=Path(),
+        policy=policy,
+        scorer=scorer,
+        **settings.model_dump(exclude={"prompts_per_shard", "guidance", "max_sentences", "prompts_at_once"}),
+        max_sentences=min(SENTENCES, settings.max_sentences),
+        prompts_at_once=min(len(prompts), settings.prompts_at_once),
+        guidance=settings.guidance.kind,
+        image_weight=settings.guidance.image_weight,
+        scale=settings.guidance.scale,
+        repetition_threshold=settings.guidance.repetition_threshold,
+        clock=clock,
+    )
+    return rows, sum(clock.take().values())
+
+
+def _score(params: Params, prompts: Sequence[Prompt], rows: Sequence[Sentence]) -> list[Response]:
+    """Score the answers of the trial as `score_beams` does."""
+    from csrdata.generation.scoring import score
+
+    settings = params.score_beams
+    return score(
+        rows,
+        images={prompt.prompt_id: prompt.image for prompt in prompts},
+        root=Path(),
+        held_out=open_scorer(params.scorers.held_out, device=params.compute.device),
+        image_weight=settings.image_weight,
+        scale=settings.scale,
+        repetition_threshold=settings.repetition_threshold,
+        aggregate_by=settings.aggregate,
+    )
+
+
+def _select(params: Params) -> Any:
+    from functools import partial
+
+    from csrdata.search.pairs import select
+
+    settings = params.select_pairs
+    return partial(select, margin=settings.margin, max_length_gap=settings.max_length_gap)
+
+
+def _train(params: Params, pairs: Sequence[Pair]) -> "Step":
+    """Train one step as `train_dpo` does, into a temporary folder; time the forward passes of the language model."""
+    from csrdata.checking.trial import Step
+    from csrdata.policy.training import train
+
+    section = params.train_dpo
+    runtime.set_up_process(params.compute, seed=section.seed)
+    policy, starts = _policy(params), list[float]()
+    decoder: Any = policy.model.get_decoder()  # type: ignore[no-untyped-call]
+    decoder.register_forward_pre_hook(lambda *_: starts.append(time.perf_counter()))
+    batch = min(section.batch_size, len(pairs))
+    chosen = list(pairs[:batch])
+    settings = section.model_dump() | {"epochs": 1, "batch_size": batch, "accumulation": 1, "warmup_share": 0}
+    with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
+        report = train(policy, chosen, root=Path(), adapter_folder=Path(scratch), **settings, progress=False)
+        end = time.perf_counter()
+    return Step(
+        loss=report.steps[0].loss,
+        reference_gap=report.reference_gap,
+        seconds=(end - starts[-1]) / batch,
+        preflight_seconds=(starts[-1] - starts[0]) / batch,
+    )
+
+
+def _budget(params: Params, facts: _Facts, step: "Step | None") -> list[Finding]:
+    """Return the estimates of memory and time at the project's settings."""
+    from csrdata.checking.budget import check_generation_memory, check_time, check_training_memory
+    from csrdata.checking.estimate import (
+        Pace,
+        generation_memory,
+        generation_seconds,
+        training_memory,
+        training_seconds,
+    )
+
+    settings, train, prompts = params.generate_beams, params.train_dpo, params.sample_prompts.prompts
+    searched, longest = facts.searched, facts.prompt_tokens
+    most = min(settings.max_response_tokens, settings.max_sentences * settings.max_sentence_tokens)
+    sentence = max(len(row.token_ids) for row in searched.sentences)
+    usual = min(most, round(settings.max_sentences * searched.sentence_tokens))
+    at_once = (
+        1 if path.kind != "shared" else min(settings.prompts_at_once, settings.prompts_per_shard, prompts)
+    )
+    longest = max(one.whole for one in measured)
+
+    def generation(answer: int, of_sentence: int) -> dict[str, int]:
+        return generation_memory(
+            facts.shape,
+            at_once=at_once,
+            prompt_tokens=longest,
+            keep=settings.keep_best + settings.keep_worst,
+            groups=settings.groups,
+            answer_tokens=answer,
+            sentence_tokens=of_sentence,
+            scorer_bytes=facts.scorer_bytes,
+        )
+
+    available = _memory(params)
+    findings = check_generation_memory(
+        generation(usual, sentence),
+        generation(most, settings.max_sentence_tokens),
+        available=available,
+        at_once=at_once,
+    )
+    findings += check_training_memory(
+        training_memory(
+            facts.shape,
+            batch_size=train.batch_size,
+            tokens=longest + usual,
+            lora_rank=train.lora_rank,
+            gradient_checkpointing=params.compute.device != "cpu",
+        ),
+        available=available,
+        batch_size=train.batch_size,
+        accumulation=train.accumulation,
+    )
+    pace = Pace(
+        one=searched.seconds_of_one,
+        two=searched.seconds_of_all,
+        step=0.0 if step is None else step.seconds,
+        preflight=0.0 if step is None else step.preflight_seconds,
+    )
+    depths = (searched.depth, settings.max_sentences)
+    seconds = [
+        generation_seconds(pace, prompts=prompts, at_once=at_once, depth=depth, tried_depth=searched.depth)
+        for depth in depths
+    ]
+    return findings + check_time(
+        search=(seconds[0], seconds[1]),
+        depths=depths,
+        training=training_seconds(pace, pairs=prompts, epochs=train.epochs),
+        iterations=len(params.iterations),
+    )
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Hide the warnings of libraries and the stages' own lines: what matters is a finding."""
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _free() -> None:
+    """Give the accelerator's memory back that no object holds."""
+    gc.collect()
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
