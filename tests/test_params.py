@@ -119,7 +119,7 @@ def test_no_file_and_no_yaml(tmp_path: Path) -> None:
     path.write_text("compute: [1, 2\n", encoding="utf-8")
     assert line(path) == (
         "params.yaml: line 2: got expected ',' or ']', but got '<stream end>', expected YAML 1.2. "
-        "Next: mend params.yaml, then: dvc repro"
+        "Next: fix params.yaml, then: dvc repro"
     )
     path.write_text("just words", encoding="utf-8")
     assert line(path).startswith("params.yaml: got just words, expected sections of keys")

@@ -123,5 +123,5 @@ def test_what_cannot_be_trusted_is_refused_with_its_line(
     said = str(caught.value)
     assert message in said
     assert said.startswith(str(path))
-    assert said.endswith(f"Next: mend {path}, then: dvc repro")
+    assert said.endswith(f"Next: fix {path}, then: dvc repro")
     assert len(said.splitlines()) == 1

@@ -271,7 +271,7 @@ def _paired(both: pl.DataFrame) -> MeanChanges:
 
 def _distributions(a: pl.DataFrame, b: pl.DataFrame) -> dict[str, DistributionSides]:
     return {
-        name: DistributionSides(distribution(left, beside=right), distribution(right, beside=left))
+        name: DistributionSides(distribution(left, other=right), distribution(right, other=left))
         for name, left, right in _sides(_figures(a), _figures(b))
     }
 

@@ -18,20 +18,20 @@ class Histogram:
     counts: tuple[int, ...]
 
 
-def histogram(values: Sequence[float], *, bins: int = BINS, beside: Sequence[float] = ()) -> Histogram | None:
+def histogram(values: Sequence[float], *, bins: int = BINS, other: Sequence[float] = ()) -> Histogram | None:
     """Count finite values in equal bins; None without any. Values that are all equal fill the first bin.
 
     Args:
         values: what is counted.
         bins: 1 or more.
-        beside: other values that the bins must cover, so that two histograms share one axis.
+        other: other values that the bins must cover, so that two histograms share one axis.
 
     Example: `histogram([0, 1, 1, 4], bins=2)` -> `Histogram(0, 4, (3, 1))`
     """
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return None
-    spanned = [*finite, *(value for value in beside if math.isfinite(value))]
+    spanned = [*finite, *(value for value in other if math.isfinite(value))]
     low, high = min(spanned), max(spanned)
     counts = [0] * bins
     for value in finite:

@@ -208,14 +208,14 @@ def _auc(positive: pl.Series, negative: pl.Series) -> float | None:
     return (float(ranks.sum()) - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative))
 
 
-def distribution(values: pl.Series, *, beside: pl.Series | None = None) -> Distribution | None:
+def distribution(values: pl.Series, *, other: pl.Series | None = None) -> Distribution | None:
     """Return the count, mean, quantiles and histogram of values, None without any.
 
     Args:
         values: no nulls.
-        beside: other values that the histogram's bins must cover.
+        other: other values that the histogram's bins must cover.
     """
-    found = histogram(values.to_list(), beside=[] if beside is None else beside.to_list())
+    found = histogram(values.to_list(), other=[] if other is None else other.to_list())
     if found is None:
         return None
     p10, p50, p90 = (values.quantile(percent / 100, "linear") for percent in (10, 50, 90))

@@ -129,7 +129,7 @@ def test_distributions_share_an_axis() -> None:
     assert (margin.a.count, margin.b.count) == (8, 7)
     for side in (margin.a, margin.b):
         assert (side.histogram.low, side.histogram.high) == (0.8, 1.0)
-    found = histogram([0.0, 1.0], bins=2, beside=[4.0])
+    found = histogram([0.0, 1.0], bins=2, other=[4.0])
     assert found is not None
     assert (found.high, found.counts) == (4.0, (2, 0))
 
