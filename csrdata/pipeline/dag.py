@@ -7,6 +7,7 @@ the hash of the same code in the installed package. An upgrade of csrdata theref
 
 import json
 import re
+import textwrap
 from collections.abc import Iterable
 from enum import StrEnum
 from importlib.metadata import version
@@ -38,7 +39,11 @@ _PLOTS = (
     ("chair_s", "percent of answers", "CHAIR_S, answers that name an absent object"),
     ("recall", "percent of objects", "Recall, present objects that are named"),
     ("length", "words", "Length of an answer"),
-    ("relevance_held_out", "R_I, 0 to 100", "Relevance to the image by the scorer that the search never used"),
+    (
+        "relevance_held_out",
+        "R_I, 0 to 100",
+        "Relevance to the image by the scorer that the search never used",
+    ),
     ("pope_accuracy", "percent of questions", "POPE, yes/no questions answered correctly"),
 )
 """The figures that `dvc plots show` draws: name, unit and title."""
@@ -75,16 +80,22 @@ def dvc_yaml(params: Params, form: Form) -> str:
 
 def code_yaml() -> str:
     """Return the text of a project's code.yaml: the installed package's."""
-    stages = dict.fromkeys(node_stage for node_stage in _stages())
-    lines = [f"{stage}: {stage_hash(stage)}" for stage in stages]
-    return f"# The code behind each stage in csrdata {version('csrdata')}; `csrdata dag` writes it.\n" + "\n".join(lines) + "\n"
+    from csrdata.pipeline import STAGES
+
+    lines = [f"# The code behind each stage in csrdata {version('csrdata')}; `csrdata dag` writes this file."]
+    lines += [f"{stage}: {stage_hash(stage)}" for stage in STAGES]
+    return "\n".join(lines) + "\n"
 
 
-def write_project_files(params: Params, folder: Path = Path()) -> list[Path]:
-    """Write dvc.yaml and code.yaml of a project; return those whose text changed."""
+def project_files(params: Params) -> dict[Path, str]:
+    """Return the text of a project's dvc.yaml and code.yaml."""
+    return {FILE: dvc_yaml(params, Form.PROJECT), CODE: code_yaml()}
+
+
+def write_project_files(params: Params) -> list[Path]:
+    """Write dvc.yaml and code.yaml of the project in the present folder; return those whose text changed."""
     changed = []
-    for name, text in ((FILE, dvc_yaml(params, Form.PROJECT)), (CODE, code_yaml())):
-        path = folder / name
+    for path, text in project_files(params).items():
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             with atomic_file(path) as partial:
                 partial.write_text(text, encoding="utf-8")
@@ -92,17 +103,11 @@ def write_project_files(params: Params, folder: Path = Path()) -> list[Path]:
     return changed
 
 
-def _stages() -> Iterable[str]:
-    from csrdata.pipeline import STAGES
-
-    return STAGES
-
-
 def _block(node: Node, form: Form) -> list[str]:
     """Return the lines of one stage."""
     lines = []
     if node.comment:
-        lines += [f"  # {line}" for line in _wrapped(node.comment)]
+        lines += [f"  # {line}" for line in textwrap.wrap(node.comment, 116)]
     lines.append(f"  {node.name}:")
     indent = "    "
     if node.each:
@@ -138,7 +143,9 @@ def _outputs(key: str, outputs: Iterable[Output], indent: str) -> list[str]:
 def _plots() -> list[str]:
     lines = ["plots:"]
     rows = [(name, "splits", "value", unit, title) for name, unit, title in _PLOTS]
-    rows.append(("pair_rewards", "pair_rewards", "reward", "mean reward", "Rewards of chosen and rejected answers"))
+    rows.append(
+        ("pair_rewards", "pair_rewards", "reward", "mean reward", "Rewards of chosen and rejected answers")
+    )
     for name, template, column, unit, title in rows:
         lines += [
             f"  - plots/{name}.csv:",
@@ -158,12 +165,6 @@ def _quoted(text: str) -> str:
     if "${" in ours:
         text = text.replace("${", "\\${")
     return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
-
-
-def _wrapped(text: str, *, width: int = 116) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, width)
 
 
 def main() -> None:

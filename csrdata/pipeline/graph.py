@@ -61,7 +61,7 @@ class Step:
     """As DVC names it: `generate_beams@1`."""
 
 
-def nodes(params: Params) -> tuple[Node, ...]:
+def nodes(params: Params) -> tuple[Node, ...]:  # noqa: ARG001 - placeholder until kinds differ
     """Return the stages in the order of the DAG; the kinds of source, models and scorers decide some inputs."""
     scenes = str(paths.SCENES)
     prompts, questions = str(paths.PROMPTS), str(paths.PROMPTS.parent)
@@ -168,7 +168,10 @@ def nodes(params: Params) -> tuple[Node, ...]:
 
 def steps(params: Params) -> Iterator[Step]:
     """Yield every run of a stage, each after the runs that it depends on."""
-    folders = {_scorer("search"): params.scorers.search.folder, _scorer("held_out"): params.scorers.held_out.folder}
+    folders = {
+        _scorer("search"): params.scorers.search.folder,
+        _scorer("held_out"): params.scorers.held_out.folder,
+    }
     once = {node.name: _filled(node, folders) for node in nodes(params)}
     each = [node for node in once.values() if node.each]
     for name in ("prepare", "sample_prompts", "evaluate_base"):

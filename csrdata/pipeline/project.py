@@ -8,8 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from csrdata.errors import UserError
 from csrdata.params import FILE, load_params
-from csrdata.pipeline.dag import CODE, Form, code_yaml, dvc_yaml
-from csrdata.pipeline.dag import FILE as DVC_YAML
+from csrdata.pipeline.dag import project_files
 from csrdata.storage.disk import atomic_folder
 
 DEFAULT = "microworld"
@@ -68,8 +67,8 @@ def create(folder: Path, *, profile: str = DEFAULT) -> bool:
     with atomic_folder(absolute) as partial:
         (partial / FILE).write_text(text, encoding="utf-8")
         params = load_params(partial / FILE)
-        (partial / DVC_YAML).write_text(dvc_yaml(params, Form.PROJECT), encoding="utf-8")
-        (partial / CODE).write_text(code_yaml(), encoding="utf-8")
+        for path, written in project_files(params).items():
+            (partial / path).write_text(written, encoding="utf-8")
         for name, entry in _templates():
             target = partial / name
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -20,12 +20,23 @@ from csrdata.storage.dvc_lock import read_lock, write_stage
 from csrdata.strict_yaml import read_yaml
 
 
-class StageFailed(Exception):  # noqa: N818 - the stage has said what was wrong
+class StageFailed(Exception):
     """A stage ended with an exit code other than 0."""
 
     def __init__(self, code: int) -> None:
         self.code = code
         super().__init__(code)
+
+
+def need_project() -> None:
+    """Refuse a folder that `csrdata init` did not make."""
+    if not CODE.is_file():
+        raise UserError(
+            str(CODE),
+            got="no such file",
+            expected="a project of csrdata init",
+            do="csrdata init DIR, then: cd DIR",
+        )
 
 
 def form_here() -> Form:
@@ -34,13 +45,10 @@ def form_here() -> Form:
     Raises:
         UserError: it is neither.
     """
-    if CODE.is_file():
-        return Form.PROJECT
-    if Path("stages").is_dir():
+    if not CODE.is_file() and Path("stages").is_dir():
         return Form.REPOSITORY
-    raise UserError(
-        str(CODE), got="no such file", expected="a project of csrdata init", do="csrdata init DIR, then: cd DIR"
-    )
+    need_project()
+    return Form.PROJECT
 
 
 def run_all(*, dry_run: bool = False) -> int:

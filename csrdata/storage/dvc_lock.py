@@ -28,7 +28,15 @@ def read_lock(path: Path) -> dict[str, Any]:
         return {str(name): dict(stage) for name, stage in stages.items()}
     except FileNotFoundError:
         raise UserError(str(path), got="no such file", expected="the record of a run", do=REPRO) from None
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
+    except (
+        yaml.YAMLError,
+        UnicodeDecodeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+    ):
         raise UserError(str(path), got="no stages", expected="a dvc.lock", do=REPRO) from None
 
 
@@ -65,7 +73,9 @@ def dvc_hash(path: Path) -> str | None:
     if not path.is_dir():
         return None
     listed = [{"md5": dvc_hash(part), "relpath": name} for name, part in _files(path).items()]
-    return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+    return (
+        hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+    )
 
 
 def _files(folder: Path) -> dict[str, Path]:
