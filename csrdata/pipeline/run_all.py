@@ -6,6 +6,7 @@ its own, as under DVC: one stage's libraries and random state never reach the ne
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from csrdata.entry import say
@@ -18,6 +19,7 @@ from csrdata.pipeline.staleness import LOCK, record, why_stale
 from csrdata.pipeline.written import files_now
 from csrdata.storage.dvc_lock import read_lock, write_stage
 from csrdata.strict_yaml import read_yaml
+from csrdata.text import one_line
 
 
 class StageFailed(Exception):
@@ -69,8 +71,8 @@ def run_all(*, dry_run: bool = False) -> int:
             say(f"{path}: written anew for params.yaml and the installed csrdata")
     ran, touched = 0, set[str]()
     with guarded("run", "all"):
+        lock = read_lock(LOCK) if LOCK.is_file() else {}
         for step in steps(params):
-            lock = read_lock(LOCK) if LOCK.is_file() else {}
             reason = why_stale(step, lock, raw, form)
             if reason is None and dry_run:
                 reason = _follows(step, touched)
@@ -83,7 +85,20 @@ def run_all(*, dry_run: bool = False) -> int:
             if not dry_run:
                 _run(step)
                 write_stage(LOCK, step.name, record(step, raw, form))
+        if not dry_run:
+            _fill_cache()
     return ran
+
+
+def _fill_cache() -> None:
+    """Put the outputs into DVC's cache where DVC is installed: it takes an output outside its cache for a changed one."""
+    if find_spec("dvc") is None or not Path(".dvc").is_dir():
+        return
+    words = [sys.executable, "-m", "dvc", "commit", "--force", "--quiet"]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)  # noqa: S603 - fixed words
+    if done.returncode:
+        reason = one_line(done.stderr.strip() or f"exit code {done.returncode}", limit=300)
+        say(f"dvc commit failed, so DVC would run the stages again: {reason}. Next: dvc commit --force")
 
 
 def _follows(step: Step, touched: set[str]) -> str | None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from csrdata.errors import UserError
 from csrdata.storage.disk import PARTIAL, atomic_file
@@ -18,18 +20,18 @@ REPRO = "dvc repro"
 
 
 def read_lock(path: Path) -> dict[str, Any]:
-    """Return the stages of a dvc.lock by name.
+    """Return the stages of a dvc.lock by name, read as DVC reads it: YAML 1.2, in which `1e-07` is a number.
 
     Raises:
         UserError: the file is missing or is not a dvc.lock.
     """
     try:
-        stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+        stages = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))["stages"]
         return {str(name): dict(stage) for name, stage in stages.items()}
     except FileNotFoundError:
         raise UserError(str(path), got="no such file", expected="the record of a run", do=REPRO) from None
     except (
-        yaml.YAMLError,
+        YAMLError,
         UnicodeDecodeError,
         KeyError,
         TypeError,
