@@ -9,6 +9,7 @@ from csrdata.pipeline.inputs import need_images, need_policy, need_scorer
 from csrdata.pipeline.runtime import set_up_process
 from csrdata.pipeline.scorers import open_scorer, scorer_folder
 from csrdata.pipeline.source import claim_parser
+from csrdata.pipeline.wordings import read_wordings
 from csrdata.records import Answer, Question, Truth
 from csrdata.storage.tables import read_rows, write_json, write_rows
 
@@ -33,7 +34,12 @@ def run(params: Params, name: str) -> None:
     known = read_rows(paths.TRUTH, Truth, made_by="dvc repro sample_prompts")
     truths = {truth.image: truth for truth in known}
     check_questions(questions, truths)
-    load = partial(load_policy, device=compute.device, dtype=compute.dtype)
+    load = partial(
+        load_policy,
+        device=compute.device,
+        dtype=compute.dtype,
+        wordings=read_wordings(paths.QUESTION_WORDINGS),
+    )
     need_images(question.image for question in questions)
     policy = load(need_policy(name))
     base = policy if name == paths.BASE else load(need_policy(paths.BASE))

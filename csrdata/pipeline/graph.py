@@ -65,7 +65,7 @@ def nodes(params: Params) -> tuple[Node, ...]:  # noqa: ARG001 - placeholder unt
     """Return the stages in the order of the DAG; the kinds of source, models and scorers decide some inputs."""
     scenes = str(paths.SCENES)
     prompts, questions = str(paths.PROMPTS), str(paths.PROMPTS.parent)
-    images = f"{scenes}/images"
+    images, wordings = f"{scenes}/images", str(paths.WORDINGS)
     search, held_out = _scorer("search"), _scorer("held_out")
     base, previous, own = (str(paths.policy(name)) for name in (paths.BASE, PREVIOUS, KEY))
     candidates, responses = str(paths.candidates(KEY)), str(paths.responses(KEY))
@@ -90,7 +90,7 @@ def nodes(params: Params) -> tuple[Node, ...]:  # noqa: ARG001 - placeholder unt
         Node(
             "sample_prompts",
             "sample_prompts",
-            inputs=(f"{scenes}/scenes.parquet",),
+            inputs=(f"{scenes}/scenes.parquet", base),
             params=("sample_prompts", "source"),
             outputs=(Output(questions),),
         ),
@@ -105,7 +105,7 @@ def nodes(params: Params) -> tuple[Node, ...]:  # noqa: ARG001 - placeholder unt
         Node(
             "generate_beams",
             "generate_beams",
-            inputs=(images, prompts, previous, search),
+            inputs=(images, prompts, wordings, previous, search),
             params=("compute", "generate_beams", "scorers.search"),
             outputs=(Output(candidates, persist=True),),
             argument=KEY,
@@ -131,7 +131,7 @@ def nodes(params: Params) -> tuple[Node, ...]:  # noqa: ARG001 - placeholder unt
         Node(
             "train_dpo",
             "train_dpo",
-            inputs=(images, pairs, previous),
+            inputs=(images, wordings, pairs, previous),
             params=("compute", "train_dpo"),
             outputs=(Output(f"data/train_dpo/{KEY}"), Output(own), _stage_figures("train_dpo", KEY)),
             argument=KEY,

@@ -1,8 +1,9 @@
-"""Wiring of `sample_prompts`: a source in; training prompts, evaluation questions and truth out."""
+"""Wiring of `sample_prompts`: a source in; training prompts, their wordings, evaluation questions and truth out."""
 
 from csrdata import paths
 from csrdata.params import Params
 from csrdata.pipeline.source import open_source
+from csrdata.pipeline.wordings import write_wordings
 from csrdata.records import Prompt, Question, Truth
 from csrdata.storage.tables import write_rows
 
@@ -13,6 +14,7 @@ def run(params: Params) -> None:
     prompts = source.prompts(count=settings.prompts, seed=settings.seed)
     questions = source.questions(per_image=settings.questions_per_image, seed=settings.seed)
     truths = source.truths()
+    write_wordings(prompts, questions)
     write_rows(paths.PROMPTS, prompts, Prompt)
     write_rows(paths.QUESTIONS, questions, Question)
     write_rows(paths.TRUTH, truths, Truth)
