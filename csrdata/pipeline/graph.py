@@ -123,7 +123,7 @@ def nodes(params: Params) -> tuple[Node, ...]:  # noqa: ARG001 - placeholder unt
         Node(
             "select_pairs",
             "select_pairs",
-            inputs=(prompts, responses),
+            inputs=(candidates, prompts, responses),
             params=("select_pairs",),
             outputs=(Output(str(paths.pairs(KEY).parent)), _stage_figures("select_pairs", KEY)),
             argument=KEY,

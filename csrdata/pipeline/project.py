@@ -27,7 +27,7 @@ WITHOUT_GIT = "[core]\n    no_scm = true\n"
 def profiles() -> dict[str, str]:
     """Return the profiles by name, each with its first line: what it is for."""
     found = {}
-    for entry in files("csrdata.profiles").iterdir():
+    for entry in files("csrdata").joinpath("profiles").iterdir():
         path = PurePosixPath(entry.name)
         if path.suffix == ".yaml":
             first = entry.read_text(encoding="utf-8").partition("\n")[0]
@@ -50,7 +50,7 @@ def profile_text(name: str) -> str:
             expected=near[0] if near else f"one of {', '.join(known)}",
             do="csrdata init --list",
         )
-    return files("csrdata.profiles").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    return files("csrdata").joinpath("profiles").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def create(folder: Path, *, profile: str = DEFAULT) -> bool:

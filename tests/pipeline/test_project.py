@@ -108,7 +108,9 @@ def test_a_stage_refuses_files_of_other_parameters_or_code(here: Path) -> None:
     text = (here / "code.yaml").read_text(encoding="utf-8")
     hashes = yaml.safe_load(text)
     (here / "code.yaml").write_text(text.replace(hashes["select_pairs"], "0" * 64), encoding="utf-8")
-    with pytest.raises(UserError, match="code.yaml: got other stages, .* Next: csrdata dag, then: dvc repro"):
+    with pytest.raises(
+        UserError, match=r"code.yaml: got other stages, .* Next: csrdata dag, then: dvc repro"
+    ):
         run("sample_prompts", None)
     assert dag.write_project_files(load_params()) == [dag.CODE]
     assert dag.write_project_files(load_params()) == []
