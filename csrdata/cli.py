@@ -359,7 +359,7 @@ def show(
     epilog=examples(
         "csrdata init --list",
         "csrdata init my-csr",
-        "csrdata init my-csr --profile smoke && cd my-csr && dvc repro",
+        "csrdata init my-csr --profile smoke",
     ),
 )
 def init(
@@ -392,7 +392,7 @@ def init(
 
 @app.command(
     short_help="Write dvc.yaml and code.yaml of a project again.",
-    epilog=examples("csrdata dag", "csrdata dag && dvc repro"),
+    epilog=examples("csrdata dag"),
 )
 def dag() -> None:
     """Write dvc.yaml and code.yaml for params.yaml and the installed csrdata, after an upgrade or if a stage asks for it."""

@@ -147,7 +147,7 @@ def recorded(here: Path) -> dict[str, object]:
         Path("data/prepare/images").mkdir(exist_ok=True, parents=True)
         for name in ("data/prepare/images/a.png", "data/prepare/scenes.parquet"):
             Path(name).write_bytes(b"image")
-        for name in ("data/sample_prompts/prompts.parquet", "data/sample_prompts/images.parquet"):
+        for name in ("data/sample_prompts/prompts.parquet", "data/sample_prompts/wordings.parquet"):
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             Path(name).write_bytes(b"rows")
         if step.node.stage == "select_pairs":
@@ -172,7 +172,7 @@ def test_dvc_takes_our_record_for_its_own(recorded: dict[str, object]) -> None:
     [
         (("params.yaml", "margin: 0.0", "margin: 0.25"), {"select_pairs@1", "select_pairs@2"}, "select_pairs has changed"),
         (("params.yaml", "resamples: ", "resamples: 1"), {"summarize"}, "summarize has changed"),
-        (("data/generate_beams/2/part.bin", "generate", "degenerate"), {"generate_beams@2", "score_beams@2"}, "data/generate_beams/2 has changed"),
+        (("data/generate_beams/2/part.bin", "generate", "degenerate"), {"generate_beams@2", "score_beams@2", "select_pairs@2"}, "data/generate_beams/2 has changed"),
         (("metrics/train_dpo/1.json", None, None), {"train_dpo@1", "summarize"}, "is missing"),
         (("policies/1/part.bin", "train", "untrained"), {"train_dpo@1", "evaluate_policy@1", "generate_beams@2", "train_dpo@2"}, "policies/1 has changed"),
     ],
