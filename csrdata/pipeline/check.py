@@ -21,10 +21,12 @@ from csrdata.checking.disk import adapter_bytes, check_disk, shard_bytes
 from csrdata.checking.findings import Finding, collecting, fails, ok, warning
 from csrdata.checking.images import check_images
 from csrdata.checking.packages import check_packages
+from csrdata.checking.project_files import check_files
 from csrdata.checking.units import size
 from csrdata.images import load_image
 from csrdata.params import Params
 from csrdata.pipeline import runtime
+from csrdata.pipeline.dag import FILE, Form, dvc_yaml, project_files
 from csrdata.pipeline.inputs import need_policy, need_scorer
 from csrdata.pipeline.scorers import open_scorer, scorer_folder
 from csrdata.pipeline.wordings import read_wordings
@@ -52,8 +54,9 @@ def check(params: Params, *, all_images: bool = False) -> list[Finding]:
         params: the project's.
         all_images: read every image, not a sample.
     """
-    findings = check_packages()
-    if fails(findings):
+    findings = _dag(params)
+    findings += (packages := check_packages())
+    if fails(packages):
         return [*findings, *_disk(params, adapter=0)]
     with collecting(findings, "device"):
         runtime.set_up_process(params.compute)
@@ -62,17 +65,25 @@ def check(params: Params, *, all_images: bool = False) -> list[Finding]:
         words = f"{waiting[0]} has not run: models, prompts and images are not checked yet"
         findings.append(warning(waiting[0], words, do=f"{SAMPLE_PROMPTS}, then: csrdata check"))
         return [*findings, *_disk(params, adapter=0)]
-    with collecting(findings, "models"):
-        findings += _models(params)
+    models: list[Finding] = []
+    with collecting(models, "models"):
+        models += _models(params)
+    findings += models
     with collecting(findings, "prompts"):
         prompts = read_rows(paths.PROMPTS, Prompt, made_by=SAMPLE_PROMPTS)
-        findings += check_images(
-            list(dict.fromkeys(prompt.image for prompt in prompts)), load=_load, all_images=all_images
-        )
-        if not fails(findings):
-            with collecting(findings, "trial"), _quietly():
+        images = list(dict.fromkeys(prompt.image for prompt in prompts))
+        findings += (read := check_images(images, load=_load, all_images=all_images))
+        if not fails([*models, *read]):
+            with _quietly():
                 return [*findings, *_try(params, prompts)]
     return [*findings, *_disk(params, adapter=0)]
+
+
+def _dag(params: Params) -> list[Finding]:
+    """Compare dvc.yaml and code.yaml with what this version of csrdata writes; csrdata's repository has the former alone."""
+    if Path("stages/prepare.py").is_file():
+        return check_files({FILE: dvc_yaml(params, Form.REPOSITORY)}, do="make dag")
+    return check_files(project_files(params), do="csrdata dag")
 
 
 def _device(params: Params) -> list[Finding]:
@@ -323,10 +334,8 @@ def _budget(params: Params, facts: _Facts, step: "Step | None") -> list[Finding]
     most = min(settings.max_response_tokens, settings.max_sentences * settings.max_sentence_tokens)
     sentence = max(len(row.token_ids) for row in searched.sentences)
     usual = min(most, round(settings.max_sentences * searched.sentence_tokens))
-    at_once = (
-        1 if path.kind != "shared" else min(settings.prompts_at_once, settings.prompts_per_shard, prompts)
-    )
-    longest = max(one.whole for one in measured)
+    together = min(settings.prompts_at_once, settings.prompts_per_shard, prompts)
+    at_once = together if facts.path.kind == "shared" else 1
 
     def generation(answer: int, of_sentence: int) -> dict[str, int]:
         return generation_memory(

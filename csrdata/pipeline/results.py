@@ -16,10 +16,11 @@ from csrdata.evaluation.summary import BASE, Summary, read_summary
 from csrdata.evaluation.truth_preference import false_share
 from csrdata.params import Params
 from csrdata.pipeline.source import claim_parser
-from csrdata.publishing.release.provenance import behind, check_run, read_lock
+from csrdata.publishing.release.provenance import behind, check_run
 from csrdata.publishing.release.results import Results, TruthShare, measured, parse_results
 from csrdata.publishing.release.writing import published_pairs
 from csrdata.records import Pair, Truth
+from csrdata.storage.dvc_lock import read_lock
 from csrdata.storage.tables import read_json, read_rows
 
 PUBLISHED = Path("metrics/published.json")

@@ -47,10 +47,11 @@ from csrdata.publishing.release.manifest import (
     write_manifest,
 )
 from csrdata.publishing.release.naming import image_names, rename, same_names
-from csrdata.publishing.release.provenance import inputs, read_lock
+from csrdata.publishing.release.provenance import inputs
 from csrdata.publishing.release.results import Results
 from csrdata.publishing.release.shards import write_candidates, write_pairs, write_responses, write_unpaired
 from csrdata.records import Dropped, Pair, Prompt
+from csrdata.storage.dvc_lock import read_lock
 from csrdata.storage.iteration_tables import IterationTables
 from csrdata.storage.shard_manifest import check_names
 from csrdata.storage.tables import from_table, hash_path, read_json, read_table, write_json, write_table
