@@ -201,7 +201,7 @@ def micro(count: int) -> Workload:
 def wide(count: int) -> Workload:
     """Return a LLaVA with random weights: 4 layers of width 512, 576 image tokens, sentences forced to 20 tokens."""
     with tempfile.TemporaryDirectory() as folder:
-        policy = _random_llava(Path(folder))
+        policy = random_llava(Path(folder))
     closers = _closers(policy)
     ends = end_ids(policy.model, policy.processor)
     return Workload(
@@ -228,7 +228,8 @@ def _closers(policy: Policy) -> list[int]:
     return [index for index, text in enumerate(texts) if set(text) & set(".!?\n\N{HORIZONTAL ELLIPSIS}")]
 
 
-def _random_llava(folder: Path) -> Policy:
+def random_llava(folder: Path, *, width: int = 512, layers: int = 4, vocabulary: int = 0) -> Policy:
+    """Save and load a LLaVA with random weights and 576 image tokens; its vocabulary is at least the tokenizer's."""
     torch.manual_seed(0)
     tokenizer = build_tokenizer()
     special = {
@@ -247,10 +248,10 @@ def _random_llava(folder: Path) -> Policy:
                 patch_size=14,
             ),
             text_config=LlamaConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=512,
-                intermediate_size=1376,
-                num_hidden_layers=4,
+                vocab_size=max(vocabulary, len(tokenizer)),
+                hidden_size=width,
+                intermediate_size=width * 43 // 16,
+                num_hidden_layers=layers,
                 num_attention_heads=8,
                 num_key_value_heads=8,
                 initializer_range=0.1,
