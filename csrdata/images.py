@@ -1,15 +1,18 @@
 """The one place that opens an image: which file, which formats, how large, and how pixels become RGB.
 
-Image files and the paths to them are untrusted. A path is relative to a root and stays inside it. Only the decoders in
+Image files and the paths to them are untrusted. A path is relative to a root and stays inside it. An `ImageRoot` also knows
+what its images must be: `load_image` refuses one that has changed since it was sampled. Only the decoders in
 `EXTENSIONS` run, and only on images of at most `MAX_PIXELS` pixels. Colour profiles are ignored, as in the image processors
 of transformers and open_clip.
 """
 
+import hashlib
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from csrdata.errors import UserError
+from csrdata.records import ImageFile
 
 EXTENSIONS = {
     "BMP": "bmp",
@@ -33,29 +37,79 @@ EXTENSIONS = {
 MAX_PIXELS = 89_478_485
 """Width times height; Pillow warns above the same number."""
 
+_ORIENTATION = 0x0112
+_TURNED = range(5, 9)
+"""Values of EXIF's orientation that exchange width and height."""
+
 KINDS = "a PNG, JPEG, WebP, GIF, BMP or TIFF image"
+MAX_BYTES = 100_000_000
+"""Of an image file that is sampled; a pull refuses a larger one too."""
+
 REPLACE = "put the image there or leave the prompt out, then: dvc repro"
+SAMPLE_AGAIN = "put the image back, or sample again: dvc repro -f sample_prompts"
 
 
-def load_image(path: str, *, root: Path, place: str, do: str = REPLACE) -> Image.Image:
+@dataclass(frozen=True, slots=True)
+class ImageRoot:
+    """A folder of images, and what each image in use must be."""
+
+    folder: Path
+    files: Mapping[str, ImageFile]
+    """By path, relative to the folder."""
+
+    def hashes(self) -> list[str]:
+        """Return the SHA-256 of each image, in the order of `files`."""
+        return [file.sha256 for file in self.files.values()]
+
+
+def load_image(path: str, *, root: Path | ImageRoot, place: str, do: str = REPLACE) -> Image.Image:
     """Read an image file as RGB, upright; an animation gives its first frame.
 
     Args:
         path: relative to `root`, with forward slashes.
-        root: the folder that the file must be in. A link inside it may lead to a file inside it.
+        root: the folder that the file must be in. A link inside it may lead to a file inside it. An `ImageRoot` also says
+            which bytes the file must have.
         place: what refers to the image (`prompt p-1`), for the error's first words.
         do: the error's last words.
 
     Raises:
-        UserError: the path leaves the root, there is no such file, or `decode_image` refuses its content.
+        UserError: the path leaves the root, there is no such file, it has other bytes than were sampled, or `decode_image`
+            refuses its content.
+    """
+    place = f"{place}: image {_shown(path)}"
+    folder, known = (root, None) if isinstance(root, Path) else (root.folder, root.files.get(path))
+    do = do if isinstance(root, Path) else SAMPLE_AGAIN
+    file = _inside(path, root=folder, place=place, do=do)
+    try:
+        with file.open("rb") as content:
+            if isinstance(root, Path):
+                return _decode(content, place=place, do=do)
+            return _decode(_verified(content, known, place=place, do=do), place=place, do=do)
+    except OSError as error:  # the decoder's own are UserErrors
+        raise UserError(place, got=_reason(error), expected="a readable file", do=do) from None
+
+
+def describe_image(path: str, *, root: Path, place: str, do: str = REPLACE) -> ImageFile:
+    """Read an image file to its end; return its hash, its size, and width and height when upright.
+
+    Args:
+        path, root, place, do: see `load_image`.
+
+    Raises:
+        UserError: `load_image` would refuse the file, or it has more than `MAX_BYTES` bytes.
     """
     place = f"{place}: image {_shown(path)}"
     file = _inside(path, root=root, place=place, do=do)
     try:
-        with file.open("rb") as content:
-            return _decode(content, place=place, do=do)
-    except OSError as error:  # the decoder's own are UserErrors
+        size = file.stat().st_size
+        if size > MAX_BYTES:
+            got, expected = f"{size:,} bytes", f"at most {MAX_BYTES:,} bytes"
+            raise UserError(place, got=got, expected=expected, do=do)
+        content = file.read_bytes()
+    except OSError as error:
         raise UserError(place, got=_reason(error), expected="a readable file", do=do) from None
+    width, height = _upright_size(content, place=place, do=do)
+    return ImageFile(path, hashlib.sha256(content).hexdigest(), len(content), width, height)
 
 
 def decode_image(content: bytes, *, place: str, do: str) -> Image.Image:
@@ -111,6 +165,28 @@ def _inside(path: str, *, root: Path, place: str, do: str) -> Path:
     if not regular:
         raise UserError(place, got="a folder or a device", expected="an image", do=do)
     return file
+
+
+def _verified(content: IO[bytes], known: ImageFile | None, *, place: str, do: str) -> IO[bytes]:
+    """Return the bytes of an image file; refuse them if they are not those that were sampled."""
+    if known is None:
+        raise UserError(place, got="an image that was not sampled", expected="a sampled image", do=do)
+    found = content.read(known.bytes + 1)
+    if len(found) != known.bytes or hashlib.sha256(found).hexdigest() != known.sha256:
+        expected = f"those of SHA-256 {known.sha256[:12]}…"
+        raise UserError(place, got="other bytes than were sampled", expected=expected, do=do)
+    return io.BytesIO(found)
+
+
+def _upright_size(content: bytes, *, place: str, do: str) -> tuple[int, int]:
+    """Return width and height; a JPEG is decoded small, which reads all of it and takes a fraction of the time."""
+    with _opened(io.BytesIO(content), place=place, do=do) as image:
+        if image.format not in {"JPEG", "MPO"}:
+            return _rgb(ImageOps.exif_transpose(image)).size
+        width, height = image.size
+        image.draft(None, (1, 1))
+        image.load()
+        return (height, width) if image.getexif().get(_ORIENTATION) in _TURNED else (width, height)
 
 
 def _decode(content: IO[bytes], *, place: str, do: str) -> Image.Image:

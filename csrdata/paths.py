@@ -15,8 +15,17 @@ SCENES = Path("data/prepare")
 PROMPTS = Path("data/sample_prompts/prompts.parquet")
 QUESTIONS = Path("data/sample_prompts/questions.parquet")
 TRUTH = Path("data/sample_prompts/truth.parquet")
+IMAGES = Path("data/sample_prompts/images.parquet")
+"""A table of `ImageFile` rows: the images of the prompts. What makes pairs depends on it, never on a folder of images."""
+QUESTION_IMAGES = Path("data/sample_prompts/question_images.parquet")
+"""The same of the questions; a table by itself, so that new questions make no new pairs."""
+LEFT_OUT = Path("data/sample_prompts/left_out.parquet")
+"""A table of `LeftOut` rows."""
+SOURCE_RECORD = Path("data/sample_prompts/source.json")
+"""What the prompts were sampled from: kind, exact version, and the hash of every file."""
 
 PREPARE_METRICS = Path("metrics/prepare.json")
+SAMPLING_METRICS = Path("metrics/sample_prompts.json")
 SUMMARY = Path("metrics/summary.json")
 HEADLINE = Path("metrics/headline.json")
 """The ten figures of the last iteration that DVC lists."""

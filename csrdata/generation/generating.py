@@ -13,7 +13,7 @@ from transformers import BatchFeature
 
 from csrdata.generation.clock import Clock
 from csrdata.generation.guidance import guide
-from csrdata.images import load_image
+from csrdata.images import ImageRoot, load_image
 from csrdata.policy.decoding import SentenceDecoder
 from csrdata.policy.loading import Policy
 from csrdata.policy.passes import passes_for
@@ -35,7 +35,7 @@ from csrdata.search.responses import path_to
 def generate(
     prompts: Sequence[Prompt],
     *,
-    root: Path,
+    root: Path | ImageRoot,
     policy: Policy,
     scorer: Scorer,
     groups: int,

@@ -4,6 +4,9 @@ Three things use it and therefore agree: the fingerprint of shards (other code m
 dvc.yaml (`csrdata.pipeline.dag` writes them), and the test that compares. Nothing is imported or run: the source is parsed,
 in a checkout as in an installed package.
 
+Where a module chooses by kind (`match settings.kind:`), the cases of other kinds are not followed if the caller says which
+kinds are in use: a project's stages depend on the code of its own source, and not on that of the others.
+
 The hash sees: every statement of the modules reached, those inside functions and `if TYPE_CHECKING` included. It does not
 see comments, docstrings and layout; the modules of `EXEMPT`; a package's `__init__.py`, which imports nothing here; modules
 that are imported by a name put together at run time; other packages and their versions; the machine.
@@ -11,7 +14,7 @@ that are imported by a name put together at run time; other packages and their v
 
 import ast
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +48,21 @@ EXEMPT = {
 """Modules that change no result, each with its reason. They are not followed either."""
 
 
-def reached(module: str, *, package: Path = PACKAGE, exempt: Iterable[str] = tuple(EXEMPT)) -> list[str]:
+Kinds = Mapping[str, Collection[str]]
+"""The kinds in use, by the module that chooses among them: `{"csrdata.pipeline.source": {"llava"}}`. A module that is not in
+it has all its cases followed."""
+
+
+def reached(
+    module: str, *, package: Path = PACKAGE, exempt: Iterable[str] = tuple(EXEMPT), kinds: Kinds | None = None
+) -> list[str]:
     """Return a module and all that it reaches by imports within the package, sorted by name.
 
     Args:
         module: a name such as `csrdata.pipeline.score_beams`.
         package: the folder that holds the package's source.
         exempt: modules that are left out and not followed.
+        kinds: the cases to follow; None follows all.
     """
     found: set[str] = set()
     waiting, left_out = [module], set(exempt)
@@ -59,14 +70,14 @@ def reached(module: str, *, package: Path = PACKAGE, exempt: Iterable[str] = tup
         name = waiting.pop()
         if name not in found | left_out:
             found.add(name)
-            waiting += imported(name, package=package)
+            waiting += imported(name, package=package, kinds=kinds)
     return sorted(found)
 
 
-def imported(module: str, *, package: Path = PACKAGE) -> list[str]:
+def imported(module: str, *, package: Path = PACKAGE, kinds: Kinds | None = None) -> list[str]:
     """Return the modules of the package that one module imports directly, `__init__.py` left out."""
     names: set[str] = set()
-    for node in ast.walk(_parse(module, package=package)):
+    for node in _walk(_parse(module, package=package), (kinds or {}).get(module)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -86,9 +97,9 @@ def hash_code(modules: Iterable[str], *, package: Path = PACKAGE) -> str:
     return digest.hexdigest()
 
 
-def stage_hash(stage: str, *, package: Path = PACKAGE) -> str:
+def stage_hash(stage: str, *, package: Path = PACKAGE, kinds: Kinds | None = None) -> str:
     """Return the hash of all code behind a stage's result."""
-    return hash_code(reached(wiring(stage), package=package), package=package)
+    return hash_code(reached(wiring(stage), package=package, kinds=kinds), package=package)
 
 
 def wiring(stage: str) -> str:
@@ -102,6 +113,17 @@ def wiring(stage: str) -> str:
 def source_path(module: str, *, package: Path = PACKAGE) -> Path:
     """Return the file of a module: `csrdata.search.beam` is `search/beam.py` in the package's folder."""
     return package.joinpath(*module.split(".")[1:]).with_suffix(".py")
+
+
+def _walk(node: ast.AST, kinds: Collection[str] | None) -> Iterator[ast.AST]:
+    """Yield a syntax tree's nodes, without the cases of `match X.kind:` that are of other kinds."""
+    yield node
+    chooses = isinstance(node, ast.Match) and ast.unparse(node.subject).endswith(".kind")
+    for child in ast.iter_child_nodes(node):
+        pattern = child.pattern if chooses and isinstance(child, ast.match_case) else None
+        value = pattern.value if isinstance(pattern, ast.MatchValue) else None
+        if kinds is None or not isinstance(value, ast.Constant) or value.value in kinds:
+            yield from _walk(child, kinds)
 
 
 def _is_module(name: str, *, package: Path) -> bool:

@@ -6,7 +6,8 @@ Lines of a stage's `deps` that name a file of csrdata are replaced; everything e
 import re
 from pathlib import Path
 
-from csrdata.pipeline.code import reached, source_path, wiring
+from csrdata.params import Params, load_params
+from csrdata.pipeline.code import Kinds, reached, source_path, wiring
 from csrdata.storage.tables import atomic_file
 
 FILE = Path("dvc.yaml")
@@ -14,13 +15,19 @@ _SCRIPT = re.compile(r"\s+cmd: python stages/(\w+)\.py\b")
 _CODE = re.compile(r"\s+- csrdata/\S+\.py\s*")
 
 
-def dependencies(stage: str) -> list[str]:
+def kinds_in_use(params: Params) -> Kinds:
+    """Return which kinds a project uses, by the module that chooses."""
+    return {"csrdata.pipeline.source": {params.source.kind}}
+
+
+def dependencies(stage: str, params: Params) -> list[str]:
     """Return the files of csrdata that a stage's result comes from, as dvc.yaml names them, sorted."""
     package = Path("csrdata")
-    return sorted(source_path(module, package=package).as_posix() for module in reached(wiring(stage)))
+    modules = reached(wiring(stage), kinds=kinds_in_use(params))
+    return sorted(source_path(module, package=package).as_posix() for module in modules)
 
 
-def rewrite(text: str) -> str:
+def rewrite(text: str, params: Params) -> str:
     """Return the text of a dvc.yaml in which every stage depends on the code that it reaches."""
     lines: list[str] = []
     stage = None
@@ -30,7 +37,7 @@ def rewrite(text: str) -> str:
         if script := _SCRIPT.match(line):
             stage = script[1]
         if inside and not line.startswith(f"{indent}  "):
-            lines += [f"{indent}  - {name}" for name in dependencies(stage or "")]
+            lines += [f"{indent}  - {name}" for name in dependencies(stage or "", params)]
             inside = False
         if inside and _CODE.fullmatch(line):
             continue
@@ -41,8 +48,8 @@ def rewrite(text: str) -> str:
 
 
 def main() -> None:
-    """Rewrite the dvc.yaml of the present folder."""
-    text = rewrite(FILE.read_text(encoding="utf-8"))
+    """Rewrite the dvc.yaml of the present folder for its params.yaml."""
+    text = rewrite(FILE.read_text(encoding="utf-8"), load_params())
     with atomic_file(FILE) as partial:
         partial.write_text(text, encoding="utf-8")
 

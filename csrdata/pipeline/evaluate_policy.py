@@ -1,7 +1,6 @@
 """Wiring of `evaluate_policy`: a policy and the questions in, its greedy answers and their figures out."""
 
 from functools import partial
-from pathlib import Path
 
 from csrdata import paths
 from csrdata.params import Params
@@ -24,7 +23,7 @@ def run(params: Params, name: str) -> None:
     questions = read_rows(paths.QUESTIONS, Question, made_by="dvc repro sample_prompts")
     truths = read_rows(paths.TRUTH, Truth, made_by="dvc repro sample_prompts")
     load = partial(load_policy, device=compute.device, dtype=compute.dtype)
-    need_images(question.image for question in questions)
+    images = need_images(params, (question.image for question in questions), listed=paths.QUESTION_IMAGES)
     policy = load(need_policy(name))
     base = policy if name == paths.BASE else load(need_policy(paths.BASE))
     for one in (params.scorers.search, params.scorers.held_out):
@@ -33,7 +32,7 @@ def run(params: Params, name: str) -> None:
         open_scorer(one, device=compute.device) for one in (params.scorers.search, params.scorers.held_out)
     )
     answers = evaluation_answers(
-        policy, base, (search_scorer, held_out), questions, root=Path(), **settings.model_dump()
+        policy, base, (search_scorer, held_out), questions, root=images, **settings.model_dump()
     )
     cards = scorecards(
         questions,

@@ -1,7 +1,8 @@
 """Wiring of `prepare`: nothing in; images, two scorers and the base policy out; `prepare.kind` is chosen here alone."""
 
 from csrdata import paths
-from csrdata.params import Params
+from csrdata.errors import UserError
+from csrdata.params import FILE, MicroworldSource, Params
 from csrdata.pipeline.runtime import machine, set_up_process
 from csrdata.pipeline.scorers import scorer_folder
 from csrdata.storage.tables import write_json
@@ -13,6 +14,13 @@ def run(params: Params) -> None:
     from csrdata.sources.microworld.prepare import build
 
     source = params.source
+    if not isinstance(source, MicroworldSource):
+        raise UserError(
+            f"{FILE}: prepare.kind",
+            got="microworld",
+            expected=f"another kind for a source of kind {source.kind}: the microworld's models know its drawings alone",
+            do=f"mend {FILE}, then: dvc repro",
+        )
     metrics = build(
         scenes=paths.SCENES,
         policy=paths.policy(paths.BASE),

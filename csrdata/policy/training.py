@@ -26,7 +26,7 @@ from trl.trainer.dpo_trainer import DataCollatorForVisionPreference, DPOTrainer
 from trl.trainer.utils import disable_dropout_in_model
 
 from csrdata.errors import UserError
-from csrdata.images import load_image
+from csrdata.images import ImageRoot, load_image
 from csrdata.policy.loading import Policy
 from csrdata.policy.preflight import check_batch, check_references, check_texts
 from csrdata.policy.prompting import check_tokens, completion_text, render_prompt
@@ -115,7 +115,7 @@ def train(
     policy: Policy,
     pairs: Sequence[Pair],
     *,
-    root: Path,
+    root: Path | ImageRoot,
     adapter_folder: Path,
     beta: float,
     sft_weight: float,
@@ -309,7 +309,7 @@ def _dataset(
     policy: Policy,
     pairs: Sequence[Pair],
     *,
-    root: Path,
+    root: Path | ImageRoot,
     references: tuple[list[float], list[float]] | None = None,
 ) -> Dataset:
     """Return rows on TRL's standard columns; images are read when a row is, and no sooner."""
@@ -325,7 +325,7 @@ def _dataset(
     return Dataset.from_dict(columns).with_transform(_reader(root))
 
 
-def _reader(root: Path) -> Callable[[dict[str, list[Any]]], dict[str, list[Any]]]:
+def _reader(root: Path | ImageRoot) -> Callable[[dict[str, list[Any]]], dict[str, list[Any]]]:
     """Return what turns the image paths of rows into images, by the same reader as generation's."""
 
     def read(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:

@@ -4,13 +4,14 @@ A source is a protocol: any object with these members fits. `csrdata.pipeline.so
 params.yaml, and is the only place that does. A source promises:
 
 - ids are unique, and stay the same when the source grows;
-- image paths are POSIX and relative to the project's root;
+- image paths are POSIX and relative to the images root, `images.root` of params.yaml;
 - equal arguments give equal rows, in equal order;
 - truth is for evaluation only: no stage that makes pairs reads it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from csrdata.records import Prompt, Question, Truth
@@ -76,6 +77,8 @@ class Source(Protocol):
     def prompts(self, *, count: int, seed: int) -> list[Prompt]:
         """Sample training prompts, in the order of their ids.
 
+        An image need not be there: a prompt whose image is missing or unreadable is left out and counted by the caller.
+
         Args:
             count: prompts to sample, 1 or more.
             seed: which images and which wordings; 0 or more.
@@ -84,15 +87,14 @@ class Source(Protocol):
             UserError: the source has fewer, or its files cannot be read.
         """
 
-    def questions(self, *, per_image: int, seed: int) -> list[Question]:
-        """Ask about every evaluation image: one description, and balanced yes/no questions.
+    def questions(self, *, seed: int) -> list[Question]:
+        """Ask about the evaluation images; empty where the source has none.
 
         Args:
-            per_image: yes/no questions per image, even, 0 or more.
             seed: which objects and which wordings; 0 or more.
 
         Raises:
-            UserError: the source cannot ask so many, or its files cannot be read.
+            UserError: the source cannot ask as many as it is set to, or its files cannot be read.
         """
 
     def truths(self) -> list[Truth]:
@@ -100,3 +102,12 @@ class Source(Protocol):
 
     def claim_parser(self) -> ClaimParser | None:
         """Return what parses answers; None where no truth is known."""
+
+    def files(self) -> list[Path]:
+        """Return the files and folders that the rows come from, as seen from the project: `sample_prompts` depends on them.
+
+        A folder of real images is not among them: the manifest of the images in use stands for it.
+        """
+
+    def revision(self) -> str | None:
+        """Return the exact version that the rows come from, such as a commit; None where the files say it all."""

@@ -21,7 +21,10 @@ from csrdata.records import (
     Dropped,
     DropReason,
     Fate,
+    ImageFile,
     Kind,
+    LeaveReason,
+    LeftOut,
     Pair,
     Prompt,
     Question,
@@ -183,8 +186,8 @@ LOGPROB = (
     ),
 )
 
-NEVER_EMPTY: frozenset[Record] = frozenset({Prompt, Truth, Question})
-"""Nothing can be made or measured without them. Any other table may be empty: no prompt may have given a pair."""
+NEVER_EMPTY: frozenset[Record] = frozenset({Prompt})
+"""Nothing can be made without them. Any other table may be empty: a source may know no truth and ask no questions."""
 
 RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
     Prompt: {
@@ -194,6 +197,21 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         ),
         "image": PATH,
         "text": (WORDS, _at_most(MAX_PROMPT), NO_NUL),
+    },
+    LeftOut: {
+        "prompt_id": (*ID, _once("prompt_id")),
+        "image": PATH,
+        "reason": (_one_of(LeaveReason),),
+        "detail": TEXT,
+    },
+    ImageFile: {
+        "image": (*PATH, _once("image")),
+        "sha256": (
+            Rule("64 hex digits in lower case", lambda column: ~column.str.contains("^[0-9a-f]{64}$")),
+        ),
+        "bytes": (_whole(1),),
+        "width": (_whole(1),),
+        "height": (_whole(1),),
     },
     Sentence: {
         "prompt_id": (

@@ -99,7 +99,7 @@ def test_too_many_prompts_are_refused() -> None:
         sample_prompts.run(small_params(sample_prompts={"prompts": 7}))
     assert str(caught.value) == (
         "params.yaml: sample_prompts.prompts: got 7, expected at most the 6 training images. "
-        "Next: lower it or raise prepare.train_images, then: dvc repro"
+        "Next: lower it or raise source.train_images, then: dvc repro"
     )
     assert not paths.PROMPTS.exists()
 
@@ -107,13 +107,13 @@ def test_too_many_prompts_are_refused() -> None:
 def test_too_many_questions_are_refused() -> None:
     """More questions than can be balanced are refused before anything is written."""
     with pytest.raises(UserError, match=r"questions_per_image: got 8, expected at most 6"):
-        sample_prompts.run(small_params(sample_prompts={"questions_per_image": 8}))
+        sample_prompts.run(small_params(source={"questions_per_image": 8}))
     assert not paths.PROMPTS.exists()
 
 
 def test_no_questions_are_fine() -> None:
     """With 0 questions an image there are descriptions only."""
-    sample_prompts.run(small_params(sample_prompts={"questions_per_image": 0}))
+    sample_prompts.run(small_params(source={"questions_per_image": 0}))
     assert {question.kind for question in _questions()} == {Kind.DESCRIBE}
 
 
