@@ -25,6 +25,11 @@ def iteration(name: str | None) -> str:
     return name or (made or names)[-1]
 
 
+def images_root() -> Path:
+    """Return the folder that the project's image paths are relative to; outside a project, the present folder."""
+    return Path(load_params().images.root) if FILE.is_file() else Path()
+
+
 def read_project(name: str | None) -> Iteration:
     """Read the tables of an iteration, by default the last one that has pairs."""
     return read_iteration(project_tables(iteration(name)))

@@ -7,7 +7,8 @@ from pathlib import Path
 import csrdata
 from csrdata import paths
 from csrdata.errors import UserError
-from csrdata.params import load_params
+from csrdata.params import Params, load_params
+from csrdata.pipeline.inputs import images_folder
 from csrdata.pipeline.results import LOCK, find_results
 from csrdata.pipeline.source import open_source
 from csrdata.publishing.hub.fetch import Source
@@ -43,7 +44,7 @@ def write_policy(
     params = load_params()
     known = model_licence(params.source.kind, open_source(params.source).origin, licence)
     if dataset is not None:
-        _check_pairs(dataset, iteration)
+        _check_pairs(params, dataset, iteration)
     if LOCK.is_file():
         trained = paths.policy(iteration).as_posix()
         check_run(LOCK, [trained], params=params.model_dump(), root=Path())
@@ -73,14 +74,14 @@ def _of_policy(results: Results | None, iteration: str) -> Results | None:
     return replace(results, splits=splits)
 
 
-def _check_pairs(dataset: Source, iteration: str) -> None:
+def _check_pairs(params: Params, dataset: Source, iteration: str) -> None:
     """Hold what the card will claim: the published pairs are those that this project trained on."""
     found = published_manifest(dataset.repo_id, revision=dataset.revision)
     place = f"{dataset}: {MANIFEST}"
     files = [] if found is None else parse_manifest(found, place=place).files
     published = next((file.sha256 for file in files if file.path == own_table(iteration, "pairs")), None)
     with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
-        ours = published_pairs(paths.pairs(iteration), root=Path(), folder=Path(scratch))
+        ours = published_pairs(paths.pairs(iteration), root=images_folder(params), folder=Path(scratch))
     if published != ours:
         raise UserError(
             "--dataset",

@@ -1,7 +1,8 @@
 """A dataset of the Hub as a source: streamed at one commit, without a copy of the whole.
 
-It is read twice. The first pass draws the sample and reads no image; the second writes the images of the sample, each once,
-under the name of its content. A dataset that needs code of its own to load is refused: `datasets` runs none.
+It is read twice. The first pass draws the sample and decodes no image (from Parquet files it does not even fetch them); the
+second writes the images of the sample, each once, under the name of its content. A dataset that needs code of its own to
+load is refused: `datasets` runs none.
 """
 
 import re
@@ -81,13 +82,8 @@ class HubDataset:
 
     def _rows(self) -> Iterator[Row]:
         """Yield the rows without images; `image` is the row's number."""
-        stream = self._stream()
-        names = stream.column_names or list(stream.features or {})
-        for key, name in self.columns.named().items():
-            if names and name not in names:
-                raise missing_column(name, names, place=self._place, key=key)
         used = [name for key, name in self.columns.named().items() if key != "source.image_column"]
-        for number, values in self._numbered(stream.select_columns(list(dict.fromkeys(used)))):
+        for number, values in self._numbered(self._narrow(list(dict.fromkeys(used)))):
             place = f"{self._place}: row {number}"
             yield Row(
                 row_id=row_id(values, self.columns, number, place=place),
@@ -99,7 +95,7 @@ class HubDataset:
 
     def _write_images(self, wanted: dict[int, str]) -> dict[int, str]:
         """Write the images of some rows; return their paths relative to the images root, by row."""
-        stream = self._stream().select_columns([self.columns.image])
+        stream = self._narrow([self.columns.image])
         found: dict[int, str] = {}
         with progress(total=len(wanted), title="images", unit="image") as bar:
             for number, values in self._numbered(_undecoded(stream, self.columns.image)):
@@ -131,17 +127,52 @@ class HubDataset:
     def _place(self) -> str:
         return f"hub {self.repo_id}@{self.asked}"
 
-    def _stream(self) -> Any:
+    def _narrow(self, wanted: list[str]) -> Any:
+        """Return the rows with some of their columns; of Parquet files, the others are not read."""
+        builder = self._builder
+        from datasets import Features
+
+        known = builder.info.features
+        for key, name in self.columns.named().items():
+            if known is not None and name not in known:
+                raise missing_column(name, known, place=self._place, key=key)
+        narrow: dict[str, Any] = {}
+        if builder.name == "parquet":
+            narrow = {"columns": wanted}
+            if known is not None:
+                narrow["features"] = Features({name: known[name] for name in wanted})
+        try:
+            stream = self._load(streaming=True, **narrow)
+            names = stream.column_names
+        except Exception as error:  # noqa: BLE001 - as in `_builder`
+            raise self._failed(error) from None
+        for key, name in self.columns.named().items():
+            if names is not None and name in wanted and name not in names:
+                place, expected = (
+                    f"{self._place}: column {name}",
+                    f"a column of the dataset (params.yaml: {key})",
+                )
+                raise wrong(place, "no such column", expected)
+        return stream.select_columns(wanted)
+
+    def _load(self, **settings: Any) -> Any:
+        from datasets import load_dataset
+
+        return load_dataset(self.repo_id, self.config, split=self.split, revision=self._commit, **settings)
+
+    @cached_property
+    def _builder(self) -> Any:
+        """What reads the dataset's files; the dataset is looked up once."""
         if PurePosixPath(self.folder).is_absolute() or ".." in PurePosixPath(self.folder).parts:
             expected = "a folder inside images.root, relative to it"
             raise wrong("params.yaml: source.folder", self.folder, expected)
         _need_extra()
         commit = self._commit
-        from datasets import load_dataset
+        from datasets import load_dataset_builder
 
         try:
-            return load_dataset(self.repo_id, self.config, split=self.split, revision=commit, streaming=True)
-        except Exception as error:  # noqa: BLE001 - as above, and a config or split that is not there
+            return load_dataset_builder(self.repo_id, self.config, revision=commit)
+        except Exception as error:  # noqa: BLE001 - the library raises whatever it ran into
             raise self._failed(error) from None
 
     def _numbered(self, stream: Any) -> Iterator[tuple[int, dict[str, Any]]]:
