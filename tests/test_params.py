@@ -227,5 +227,7 @@ def test_an_unknown_kind_names_the_known_ones(tmp_path: Path) -> None:
     """A kind of source that does not exist is refused in one line."""
     text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("kind: microworld", "kind: coco", 1)
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=r"source.kind: got coco, expected one of 'microworld', 'llava', 'table'"):
+    with pytest.raises(
+        UserError, match=r"source.kind: got coco, expected one of 'microworld', 'llava', 'table'"
+    ):
         load_params(tmp_path / "params.yaml")

@@ -1,5 +1,7 @@
 """Wiring of `sample_prompts`: the source in; prompts, questions, truth and the manifests of their images out."""
 
+from collections import Counter
+
 from csrdata import paths
 from csrdata.entry import say
 from csrdata.params import Params
@@ -35,5 +37,7 @@ def run(params: Params) -> None:
 def _tell(sampled: Sampled) -> None:
     """Say how many prompts were left out, and where the list is; a complete sample is no news."""
     if sampled.left_out:
-        counts = sampled.counts()["left_out"]
-        say(f"{len(sampled.prompts)} prompts; left out: {counts} (listed in {paths.LEFT_OUT})")
+        total = len(sampled.prompts) + len(sampled.left_out)
+        reasons = Counter(row.reason for row in sampled.left_out)
+        counted = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+        say(f"{len(sampled.prompts)} of {total} prompts; left out: {counted} (listed in {paths.LEFT_OUT})")

@@ -180,7 +180,7 @@ def _parquet(path: Path, columns: Columns) -> Iterator[tuple[str, dict[str, obje
     for key, name in columns.named().items():
         if name not in names:
             raise missing_column(name, names, place=str(path), key=key)
-    wanted = table.select(dict.fromkeys(columns.named().values()))
+    wanted = table.select(*dict.fromkeys(columns.named().values()))
     start = 0
     while True:
         try:
