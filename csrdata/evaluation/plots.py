@@ -8,9 +8,9 @@ A value that does not exist is None.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from csrdata.evaluation.scorecard import FIGURES
+from csrdata.evaluation.summary import Summary
 
 Row = Mapping[str, str | float | None]
 
@@ -26,31 +26,38 @@ _REWARDS = {
 """The answer and the scorer of each mean reward in the summary's "pairs"."""
 
 
-def plot_tables(summary: Mapping[str, Any]) -> dict[str, list[Row]]:
+def plot_tables(summary: Summary) -> dict[str, list[Row]]:
     """Return all tables by name: each figure of `scorecard.FIGURES`, and `PAIR_REWARDS`."""
     tables = {name: figure_rows(summary, name) for name in FIGURES}
     return {**tables, PAIR_REWARDS: reward_rows(summary)}
 
 
-def figure_rows(summary: Mapping[str, Any], name: str) -> list[Row]:
+def figure_rows(summary: Summary, name: str) -> list[Row]:
     """Return a figure's value and interval for each policy on each split, the splits sorted by name."""
     return [
         {
             "iteration": iteration,
             "split": split,
-            **{key: policies[iteration][name][key] for key in ("value", "low", "high")},
+            **{
+                key: getattr(policies[iteration].figures.get(name), key, None)
+                for key in ("value", "low", "high")
+            },
         }
-        for iteration in summary["iterations"]
-        for split, policies in sorted(summary["splits"].items())
+        for iteration in summary.iterations
+        for split, policies in sorted(summary.splits.items())
     ]
 
 
-def reward_rows(summary: Mapping[str, Any]) -> list[Row]:
+def reward_rows(summary: Summary) -> list[Row]:
     """Return the mean reward of chosen and rejected answers, by each scorer, for each iteration that has pairs."""
-    pairs: Mapping[str, Any] = summary["pairs"]
     return [
-        {"iteration": iteration, "answer": answer, "scorer": scorer, "reward": pairs[iteration][name]}
-        for iteration in summary["iterations"]
-        if iteration in pairs
+        {
+            "iteration": iteration,
+            "answer": answer,
+            "scorer": scorer,
+            "reward": getattr(summary.pairs[iteration], name),
+        }
+        for iteration in summary.iterations
+        if iteration in summary.pairs
         for name, (answer, scorer) in _REWARDS.items()
     ]

@@ -52,9 +52,9 @@ class Scorecard:
     images: tuple[str, ...]
     """The order of the ratios' rows."""
     ratios: Mapping[str, Ratio]
-    """By the names of `FIGURES`."""
-    false_by_kind: Mapping[str, float]
-    """Absent objects named per 100 answers, by kind of mistake."""
+    """By names of `FIGURES`: those that were measured."""
+    false_by_kind: Mapping[str, float] | None
+    """Absent objects named per 100 answers, by kind of mistake; None where the truth is unknown."""
 
     def values(self) -> dict[str, float | None]:
         """The figures without their intervals."""

@@ -1,4 +1,4 @@
-"""The summary that others read: every figure with its interval, and each iteration's pairs, in one stable form.
+"""The summary that others read: every figure with its interval, and each iteration's pairs, as records and as stable JSON.
 
     {"iterations": ["base", "1", ...],
      "splits": {SPLIT: {"base": {FIGURE: {"value", "low", "high", "p_vs_base"}, ...,
@@ -7,140 +7,267 @@
      "training": {"1": {...}, ...}, "prepared": {"machine": {...}, ...}}
 
 "iterations" is the order of all tables: the base policy, then the iterations as params.yaml has them. FIGURE is a name of
-`scorecard.FIGURES`. Percentages are 0 to 100; what does not exist is null.
+`scorecard.FIGURES`; a figure that was not measured is absent. Percentages are 0 to 100; what does not exist is null, as
+are the two parts that need the truth about the images ("false_by_kind", "truth_preference") where it is unknown.
 """
 
-import hashlib
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from statistics import fmean
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
-from csrdata.evaluation.intervals import Figure, figures
-from csrdata.evaluation.scorecard import Scorecard
-from csrdata.evaluation.truth_preference import truth_preference
-from csrdata.records import Dropped, Pair, Response, Truth
-from csrdata.sources.base import ClaimParser
+from csrdata.evaluation.intervals import Figure
+from csrdata.evaluation.scorecard import FIGURES
+from csrdata.evaluation.truth_preference import TruthPreference
+from csrdata.storage.json_values import JsonValue, open_json
 
 BASE = "base"
 """The base's name among the iterations."""
-DIGITS = 6
-"""Decimals kept: below them lies the order of summation."""
-
-_PAIR_MEANS = ("chosen_reward", "rejected_reward", "chosen_reward_held_out", "rejected_reward_held_out")
-
-
-def summarize_splits(
-    cards: Mapping[str, Mapping[str, Scorecard]], *, resamples: int, confidence: float, seed: int
-) -> dict[str, Any]:
-    """Turn scorecards into the summary's "splits".
-
-    Args:
-        cards: by iteration ("base" is the base policy and must be there), then by split.
-        resamples, confidence: see `intervals.figures`.
-        seed: with the split's name it gives the resamples, the same for all iterations.
-    """
-    return {
-        split: {
-            iteration: _summarize_card(
-                own[split],
-                None if iteration == BASE else cards[BASE][split],
-                resamples=resamples,
-                confidence=confidence,
-                seed=_seed_for(seed, split),
-            )
-            for iteration, own in cards.items()
-        }
-        for split in cards[BASE]
-    }
-
-
-def summarize_pairs(
-    pairs: Sequence[Pair],
-    dropped: Sequence[Dropped],
-    responses: Sequence[Response],
-    truths: Mapping[str, Truth],
-    reader: ClaimParser,
-) -> dict[str, Any]:
-    """Turn one iteration's pairs into its entry of the summary's "pairs".
-
-    Args:
-        responses: all answers of the iteration's search.
-        truths: the truth about each prompt's image, by `prompt_id`.
-    """
-    means = {name: mean_score(pairs, name) for name in _PAIR_MEANS}
-    preference = asdict(truth_preference(responses, truths, reader))
-    return {
-        "kept": len(pairs),
-        "dropped": dict(sorted(Counter(row.reason for row in dropped).items())),
-        **means,
-        "truth_preference": {name: _rounded(value) for name, value in preference.items()},
-    }
-
-
 HEADLINE_SPLIT = "held_out"
+PAIR_MEANS = ("chosen_reward", "rejected_reward", "chosen_reward_held_out", "rejected_reward_held_out")
+"""Scores of `PairScores` whose means are fields of `PairSummary`."""
+
+Numbers = Mapping[str, float | None]
+"""What a stage measured, by name; each in the unit that the stage states."""
 
 
-def headline(summary: Mapping[str, Any]) -> dict[str, float | int | None]:
-    """Return the ten figures that one steers by: the last iteration on held-out images, and the base where it matters.
+@dataclass(frozen=True, slots=True)
+class PolicySummary:
+    """One policy on one split."""
 
-    `chair_s`, `chair_s_base`, `recall`, `recall_base`, `pope_accuracy`, `repetition` in percent; `words` per answer;
-    `relevance_held_out` 0 to 100, by the scorer that the search never used; `pairs` of the last iteration; `prefers_truer`,
-    percent of compared answers in which the reward prefers the truer one. Null where a figure does not exist.
+    figures: Mapping[str, Figure]
+    """By names of `FIGURES`; those that were measured."""
+    false_by_kind: Mapping[str, float] | None
+    """Absent objects named per 100 answers, by kind of mistake; None where the truth is unknown."""
+
+    def value(self, name: str) -> float | None:
+        """Return a figure without its interval; None where it was not measured or does not exist."""
+        return self.figures[name].value if name in self.figures else None
+
+    def as_json(self) -> dict[str, object]:
+        """Return the figures with "false_by_kind" among them, as in the file."""
+        kinds = None if self.false_by_kind is None else dict(self.false_by_kind)
+        return {**{name: asdict(figure) for name, figure in self.figures.items()}, "false_by_kind": kinds}
+
+
+@dataclass(frozen=True, slots=True)
+class PairSummary:
+    """The pairs of one iteration: kept + dropped = prompts."""
+
+    kept: int
+    dropped: Mapping[str, int]
+    """Prompts without a pair, by the `DropReason`s that occur."""
+    chosen_reward: float | None
+    """Here and below: the mean over the pairs with that score, on the scale of `score_beams`; None without any."""
+    rejected_reward: float | None
+    chosen_reward_held_out: float | None
+    rejected_reward_held_out: float | None
+    truth_preference: TruthPreference | None
+    """None where the truth is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the bits of trained models depend on."""
+
+    processor: str
+    instructions: str
+    """The set that torch uses, such as AVX2."""
+    threads: int
+    torch: str
+    """Its version."""
+    python: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The models that `prepare` trained."""
+
+    machine: Machine
+    models: Mapping[str, Numbers]
+    """By model: "policy" is the base."""
+
+    def as_json(self) -> dict[str, object]:
+        """Return the models with "machine" among them, as in the file."""
+        return {**{name: dict(model) for name, model in self.models.items()}, "machine": asdict(self.machine)}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All of `metrics/summary.json`."""
+
+    iterations: tuple[str, ...]
+    """The base first."""
+    splits: Mapping[str, Mapping[str, PolicySummary]]
+    """By split, then by iteration."""
+    pairs: Mapping[str, PairSummary]
+    """By iteration; the base has none."""
+    training: Mapping[str, Numbers]
+    """By iteration; the base has none."""
+    prepared: Prepared | None
+    """None where the models come from elsewhere."""
+
+    def as_json(self) -> dict[str, object]:
+        """Return the summary in the form of the file."""
+        return {
+            "iterations": list(self.iterations),
+            "splits": {
+                split: {name: policy.as_json() for name, policy in policies.items()}
+                for split, policies in self.splits.items()
+            },
+            "pairs": {name: asdict(entry) for name, entry in self.pairs.items()},
+            "training": {name: dict(run) for name, run in self.training.items()},
+            "prepared": None if self.prepared is None else self.prepared.as_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The ten figures that one steers by: the last iteration on held-out images, and the base where it matters.
+
+    None where a figure does not exist or needs a truth that is unknown.
     """
-    last = summary["iterations"][-1]
-    split = summary["splits"].get(HEADLINE_SPLIT) or next(iter(summary["splits"].values()))
-    pairs = summary["pairs"].get(last, {})
 
-    def figure(policy: str, name: str) -> float | None:
-        value: float | None = split[policy][name]["value"]
-        return value
+    chair_s: float | None
+    """Percent of answers."""
+    chair_s_base: float | None
+    pairs: int | None
+    """Kept in the last iteration."""
+    pope_accuracy: float | None
+    """Percent."""
+    prefers_truer: float | None
+    """Percent of compared answers in which the reward prefers the truer one."""
+    recall: float | None
+    """Percent of objects."""
+    recall_base: float | None
+    relevance_held_out: float | None
+    """0..100, by the scorer that the search never used."""
+    repetition: float | None
+    """Percent of sentences."""
+    words: float | None
+    """Per answer."""
 
-    return {
-        "chair_s": figure(last, "chair_s"),
-        "chair_s_base": figure(BASE, "chair_s"),
-        "pairs": pairs.get("kept"),
-        "pope_accuracy": figure(last, "pope_accuracy"),
-        "prefers_truer": pairs.get("truth_preference", {}).get("reward"),
-        "recall": figure(last, "recall"),
-        "recall_base": figure(BASE, "recall"),
-        "relevance_held_out": figure(last, "relevance_held_out"),
-        "repetition": figure(last, "repetition"),
-        "words": figure(last, "length"),
-    }
 
+def headline(summary: Summary) -> Headline:
+    """Return the headline, of the first split where no split is called "held_out"."""
+    last = summary.iterations[-1]
+    split = summary.splits.get(HEADLINE_SPLIT) or next(iter(summary.splits.values()), {})
+    pairs = summary.pairs.get(last)
+    preference = None if pairs is None else pairs.truth_preference
 
-def _summarize_card(
-    own: Scorecard, base: Scorecard | None, *, resamples: int, confidence: float, seed: int
-) -> dict[str, Any]:
-    if base is not None and own.images != base.images:
-        raise ValueError("a paired test needs the base's figures on the same images")
-    found = figures(
-        own.ratios,
-        None if base is None else base.ratios,
-        resamples=resamples,
-        confidence=confidence,
-        seed=seed,
+    def value(policy: str, name: str) -> float | None:
+        return split[policy].value(name) if policy in split else None
+
+    return Headline(
+        chair_s=value(last, "chair_s"),
+        chair_s_base=value(BASE, "chair_s"),
+        pairs=None if pairs is None else pairs.kept,
+        pope_accuracy=value(last, "pope_accuracy"),
+        prefers_truer=None if preference is None else preference.reward,
+        recall=value(last, "recall"),
+        recall_base=value(BASE, "recall"),
+        relevance_held_out=value(last, "relevance_held_out"),
+        repetition=value(last, "repetition"),
+        words=value(last, "length"),
     )
-    kinds = {kind: _rounded(count) for kind, count in own.false_by_kind.items()}
-    return {**{name: _figure(figure) for name, figure in found.items()}, "false_by_kind": kinds}
 
 
-def _figure(figure: Figure) -> dict[str, float | None]:
-    return {name: _rounded(value) for name, value in asdict(figure).items()}
+def read_summary(path: Path) -> Summary:
+    """Read a summary that `summarize` of this version wrote.
+
+    Raises:
+        UserError: the file is missing or damaged, or a key, a name or a value is not what `summarize` writes.
+    """
+    parts = open_json(path, made_by="dvc repro summarize").fields(*_names(Summary))
+    iterations = parts["iterations"].texts()
+    if iterations[:1] != [BASE] or len(set(iterations)) != len(iterations):
+        parts["iterations"].refuse("base, then the iterations, each once")
+    prepared = parts["prepared"]
+    return Summary(
+        iterations=tuple(iterations),
+        splits={
+            split: {name: _policy(value) for name, value in _known(policies, iterations).items()}
+            for split, policies in parts["splits"].items().items()
+        },
+        pairs={name: _pairs(value) for name, value in _known(parts["pairs"], iterations[1:]).items()},
+        training={
+            name: read_numbers(value) for name, value in _known(parts["training"], iterations[1:]).items()
+        },
+        prepared=None if prepared.value is None else read_prepared(prepared),
+    )
 
 
-def _seed_for(seed: int, split: str) -> int:
-    """Derive a split's own seed: no split's figures depend on which others there are."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}/{split}".encode(), digest_size=8).digest(), "big")
+def read_prepared(value: JsonValue) -> Prepared:
+    """Return what `prepare` says of its models.
+
+    Raises:
+        UserError: the machine or the base policy is missing, or a value is no number.
+    """
+    models = value.items(needs=("machine", "policy"))
+    machine = models.pop("machine").fields(*_names(Machine))
+    return Prepared(
+        machine=Machine(
+            processor=machine["processor"].text(),
+            instructions=machine["instructions"].text(),
+            threads=machine["threads"].count(),
+            torch=machine["torch"].text(),
+            python=machine["python"].text(),
+        ),
+        models={name: read_numbers(model) for name, model in models.items()},
+    )
 
 
-def mean_score(pairs: Sequence[Pair], name: str) -> float | None:
-    """Return the mean of a score over the pairs where it is known, rounded; None where it never is."""
-    known = [value for pair in pairs if (value := getattr(pair.scores, name)) is not None]
-    return _rounded(fmean(known)) if known else None
+def read_numbers(value: JsonValue, *, needs: tuple[str, ...] = ()) -> Numbers:
+    """Return numbers by name; those of a training that diverged need not be finite.
+
+    Raises:
+        UserError: a name of `needs` is missing, or a value is no number.
+    """
+    return {name: one.number_or_none(finite=False) for name, one in value.items(needs=needs).items()}
 
 
-def _rounded(value: float | None) -> float | None:
-    return value if value is None or isinstance(value, int) else round(value, DIGITS)
+def _policy(value: JsonValue) -> PolicySummary:
+    found = value.items(needs=("false_by_kind",))
+    kinds = found.pop("false_by_kind")
+    for name, figure in found.items():
+        if name not in FIGURES:
+            figure.refuse(f"one of {', '.join(FIGURES)}", got="an unknown figure")
+    return PolicySummary(
+        figures={name: _figure(figure) for name, figure in found.items()},
+        false_by_kind=None
+        if kinds.value is None
+        else {kind: number.number() for kind, number in kinds.items().items()},
+    )
+
+
+def _figure(value: JsonValue) -> Figure:
+    return Figure(**{name: part.number_or_none() for name, part in value.fields(*_names(Figure)).items()})
+
+
+def _pairs(value: JsonValue) -> PairSummary:
+    parts = value.fields(*_names(PairSummary))
+    preference = parts["truth_preference"]
+    return PairSummary(
+        kept=parts["kept"].count(),
+        dropped={reason: count.count() for reason, count in parts["dropped"].items().items()},
+        **{name: parts[name].number_or_none() for name in PAIR_MEANS},
+        truth_preference=None if preference.value is None else _truth_preference(preference),
+    )
+
+
+def _truth_preference(value: JsonValue) -> TruthPreference:
+    parts = value.fields(*_names(TruthPreference))
+    comparisons = parts.pop("comparisons").count()
+    return TruthPreference(comparisons, **{name: part.number_or_none() for name, part in parts.items()})
+
+
+def _known(value: JsonValue, iterations: list[str]) -> dict[str, JsonValue]:
+    """Return an object's values by iteration; another key is refused."""
+    found = value.items()
+    for name, entry in found.items():
+        if name not in iterations:
+            entry.refuse(f"one of {', '.join(iterations)}", got="an unknown iteration")
+    return found
+
+
+def _names(record: type) -> list[str]:
+    return [field.name for field in fields(record)]

@@ -6,15 +6,16 @@ significant (p < 0.05, two-sided; no correction for the number of figures, as th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from csrdata.evaluation.intervals import Figure
 from csrdata.evaluation.scorecard import FIGURES
-from csrdata.evaluation.summary import BASE
+from csrdata.evaluation.summary import BASE, PairSummary, PolicySummary, Summary
+from csrdata.evaluation.truth_preference import TruthPreference
 from csrdata.text import printable
 
 SIGNIFICANT = 0.05
@@ -55,19 +56,19 @@ class Section:
     rows: tuple[Row, ...]
 
 
-def columns(summary: Mapping[str, Any]) -> list[str]:
+def columns(summary: Summary) -> list[str]:
     """Return the names of the base and the iterations, in the order that the summary states."""
-    return list(summary["iterations"])
+    return list(summary.iterations)
 
 
-def sections(summary: Mapping[str, Any]) -> list[Section]:
+def sections(summary: Summary) -> list[Section]:
     """Lay the summary out: a section for each split, one for the pairs that each iteration was trained on."""
     names = columns(summary)
-    splits = [_split_section(split, entries, names) for split, entries in summary["splits"].items()]
-    return [*splits, _pair_section(summary["pairs"], names)]
+    splits = [_split_section(split, entries, names) for split, entries in summary.splits.items()]
+    return [*splits, _pair_section(summary.pairs, names)]
 
 
-def render_table(summary: Mapping[str, Any]) -> Table:
+def render_table(summary: Summary) -> Table:
     """Return the table for a terminal."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("figure", no_wrap=True)
@@ -86,7 +87,7 @@ def _text(words: str, style: str = "") -> Text:
     return Text(printable(words), style=style)
 
 
-def show(summary: Mapping[str, Any], *, confidence: float) -> None:
+def show(summary: Summary, *, confidence: float) -> None:
     """Print the table to stdout, as wide as it needs to be: a figure cut in two is no figure."""
     table = render_table(summary)
     console = Console(width=Console(width=UNBOUNDED).measure(table).maximum)
@@ -94,7 +95,7 @@ def show(summary: Mapping[str, Any], *, confidence: float) -> None:
     console.print(_notes(summary, confidence), markup=False, highlight=False)
 
 
-def markdown(summary: Mapping[str, Any], *, confidence: float) -> str:
+def markdown(summary: Summary, *, confidence: float) -> str:
     """Return the same table as Markdown."""
     names = columns(summary)
     lines: list[str] = []
@@ -110,65 +111,69 @@ def markdown(summary: Mapping[str, Any], *, confidence: float) -> str:
     return "\n".join([*lines, _notes(summary, confidence), ""])
 
 
-def _split_section(split: str, entries: Mapping[str, Any], names: Sequence[str]) -> Section:
+def _split_section(split: str, policies: Mapping[str, PolicySummary], names: Sequence[str]) -> Section:
+    """Lay out one split: a row for each figure that was measured, one for each kind of mistake."""
+    columns = [policies.get(name) for name in names]
     rows = [
         Row(
             label.title,
             label.unit,
-            tuple(_cell(entries.get(name, {}).get(figure), digits=label.digits) for name in names),
+            tuple(
+                _cell(None if policy is None else policy.figures.get(name), digits=label.digits)
+                for policy in columns
+            ),
         )
-        for figure, label in FIGURES.items()
+        for name, label in FIGURES.items()
+        if any(name in policy.figures for policy in policies.values())
     ]
-    kinds = sorted({kind for entry in entries.values() for kind in entry["false_by_kind"]})
+    counts = [None if policy is None else policy.false_by_kind for policy in columns]
     rows += [
-        Row(
-            f"absent objects: {kind.replace('_', '-')}",
-            "per 100 answers",
-            tuple(_count(entries.get(name), "false_by_kind", kind, none=0.0) for name in names),
-        )
-        for kind in kinds
+        Row(f"absent objects: {kind.replace('_', '-')}", "per 100 answers", _counts(counts, kind, none=0.0))
+        for kind in sorted({kind for kinds in counts for kind in kinds or ()})
     ]
     return Section(split.replace("_", " "), tuple(rows))
 
 
-def _pair_section(pairs: Mapping[str, Any], names: Sequence[str]) -> Section:
-    found = [pairs.get(name, {"dropped": {}, "truth_preference": {}}) for name in names]
+def _pair_section(pairs: Mapping[str, PairSummary], names: Sequence[str]) -> Section:
+    columns = [pairs.get(name) for name in names]
     rows = [
-        Row(title, unit, tuple(_number(entry.get(key), digits=3) for entry in found))
+        Row(title, unit, tuple(_number(_field(entry, key), digits=3) for entry in columns))
         for key, title, unit in _PAIR_ROWS
     ]
-    reasons = sorted({reason for entry in found for reason in entry["dropped"]})
+    dropped = [None if entry is None else entry.dropped for entry in columns]
     rows[1:1] = [
-        Row(
-            f"dropped: {reason.replace('_', ' ')}",
-            "prompts",
-            tuple(_count(pairs.get(name), "dropped", reason, none=0) for name in names),
-        )
-        for reason in reasons
+        Row(f"dropped: {reason.replace('_', ' ')}", "prompts", _counts(dropped, reason, none=0))
+        for reason in sorted({reason for counts in dropped for reason in counts or ()})
     ]
-    rows += [
-        Row(title, unit, tuple(_number(entry["truth_preference"].get(key)) for entry in found))
-        for key, title, unit in _PREFERENCE_ROWS
-    ]
+    preferences = [None if entry is None else entry.truth_preference for entry in columns]
+    if any(one is not None for one in preferences):
+        rows += [
+            Row(title, unit, tuple(_number(_field(one, key)) for one in preferences))
+            for key, title, unit in _PREFERENCE_ROWS
+        ]
     return Section("pairs that the iteration was trained on", tuple(rows))
 
 
-def _count(entry: Mapping[str, Any] | None, group: str, key: str, *, none: float) -> str:
-    """Show one of an iteration's counts: `none` where its group lacks it, nothing where there is no iteration."""
-    return MISSING if entry is None else _number(entry[group].get(key, none))
+def _field(record: PairSummary | TruthPreference | None, name: str) -> float | None:
+    value: float | None = None if record is None else getattr(record, name)
+    return value
 
 
-def _cell(figure: Mapping[str, float | None] | None, *, digits: int) -> str:
+def _counts(columns: Sequence[Mapping[str, float] | None], key: str, *, none: float) -> tuple[str, ...]:
+    """Show one count of each column: `none` where the column lacks it, a dash where there is no column."""
+    return tuple(MISSING if counts is None else _number(counts.get(key, none)) for counts in columns)
+
+
+def _cell(figure: Figure | None, *, digits: int) -> str:
     """Show one figure.
 
-    Example: `{"value": 41.2, "low": 38, "high": 44.1, "p_vs_base": 0.01}` -> `41.2 [38.0, 44.1] *`
+    Example: `Figure(value=41.2, low=38.0, high=44.1, p_vs_base=0.01)` -> `41.2 [38.0, 44.1] *`
     """
-    if figure is None or figure["value"] is None:
+    if figure is None or figure.value is None:
         return MISSING
-    chance = figure["p_vs_base"]
-    star = " *" if chance is not None and chance < SIGNIFICANT else ""
-    low, high = (_number(figure[bound], digits=digits) for bound in ("low", "high"))
-    return f"{_number(figure['value'], digits=digits)} [{low}, {high}]{star}"
+    star = " *" if figure.p_vs_base is not None and figure.p_vs_base < SIGNIFICANT else ""
+    value, low, high = (_number(one, digits=digits) for one in (figure.value, figure.low, figure.high))
+    return f"{value} [{low}, {high}]{star}"
 
 
 def _number(value: float | None, *, digits: int = 1) -> str:
@@ -181,16 +186,16 @@ def _heading(name: str) -> str:
     return name if name == BASE else f"iteration {name}"
 
 
-def _notes(summary: Mapping[str, Any], confidence: float) -> str:
+def _notes(summary: Summary, confidence: float) -> str:
     """Say how to read a cell, and on which machine the base policy and the scorers were trained."""
-    machine = summary.get("prepared", {}).get("machine")
-    where = (
-        ""
-        if machine is None
-        else f"\n\nbase policy and scorers trained on {machine['processor']} ({machine['instructions']}), "
-        f"{machine['threads']} threads, torch {machine['torch']}; another processor gives other models and other figures"
+    if summary.prepared is None:
+        return _caption(confidence)
+    machine = summary.prepared.machine
+    return (
+        f"{_caption(confidence)}\n\n"
+        f"base policy and scorers trained on {machine.processor} ({machine.instructions}), "
+        f"{machine.threads} threads, torch {machine.torch}; another processor gives other models and other figures"
     )
-    return _caption(confidence) + where
 
 
 def _caption(confidence: float) -> str:

@@ -1,6 +1,6 @@
-"""dvc.yaml's code dependencies, written from the imports: `python -m csrdata.pipeline.dag`, or `make dag`.
+"""Write the code dependencies of dvc.yaml from the imports: `python -m csrdata.pipeline.dag`, or `make dag`.
 
-Lines of a stage's `deps` that name a file of csrdata are replaced; everything else, comments too, stays as it is.
+In the `deps` of a stage, the lines that name a file of csrdata are replaced. All other lines stay, comments included.
 """
 
 import re
@@ -21,14 +21,14 @@ def kinds_in_use(params: Params) -> Kinds:
 
 
 def dependencies(stage: str, params: Params) -> list[str]:
-    """Return the files of csrdata that a stage's result comes from, as dvc.yaml names them, sorted."""
+    """Return the files of csrdata that a stage's result depends on, as paths in dvc.yaml, sorted."""
     package = Path("csrdata")
     modules = reached(wiring(stage), kinds=kinds_in_use(params))
     return sorted(source_path(module, package=package).as_posix() for module in modules)
 
 
 def rewrite(text: str, params: Params) -> str:
-    """Return the text of a dvc.yaml in which every stage depends on the code that it reaches."""
+    """Return the text of a dvc.yaml in which each stage depends on the code that it imports."""
     lines: list[str] = []
     stage = None
     inside = False
@@ -48,7 +48,7 @@ def rewrite(text: str, params: Params) -> str:
 
 
 def main() -> None:
-    """Rewrite the dvc.yaml of the present folder for its params.yaml."""
+    """Rewrite the dvc.yaml of the current folder for its params.yaml."""
     text = rewrite(FILE.read_text(encoding="utf-8"), load_params())
     with atomic_file(FILE) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Wiring of `evaluate_policy`: a policy and the questions in, its greedy answers and their figures out."""
+"""Wiring of `evaluate_policy`: a policy and the questions in, its greedy answers and their metrics out."""
 
 from functools import partial
 
@@ -13,7 +13,15 @@ from csrdata.storage.tables import read_rows, write_json, write_rows
 
 
 def run(params: Params, name: str) -> None:
-    """Evaluate the base (`name` is "base") or the policy of iteration `name`."""
+    """Evaluate a policy on all evaluation questions.
+
+    Args:
+        params: all parameters.
+        name: "base" or the name of an iteration.
+
+    Raises:
+        UserError: an input is missing or damaged.
+    """
     set_up_process(params.compute)
     from csrdata.evaluation.answers import evaluation_answers
     from csrdata.evaluation.scorecard import scorecards

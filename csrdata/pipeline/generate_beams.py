@@ -1,4 +1,4 @@
-"""Wiring of `generate_beams`: prompts, the previous policy and the scorer in, every candidate sentence out."""
+"""Wiring of `generate_beams`: prompts, the previous policy and a scorer in, all candidate sentences out."""
 
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, name: str) -> None:
-    """Search the answers to all prompts with the policy before iteration `name`; shards that are good are kept."""
+    """Search answers to all prompts with the policy that iteration `name` starts from; intact shards are kept."""
     from csrdata.engines.local import LocalEngine, fitting_workers, shard
     from csrdata.engines.runlog import RunLog
 
@@ -54,7 +54,7 @@ def run(params: Params, name: str) -> None:
 
 
 def _open_worker(params: Params, previous: str, images: ImageRoot, number: int) -> "Worker":
-    """Load the policy and the scorer for the search's worker `number`."""
+    """Load the policy and the search's scorer for worker `number`."""
     set_up_process(params.compute)
     from csrdata.engines.base import Worker
     from csrdata.engines.local import take_device

@@ -1,4 +1,4 @@
-"""Inputs are checked before an output is touched: an error names the input and the command that makes it."""
+"""Checks of inputs before a stage touches an output: an error names the input and the command that makes it."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,11 +13,11 @@ from csrdata.sources.sampled import Exclusion, read_exclusion
 from csrdata.storage.disk import check_sums
 from csrdata.storage.tables import read_rows
 
-SEED = "dvc repro prepare"
+PREPARE = "dvc repro prepare"
 
 
 def need(path: Path, *, made_by: str) -> Path:
-    """Return a file, or a folder that holds something.
+    """Return the path of a file or of a folder that is not empty.
 
     Raises:
         UserError: it is missing, or an empty folder.
@@ -31,15 +31,26 @@ def need(path: Path, *, made_by: str) -> Path:
 
 
 def need_policy(name: str) -> Path:
-    """Return a policy's folder; it and the base's are unchanged since csrdata wrote them. See `need` and `check_sums`."""
+    """Return the folder of a policy.
+
+    Raises:
+        UserError: its folder or the base's is missing, or was changed after csrdata wrote it; see `need` and
+            `check_sums`.
+    """
     if name != paths.BASE:
         need_policy(paths.BASE)
-    return _model(paths.policy(name), made_by=SEED if name == paths.BASE else f"dvc repro train_dpo@{name}")
+    return _model(
+        paths.policy(name), made_by=PREPARE if name == paths.BASE else f"dvc repro train_dpo@{name}"
+    )
 
 
 def need_scorer(folder: Path) -> Path:
-    """Return a scorer's folder, unchanged since csrdata wrote it; see `need` and `check_sums`."""
-    return _model(folder, made_by=SEED)
+    """Return the folder of a scorer.
+
+    Raises:
+        UserError: it is missing, or was changed after csrdata wrote it; see `need` and `check_sums`.
+    """
+    return _model(folder, made_by=PREPARE)
 
 
 def images_folder(params: Params) -> Path:
@@ -49,7 +60,7 @@ def images_folder(params: Params) -> Path:
         UserError: there is no such folder, or the microworld's images are not inside it.
     """
     root, place = Path(params.images.root), f"{FILE}: images.root"
-    do = f"mend {FILE}, then: dvc repro"
+    do = f"fix {FILE}, then: dvc repro"
     if not root.is_dir():
         raise UserError(place, got=params.images.root, expected="a folder", do=do)
     if isinstance(params.source, MicroworldSource) and root.resolve() != Path.cwd():

@@ -1,17 +1,16 @@
 """The files that `dvc plots show` draws: the tables of `evaluation/plots.py` as CSV. The templates are in .dvc/plots."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from csrdata import paths
 from csrdata.evaluation.plots import plot_tables
+from csrdata.evaluation.summary import Summary
 from csrdata.storage.tables import atomic_file
 
 
-def write_plots(summary: Mapping[str, Any], *, folder: Path = paths.PLOTS) -> None:
+def write_plots(summary: Summary, *, folder: Path = paths.PLOTS) -> None:
     """Write each table of the summary as `<folder>/<name>.csv`."""
     for name, rows in plot_tables(summary).items():
         with atomic_file(folder / f"{name}.csv") as partial:

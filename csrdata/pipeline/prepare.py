@@ -1,4 +1,7 @@
-"""Wiring of `prepare`: nothing in; images, two scorers and the base policy out; `prepare.kind` is chosen here alone."""
+"""Wiring of `prepare`: parameters in; images, two scorers and the base policy out.
+
+Only this module depends on `prepare.kind`.
+"""
 
 from csrdata import paths
 from csrdata.errors import UserError
@@ -9,7 +12,7 @@ from csrdata.storage.tables import write_json
 
 
 def run(params: Params) -> None:
-    """Draw the microworld and train its models; a model that a killed run had finished is kept."""
+    """Draw the microworld and train its models. A model that an interrupted run completed is kept."""
     set_up_process(params.compute)
     from csrdata.sources.microworld.prepare import build
 
@@ -19,7 +22,7 @@ def run(params: Params) -> None:
             f"{FILE}: prepare.kind",
             got="microworld",
             expected=f"another kind for a source of kind {source.kind}: the microworld's models know its drawings alone",
-            do=f"mend {FILE}, then: dvc repro",
+            do=f"fix {FILE}, then: dvc repro",
         )
     metrics = build(
         scenes=paths.SCENES,

@@ -8,17 +8,17 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from csrdata import paths
 from csrdata.errors import UserError
-from csrdata.evaluation.summary import mean_score
+from csrdata.evaluation.summarizing import mean_score
+from csrdata.evaluation.summary import BASE, Summary, read_summary
 from csrdata.evaluation.truth_preference import false_share
 from csrdata.params import Params
 from csrdata.pipeline.inputs import images_folder
 from csrdata.pipeline.source import claim_parser
 from csrdata.publishing.release.provenance import behind, check_run, read_lock
-from csrdata.publishing.release.results import BASE, Results, TruthShare, measured, parse_results
+from csrdata.publishing.release.results import Results, TruthShare, measured, parse_results
 from csrdata.publishing.release.writing import published_pairs
 from csrdata.records import Pair, Truth
 from csrdata.storage.tables import read_json, read_rows
@@ -60,7 +60,7 @@ def find_results(params: Params, names: Sequence[str]) -> Results | None:
         pairs=hashes,
         truth=truth,
         confidence=params.summarize.confidence,
-        splits=measured(summary["splits"], policies),
+        splits=measured(summary.splits, policies),
     )
 
 
@@ -83,13 +83,12 @@ def _truth(params: Params, name: str) -> TruthShare:
     return TruthShare(**counts)
 
 
-def _summary(params: Params, names: Sequence[str]) -> Any:
+def _summary(params: Params, names: Sequence[str]) -> Summary | None:
     """Return the project's summary, or None where there is none or it is about other pairs; that is said."""
     if not paths.SUMMARY.is_file():
         return None
     try:
-        summary = read_json(paths.SUMMARY, made_by="dvc repro summarize")
-        _check_form(summary)
+        summary = read_summary(paths.SUMMARY)
         for name in names:
             _check_about(summary, name)
         if LOCK.is_file():
@@ -101,27 +100,16 @@ def _summary(params: Params, names: Sequence[str]) -> Any:
     return summary
 
 
-def _check_form(summary: Any) -> None:
-    """Refuse a summary that another version wrote."""
-    if BASE not in summary.get("iterations", []):
-        raise UserError(
-            str(paths.SUMMARY),
-            got="no list of iterations with base in it",
-            expected="a summary of this version",
-            do="dvc repro summarize",
-        )
-
-
-def _check_about(summary: Any, name: str) -> None:
+def _check_about(summary: Summary, name: str) -> None:
     """Compare a summary's counts and mean rewards with an iteration's table of pairs."""
     pairs = read_rows(paths.pairs(name), Pair, made_by=f"dvc repro select_pairs@{name}")
-    found = summary.get("pairs", {}).get(name, {})
-    stated = (found.get("kept"), found.get("chosen_reward"), found.get("rejected_reward"))
+    entry = summary.pairs.get(name)
+    stated = None if entry is None else (entry.kept, entry.chosen_reward, entry.rejected_reward)
     present = (len(pairs), mean_score(pairs, "chosen_reward"), mean_score(pairs, "rejected_reward"))
     if stated != present:
         raise UserError(
             f"{paths.SUMMARY}: pairs of iteration {name}",
-            got=f"{stated}",
+            got="nothing" if stated is None else f"{stated}",
             expected=f"{present}, as in {paths.pairs(name)} (pairs, mean rewards)",
             do="dvc repro summarize",
         )

@@ -1,4 +1,4 @@
-"""Wiring of `sample_prompts`: the source in; prompts, questions, truth and the manifests of their images out."""
+"""Wiring of `sample_prompts`: a source in; training prompts, evaluation questions, truth and lists of their images out."""
 
 from collections import Counter
 
@@ -13,7 +13,7 @@ from csrdata.storage.tables import hash_path, write_json, write_rows
 
 
 def run(params: Params) -> None:
-    """Sample what every iteration is asked, and what every policy is asked for evaluation."""
+    """Sample the training prompts of all iterations, and the evaluation questions of all policies."""
     settings, root = params.sample_prompts, images_folder(params)
     source, exclusion = open_source(params.source, images=root), need_exclusion(params)
     prompts = source.prompts(count=settings.prompts, seed=settings.seed)

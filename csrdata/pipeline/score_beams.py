@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, name: str) -> None:
-    """Score the answers that the search of iteration `name` found."""
+    """Score the answers that the search of iteration `name` produced; intact shards are kept."""
     from csrdata.engines.local import LocalEngine, fitting_workers
     from csrdata.engines.runlog import RunLog
 
@@ -63,7 +63,7 @@ def run(params: Params, name: str) -> None:
 def _open_worker(
     params: Params, images: Mapping[str, str], root: ImageRoot, made_by: str, number: int
 ) -> "Worker":
-    """Load the held-out scorer for worker `number`, which scores files of candidates."""
+    """Load the held-out scorer for worker `number`, which scores shards of candidates."""
     set_up_process(params.compute)
     from csrdata.engines.base import Worker
     from csrdata.engines.local import take_device
@@ -88,7 +88,7 @@ def _open_worker(
 
 
 def _metrics(responses: pl.DataFrame, *, prompts: int) -> dict[str, float]:
-    """Figures of the answers, for `dvc metrics show`."""
+    """Return figures of the answers for `dvc metrics show`: percentages of all answers, and means."""
     means = responses.select(pl.col("words", "sentences", "reward", "relevance", "relevance_held_out").mean())
     return {
         "responses_per_prompt": len(responses) / prompts,

@@ -1,4 +1,4 @@
-"""Which scorer gives relevance, by `scorers.*.kind`: the one place that chooses."""
+"""Open the scorer that `scorers.*.kind` names; no other module depends on the kind."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 def scorer_folder(settings: AnyScorer) -> Path:
-    """Return the folder that holds a scorer: what a result depends on."""
+    """Return the folder of a scorer: the files that a result depends on."""
     return Path(settings.folder)
 
 
 def open_scorer(settings: AnyScorer, *, device: str) -> "Scorer":
-    """Load a scorer; a new kind is one more case here and one more section in `csrdata.params`."""
+    """Load a scorer. A new kind needs a case here and a section in `csrdata.params`."""
     from csrdata.relevance.open_clip import load_open_clip
 
     match settings.kind:

@@ -1,7 +1,7 @@
-"""Which source the prompts and images come from, by `source.kind`: the one place that chooses.
+"""Open the source that `source.kind` names; no other module depends on the kind.
 
-A kind's modules are imported in its case alone: `csrdata.pipeline.code` follows the cases of the kinds in use, so that a
-project's stages depend on the code of its own source.
+Each case imports its own modules: `csrdata.pipeline.code` follows the cases of the kinds in use, so that the stages of a
+project depend on the code of its own source only.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from csrdata.sources.base import ClaimParser, Source
 
 
 def open_source(settings: AnySource, *, images: Path = Path()) -> Source:
-    """Return the project's source; a new kind is one more case here and one more section in `csrdata.params`.
+    """Return the project's source. A new kind needs a case here and a section in `csrdata.params`.
 
     Args:
         settings: the section `source`.
@@ -70,10 +70,10 @@ def source_files(settings: AnySource, *, images: Path = Path()) -> list[Path]:
 
 
 def claim_parser(settings: AnySource) -> ClaimParser:
-    """Return what parses answers about the source's images.
+    """Return the parser of claims about the source's images.
 
     Raises:
-        UserError: no truth is known of them.
+        UserError: the source has no known truth.
     """
     parser = open_source(settings).claim_parser()
     if parser is None:
@@ -81,6 +81,6 @@ def claim_parser(settings: AnySource) -> ClaimParser:
             "params.yaml: source.kind",
             got=settings.kind,
             expected="a source whose images have known truth",
-            do="choose such a source: CHAIR and POPE need it",
+            do="choose another source.kind: CHAIR and POPE need known truth",
         )
     return parser

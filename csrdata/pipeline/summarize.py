@@ -1,19 +1,27 @@
 """Wiring of `summarize`: all answers and pairs in; the summary, its table and the plots out."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict
 
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.evaluation import table
 from csrdata.evaluation.scorecard import scorecards
-from csrdata.evaluation.summary import BASE, headline, summarize_pairs, summarize_splits
+from csrdata.evaluation.summarizing import summarize_pairs, summarize_splits
+from csrdata.evaluation.summary import (
+    BASE,
+    Summary,
+    headline,
+    read_numbers,
+    read_prepared,
+)
+from csrdata.evaluation.truth_preference import truth_preference
 from csrdata.params import Params
 from csrdata.pipeline.plots import write_plots
 from csrdata.pipeline.source import claim_parser
 from csrdata.records import Answer, Dropped, Pair, Prompt, Question, Response, Truth
-from csrdata.storage.tables import atomic_file, read_json, read_rows, write_json
+from csrdata.storage.json_values import open_json
+from csrdata.storage.tables import atomic_file, read_rows, write_json
 
 MARKDOWN = paths.SUMMARY.with_suffix(".md")
 
@@ -35,32 +43,32 @@ def run(params: Params) -> None:
         iteration: summarize_pairs(
             read_rows(paths.pairs(iteration), Pair, made_by=f"dvc repro select_pairs@{iteration}"),
             read_rows(paths.dropped(iteration), Dropped, made_by=f"dvc repro select_pairs@{iteration}"),
-            read_rows(paths.responses(iteration), Response, made_by=f"dvc repro score_beams@{iteration}"),
-            asked,
-            read,
+            truth_preference(
+                read_rows(paths.responses(iteration), Response, made_by=f"dvc repro score_beams@{iteration}"),
+                asked,
+                read,
+            ),
         )
         for iteration in params.iterations
     }
     training = {
-        iteration: _read_figures(
-            paths.stage_metrics("train_dpo", iteration),
+        iteration: read_numbers(
+            open_json(
+                paths.stage_metrics("train_dpo", iteration), made_by=f"dvc repro train_dpo@{iteration}"
+            ),
             needs=("pairs",),
-            made_by=f"dvc repro train_dpo@{iteration}",
         )
         for iteration in params.iterations
     }
-    prepared = _read_figures(
-        paths.PREPARE_METRICS, needs=("machine", "policy"), texts=("machine",), made_by="dvc repro prepare"
+    summary = Summary(
+        iterations=tuple(policies),
+        splits=summarize_splits(cards, **settings.model_dump()),
+        pairs=pairs,
+        training=training,
+        prepared=read_prepared(open_json(paths.PREPARE_METRICS, made_by="dvc repro prepare")),
     )
-    summary: dict[str, Any] = {
-        "iterations": list(policies),
-        "splits": summarize_splits(cards, **settings.model_dump()),
-        "pairs": pairs,
-        "training": training,
-        "prepared": prepared,
-    }
-    write_json(paths.SUMMARY, summary)
-    write_json(paths.HEADLINE, headline(summary))
+    write_json(paths.SUMMARY, summary.as_json())
+    write_json(paths.HEADLINE, asdict(headline(summary)))
     with atomic_file(MARKDOWN) as partial:
         partial.write_text(table.markdown(summary, confidence=settings.confidence), encoding="utf-8")
     write_plots(summary)
@@ -79,22 +87,3 @@ def _truths_of(prompts: Sequence[Prompt], truths: Mapping[str, Truth], *, made_b
                 str(paths.TRUTH), got=f"no row for {prompt.image}", expected="one for each image", do=made_by
             )
     return {prompt.prompt_id: truths[prompt.image] for prompt in prompts}
-
-
-def _read_figures(
-    path: Path, *, needs: Sequence[str], made_by: str, texts: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Read a stage's metrics: numbers by name, some of them in groups; the groups of `texts` may hold text too.
-
-    Raises:
-        UserError: the file cannot be read, a name of `needs` is missing, or a value is no number.
-    """
-    figures = read_json(path, made_by=made_by)
-    if missing := [name for name in needs if name not in figures]:
-        raise UserError(f"{path}: {missing[0]}", got="no such figure", expected="a number", do=made_by)
-    for name, value in figures.items():
-        for one in value.values() if isinstance(value, dict) else [value]:
-            wanted = int | float | str if name in texts else int | float
-            if one is not None and not isinstance(one, wanted):
-                raise UserError(f"{path}: {name}", got=one, expected="a number", do=made_by)
-    return figures

@@ -1,12 +1,13 @@
-"""What csrdata asks of a source: prompts, questions, what is known about its images, and where they come from.
+"""The protocol of a source: it provides prompts, questions, the truth about its images, and their origin.
 
-A source is a protocol: any object with these members fits. `csrdata.pipeline.source` chooses one by `source.kind` of
-params.yaml, and is the only place that does. A source promises:
+Any object with these members is a source. `csrdata.pipeline.source` alone chooses one, by `source.kind` of params.yaml. A
+source guarantees that
 
 - ids are unique, and stay the same when the source grows;
 - image paths are POSIX and relative to the images root, `images.root` of params.yaml;
-- equal arguments give equal rows, in equal order;
-- truth is for evaluation only: no stage that makes pairs reads it.
+- equal arguments give equal rows, in the same order.
+
+Truth is only for evaluation: no stage that makes pairs reads it.
 """
 
 from collections.abc import Sequence
@@ -19,18 +20,18 @@ from csrdata.records import Prompt, Question, Truth
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Licences and limits of a source, for the card of a published dataset: texts that csrdata itself states."""
+    """Licences and limits of a source, for the card of a published dataset. The texts are csrdata's own."""
 
     licence: str
-    """Of the dataset, by its name on the Hub: `apache-2.0`, `cc-by-4.0`, ..."""
+    """Licence of the dataset, by its name on the Hub: `apache-2.0`, `cc-by-4.0`, ..."""
     images: str
-    """What the images are, and under which licence."""
+    """What the images are, and their licence."""
     outputs: str
-    """The terms for what the policy wrote."""
+    """The terms for the policy's answers."""
     limits: tuple[str, ...] = ()
-    """Sentences."""
+    """Known limits, one or more sentences each."""
     languages: tuple[str, ...] = ()
-    """Of the texts: ISO 639-1."""
+    """Languages of the texts, as ISO 639-1 codes."""
     tags: tuple[str, ...] = ()
 
 
@@ -47,11 +48,11 @@ class Mention(Protocol):
 
     @property
     def attributes_right(self) -> bool | None:
-        """Whether all that is said of a present object is true; None where nothing is said, or nothing is known."""
+        """Whether all statements about a present object are true; None if there are none, or if the truth is unknown."""
 
     @property
     def mistake(self) -> str | None:
-        """What kind of mistake an absent object is; None for a present one, or if the source cannot tell."""
+        """The kind of mistake behind an absent object; None for a present object, or if the source cannot tell."""
 
 
 class ClaimParser(Protocol):
@@ -61,18 +62,18 @@ class ClaimParser(Protocol):
         """Split an answer into its sentences."""
 
     def well_formed(self, sentence: str) -> bool:
-        """Say whether a sentence is one that the source's language knows."""
+        """Return whether a sentence is a valid sentence of the source's language."""
 
     def mentions(self, sentence: str, truth: Truth) -> Sequence[Mention]:
-        """Return the objects that a sentence names, one entry per mention, whether or not it is well-formed."""
+        """Return the objects that a sentence names, one entry per mention; the sentence need not be well-formed."""
 
 
 class Source(Protocol):
-    """Where prompts, images, questions, truth and origin come from."""
+    """Provides prompts, questions, truth and origin."""
 
     @property
     def origin(self) -> Origin | None:
-        """Licences and limits, where csrdata knows them; None where the user must state them."""
+        """Licences and limits if csrdata knows them; None if the user must state them."""
 
     def prompts(self, *, count: int, seed: int) -> list[Prompt]:
         """Sample training prompts, in the order of their ids.
@@ -81,33 +82,33 @@ class Source(Protocol):
 
         Args:
             count: prompts to sample, 1 or more.
-            seed: which images and which wordings; 0 or more.
+            seed: selects images and wordings; 0 or more.
 
         Raises:
-            UserError: the source has fewer, or its files cannot be read.
+            UserError: the source has fewer images, or its files cannot be read.
         """
 
     def questions(self, *, seed: int) -> list[Question]:
-        """Ask about the evaluation images; empty where the source has none.
+        """Return the questions about the evaluation images; empty if the source asks none.
 
         Args:
-            seed: which objects and which wordings; 0 or more.
+            seed: selects objects and wordings; 0 or more.
 
         Raises:
-            UserError: the source cannot ask as many as it is set to, or its files cannot be read.
+            UserError: the source cannot ask that many, or its files cannot be read.
         """
 
     def truths(self) -> list[Truth]:
-        """Return what is known about the images; empty where nothing is."""
+        """Return what is known about the images; empty if nothing is known."""
 
     def claim_parser(self) -> ClaimParser | None:
-        """Return what parses answers; None where no truth is known."""
+        """Return the parser of answers; None if no truth is known."""
 
     def files(self) -> list[Path]:
-        """Return the files and folders that the rows come from, as seen from the project: `sample_prompts` depends on them.
+        """Return the files and folders that the rows come from, relative to the project or absolute.
 
-        A folder of real images is not among them: the manifest of the images in use stands for it.
+        `sample_prompts` depends on them. A folder of real images is not among them: the table of images in use replaces it.
         """
 
     def revision(self) -> str | None:
-        """Return the exact version that the rows come from, such as a commit; None where the files say it all."""
+        """Return the exact version that the rows come from, such as a commit; None if the files are the version."""

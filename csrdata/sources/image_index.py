@@ -93,7 +93,7 @@ def _plain_name(path: str) -> str:
 
 
 def _folder(root: Path, folder: str) -> Path:
-    place, do = "params.yaml: source.folder", "mend params.yaml, then: dvc repro"
+    place, do = "params.yaml: source.folder", "fix params.yaml, then: dvc repro"
     if PurePosixPath(folder).is_absolute() or ".." in PurePosixPath(folder).parts:
         raise UserError(place, got=folder, expected="a folder inside images.root, relative to it", do=do)
     top = root / folder

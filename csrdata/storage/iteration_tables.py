@@ -1,7 +1,7 @@
-"""The tables of one iteration: where each is, and readers that load and check it when asked.
+"""The tables of one iteration: `IterationTables` holds their paths, `load` reads them all into a `LoadedIteration`.
 
-One record for all who look at an iteration: of the project (`csrdata.pipeline.tables.project_tables`), or fetched from a
-release. The paths need not exist: a reader that is asked for a missing table says which command makes it.
+The tables may be the project's (`csrdata.pipeline.tables.project_tables`) or fetched from a release. The paths need not
+exist; the error about a missing table names the command that makes it.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,22 @@ from csrdata.storage.values import check_values
 
 
 @dataclass(frozen=True, slots=True)
+class LoadedIteration:
+    """One iteration's tables in memory, validated when they were read."""
+
+    name: str
+    """As in params.yaml: "1", "2", ..."""
+    prompts: pl.DataFrame
+    candidates: pl.DataFrame
+    """`Sentence` rows, of all shards."""
+    responses: pl.DataFrame
+    pairs: pl.DataFrame
+    dropped: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
 class IterationTables:
-    """Where one iteration's tables are. Each reader returns a table, or raises `UserError` as `read_table` does."""
+    """The paths of one iteration's tables. Each method reads one table, and raises `UserError` as `read_table` does."""
 
     name: str
     """As in params.yaml: "1", "2", ..."""
@@ -25,7 +39,7 @@ class IterationTables:
     candidates: Path
     """A folder of shards of `Sentence` rows."""
     responses: Path
-    """A folder of shards, shard for shard those of `candidates`."""
+    """A folder of shards, one for each shard of `candidates`."""
     pairs: Path
     dropped: Path
 
@@ -44,9 +58,20 @@ class IterationTables:
     def read_dropped(self) -> pl.DataFrame:
         return read_table(self.dropped, Dropped, made_by=f"dvc repro select_pairs@{self.name}")
 
+    def load(self) -> LoadedIteration:
+        """Read all tables."""
+        return LoadedIteration(
+            self.name,
+            prompts=self.read_prompts(),
+            candidates=self.read_candidates(),
+            responses=self.read_responses(),
+            pairs=self.read_pairs(),
+            dropped=self.read_dropped(),
+        )
+
 
 def _read_shards(folder: Path, record: Record, *, made_by: str) -> pl.DataFrame:
-    """Read a folder of shards, and validate over all of them what each was validated for: order and uniqueness."""
+    """Read a folder of shards, and validate the values of the whole table: order and uniqueness must hold across shards."""
     table = read_table(folder, record, made_by=made_by)
     check_values(table, record, place=str(folder), made_by=made_by)
     return table

@@ -1,36 +1,46 @@
 """The table that a reader sees: cells, stars, gaps."""
 
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
 from csrdata.evaluation import table
+from csrdata.evaluation.intervals import Figure
+from csrdata.evaluation.summary import PairSummary, PolicySummary, Summary
+from csrdata.evaluation.truth_preference import TruthPreference
+
+UNKNOWN = Figure(None, None, None, None)
+PAIRS = PairSummary(
+    kept=3,
+    dropped={"no_response": 1},
+    chosen_reward=None,
+    rejected_reward=None,
+    chosen_reward_held_out=None,
+    rejected_reward_held_out=None,
+    truth_preference=TruthPreference(comparisons=5, reward=71.0, likelihood=None, relevance=None),
+)
 
 
-def _summary(p_vs_base: float | None) -> dict[str, Any]:
-    base = {"value": 52.04, "low": 49.0, "high": 55.0, "p_vs_base": None}
-    first = {"value": 41.26, "low": 38.0, "high": 44.14, "p_vs_base": p_vs_base}
-    splits = {
-        "base": {"chair_s": base, "false_by_kind": {}},
-        "1": {"chair_s": first, "false_by_kind": {"other": 2.5}},
-    }
-    pair = {
-        "kept": 3,
-        "dropped": {"no_response": 1},
-        "chosen_reward": None,
-        "truth_preference": {"reward": 71.0},
-    }
-    return {"iterations": ["base", "1"], "splits": {"held_out": splits}, "pairs": {"1": pair}}
+def _summary(p_vs_base: float | None) -> Summary:
+    base = PolicySummary({"chair_s": Figure(52.04, 49.0, 55.0, None), "recall": UNKNOWN}, false_by_kind={})
+    first = PolicySummary({"chair_s": Figure(41.26, 38.0, 44.14, p_vs_base)}, false_by_kind={"other": 2.5})
+    return Summary(
+        iterations=("base", "1"),
+        splits={"held_out": {"base": base, "1": first}},
+        pairs={"1": PAIRS},
+        training={},
+        prepared=None,
+    )
 
 
-def _row(summary: dict[str, Any], title: str) -> tuple[str, ...]:
+def _row(summary: Summary, title: str) -> tuple[str, ...]:
     (found,) = [row for section in table.sections(summary) for row in section.rows if row.title == title]
     return found.cells
 
 
 @pytest.mark.parametrize(("chance", "star"), [(0.0499, " *"), (0.05, ""), (None, "")])
 def test_a_star_marks_a_significant_change(chance: float | None, star: str) -> None:
-    """P under 0.05 is starred, 0.05 is not; the base never is."""
+    """A p-value below 0.05 has a star, 0.05 has none; the base never has one."""
     assert _row(_summary(chance), "CHAIR_S") == ("52.0 [49.0, 55.0]", f"41.3 [38.0, 44.1]{star}")
 
 
@@ -47,8 +57,23 @@ def test_what_is_not_there_is_a_dash_and_what_never_happened_is_zero() -> None:
 def test_iterations_are_in_the_order_that_the_summary_states() -> None:
     """Names are names, not numbers; the keys of a JSON object may have any order."""
     summary = _summary(0.5)
-    entry = summary["pairs"]["1"]
-    summary |= {"iterations": ["base", "warm-up", "1"], "pairs": {"1": entry, "warm-up": entry | {"kept": 7}}}
+    pairs = {"1": PAIRS, "warm-up": replace(PAIRS, kept=7)}
+    summary = replace(summary, iterations=("base", "warm-up", "1"), pairs=pairs)
     assert table.columns(summary) == ["base", "warm-up", "1"]
     assert _row(summary, "pairs kept") == ("-", "7", "3")
     assert "| base | iteration warm-up | iteration 1 |" in table.markdown(summary, confidence=95)
+
+
+def test_without_truth_no_row_is_about_it() -> None:
+    """Figures that no policy has, kinds of mistake and the reward's accuracy have no row; all others stay."""
+    policy = PolicySummary({"length": Figure(28.0, 27.0, 29.0, None)}, false_by_kind=None)
+    summary = replace(
+        _summary(0.5),
+        splits={"held_out": {"base": policy, "1": policy}},
+        pairs={"1": replace(PAIRS, truth_preference=None)},
+    )
+    split, pairs = table.sections(summary)
+    assert [row.title for row in split.rows] == ["length"]
+    assert [row.title for row in pairs.rows if "truer" in row.title] == []
+    assert _row(summary, "pairs kept") == ("-", "3")
+    assert _row(summary, "dropped: no response") == ("-", "1")

@@ -1,6 +1,5 @@
-"""One small iteration, worked out by hand: a prompt with a pair, a prompt without."""
+"""One small iteration, computed by hand: a prompt with a pair, and a prompt without."""
 
-from csrdata.inspection.iteration import Iteration
 from csrdata.records import (
     NO_PARENT,
     Dropped,
@@ -13,6 +12,7 @@ from csrdata.records import (
     Sentence,
     Stop,
 )
+from csrdata.storage.iteration_tables import LoadedIteration
 from csrdata.storage.tables import to_table
 
 PROMPTS = [
@@ -101,18 +101,18 @@ PAIR = Pair(
 )
 DROPPED = Dropped("train-00001", DropReason.NO_RESPONSE, "0 answers, 0 finished, 0 of them canonical")
 
-ITERATION = Iteration(
+ITERATION = LoadedIteration(
     "1",
     prompts=to_table(PROMPTS, Prompt),
-    sentences=to_table(SENTENCES, Sentence),
+    candidates=to_table(SENTENCES, Sentence),
     responses=to_table(RESPONSES, Response),
     pairs=to_table([PAIR], Pair),
     dropped=to_table([DROPPED], Dropped),
 )
-EMPTY = Iteration(
+EMPTY = LoadedIteration(
     "1",
     prompts=to_table(PROMPTS, Prompt),
-    sentences=to_table([], Sentence),
+    candidates=to_table([], Sentence),
     responses=to_table([], Response),
     pairs=to_table([], Pair),
     dropped=to_table([], Dropped),

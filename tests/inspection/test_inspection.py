@@ -1,7 +1,8 @@
-"""What `stats` and `show` say about an iteration small enough to work out by hand."""
+"""What `stats` and `show` say about an iteration small enough to check by hand."""
 
 import io
 import json
+import math
 import re
 from dataclasses import fields, replace
 from pathlib import Path
@@ -11,10 +12,11 @@ from rich.console import Console, RenderableType
 
 from csrdata.errors import UserError
 from csrdata.inspection.histogram import Histogram, histogram, sparkline
-from csrdata.inspection.iteration import read_iteration, search_tree
 from csrdata.inspection.report import report
+from csrdata.inspection.search_tree import search_tree
 from csrdata.inspection.stats import stats
 from csrdata.inspection.tree import render_tree
+from csrdata.inspection.tree_figures import ReasonOfTree, tree_figures
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
 from csrdata.storage.iteration_tables import IterationTables
 from csrdata.storage.tables import seal, to_table, write_rows
@@ -47,7 +49,7 @@ def test_length_and_likelihood_beside_the_choice() -> None:
 
 
 def test_components_are_those_of_sentences_with_text() -> None:
-    """The end has no relevance and is in no distribution; two tokens of -1 nat each are e^-1 a token."""
+    """The end has no relevance and is in no distribution; two tokens of -1 nat each give e^-1 per token."""
     found = stats(ITERATION).distributions
     assert found.sentence_relevance is not None
     assert found.sentence_probability_per_token is not None
@@ -91,7 +93,7 @@ def test_the_report_fits_an_ordinary_terminal() -> None:
 
 
 def test_a_tree_shows_every_candidate_and_marks_the_pair() -> None:
-    """Chosen path +, rejected path -, the pruned neither; brackets in a text are text, not markup."""
+    """The chosen path has +, the rejected -, a pruned sentence neither; brackets in a text are not markup."""
     lines = _text(render_tree(search_tree(ITERATION, "train-00000"))).splitlines()
     marked = {mark: [line for line in lines if f"── {mark} " in line] for mark in "+-"}
     assert ["A red circle." in line or "(end)" in line for line in marked["+"]] == [True, True]
@@ -101,7 +103,7 @@ def test_a_tree_shows_every_candidate_and_marks_the_pair() -> None:
 
 
 def test_a_repeat_is_shown_where_it_is_close() -> None:
-    """The line of a candidate shows its repetition from a cosine of 0.5 on."""
+    """The line of a candidate shows its repetition at or above a cosine of 0.5."""
     tree = search_tree(ITERATION, "train-00000")
     first, second, *rest = tree.sentences
     sentences = [replace(first, repetition=0.93), replace(second, repetition=0.3), *rest]
@@ -111,12 +113,46 @@ def test_a_repeat_is_shown_where_it_is_close() -> None:
 
 
 def test_a_prompt_without_a_pair_shows_why() -> None:
-    """The reason and its figures stand in the title."""
+    """The title has the reason for no pair, and its figures."""
     assert "no pair: no_response: 0 answers" in _text(render_tree(search_tree(ITERATION, "train-00001")))
 
 
+def test_the_tree_as_json_holds_every_candidate_under_its_parent() -> None:
+    """`show --json`: the keys are stable; an answer is with its last sentence; a prompt without a pair has its reason."""
+    shown = json.loads(json_text(tree_figures(search_tree(ITERATION, "train-00000"), iteration="1")))
+    assert list(shown) == ["iteration", "prompt_id", "image", "prompt", "pair", "dropped", "candidates"]
+    assert shown["pair"] == {"origin": "csr_search", "margin": 0.8, "chosen_leaf": 3, "rejected_leaf": 4}
+    first, second, third = shown["candidates"]
+    assert (third["node_id"], third["fate"], third["children"]) == (2, "pruned", [])
+    assert (first["answer"], second["children"][0]["node_id"]) == (None, 4)
+    (end,) = first["children"]
+    assert end == {
+        "node_id": 3,
+        "depth": 2,
+        "text": "",
+        "probability": math.exp(-2.0),
+        "relevance": None,
+        "repetition": 0.0,
+        "guidance_reward": None,
+        "fate": "finished",
+        "stop": "end",
+        "answer": {
+            "text": "A red circle.",
+            "words": 3,
+            "reward": 0.9,
+            "relevance": 10.0,
+            "finished": True,
+            "canonical": True,
+        },
+        "children": [],
+    }
+    other = tree_figures(search_tree(ITERATION, "train-00001"), iteration="1")
+    assert (other.pair, other.candidates) == (None, [])
+    assert other.dropped == ReasonOfTree("no_response", DROPPED.detail)
+
+
 def test_an_unknown_prompt_names_the_nearest() -> None:
-    """A slip in the id is answered with the id that was meant."""
+    """A misspelled id is answered with the nearest id."""
     with pytest.raises(
         UserError, match=r"got train-0001, expected a prompt such as train-00001\. Next: csrdata show"
     ):
@@ -124,7 +160,7 @@ def test_an_unknown_prompt_names_the_nearest() -> None:
 
 
 def test_pairs_without_scores_have_their_lengths_and_a_dash() -> None:
-    """Of a judge's pairs, stats count the words; margins and leaves are unknown, never 0; show marks no path."""
+    """Pairs without scores: stats count words; margins and leaves are unknown, never 0; show marks no path."""
     bare = replace(ITERATION, pairs=to_table([without_scores(PAIR)], Pair))
     figures = stats(bare)
     pairs = figures.pairs
@@ -138,7 +174,7 @@ def test_pairs_without_scores_have_their_lengths_and_a_dash() -> None:
 
 
 def test_a_pair_outside_the_tree_is_one_line() -> None:
-    """A pair whose answer the search does not hold names the leaf, not a missing key."""
+    """If the search lacks the answer of a pair, the error names the leaf, not a missing key."""
     elsewhere = to_table([pair_with(PAIR, rejected_leaf=9)], Pair)
     with pytest.raises(
         UserError, match=r"pair train-00000: rejected_leaf: got 9, expected a sentence of the prompt's"
@@ -147,7 +183,7 @@ def test_a_pair_outside_the_tree_is_one_line() -> None:
 
 
 def test_shards_are_checked_together(tmp_path: Path) -> None:
-    """Two shards that are good by themselves are refused when they swap prompts or hold one twice."""
+    """Two valid shards are refused if prompts are swapped between them or one prompt is in both."""
     shards = tmp_path / "sentences"
     later = [replace(row, prompt_id="train-00001") for row in SENTENCES]
     for second, words in ((SENTENCES, "row 5: column prompt_id"), (later, "")):
@@ -163,12 +199,12 @@ def test_shards_are_checked_together(tmp_path: Path) -> None:
             write_rows(tmp_path / f"{name}.parquet", rows, record)
         paths = {name: tmp_path / f"{name}.parquet" for name in ("prompts", "responses", "pairs", "dropped")}
         with pytest.raises(UserError, match=words or "row 5: column node_id") as caught:
-            read_iteration(IterationTables("1", candidates=shards, **paths))
+            IterationTables("1", candidates=shards, **paths).load()
         assert str(caught.value).endswith("Next: dvc repro generate_beams@1")
 
 
 def test_a_histogram_counts_every_finite_value() -> None:
-    """The highest value falls into the last bin; equal values share one; no value gives no histogram."""
+    """The highest value is in the last bin; equal values share one bin; no value gives no histogram."""
     assert histogram([0, 1, 1, 4], bins=2) == Histogram(0, 4, (3, 1))
     assert histogram([2.0, 2.0], bins=3) == Histogram(2.0, 2.0, (2, 0, 0))
     assert histogram([float("nan")]) is None

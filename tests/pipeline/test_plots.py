@@ -11,11 +11,12 @@ import pytest
 import yaml
 
 from csrdata import paths
+from csrdata.evaluation.intervals import Figure
 from csrdata.evaluation.plots import figure_rows, reward_rows
 from csrdata.evaluation.scorecard import FIGURES
+from csrdata.evaluation.summary import PairSummary, PolicySummary, Summary, read_summary
 from csrdata.pipeline.plots import write_plots
 from csrdata.publishing.release.provenance import check_outs, read_lock
-from csrdata.storage.tables import read_json
 from tests.imports import ROOT
 
 NAMES = ["base", "warm-up", "a, b", "1.0"]
@@ -23,18 +24,23 @@ NAMES = ["base", "warm-up", "a, b", "1.0"]
 SPLITS = ["validation", "held_out"]
 
 
-def _summary() -> dict[str, Any]:
+def _summary() -> Summary:
     """A summary in which a value is 10 times its policy's position, its interval 1 wide; "a, b" has no CHAIR_S, no reward."""
-    known = {name: {"value": 10.0 * i, "low": 10.0 * i - 1, "high": 10.0 * i} for i, name in enumerate(NAMES)}
-    missing = {"value": None, "low": None, "high": None}
+    known = {name: Figure(10.0 * i, 10.0 * i - 1, 10.0 * i, None) for i, name in enumerate(NAMES)}
     splits = {
-        split: {name: dict.fromkeys(FIGURES, known[name]) for name in reversed(NAMES)} for split in SPLITS
+        split: {
+            name: PolicySummary(
+                {figure: known[name] for figure in FIGURES if (name, figure) != ("a, b", "chair_s")}, None
+            )
+            for name in reversed(NAMES)
+        }
+        for split in SPLITS
     }
-    for entries in splits.values():
-        entries["a, b"]["chair_s"] = missing
-    rewards = ("chosen_reward", "rejected_reward", "chosen_reward_held_out", "rejected_reward_held_out")
-    pairs = {name: dict.fromkeys(rewards, None if name == "a, b" else 0.5) for name in reversed(NAMES[1:])}
-    return {"iterations": NAMES, "splits": splits, "pairs": pairs}
+    pairs = {}
+    for name in reversed(NAMES[1:]):
+        reward = None if name == "a, b" else 0.5
+        pairs[name] = PairSummary(1, {}, reward, reward, reward, reward, None)
+    return Summary(tuple(NAMES), splits, pairs, training={}, prepared=None)
 
 
 def test_rows_follow_the_pipeline() -> None:
@@ -60,7 +66,7 @@ def test_rewards_have_their_answer_and_scorer() -> None:
 
 def test_the_record_has_the_plots_of_its_summary(tmp_path: Path) -> None:
     """The shipped run's plots are those of its summary.json, and dvc.lock has the hash of both."""
-    write_plots(read_json(ROOT / paths.SUMMARY, made_by=""), folder=tmp_path)
+    write_plots(read_summary(ROOT / paths.SUMMARY), folder=tmp_path)
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert {path.name: path.read_bytes() for path in (ROOT / paths.PLOTS).iterdir()} == written
     lock = ROOT / "dvc.lock"

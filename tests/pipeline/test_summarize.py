@@ -1,6 +1,8 @@
 """`summarize`: the stable form of summary.json, its figures, its plots and its table."""
 
 import json
+import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,9 @@ import pytest
 
 from csrdata import paths
 from csrdata.errors import UserError
+from csrdata.evaluation.intervals import Figure
+from csrdata.evaluation.summary import PairSummary, Summary, read_summary
+from csrdata.evaluation.truth_preference import TruthPreference
 from csrdata.pipeline import sample_prompts, summarize
 from csrdata.records import (
     Answer,
@@ -137,53 +142,27 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def summary(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+def summary(capsys: pytest.CaptureFixture[str]) -> Summary:
     """What `summarize` writes."""
     summarize.run(PARAMS)
     capsys.readouterr()
-    found: dict[str, Any] = read_json(paths.SUMMARY, made_by="")
-    return found
+    return read_summary(paths.SUMMARY)
 
 
-def test_the_form_is_the_stable_one(summary: dict[str, Any]) -> None:
-    """Splits, iterations ("base" is the base policy), figures with value, low, high and p; pairs; seed."""
-    assert set(summary) >= {"splits", "pairs", "prepared"}
-    assert summary["iterations"] == ["base", *ITERATIONS]
-    assert set(summary["splits"]) == {"validation", "held_out", "out_of_distribution"}
-    for split in summary["splits"].values():
+@pytest.mark.usefixtures("summary")
+def test_the_form_is_the_stable_one() -> None:
+    """The file has splits, iterations ("base" is the base policy), figures with value, low, high and p; pairs; models."""
+    raw: dict[str, Any] = read_json(paths.SUMMARY, made_by="")
+    assert set(raw) == {"iterations", "splits", "pairs", "training", "prepared"}
+    assert raw["iterations"] == ["base", *ITERATIONS]
+    assert set(raw["splits"]) == {"validation", "held_out", "out_of_distribution"}
+    for split in raw["splits"].values():
         assert set(split) == {"base", *ITERATIONS}
         for entry in split.values():
             assert set(entry) >= FIGURES
             for name in set(entry) - {"false_by_kind"}:
                 assert set(entry[name]) == {"value", "low", "high", "p_vs_base"}
-    assert set(summary["pairs"]) == set(ITERATIONS)
-    assert summary["prepared"] == {"policy": {"chair_s": 50.0}, "machine": MACHINE}
-
-
-def test_the_figures_are_those_of_the_answers(summary: dict[str, Any]) -> None:
-    """The base names one absent object an answer and says yes to all; iteration 1 names none and is always right."""
-    base, first = (summary["splits"]["held_out"][name] for name in ("base", "1"))
-    assert base["chair_s"] == {"value": 100.0, "low": 100.0, "high": 100.0, "p_vs_base": None}
-    assert first["chair_s"]["value"] == 0
-    assert base["pope_accuracy"]["value"] == 50
-    assert base["pope_yes_rate"]["value"] == 100
-    assert first["pope_f1"]["value"] == 100
-    assert base["recall"]["value"] == first["recall"]["value"] == 100
-    assert first["recall"]["p_vs_base"] == 1
-    assert base["loglik_base"]["value"] == -2
-    assert sum(base["false_by_kind"].values()) == 100
-    assert first["false_by_kind"] == {}
-
-
-def test_p_is_for_the_same_images(summary: dict[str, Any]) -> None:
-    """Four images that all improve: only none or all of four swaps reach that, 2 of 16, whatever the resamples."""
-    chance = summary["splits"]["held_out"]["1"]["chair_s"]["p_vs_base"]
-    assert chance == pytest.approx(2 / 16, abs=0.08)
-
-
-def test_pairs_are_counted_and_their_rewards_averaged(summary: dict[str, Any]) -> None:
-    """Kept + dropped = prompts; the truer answer has the higher reward, the lower likelihood, the same relevance."""
-    assert summary["pairs"]["1"] == {
+    assert raw["pairs"]["1"] == {
         "kept": 1,
         "dropped": {"under_margin": 3},
         "chosen_reward": 0.75,
@@ -192,22 +171,57 @@ def test_pairs_are_counted_and_their_rewards_averaged(summary: dict[str, Any]) -
         "rejected_reward_held_out": 0.125,
         "truth_preference": {"comparisons": 1, "reward": 100.0, "likelihood": 0.0, "relevance": 50.0},
     }
+    assert set(raw["pairs"]) == set(raw["training"]) == set(ITERATIONS)
+    assert raw["prepared"] == {"policy": {"chair_s": 50.0}, "machine": MACHINE}
 
 
-def test_plots_hold_what_the_summary_holds(summary: dict[str, Any]) -> None:
+def test_the_figures_are_those_of_the_answers(summary: Summary) -> None:
+    """The base names one absent object an answer and says yes to all; iteration 1 names none and is always right."""
+    base, first = (summary.splits["held_out"][name] for name in ("base", "1"))
+    assert base.figures["chair_s"] == Figure(value=100.0, low=100.0, high=100.0, p_vs_base=None)
+    assert first.value("chair_s") == 0
+    assert base.value("pope_accuracy") == 50
+    assert base.value("pope_yes_rate") == 100
+    assert first.value("pope_f1") == 100
+    assert base.value("recall") == first.value("recall") == 100
+    assert first.figures["recall"].p_vs_base == 1
+    assert base.value("loglik_base") == -2
+    assert base.false_by_kind is not None
+    assert sum(base.false_by_kind.values()) == 100
+    assert first.false_by_kind == {}
+
+
+def test_p_is_for_the_same_images(summary: Summary) -> None:
+    """Four images that all improve: only none or all of four swaps reach that, 2 of 16, whatever the resamples."""
+    chance = summary.splits["held_out"]["1"].figures["chair_s"].p_vs_base
+    assert chance == pytest.approx(2 / 16, abs=0.08)
+
+
+def test_pairs_are_counted_and_their_rewards_averaged(summary: Summary) -> None:
+    """Kept + dropped = prompts; the truer answer has the higher reward, the lower likelihood, the same relevance."""
+    assert summary.pairs["1"] == PairSummary(
+        kept=1,
+        dropped={"under_margin": 3},
+        chosen_reward=0.75,
+        rejected_reward=0.25,
+        chosen_reward_held_out=0.5,
+        rejected_reward_held_out=0.125,
+        truth_preference=TruthPreference(comparisons=1, reward=100.0, likelihood=0.0, relevance=50.0),
+    )
+
+
+def test_plots_hold_what_the_summary_holds(summary: Summary) -> None:
     """One file per figure, with a row per policy and split, and one of the pairs' rewards; no other file."""
-    figures = set(summary["splits"]["held_out"]["base"]) - {"false_by_kind"}
+    figures = summary.splits["held_out"]["base"].figures
     assert {path.name for path in paths.PLOTS.iterdir()} == {
         f"{name}.csv" for name in (*figures, "pair_rewards")
     }
     for name in figures:
         table = pl.read_csv(paths.PLOTS / f"{name}.csv", schema_overrides={"iteration": pl.String})
-        assert len(table) == len(summary["splits"]) * len(summary["iterations"])
+        assert len(table) == len(summary.splits) * len(summary.iterations)
         for row in table.iter_rows(named=True):
-            figure = summary["splits"][row["split"]][row["iteration"]][name]
-            assert {key: row[key] for key in ("value", "low", "high")} == {
-                key: figure[key] for key in ("value", "low", "high")
-            }
+            figure = summary.splits[row["split"]][row["iteration"]].figures[name]
+            assert (row["value"], row["low"], row["high"]) == (figure.value, figure.low, figure.high)
     rewards = pl.read_csv(paths.PLOTS / "pair_rewards.csv")
     rejected = rewards.filter(iteration=2, answer="rejected", scorer="held_out")
     assert rejected["reward"].to_list() == [0.125]
@@ -228,12 +242,12 @@ def test_the_table_shows_every_figure(capsys: pytest.CaptureFixture[str]) -> Non
         assert set(cell) <= {"-"} or cell in printed
 
 
-def test_equal_inputs_give_equal_bytes(summary: dict[str, Any]) -> None:
+def test_equal_inputs_give_equal_bytes(summary: Summary) -> None:
     """A second run writes the same summary; there is no clock in it."""
     before = paths.SUMMARY.read_bytes()
     summarize.run(PARAMS)
     assert paths.SUMMARY.read_bytes() == before
-    assert json.loads(before) == summary
+    assert read_summary(paths.SUMMARY) == summary
 
 
 def test_an_iteration_without_pairs_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,15 +256,12 @@ def test_an_iteration_without_pairs_is_shown(capsys: pytest.CaptureFixture[str])
     write_rows(paths.responses("2") / "00000.parquet", [], Response)
     seal(paths.responses("2"), Response, fingerprint={})
     summarize.run(PARAMS)
-    entry = read_json(paths.SUMMARY, made_by="")["pairs"]["2"]
-    assert entry["kept"] == 0
-    assert entry["chosen_reward"] is None
-    assert entry["truth_preference"] == {
-        "comparisons": 0,
-        "reward": None,
-        "likelihood": None,
-        "relevance": None,
-    }
+    entry = read_summary(paths.SUMMARY).pairs["2"]
+    assert entry.kept == 0
+    assert entry.chosen_reward is None
+    assert entry.truth_preference == TruthPreference(
+        comparisons=0, reward=None, likelihood=None, relevance=None
+    )
     assert "iteration 2" in capsys.readouterr().out
 
 
@@ -277,11 +288,39 @@ def test_a_prompt_without_truth_is_one_line() -> None:
         summarize.run(PARAMS)
 
 
-def test_the_headline_is_ten_figures_of_the_last_iteration(summary: dict[str, Any]) -> None:
+def test_the_headline_is_ten_figures_of_the_last_iteration(summary: Summary) -> None:
     """What DVC lists is flat, short, and taken from the summary."""
     shown = json.loads(paths.HEADLINE.read_text(encoding="utf-8"))
-    held_out, last = summary["splits"]["held_out"], summary["iterations"][-1]
+    held_out, last = summary.splits["held_out"], summary.iterations[-1]
     assert len(shown) == 10
-    assert shown["chair_s"] == held_out[last]["chair_s"]["value"]
-    assert shown["chair_s_base"] == held_out["base"]["chair_s"]["value"]
-    assert shown["pairs"] == summary["pairs"][last]["kept"]
+    assert shown["chair_s"] == held_out[last].value("chair_s")
+    assert shown["chair_s_base"] == held_out["base"].value("chair_s")
+    assert shown["pairs"] == summary.pairs[last].kept
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        (
+            {},
+            "metrics/train_dpo/2.json: pairs: got no such key, expected a value. Next: dvc repro train_dpo@2",
+        ),
+        ({"pairs": "1"}, "metrics/train_dpo/2.json: pairs: got 1, expected a number"),
+    ],
+)
+def test_metrics_of_another_form_are_one_line(metrics: dict[str, object], message: str) -> None:
+    """A stage's metrics are numbers by name, the stage's own among them; the file and the key are named."""
+    write_json(paths.stage_metrics("train_dpo", "2"), metrics)
+    with pytest.raises(UserError, match=re.escape(message)):
+        summarize.run(PARAMS)
+    assert not paths.SUMMARY.exists()
+
+
+def test_a_training_that_diverged_is_summarised() -> None:
+    """A loss that is not finite is shown as it is; the other iterations' results are not held back."""
+    metrics = {"pairs": 1, "loss_last_tenth": float("nan"), "reference_gap": None}
+    write_json(paths.stage_metrics("train_dpo", "2"), metrics)
+    summarize.run(PARAMS)
+    loss = read_summary(paths.SUMMARY).training["2"]["loss_last_tenth"]
+    assert loss is not None
+    assert math.isnan(loss)

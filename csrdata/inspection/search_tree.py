@@ -1,7 +1,4 @@
-"""One iteration's tables, read together: the input of the inspection commands.
-
-The caller knows where the tables are. What is in them is validated when they are read.
-"""
+"""One prompt's search tree, its answers, and its pair or the reason for none, from the tables of its iteration."""
 
 import difflib
 from collections.abc import Sequence
@@ -11,20 +8,8 @@ import polars as pl
 
 from csrdata.errors import UserError
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
-from csrdata.storage.iteration_tables import IterationTables
+from csrdata.storage.iteration_tables import LoadedIteration
 from csrdata.storage.tables import from_table
-
-
-@dataclass(frozen=True, slots=True)
-class Iteration:
-    """The prompts and the tables of one iteration."""
-
-    name: str
-    prompts: pl.DataFrame
-    sentences: pl.DataFrame
-    responses: pl.DataFrame
-    pairs: pl.DataFrame
-    dropped: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +23,7 @@ class SearchTree:
     dropped: Dropped | None
 
 
-def read_iteration(tables: IterationTables) -> Iteration:
-    """Read all of an iteration's tables.
-
-    Raises:
-        UserError: a table is missing or is not what its record says; the command that makes it is named.
-    """
-    return Iteration(
-        tables.name,
-        prompts=tables.read_prompts(),
-        sentences=tables.read_candidates(),
-        responses=tables.read_responses(),
-        pairs=tables.read_pairs(),
-        dropped=tables.read_dropped(),
-    )
-
-
-def search_tree(iteration: Iteration, prompt_id: str) -> SearchTree:
+def search_tree(iteration: LoadedIteration, prompt_id: str) -> SearchTree:
     """Return one prompt's search tree, answers, and pair or reason.
 
     Raises:
@@ -70,7 +39,7 @@ def search_tree(iteration: Iteration, prompt_id: str) -> SearchTree:
         )
     pairs = from_table(iteration.pairs.filter(mine), Pair)
     dropped = from_table(iteration.dropped.filter(mine), Dropped)
-    sentences = from_table(iteration.sentences.filter(mine), Sentence)
+    sentences = from_table(iteration.candidates.filter(mine), Sentence)
     for pair in pairs:
         _check_leaves(pair, sentences, iteration=iteration.name)
     return SearchTree(
