@@ -87,8 +87,9 @@ def release(
         ]
         outs = [out.as_posix() for group in folders for out in group]
         check_run(lock, outs, params=params.model_dump(), root=Path())
-    sampled = _sampled_images()
-    _check_excluded(params, iterations, sampled)
+    sampled, origins = _sampled_images(), _pulled_manifest()
+    if origins is None:  # whoever published a pulled project's pairs had the file of what is excluded
+        _check_excluded(params, iterations, sampled)
     places = _places(params)
     wrote = [params.iterations[one.name].previous for one in iterations]
     models = {
@@ -97,7 +98,6 @@ def release(
         "search scorer": scorer_folder(params.scorers.search),
         "held-out scorer": scorer_folder(params.scorers.held_out),
     }
-    origins = _pulled_manifest()
     if origins is not None:
         lock = Path(KEPT_LOCK) if Path(KEPT_LOCK).is_file() else None
     return write_release(
