@@ -24,12 +24,14 @@ def run(params: Params, name: str) -> None:
     """
     set_up_process(params.compute)
     from csrdata.evaluation.answers import evaluation_answers
-    from csrdata.evaluation.scorecard import scorecards
+    from csrdata.evaluation.scorecard import check_questions, scorecards
     from csrdata.policy.loading import load_policy
 
-    settings, compute = params.evaluate_policy, params.compute
+    settings, compute, parser = params.evaluate_policy, params.compute, claim_parser(params.source)
     questions = read_rows(paths.QUESTIONS, Question, made_by="dvc repro sample_prompts")
-    truths = read_rows(paths.TRUTH, Truth, made_by="dvc repro sample_prompts")
+    known = read_rows(paths.TRUTH, Truth, made_by="dvc repro sample_prompts")
+    truths = {truth.image: truth for truth in known}
+    check_questions(questions, truths)
     load = partial(load_policy, device=compute.device, dtype=compute.dtype)
     images = need_images(params, (question.image for question in questions), listed=paths.QUESTION_IMAGES)
     policy = load(need_policy(name))
@@ -42,13 +44,7 @@ def run(params: Params, name: str) -> None:
     answers = evaluation_answers(
         policy, base, (search_scorer, held_out), questions, root=images, **settings.model_dump()
     )
-    cards = scorecards(
-        questions,
-        answers,
-        {truth.image: truth for truth in truths},
-        claim_parser(params.source),
-        made_by="dvc repro",
-    )
+    cards = scorecards(questions, answers, truths, parser, made_by="dvc repro")
     write_rows(paths.answers(name), answers, Answer)
     values = {split: card.values() for split, card in cards.items()}
     write_json(
