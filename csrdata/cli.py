@@ -164,9 +164,10 @@ def diff(
     with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
         versions = [version_of(a, Path(scratch) / "a"), version_of(b, Path(scratch) / "b")]
     if any(word.startswith("hf://") for word in (a, b)):
+        from csrdata.pipeline.looking import images_root
         from csrdata.publishing.release.naming import same_names
 
-        versions = [replace(one, pairs=same_names(one.pairs, root=Path())) for one in versions]
+        versions = [replace(one, pairs=same_names(one.pairs, root=images_root())) for one in versions]
     figures = figures_of(*versions)
     if as_json:
         print(json_text(figures))
@@ -191,13 +192,14 @@ def export(
 ) -> None:
     """Write an iteration's pairs and images in the format of another trainer."""
     from csrdata import paths
+    from csrdata.pipeline.looking import images_root
     from csrdata.publishing.export.writing import export as write
     from csrdata.records import Pair
     from csrdata.storage.tables import read_rows
 
     chosen = _iteration(iteration)
     pairs = read_rows(paths.pairs(chosen), Pair, made_by=f"dvc repro select_pairs@{chosen}")
-    done = write(pairs, to=to, folder=folder, root=Path(), name=f"csrdata_iteration_{chosen}")
+    done = write(pairs, to=to, folder=folder, root=images_root(), name=f"csrdata_iteration_{chosen}")
     say(f"iteration {chosen}: {done.pairs} pairs, {done.images} images in {done.folder}. To train on it:")
     print(printable(done.usage, keep="\n"))
 

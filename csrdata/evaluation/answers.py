@@ -7,7 +7,7 @@ from statistics import fmean
 from PIL.Image import Image
 
 from csrdata.evaluation.pope import ANSWER_TOKENS
-from csrdata.images import load_image
+from csrdata.images import ImageRoot, load_image
 from csrdata.policy.answering import answer, completion_logprobs
 from csrdata.policy.loading import Policy
 from csrdata.records import Answer, Kind, Question
@@ -21,7 +21,7 @@ def evaluation_answers(
     scorers: tuple[Scorer, Scorer],
     questions: Sequence[Question],
     *,
-    root: Path,
+    root: Path | ImageRoot,
     max_new_tokens: int,
     batch_size: int,
     progress: bool = True,

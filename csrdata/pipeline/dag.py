@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from csrdata.params import Params, load_params
-from csrdata.pipeline.code import reached, source_path, stage_hash, wiring
+from csrdata.pipeline.code import Kinds, reached, source_path, stage_hash, wiring
 from csrdata.pipeline.graph import KEY, Node, Output, nodes
 from csrdata.storage.tables import atomic_file
 
@@ -59,10 +59,16 @@ class Form(StrEnum):
     PROJECT = "project"
 
 
-def dependencies(stage: str) -> list[str]:
-    """Return the files of csrdata that a stage's result comes from, as the repository's dvc.yaml names them, sorted."""
+def kinds_in_use(params: Params) -> Kinds:
+    """Return which kinds a project uses, by the module that chooses."""
+    return {"csrdata.pipeline.source": {params.source.kind}}
+
+
+def dependencies(stage: str, params: Params) -> list[str]:
+    """Return the files of csrdata that a stage's result depends on, as paths in dvc.yaml, sorted."""
     package = Path("csrdata")
-    return sorted(source_path(module, package=package).as_posix() for module in reached(wiring(stage)))
+    modules = reached(wiring(stage), kinds=kinds_in_use(params))
+    return sorted(source_path(module, package=package).as_posix() for module in modules)
 
 
 def command(node: Node, form: Form) -> str:
@@ -74,22 +80,23 @@ def command(node: Node, form: Form) -> str:
 
 def dvc_yaml(params: Params, form: Form) -> str:
     """Return the text of a dvc.yaml."""
-    blocks = ["\n".join(_block(node, form)) for node in nodes(params)]
+    blocks = ["\n".join(_block(node, form, params)) for node in nodes(params)]
     return f"{_HEADS[form]}\nstages:\n" + "\n\n".join(blocks) + "\n\n" + "\n".join(_plots()) + "\n"
 
 
-def code_yaml() -> str:
+def code_yaml(params: Params) -> str:
     """Return the text of a project's code.yaml: the installed package's."""
     from csrdata.pipeline import STAGES
 
+    kinds = kinds_in_use(params)
     lines = [f"# The code behind each stage in csrdata {version('csrdata')}; `csrdata dag` writes this file."]
-    lines += [f"{stage}: {stage_hash(stage)}" for stage in STAGES]
+    lines += [f"{stage}: {stage_hash(stage, kinds=kinds)}" for stage in STAGES]
     return "\n".join(lines) + "\n"
 
 
 def project_files(params: Params) -> dict[Path, str]:
     """Return the text of a project's dvc.yaml and code.yaml."""
-    return {FILE: dvc_yaml(params, Form.PROJECT), CODE: code_yaml()}
+    return {FILE: dvc_yaml(params, Form.PROJECT), CODE: code_yaml(params)}
 
 
 def write_project_files(params: Params) -> list[Path]:
@@ -103,7 +110,7 @@ def write_project_files(params: Params) -> list[Path]:
     return changed
 
 
-def _block(node: Node, form: Form) -> list[str]:
+def _block(node: Node, form: Form, params: Params) -> list[str]:
     """Return the lines of one stage."""
     lines = []
     if node.comment:
@@ -114,10 +121,9 @@ def _block(node: Node, form: Form) -> list[str]:
         lines += ["    foreach: ${iterations}", "    do:"]
         indent = "      "
     lines.append(f"{indent}cmd: {command(node, form)}")
-    code = dependencies(node.stage) if form is Form.REPOSITORY else []
+    code = dependencies(node.stage, params) if form is Form.REPOSITORY else []
     lines += _list("deps", [_quoted(path) for path in (*node.inputs, *code)], indent)
-    params = sorted(node.params)
-    lines += _list("params", params, indent)
+    lines += _list("params", sorted(node.params), indent)
     if form is Form.PROJECT:
         lines += [f"{indent}  - {CODE}:", f"{indent}      - {node.stage}"]
     plain = [output for output in node.outputs if not output.metric]

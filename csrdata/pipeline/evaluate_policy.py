@@ -1,7 +1,6 @@
 """Wiring of `evaluate_policy`: a policy and the questions in, its greedy answers and their metrics out."""
 
 from functools import partial
-from pathlib import Path
 
 from csrdata import paths
 from csrdata.params import Params
@@ -40,7 +39,7 @@ def run(params: Params, name: str) -> None:
         dtype=compute.dtype,
         wordings=read_wordings(paths.QUESTION_WORDINGS),
     )
-    need_images(question.image for question in questions)
+    images = need_images(params, (question.image for question in questions), listed=paths.QUESTION_IMAGES)
     policy = load(need_policy(name))
     base = policy if name == paths.BASE else load(need_policy(paths.BASE))
     for one in (params.scorers.search, params.scorers.held_out):
@@ -49,7 +48,7 @@ def run(params: Params, name: str) -> None:
         open_scorer(one, device=compute.device) for one in (params.scorers.search, params.scorers.held_out)
     )
     answers = evaluation_answers(
-        policy, base, (search_scorer, held_out), questions, root=Path(), **settings.model_dump()
+        policy, base, (search_scorer, held_out), questions, root=images, **settings.model_dump()
     )
     cards = scorecards(questions, answers, truths, parser, made_by="dvc repro")
     write_rows(paths.answers(name), answers, Answer)

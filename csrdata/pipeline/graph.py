@@ -10,6 +10,7 @@ from pathlib import Path
 
 from csrdata import paths
 from csrdata.params import Params
+from csrdata.pipeline.source import source_files
 
 KEY, PREVIOUS = "${key}", "${item.previous}"
 """DVC's names for an iteration and for the policy before it, in a stage that runs once per iteration."""
@@ -61,16 +62,16 @@ class Step:
     """As DVC names it: `generate_beams@1`."""
 
 
-def nodes(params: Params) -> tuple[Node, ...]:  # noqa: ARG001 - placeholder until kinds differ
+def nodes(params: Params) -> tuple[Node, ...]:
     """Return the stages in the order of the DAG; the kinds of source, models and scorers decide some inputs."""
     scenes = str(paths.SCENES)
     prompts, questions = str(paths.PROMPTS), str(paths.PROMPTS.parent)
-    images, wordings = f"{scenes}/images", str(paths.WORDINGS)
+    images, wordings = str(paths.IMAGES), str(paths.WORDINGS)
+    files = source_files(params.source, images=Path(params.images.root))
     search, held_out = _scorer("search"), _scorer("held_out")
     base, previous, own = (str(paths.policy(name)) for name in (paths.BASE, PREVIOUS, KEY))
     candidates, responses = str(paths.candidates(KEY)), str(paths.responses(KEY))
     pairs = str(paths.pairs(KEY))
-    evaluated = (images, questions)
     return (
         Node(
             "prepare",
@@ -90,14 +91,14 @@ def nodes(params: Params) -> tuple[Node, ...]:  # noqa: ARG001 - placeholder unt
         Node(
             "sample_prompts",
             "sample_prompts",
-            inputs=(f"{scenes}/scenes.parquet", base),
-            params=("sample_prompts", "source"),
-            outputs=(Output(questions),),
+            inputs=(*(path.as_posix() for path in files), base),
+            params=("images", "sample_prompts", "source"),
+            outputs=(Output(questions), _figures(paths.SAMPLING_METRICS)),
         ),
         Node(
             "evaluate_base",
             "evaluate_policy",
-            inputs=(*evaluated, base, held_out, search),
+            inputs=(questions, base, held_out, search),
             params=("compute", "evaluate_policy", "scorers", "source"),
             outputs=_evaluation(paths.BASE),
             argument=paths.BASE,
@@ -139,7 +140,7 @@ def nodes(params: Params) -> tuple[Node, ...]:  # noqa: ARG001 - placeholder unt
         Node(
             "evaluate_policy",
             "evaluate_policy",
-            inputs=(*evaluated, own, base, held_out, search),
+            inputs=(questions, own, base, held_out, search),
             params=("compute", "evaluate_policy", "scorers", "source"),
             outputs=_evaluation(KEY),
             argument=KEY,

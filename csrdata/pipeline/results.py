@@ -15,6 +15,7 @@ from csrdata.evaluation.summarizing import mean_score
 from csrdata.evaluation.summary import BASE, Summary, read_summary
 from csrdata.evaluation.truth_preference import false_share
 from csrdata.params import Params
+from csrdata.pipeline.inputs import images_folder
 from csrdata.pipeline.source import claim_parser
 from csrdata.publishing.release.provenance import behind, check_run
 from csrdata.publishing.release.results import Results, TruthShare, measured, parse_results
@@ -39,7 +40,8 @@ def find_results(params: Params, names: Sequence[str]) -> Results | None:
         return None
     with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
         hashes = {
-            name: published_pairs(paths.pairs(name), root=Path(), folder=Path(scratch)) for name in names
+            name: published_pairs(paths.pairs(name), root=images_folder(params), folder=Path(scratch))
+            for name in names
         }
     if PUBLISHED.is_file():
         raw = read_json(PUBLISHED, made_by="csrdata pull OWNER/NAME@TAG")

@@ -15,7 +15,7 @@ from csrdata.params import FILE, load_params
 from csrdata.pipeline.dag import CODE, Form, write_project_files
 from csrdata.pipeline.graph import Step, steps
 from csrdata.pipeline.guard import guarded
-from csrdata.pipeline.staleness import LOCK, record, why_stale
+from csrdata.pipeline.staleness import LOCK, Project, record, why_stale
 from csrdata.pipeline.written import files_now
 from csrdata.storage.dvc_lock import read_lock, write_stage
 from csrdata.strict_yaml import read_yaml
@@ -65,7 +65,7 @@ def run_all(*, dry_run: bool = False) -> int:
         StageFailed: a stage failed; what was finished before it is kept and recorded.
     """
     params, form = load_params(), form_here()
-    raw = read_yaml(FILE)
+    project = Project(params, read_yaml(FILE), form)
     if form is Form.PROJECT and not dry_run:
         for path in write_project_files(params):
             say(f"{path}: written anew for params.yaml and the installed csrdata")
@@ -73,7 +73,7 @@ def run_all(*, dry_run: bool = False) -> int:
     with guarded("run", "all"):
         lock = read_lock(LOCK) if LOCK.is_file() else {}
         for step in steps(params):
-            reason = why_stale(step, lock, raw, form)
+            reason = why_stale(step, lock, project)
             if reason is None and dry_run:
                 reason = _follows(step, touched)
             if reason is None:
@@ -84,7 +84,7 @@ def run_all(*, dry_run: bool = False) -> int:
             say(f"{step.name}: {'would run' if dry_run else 'running'}, {reason}")
             if not dry_run:
                 _run(step)
-                write_stage(LOCK, step.name, record(step, raw, form))
+                write_stage(LOCK, step.name, record(step, project))
         if not dry_run:
             _fill_cache()
     return ran

@@ -5,33 +5,44 @@ entry. The first difference is returned in words.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from csrdata.params import FILE
+from csrdata.params import FILE, Params
 from csrdata.pipeline.code import stage_hash
-from csrdata.pipeline.dag import CODE, Form, command, dependencies
+from csrdata.pipeline.dag import CODE, Form, command, dependencies, kinds_in_use
 from csrdata.pipeline.graph import Step
 from csrdata.storage.dvc_lock import dvc_hash, entry
 
 LOCK = Path("dvc.lock")
 
 
-def why_stale(step: Step, lock: Mapping[str, Any], raw: Mapping[str, Any], form: Form) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What a project's steps are compared with."""
+
+    params: Params
+    raw: Mapping[str, Any]
+    """params.yaml as parsed: the values that DVC compares."""
+    form: Form
+    """Whether a stage's code is a hash in code.yaml or files."""
+
+
+def why_stale(step: Step, lock: Mapping[str, Any], project: Project) -> str | None:
     """Return why a step has to run, or None if its outputs are up to date.
 
     Args:
         step: of the project in the present folder.
         lock: the stages of dvc.lock by name.
-        raw: params.yaml as parsed.
-        form: whether a stage's code is a hash in code.yaml or files.
+        project: what it is compared with.
     """
     recorded = lock.get(step.name)
     if recorded is None:
         return "it has not run"
-    if recorded.get("cmd") != command(step.node, form):
+    if recorded.get("cmd") != command(step.node, project.form):
         return "its command has changed"
-    wanted = parameters(step, raw, form)
+    wanted = parameters(step, project)
     for file, values in wanted.items():
         then = recorded.get("params", {}).get(file, {})
         for key, value in values.items():
@@ -39,34 +50,35 @@ def why_stale(step: Step, lock: Mapping[str, Any], raw: Mapping[str, Any], form:
                 return f"{file}: {key} has changed"
     if recorded.get("params", {}).keys() - wanted.keys():
         return "its parameters have changed"
-    return _differs(recorded.get("deps", []), inputs(step, form)) or _differs(
+    return _differs(recorded.get("deps", []), inputs(step, project)) or _differs(
         recorded.get("outs", []), [output.path for output in step.node.outputs]
     )
 
 
-def record(step: Step, raw: Mapping[str, Any], form: Form) -> dict[str, Any]:
+def record(step: Step, project: Project) -> dict[str, Any]:
     """Return the entry of dvc.lock for a step that has just run."""
-    parts: dict[str, Any] = {"cmd": command(step.node, form)}
-    if read := inputs(step, form):
+    parts: dict[str, Any] = {"cmd": command(step.node, project.form)}
+    if read := inputs(step, project):
         parts["deps"] = [entry(Path(path), name=path) for path in sorted(read)]
-    parts["params"] = parameters(step, raw, form)
+    parts["params"] = parameters(step, project)
     parts["outs"] = [
         entry(Path(path), name=path) for path in sorted(output.path for output in step.node.outputs)
     ]
     return parts
 
 
-def inputs(step: Step, form: Form) -> list[str]:
+def inputs(step: Step, project: Project) -> list[str]:
     """Return the files and folders that a step depends on, code included where it is files."""
-    code = dependencies(step.node.stage) if form is Form.REPOSITORY else []
+    code = dependencies(step.node.stage, project.params) if project.form is Form.REPOSITORY else []
     return [*step.node.inputs, *code]
 
 
-def parameters(step: Step, raw: Mapping[str, Any], form: Form) -> dict[str, dict[str, Any]]:
+def parameters(step: Step, project: Project) -> dict[str, dict[str, Any]]:
     """Return the parameters that a step depends on, by file and key."""
-    found = {str(FILE): {key: _value(raw, key) for key in sorted(step.node.params)}}
-    if form is Form.PROJECT:
-        found[str(CODE)] = {step.node.stage: stage_hash(step.node.stage)}
+    found = {str(FILE): {key: _value(project.raw, key) for key in sorted(step.node.params)}}
+    if project.form is Form.PROJECT:
+        kinds = kinds_in_use(project.params)
+        found[str(CODE)] = {step.node.stage: stage_hash(step.node.stage, kinds=kinds)}
     return found
 
 

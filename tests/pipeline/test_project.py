@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from csrdata.pipeline import dag, project, run
 from csrdata.pipeline.graph import steps
 from csrdata.pipeline.project import create, profile_text, profiles
 from csrdata.pipeline.run_all import run_all
-from csrdata.pipeline.staleness import record, why_stale
+from csrdata.pipeline.staleness import Project, record, why_stale
 from csrdata.storage.dvc_lock import read_lock, write_stage
 from csrdata.strict_yaml import read_yaml
 from tests.imports import ROOT
@@ -134,9 +135,10 @@ def test_outside_a_project_all_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-def recorded(here: Path) -> dict[str, object]:
+def recorded(here: Path) -> Project:
     """The project with made-up outputs of every stage, and a dvc.lock that csrdata wrote for them."""
-    params, raw = load_params(), read_yaml(Path("params.yaml"))
+    params = load_params()
+    found = Project(params, read_yaml(Path("params.yaml")), dag.Form.PROJECT)
     for step in steps(params):
         for output in step.node.outputs:
             path = Path(output.path)
@@ -147,24 +149,26 @@ def recorded(here: Path) -> dict[str, object]:
         Path("data/prepare/images").mkdir(exist_ok=True, parents=True)
         for name in ("data/prepare/images/a.png", "data/prepare/scenes.parquet"):
             Path(name).write_bytes(b"image")
-        for name in ("data/sample_prompts/prompts.parquet", "data/sample_prompts/wordings.parquet"):
+        for name in (
+            "data/sample_prompts/prompts.parquet",
+            "data/sample_prompts/wordings.parquet",
+            "data/sample_prompts/images.parquet",
+        ):
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             Path(name).write_bytes(b"rows")
         if step.node.stage == "select_pairs":
             (Path(step.node.outputs[0].path) / "pairs.parquet").write_bytes(b"pairs")
     for step in steps(params):
-        write_stage(Path("dvc.lock"), step.name, record(step, raw, dag.Form.PROJECT))
-    return raw
+        write_stage(Path("dvc.lock"), step.name, record(step, found))
+    return found
 
 
-def test_dvc_takes_our_record_for_its_own(recorded: dict[str, object]) -> None:
+def test_dvc_takes_our_record_for_its_own(recorded: Project) -> None:
     """With outputs in its cache, DVC finds nothing to do for a dvc.lock that csrdata wrote; and csrdata for DVC's."""
     _dvc("commit", "--force", "--quiet")
     assert "up to date" in _dvc("status")
     lock = read_lock(Path("dvc.lock"))
-    assert [why_stale(step, lock, recorded, dag.Form.PROJECT) for step in steps(load_params())] == [
-        None
-    ] * len(lock)
+    assert [why_stale(step, lock, recorded) for step in steps(load_params())] == [None] * len(lock)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +182,7 @@ def test_dvc_takes_our_record_for_its_own(recorded: dict[str, object]) -> None:
     ],
 )  # fmt: skip
 def test_what_is_stale_is_what_dvc_says(
-    recorded: dict[str, object], edit: tuple[str, str, str], stale: set[str], reason: str
+    recorded: Project, edit: tuple[str, str, str], stale: set[str], reason: str
 ) -> None:
     """A changed parameter, a changed or missing file: the same stages are out of date as for `dvc status`."""
     _dvc("commit", "--force", "--quiet")
@@ -189,8 +193,8 @@ def test_what_is_stale_is_what_dvc_says(
         text = path.read_text(encoding="utf-8")
         assert before in text
         path.write_text(text.replace(before, after), encoding="utf-8")
-    raw, lock = read_yaml(Path("params.yaml")), read_lock(Path("dvc.lock"))
-    reasons = {step.name: why_stale(step, lock, raw, dag.Form.PROJECT) for step in steps(load_params())}
+    now, lock = replace(recorded, raw=read_yaml(Path("params.yaml"))), read_lock(Path("dvc.lock"))
+    reasons = {step.name: why_stale(step, lock, now) for step in steps(load_params())}
     found = {name for name, why in reasons.items() if why}
     assert found == stale
     assert any(reason in (why or "") for why in reasons.values())
@@ -206,11 +210,11 @@ def test_what_is_stale_is_what_dvc_says(
     assert changed == found
 
 
-def test_an_upgrade_reruns_what_it_changes(recorded: dict[str, object]) -> None:
+def test_an_upgrade_reruns_what_it_changes(recorded: Project) -> None:
     """A stage whose code hash differs from the recorded one is out of date, the others are not."""
     lock = read_lock(Path("dvc.lock"))
     lock["score_beams@1"]["params"]["code.yaml"]["score_beams"] = "0" * 64
-    reasons = {step.name: why_stale(step, lock, recorded, dag.Form.PROJECT) for step in steps(load_params())}
+    reasons = {step.name: why_stale(step, lock, recorded) for step in steps(load_params())}
     assert {name: why for name, why in reasons.items() if why} == {
         "score_beams@1": "code.yaml: score_beams has changed"
     }

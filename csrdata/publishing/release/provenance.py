@@ -44,6 +44,10 @@ def behind(stages: Mapping[str, Any], tables: Sequence[str]) -> dict[str, Any]:
     return {name: stage for name, stage in stages.items() if name in found}
 
 
+FREE = frozenset({"source.origin", "images"})
+"""Parameters that no table depends on: what a card says of the images, and where the images are (their hashes say what)."""
+
+
 def check_run(lock: Path, tables: Sequence[str], *, params: Mapping[str, Any], root: Path) -> None:
     """Check by dvc.lock that a project's tables are unchanged and were made with the current parameters.
 
@@ -134,7 +138,12 @@ def _value(params: Mapping[str, Any], key: str) -> Any:
 
 
 def _difference(now: Any, then: Any, key: str) -> tuple[str, Any, Any] | None:
-    """Return the first key that differs, and both values; None if none differs. Added iterations do not count."""
+    """Return the first key that differs, and both values; None if none differs.
+
+    Added iterations and the keys of `FREE` do not count.
+    """
+    if key in FREE:
+        return None
     if isinstance(now, Mapping) and isinstance(then, Mapping):
         keys = then if key == "iterations" else {**then, **now}
         parts = (_difference(now.get(part), then.get(part), f"{key}.{part}") for part in keys)
