@@ -19,7 +19,7 @@ def check_generation_memory(
         at_once: prompts that are searched together.
     """
     words = f"generation takes about {_parts(expected)}, at most {size(total(most))} at the token limits"
-    words = f"{words}, of {size(available)}; {MEASURED}"
+    words = f"{words}, of {size(available)}"
     fixed = expected["weights"]
     if fixed > available:
         do = "set compute.dtype to bfloat16, or take a smaller model or another device"
@@ -43,7 +43,7 @@ def check_training_memory(
         available: bytes of the device.
         batch_size, accumulation: of `train_dpo`.
     """
-    words = f"training takes about {_parts(parts)}, of {size(available)}; {MEASURED}"
+    words = f"training takes about {_parts(parts)}, of {size(available)}"
     if total(parts) <= available:
         return [ok("memory", words)]
     fixed = parts["weights"] + parts["adapter"]
@@ -59,7 +59,7 @@ def check_training_memory(
 def check_time(
     *, search: tuple[float, float], depths: tuple[int, int], training: float, iterations: int
 ) -> list[Finding]:
-    """Return the time of an iteration in words.
+    """Return the time of an iteration in words, and how far estimates were off.
 
     Args:
         search: seconds of the search, for answers as deep as the trial's and for the deepest.

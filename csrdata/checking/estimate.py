@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import nn
 
-MEASURED = "estimates were 0.0 to 0.0 times what was measured here (docs/benchmarks.md)"
+MEASURED = "they were 0.0 to 0.0 times what was measured here (docs/benchmarks.md)"
 """How far off the estimate was: written by hand from `python -m benchmarks.estimate`."""
 
 _FLOAT = 4

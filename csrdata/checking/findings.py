@@ -38,7 +38,7 @@ class Finding:
     def line(self) -> str:
         """Return the finding as one printable line."""
         end = "" if self.do is None else f". Next: {self.do}"
-        return one_line(f"{self.level.value:<8}{self.subject}: {self.words}{end}", limit=1000)
+        return f"{self.level.value:<8}" + one_line(f"{self.subject}: {self.words}{end}", limit=1000)
 
 
 def ok(subject: str, words: str) -> Finding:

@@ -15,16 +15,19 @@ NAMED = 3
 """Images that a finding names."""
 
 
-def check_images(images: Sequence[str], *, load: Callable[[str], Image], all_images: bool) -> list[Finding]:
+def check_images(
+    images: Sequence[str], *, load: Callable[[str], Image], all_images: bool, sampled: bool = True
+) -> list[Finding]:
     """Return whether images can be read.
 
-    A missing image stops a stage: an error. An image that does not decode costs its prompts: a warning, and an error if no
-    image decodes.
+    An image that does not decode costs its prompts: a warning, and an error if no image decodes. So does a missing image
+    before prompts are sampled; afterwards it stops a stage: an error.
 
     Args:
         images: the paths of all images, each once.
         load: reads one, and raises as `csrdata.images.load_image` does.
         all_images: read all of them, not a sample of `SAMPLE`.
+        sampled: whether `sample_prompts` has listed these images.
     """
     chosen = list(images)
     if not all_images and len(chosen) > SAMPLE:
@@ -40,14 +43,16 @@ def check_images(images: Sequence[str], *, load: Callable[[str], Image], all_ima
         except UserError as problem:
             missing.append(problem)
     findings = []
+    if not sampled:
+        unreadable, missing = [*missing, *unreadable], []
     if missing:
         words = f"{len(missing)} of {of} images cannot be opened, such as {_named(missing)}"
         findings.append(error("images", words, do=missing[0].do))
     if unreadable and len(unreadable) == len(chosen):
-        words = f"none of {of} images decodes, such as {_named(unreadable)}"
+        words = f"none of {of} images can be used, such as {_named(unreadable)}"
         findings.append(error("images", words, do=unreadable[0].do))
     elif unreadable:
-        words = f"{len(unreadable)} of {of} images do not decode and cost their prompts, such as {_named(unreadable)}"
+        words = f"{len(unreadable)} of {of} images cannot be used and cost their prompts, such as {_named(unreadable)}"
         do = "replace them, or list them in a file that source.exclude names"
         findings.append(warning("images", words, do=f"{do}: csrdata check --all-images counts all"))
     return findings or [ok("images", f"{of} images are readable")]

@@ -46,7 +46,9 @@ def check_context(
     limit = context_limit(policy.model)
     longest = max(measured, key=lambda one: one.whole)
     images = [one.image for one in measured]
-    words = f"{min(images)} to {max(images)} image tokens, up to {longest.whole} in a prompt"
+    least, most = min(images), max(images)
+    counted = f"{least} to {most}" if least < most else f"{most}"
+    words = f"{counted} image tokens, up to {longest.whole} tokens in a prompt"
     if limit is None:
         return [warning("context", f"{words}; the model's config states no limit of positions")]
     findings = []
@@ -63,8 +65,8 @@ def check_context(
         elif over:
             lost = f"{len(over)} of {len(measured)} prompts are dropped, such as {over[0].prompt_id}"
             findings.append(warning("context", f"{got}; {lost}", do=do))
-    most = longest.whole + max(max_response_tokens, max_new_tokens)
-    return findings or [ok("context", f"{words}; {most} of {limit} positions with the longest answer")]
+    whole = longest.whole + max(max_response_tokens, max_new_tokens)
+    return findings or [ok("context", f"{words}; {whole} of {limit} positions with the longest answer")]
 
 
 def check_sentences(

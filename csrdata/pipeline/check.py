@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +27,17 @@ from csrdata.checking.units import size
 from csrdata.images import load_image
 from csrdata.params import Params
 from csrdata.pipeline import runtime
+from csrdata.pipeline.check_inputs import (
+    SAMPLE_PROMPTS,
+    Inputs,
+    check_models,
+    check_origin,
+    read_prompts,
+    roles,
+)
 from csrdata.pipeline.dag import FILE, Form, dvc_yaml, project_files
-from csrdata.pipeline.inputs import need_policy, need_scorer
-from csrdata.pipeline.scorers import open_scorer, scorer_folder
-from csrdata.pipeline.wordings import read_wordings
+from csrdata.pipeline.scorers import open_scorer
 from csrdata.records import Pair, Prompt, Response, Sentence
-from csrdata.storage.tables import read_rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,9 +48,8 @@ if TYPE_CHECKING:
     from csrdata.policy.loading import Policy
     from csrdata.relevance.base import Scorer
 
-SAMPLE_PROMPTS = "dvc repro sample_prompts"
-FIRST = ("prepare", paths.policy(paths.BASE)), ("sample_prompts", paths.PROMPTS)
-"""The stages that must have run before a prompt can be tried, with an output of each."""
+MEASURED = 20
+"""Prompts whose tokens are counted, the two that are tried among them."""
 
 
 def check(params: Params, *, all_images: bool = False) -> list[Finding]:
@@ -61,21 +66,32 @@ def check(params: Params, *, all_images: bool = False) -> list[Finding]:
     with collecting(findings, "device"):
         runtime.set_up_process(params.compute)
         findings += _device(params)
-    if waiting := [stage for stage, output in FIRST if not output.exists()]:
-        words = f"{waiting[0]} has not run: models, prompts and images are not checked yet"
-        findings.append(warning(waiting[0], words, do=f"{SAMPLE_PROMPTS}, then: csrdata check"))
-        return [*findings, *_disk(params, adapter=0)]
-    models: list[Finding] = []
-    with collecting(models, "models"):
-        models += _models(params)
-    findings += models
-    with collecting(findings, "prompts"):
-        prompts = read_rows(paths.PROMPTS, Prompt, made_by=SAMPLE_PROMPTS)
-        images = list(dict.fromkeys(prompt.image for prompt in prompts))
-        findings += (read := check_images(images, load=_load, all_images=all_images))
-        if not fails([*models, *read]):
+    findings += check_origin(params)
+    inputs, said = read_prompts(params)
+    findings += said
+    if not paths.policy(paths.BASE).exists():
+        words = "it has not run: the models are not checked yet, and no prompt was tried"
+        findings.append(warning("prepare", words, do=f"{SAMPLE_PROMPTS}, then: csrdata check"))
+    elif inputs is None and not fails(said):
+        words = "it has not run: no image was read and no prompt was tried"
+        findings.append(warning("sample_prompts", words, do=f"{SAMPLE_PROMPTS}, then: csrdata check"))
+    blocking = list(said)
+    if inputs is not None:
+        images = list(dict.fromkeys(prompt.image for prompt in inputs.prompts))
+        blocking += (
+            read := check_images(
+                images, load=partial(_load, inputs), all_images=all_images, sampled=inputs.sampled
+            )
+        )
+        findings += read
+    if paths.policy(paths.BASE).exists():
+        models: list[Finding] = []
+        with collecting(models, "models"):
+            models += check_models(params)
+        findings += models
+        if inputs is not None and not fails([*blocking, *models]):
             with _quietly():
-                return [*findings, *_try(params, prompts)]
+                return [*findings, *_try(params, inputs)]
     return [*findings, *_disk(params, adapter=0)]
 
 
@@ -103,19 +119,8 @@ def _memory(params: Params) -> int:
     return int(torch.cuda.get_device_properties(params.compute.device).total_memory)
 
 
-def _models(params: Params) -> list[Finding]:
-    """Return whether each model is there, and is what its stage wrote."""
-    base = need_policy(paths.BASE)
-    found = {"policy": base}
-    for role in ("search", "held_out"):
-        settings = getattr(params.scorers, role)
-        if settings is not None:
-            found[f"scorers.{role}"] = need_scorer(scorer_folder(settings))
-    return [ok(place, f"{folder}, as it was written") for place, folder in found.items()]
-
-
-def _load(image: str) -> "Image":
-    return load_image(image, root=Path(), place=f"image of {paths.PROMPTS}")
+def _load(inputs: Inputs, image: str) -> "Image":
+    return load_image(image, root=inputs.root, place="prompts")
 
 
 def _disk(params: Params, *, adapter: int) -> list[Finding]:
@@ -134,25 +139,25 @@ def _disk(params: Params, *, adapter: int) -> list[Finding]:
     )
 
 
-def _try(params: Params, prompts: Sequence[Prompt]) -> list[Finding]:
+def _try(params: Params, inputs: Inputs) -> list[Finding]:
     """Take two prompts the whole way; return what that shows, and the estimates of disk, memory and time."""
     from csrdata.checking.trial import PROMPTS, try_pairs, try_training
 
-    tried = _unlike(prompts)[:PROMPTS]
-    facts, findings = _search(params, prompts, tried)
+    tried = _unlike(inputs.prompts)[:PROMPTS]
+    facts, findings = _search(params, inputs, tried)
     _free()
     adapter = facts.shape.adapter(params.train_dpo.lora_rank)
     searched = facts.searched
     if not searched.sentences:
         return [*findings, *_disk(params, adapter=adapter)]
     pairs, said = try_pairs(
-        tried, searched.sentences, score=lambda rows: _score(params, tried, rows), select=_select(params)
+        tried, searched.sentences, score=lambda rows: _score(params, inputs, rows), select=_select(params)
     )
     findings += said
     _free()
     step = None
     if pairs:
-        step, said = try_training(pairs, lambda chosen: _train(params, chosen))
+        step, said = try_training(pairs, lambda chosen: _train(params, inputs, chosen))
         findings += said
     return [*findings, *_disk(params, adapter=adapter), *_budget(params, facts, step)]
 
@@ -178,9 +183,7 @@ class _Facts:
     scorer_bytes: int
 
 
-def _search(
-    params: Params, prompts: Sequence[Prompt], tried: Sequence[Prompt]
-) -> tuple[_Facts, list[Finding]]:
+def _search(params: Params, inputs: Inputs, tried: Sequence[Prompt]) -> tuple[_Facts, list[Finding]]:
     """Load the policy and the search's scorer; check template, limits and path; search the two prompts."""
     from csrdata.checking.decoding_path import check_path, decoding_path
     from csrdata.checking.estimate import shape_of
@@ -189,11 +192,11 @@ def _search(
     from csrdata.checking.trial import try_search
 
     settings = params.generate_beams
-    policy = _policy(params)
+    policy = _policy(params, inputs)
     search_scorer = open_scorer(params.scorers.search, device=params.compute.device)
     findings = check_template(policy, tried[0].text)
-    some = _unlike(prompts)[:20]
-    images = [_load(prompt.image) for prompt in some]
+    some = _unlike(inputs.prompts)[:MEASURED]
+    images = [_load(inputs, prompt.image) for prompt in some]
     measured = [measure(policy, prompt, image) for prompt, image in zip(some, images, strict=True)]
     findings += check_context(
         policy,
@@ -204,7 +207,7 @@ def _search(
     findings += check_sentences(
         max_sentence_tokens=settings.max_sentence_tokens,
         max_response_tokens=settings.max_response_tokens,
-        text_limits={"scorers.search": getattr(search_scorer, "context_length", None)},
+        text_limits={f"scorers.{role}": _text_limit(params, role) for role in roles(params)},
     )
     path = decoding_path(
         policy,
@@ -214,7 +217,7 @@ def _search(
         answer_tokens=settings.max_response_tokens,
     )
     findings += check_path(path)
-    searched = try_search(tried, lambda chosen: _generate(params, policy, search_scorer, chosen))
+    searched = try_search(tried, lambda chosen: _generate(params, inputs, policy, search_scorer, chosen))
     facts = _Facts(
         searched,
         shape_of(policy.model),
@@ -225,14 +228,20 @@ def _search(
     return facts, [*findings, *searched.findings]
 
 
-def _policy(params: Params) -> "Policy":
+def _text_limit(params: Params, role: str) -> int | None:
+    """Return the tokens that a scorer reads of a text; None if it does not say."""
+    scorer = open_scorer(getattr(params.scorers, role), device="cpu")
+    return getattr(scorer, "context_length", None)
+
+
+def _policy(params: Params, inputs: Inputs) -> "Policy":
     from csrdata.policy.loading import load_policy
 
     return load_policy(
         paths.policy(paths.BASE),
         device=params.compute.device,
         dtype=params.compute.dtype,
-        wordings=read_wordings(paths.WORDINGS),
+        wordings=inputs.wordings,
     )
 
 
@@ -243,7 +252,7 @@ def _weights_of(scorer: "Scorer") -> int:
 
 
 def _generate(
-    params: Params, policy: "Policy", scorer: "Scorer", prompts: Sequence[Prompt]
+    params: Params, inputs: Inputs, policy: "Policy", scorer: "Scorer", prompts: Sequence[Prompt]
 ) -> tuple[list[Sentence], float]:
     """Search a shard of these prompts as `generate_beams` does; return its rows and the seconds of its activities."""
     from csrdata.checking.trial import SENTENCES
@@ -253,7 +262,7 @@ def _generate(
     settings, clock = params.generate_beams, Clock()
     rows = generate(
         prompts,
-        root=Path(),
+        root=inputs.root,
         policy=policy,
         scorer=scorer,
         **settings.model_dump(exclude={"prompts_per_shard", "guidance", "max_sentences", "prompts_at_once"}),
@@ -268,15 +277,15 @@ def _generate(
     return rows, sum(clock.take().values())
 
 
-def _score(params: Params, prompts: Sequence[Prompt], rows: Sequence[Sentence]) -> list[Response]:
+def _score(params: Params, inputs: Inputs, rows: Sequence[Sentence]) -> list[Response]:
     """Score the answers of the trial as `score_beams` does."""
     from csrdata.generation.scoring import score
 
     settings = params.score_beams
     return score(
         rows,
-        images={prompt.prompt_id: prompt.image for prompt in prompts},
-        root=Path(),
+        images={prompt.prompt_id: prompt.image for prompt in inputs.prompts},
+        root=inputs.root,
         held_out=open_scorer(params.scorers.held_out, device=params.compute.device),
         image_weight=settings.image_weight,
         scale=settings.scale,
@@ -286,29 +295,29 @@ def _score(params: Params, prompts: Sequence[Prompt], rows: Sequence[Sentence]) 
 
 
 def _select(params: Params) -> Any:
-    from functools import partial
-
     from csrdata.search.pairs import select
 
     settings = params.select_pairs
     return partial(select, margin=settings.margin, max_length_gap=settings.max_length_gap)
 
 
-def _train(params: Params, pairs: Sequence[Pair]) -> "Step":
+def _train(params: Params, inputs: Inputs, pairs: Sequence[Pair]) -> "Step":
     """Train one step as `train_dpo` does, into a temporary folder; time the forward passes of the language model."""
     from csrdata.checking.trial import Step
     from csrdata.policy.training import train
 
     section = params.train_dpo
     runtime.set_up_process(params.compute, seed=section.seed)
-    policy, starts = _policy(params), list[float]()
+    policy, starts = _policy(params, inputs), list[float]()
     decoder: Any = policy.model.get_decoder()  # type: ignore[no-untyped-call]
     decoder.register_forward_pre_hook(lambda *_: starts.append(time.perf_counter()))
     batch = min(section.batch_size, len(pairs))
     chosen = list(pairs[:batch])
     settings = section.model_dump() | {"epochs": 1, "batch_size": batch, "accumulation": 1, "warmup_share": 0}
     with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
-        report = train(policy, chosen, root=Path(), adapter_folder=Path(scratch), **settings, progress=False)
+        report = train(
+            policy, chosen, root=inputs.root, adapter_folder=Path(scratch), **settings, progress=False
+        )
         end = time.perf_counter()
     return Step(
         loss=report.steps[0].loss,

@@ -1,0 +1,90 @@
+"""What `csrdata check` works on: prompts, images and models, as the stages would read them, whether or not they have run.
+
+What `prepare` and `sample_prompts` have written is taken. Before that, the prompts of a real source are sampled in memory.
+Only the microworld has nothing to show before `prepare` has drawn it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from csrdata import paths
+from csrdata.checking.findings import Finding, ok, refusal, warning
+from csrdata.errors import UserError
+from csrdata.images import ImageRoot
+from csrdata.params import FILE, MicroworldSource, Params
+from csrdata.pipeline.inputs import images_folder, need_exclusion, need_images, need_policy, need_scorer
+from csrdata.pipeline.scorers import scorer_folder
+from csrdata.pipeline.source import open_source
+from csrdata.pipeline.wordings import read_wordings
+from csrdata.records import Prompt
+from csrdata.storage.tables import read_rows
+
+SAMPLE_PROMPTS = "dvc repro sample_prompts"
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The prompts of a project, and where their images are."""
+
+    prompts: list[Prompt]
+    root: Path | ImageRoot
+    sampled: bool
+    """Whether `sample_prompts` has run."""
+    wordings: Mapping[str, str] = field(default_factory=dict)
+    """Rendered prompts, as stored."""
+
+
+def read_prompts(params: Params) -> tuple[Inputs | None, list[Finding]]:
+    """Return the prompts as stored, or else sampled in memory; None with a finding where there are none."""
+    try:
+        inputs = _stored(params) if paths.PROMPTS.exists() else _sampled(params)
+    except UserError as problem:
+        return None, [refusal("prompts", problem)]
+    if inputs is None:
+        return None, []
+    how = "as sample_prompts wrote them" if inputs.sampled else "sampled for this check"
+    return inputs, [ok("prompts", f"{len(inputs.prompts)}, {how}")]
+
+
+def _stored(params: Params) -> Inputs:
+    prompts = read_rows(paths.PROMPTS, Prompt, made_by=SAMPLE_PROMPTS)
+    root = need_images(params, (prompt.image for prompt in prompts))
+    return Inputs(prompts, root, sampled=True, wordings=read_wordings(paths.WORDINGS))
+
+
+def _sampled(params: Params) -> Inputs | None:
+    """Return the prompts that `sample_prompts` would sample, those with unusable images among them."""
+    if isinstance(params.source, MicroworldSource):
+        return None
+    folder, exclusion = images_folder(params), need_exclusion(params)
+    source = open_source(params.source, images=folder)
+    asked = source.prompts(count=params.sample_prompts.prompts, seed=params.sample_prompts.seed)
+    return Inputs(
+        [prompt for prompt in asked if not exclusion.covers(prompt.prompt_id)], folder, sampled=False
+    )
+
+
+def check_origin(params: Params) -> list[Finding]:
+    """Return a warning for each licence that `push` will ask for."""
+    if isinstance(params.source, MicroworldSource):
+        return []
+    stated = params.source.origin.model_dump()
+    missing = [f"{FILE}: source.origin.{key}" for key, value in stated.items() if value is None]
+    do = "state what you know about images and outputs before: csrdata push"
+    words = f"{', '.join(missing)}: got null, expected a text: push will refuse"
+    return [warning("licences", words, do=do)] if missing else [ok("licences", "stated in source.origin")]
+
+
+def check_models(params: Params) -> list[Finding]:
+    """Return whether each model is there, and is what its stage wrote."""
+    found = {"policy": need_policy(paths.BASE)}
+    for role in roles(params):
+        found[f"scorers.{role}"] = need_scorer(scorer_folder(getattr(params.scorers, role)))
+    return [ok(place, f"{folder}, as it was written") for place, folder in found.items()]
+
+
+def roles(params: Params) -> list[str]:
+    """Return the scorers that a project has."""
+    both = ["search", "held_out"]
+    return [role for role in both if getattr(params.scorers, role) is not None]
