@@ -1,4 +1,4 @@
-"""How far the estimates of `csrdata check` are off: peak memory and time of generation and training at two sizes, on the CPU.
+"""How far the estimates of `csrdata check` are off: memory and time of generation and training at two sizes, on a CPU.
 
 `python -m benchmarks.estimate` prints a table. Each row is a process of its own: its peak memory is that of the process,
 less what it took before the policy was loaded. The estimate sees what `csrdata check` sees: the model's shape, and the
@@ -6,6 +6,7 @@ timing of one prompt and of two, and of one step of two pairs.
 """
 
 import argparse
+import gc
 import json
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from csrdata.checking import estimate
 from csrdata.records import Pair, Prompt, Sentence
 from csrdata.relevance.base import Relevance
 
-TOKENS, SENTENCES, PROMPTS, PAIRS, RANK, GROUPS, KEEP = 20, 4, 16, 12, 16, 5, 5
+TOKENS, SENTENCES, PROMPTS, PAIRS, RANK, GROUPS, KEEP = 20, 4, 8, 8, 16, 5, 5
 """Of the runs: tokens of a sentence, sentences of an answer, prompts searched together, pairs, rank of the adapter."""
 BATCH = 4
 
@@ -39,7 +40,7 @@ class Size:
     vocabulary: int
 
 
-SIZES = {"narrow": Size(256, 4, 8000), "wide": Size(768, 8, 16000)}
+SIZES = {"narrow": Size(256, 4, 8000), "wide": Size(512, 6, 16000)}
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,10 @@ class Flat:
 
 def generation(size: Size, root: Path) -> Row:
     """Search `PROMPTS` prompts together."""
-    before = _resident()
     policy = _policy(size, root)
-    _search(policy, root, 1, sentences=1)  # whatever is built once
+    _search(policy, root, 1, sentences=1)  # what libraries build once is no part of the estimate
+    shape = estimate.shape_of(policy.model)
+    before = _resident() - shape.weights
     _reset_peak()
     one, two = (_search(policy, root, count, sentences=SENTENCES) for count in (1, 2))
     start = time.perf_counter()
@@ -78,7 +80,7 @@ def generation(size: Size, root: Path) -> Row:
     measured = _peak() - before
     longest = max(len(row.token_ids) for row in rows)
     parts = estimate.generation_memory(
-        estimate.shape_of(policy.model),
+        shape,
         at_once=PROMPTS,
         prompt_tokens=_prompt_tokens(policy, root),
         keep=KEEP,
@@ -100,8 +102,9 @@ def training(size: Size, root: Path, *, gradient_checkpointing: bool) -> Row:
     shape = estimate.shape_of(policy.model)
     step, preflight, _ = _train(policy, root, pairs=2, batch=2, checkpointing=gradient_checkpointing)
     del policy
-    before = _resident() - shape.weights
+    gc.collect()
     policy = _policy(size, root)
+    before = _resident() - shape.weights
     _reset_peak()
     _, _, seconds = _train(policy, root, pairs=PAIRS, batch=BATCH, checkpointing=gradient_checkpointing)
     measured = _peak() - before

@@ -46,13 +46,13 @@ def check_images(
     if not sampled:
         unreadable, missing = [*missing, *unreadable], []
     if missing:
-        words = f"{len(missing)} of {of} images cannot be opened, such as {_named(missing)}"
+        words = f"{len(missing)} of {len(chosen)} images read cannot be opened, such as {_named(missing)}"
         findings.append(error("images", words, do=missing[0].do))
     if unreadable and len(unreadable) == len(chosen):
         words = f"none of {of} images can be used, such as {_named(unreadable)}"
         findings.append(error("images", words, do=unreadable[0].do))
     elif unreadable:
-        words = f"{len(unreadable)} of {of} images cannot be used and cost their prompts, such as {_named(unreadable)}"
+        words = f"{len(unreadable)} of {len(chosen)} images read cannot be used and cost their prompts, such as {_named(unreadable)}"
         do = "replace them, or list them in a file that source.exclude names"
         findings.append(warning("images", words, do=f"{do}: csrdata check --all-images counts all"))
     return findings or [ok("images", f"{of} images are readable")]
