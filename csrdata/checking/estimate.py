@@ -37,7 +37,6 @@ class Shape:
     """Width of the language model."""
     intermediate: int
     """Width inside a block's feed-forward part."""
-    heads: int
     kv_numbers: int
     """Numbers of the keys and values of a token in one layer."""
     vocabulary: int
@@ -77,7 +76,6 @@ def shape_of(model: Any, *, bytes_per_number: int | None = None) -> Shape:
         layers=config.num_hidden_layers,
         hidden=config.hidden_size,
         intermediate=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
-        heads=heads,
         kv_numbers=2 * kv_heads * head,
         vocabulary=config.vocab_size,
         adapter_per_rank=sum(one.in_features + one.out_features for one in linear),

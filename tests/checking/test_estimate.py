@@ -1,0 +1,109 @@
+"""The estimates of memory and time, and what is said of them."""
+
+from pathlib import Path
+
+import pytest
+
+from csrdata.checking import estimate
+from csrdata.checking.budget import check_generation_memory, check_time, check_training_memory
+from csrdata.checking.findings import Level
+from csrdata.policy.loading import load_policy
+from csrdata.policy.training import language_layers
+from tests.tiny import tiny_llava
+
+SHAPE = estimate.Shape(
+    parameters=1000,
+    layers=2,
+    hidden=8,
+    intermediate=16,
+    kv_numbers=8,
+    vocabulary=100,
+    adapter_per_rank=50,
+    bytes_per_number=2,
+)
+
+
+def test_the_shape_of_a_model(tmp_path: Path) -> None:
+    """The shape is read from the model: its parameters, keys and values, and the layers that an adapter is on."""
+    import re
+
+    model = load_policy(tiny_llava(tmp_path)).model
+    shape = estimate.shape_of(model)
+    assert shape.weights == sum(one.numel() * 4 for one in model.parameters())
+    assert (shape.layers, shape.hidden, shape.kv_numbers) == (2, 64, 2 * 2 * 16)
+    adapted = [one for name, one in model.named_modules() if re.fullmatch(language_layers(model), name)]
+    assert shape.adapter(3) == 3 * sum(one.in_features + one.out_features for one in adapted)  # type: ignore[operator]
+    assert estimate.shape_of(model, bytes_per_number=2).weights == shape.weights // 2
+
+
+def test_the_cache_grows_with_prompts_and_answers() -> None:
+    """Keys and values are counted for each prompt once and copied once, and for each live answer and its sentences."""
+    known = {"prompt_tokens": 10, "keep": 3, "groups": 2, "answer_tokens": 9, "sentence_tokens": 4}
+    one = estimate.generation_memory(SHAPE, at_once=1, **known)
+    assert one["prompts"] == 2 * 10 * (2 * 8 * 2)
+    assert one["answers"] == 3 * (2 * 5 + 2 * 4) * (2 * 8 * 2)
+    assert one["weights"] == 2000
+    two = estimate.generation_memory(SHAPE, at_once=2, **known)
+    assert {name: two[name] / one[name] for name in one} == dict.fromkeys(one, 2.0) | {"weights": 1.0}
+
+
+def test_checkpointing_keeps_one_layer() -> None:
+    """With gradient checkpointing, a further layer costs its input alone; without, all that its backward pass needs."""
+    deeper = estimate.Shape(**{name: getattr(SHAPE, name) for name in SHAPE.__slots__} | {"layers": 3})
+
+    def layer(*, gradient_checkpointing: bool) -> int:
+        few, more = (
+            estimate.training_memory(
+                shape, batch_size=1, tokens=10, lora_rank=2, gradient_checkpointing=gradient_checkpointing
+            )["activations"]
+            for shape in (SHAPE, deeper)
+        )
+        return more - few
+
+    assert layer(gradient_checkpointing=True) == 2 * 10 * 8 * 2
+    assert layer(gradient_checkpointing=False) > 10 * layer(gradient_checkpointing=True)
+
+
+def test_the_time_of_a_group_has_a_fixed_part() -> None:
+    """Twice the prompts take less than twice the time where two took less than twice the time of one."""
+    pace = estimate.Pace(one=3.0, two=4.0, step=2.0, preflight=0.5)
+    known = {"prompts": 10, "depth": 6, "tried_depth": 3}
+    assert estimate.generation_seconds(pace, at_once=10, **known) == pytest.approx((2 + 10) * 2)
+    assert estimate.generation_seconds(pace, at_once=1, **known) == pytest.approx((20 + 10) * 2)
+    assert estimate.training_seconds(pace, pairs=10, epochs=3) == pytest.approx(5 + 60)
+
+
+def test_generation_that_does_not_fit() -> None:
+    """Too much memory names the number of prompts that fit; too much only at the limits is a warning."""
+    expected, most = {"weights": 100, "prompts": 400}, {"weights": 100, "prompts": 900}
+    for available, level in ((1000, Level.OK), (700, Level.WARNING), (300, Level.ERROR), (50, Level.ERROR)):
+        (found,) = check_generation_memory(expected, most, available=available, at_once=40)
+        assert found.level is level
+        if available == 300:
+            assert found.words == (
+                "generation takes about 500 bytes (weights 100 bytes, prompts 400 bytes), at most 1.0 kB "
+                "at the token limits, of 300 bytes"
+            )
+            assert found.do == "set generate_beams.prompts_at_once to 20 or less, then: csrdata check"
+        if available == 50:
+            assert str(found.do).startswith("set compute.dtype to bfloat16")
+
+
+def test_training_that_does_not_fit() -> None:
+    """Too large a batch names the one that fits, with the accumulation that keeps the step's pairs."""
+    parts = {"weights": 100, "adapter": 100, "activations": 800, "logits": 0}
+    (found,) = check_training_memory(parts, available=500, batch_size=16, accumulation=1)
+    assert found.level is Level.ERROR
+    assert found.do == "set train_dpo.batch_size to 6 or less and accumulation to 3, then: csrdata check"
+    (found,) = check_training_memory(parts, available=201, batch_size=16, accumulation=1)
+    assert "gradient checkpointing" in str(found.do)
+
+
+def test_time_in_words() -> None:
+    """The time of an iteration is said for the trial's depth and the deepest answers, with how far estimates were off."""
+    time, off = check_time(search=(7200, 28800), depths=(3, 12), training=600, iterations=3)
+    assert time.words == (
+        "one iteration: search 2.0 hours to 8.0 hours for answers of 3 to 12 sentences, training at most "
+        "10.0 minutes; 3 of them"
+    )
+    assert off.words == estimate.MEASURED
