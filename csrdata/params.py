@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from csrdata.errors import UserError
+from csrdata.pinned import HUB_ID, Pixels
 from csrdata.publishing.release.layout import is_iteration_name
 from csrdata.storage.values import MAX_TOKENS
 from csrdata.strict_yaml import read_yaml
@@ -75,22 +76,83 @@ class MicroworldModels(Section):
     metric_images: Count
 
 
+Folder = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
+HubName = Annotated[str, Field(pattern=HUB_ID)]
+Revision = Annotated[str, Field(pattern=r"^[\w./-]{1,250}$")]
+
+
+class HubModel(Section):
+    """A model of the Hub: `{id: OWNER/NAME, revision: a branch, tag, commit or null}`."""
+
+    id: HubName
+    revision: Revision | None
+
+
+class FolderModel(Section):
+    """A model in a folder: `{folder: PATH}`."""
+
+    folder: Folder
+
+
+def _where(value: object) -> str:
+    return "folder" if isinstance(value, FolderModel) or (isinstance(value, dict) and "folder" in value) else "hub"
+
+
+class PretrainedModels(Section):
+    kind: Literal["pretrained"]
+    policy: Annotated[
+        Annotated[HubModel, Tag("hub")] | Annotated[FolderModel, Tag("folder")], Discriminator(_where)
+    ]
+    min_pixels: Pixels | None
+    max_pixels: Pixels | None
+
+
 class OpenClipScorer(Section):
     kind: Literal["open_clip"]
-    folder: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    folder: Folder
+
+
+class OpenClipNameScorer(Section):
+    kind: Literal["open_clip_name"]
+    name: Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")]
+    tag: Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")]
+
+
+class OpenClipHubScorer(Section):
+    kind: Literal["open_clip_hub"]
+    id: HubName
+    revision: Revision | None
+
+
+SingleScorer = Annotated[
+    OpenClipScorer | OpenClipNameScorer | OpenClipHubScorer, Field(discriminator="kind")
+]
+"""The kinds of scorer that are one model."""
+
+
+class Member(Section):
+    weight: Positive
+    scorer: SingleScorer
+
+
+class EnsembleScorer(Section):
+    kind: Literal["ensemble"]
+    members: Annotated[list[Member], Field(min_length=2, max_length=16)]
 
 
 AnySource = MicroworldSource
 """The kinds of source. A second one makes this `Annotated[MicroworldSource | Second, Field(discriminator="kind")]`."""
-AnyModels = MicroworldModels
-"""The ways to get the base policy and the scorers, likewise."""
-AnyScorer = OpenClipScorer
+AnyModels = Annotated[MicroworldModels | PretrainedModels, Field(discriminator="kind")]
+"""The ways to get the base policy, likewise."""
+AnyScorer = Annotated[
+    OpenClipScorer | OpenClipNameScorer | OpenClipHubScorer | EnsembleScorer, Field(discriminator="kind")
+]
 """The kinds of scorer, likewise."""
 
 
 class Scorers(Section):
     search: AnyScorer
-    held_out: AnyScorer
+    held_out: AnyScorer | None
 
 
 class SamplePrompts(Section):
@@ -146,6 +208,7 @@ class TrainDpo(Section):
     lora_alpha: Positive
     lora_dropout: Share
     reference_tolerance: Positive
+    gradient_checkpointing: bool
     seed: Seed
 
 

@@ -1,6 +1,6 @@
 """A policy's answers to the evaluation questions, as the records that everything else here reads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -17,7 +17,7 @@ from csrdata.search.sentences import split
 
 def evaluation_answers(
     policy: Policy,
-    base: Policy,
+    base: Callable[[], Policy],
     scorers: tuple[Scorer, Scorer],
     questions: Sequence[Question],
     *,
@@ -30,7 +30,8 @@ def evaluation_answers(
 
     Args:
         policy: answers.
-        base: gives the descriptions' log-probabilities; may be the policy itself.
+        base: returns the policy that gives the descriptions' log-probabilities; called when every question is answered,
+            so that it may take the place of `policy` in memory.
         scorers: the search's and the held-out one: each gives the descriptions' relevance.
         root: the folder that image paths are relative to.
         max_new_tokens: of a description; a yes/no answer has at most `pope.ANSWER_TOKENS` of them.
@@ -61,7 +62,7 @@ def evaluation_answers(
         progress=progress,
     )
     logprobs = completion_logprobs(
-        base,
+        base(),
         describing,
         [reply.token_ids for reply in described],
         root=root,

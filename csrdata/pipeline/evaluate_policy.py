@@ -18,22 +18,20 @@ def run(params: Params, name: str) -> None:
     set_up_process(params.compute)
     from csrdata.evaluation.answers import evaluation_answers
     from csrdata.evaluation.scorecard import scorecards
-    from csrdata.policy.loading import load_policy
+    from csrdata.policy.loading import load_policy, without_adapters
 
     settings, compute = params.evaluate_policy, params.compute
     questions = read_rows(paths.QUESTIONS, Question, made_by="dvc repro sample_prompts")
     truths = read_rows(paths.TRUTH, Truth, made_by="dvc repro sample_prompts")
-    load = partial(load_policy, device=compute.device, dtype=compute.dtype)
     need_images(question.image for question in questions)
-    policy = load(need_policy(name))
-    base = policy if name == paths.BASE else load(need_policy(paths.BASE))
+    policy = load_policy(need_policy(name), device=compute.device, dtype=compute.dtype)
     for one in (params.scorers.search, params.scorers.held_out):
         need_scorer(scorer_folder(one))
     search_scorer, held_out = (
         open_scorer(one, device=compute.device) for one in (params.scorers.search, params.scorers.held_out)
     )
     answers = evaluation_answers(
-        policy, base, (search_scorer, held_out), questions, root=Path(), **settings.model_dump()
+        policy, partial(without_adapters, policy), (search_scorer, held_out), questions, root=Path(), **settings.model_dump()
     )
     cards = scorecards(
         questions,

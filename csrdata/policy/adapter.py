@@ -1,4 +1,4 @@
-"""A LoRA adapter on disk: checked, then merged into a model.
+"""A LoRA adapter on disk: checked, then merged into a model or read as updates of its layers.
 
 An adapter may come from a stranger. Its configuration passes an allow-list before PEFT sees it: PEFT can import modules that
 a configuration names, and can change the base's weights as it loads. PEFT also drops what does not fit with a warning; here
@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from csrdata.errors import UserError
+from csrdata.policy.stacked import Update
 from csrdata.storage.tables import read_json
 from csrdata.weights import check_finite, check_shapes, read_shapes, weight_files
 
@@ -78,6 +79,35 @@ def merge(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
     Raises:
         UserError: the adapter is missing, damaged, not finite, no plain LoRA, or does not fit the model in every tensor.
     """
+    return _without_peft(_open(model, adapter).merge_and_unload())
+
+
+def read_updates(model: PreTrainedModel, adapter: Path) -> dict[str, Update]:
+    """Return what a LoRA adapter adds to each layer of a model, which stays as it is; see `merge`.
+
+    Raises:
+        UserError: as for `merge`, or the adapter changes something else than linear layers.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    opened = _open(model, adapter)
+    updates = {}
+    for name, layer in opened.get_base_model().named_modules():
+        if isinstance(layer, LoraLayer):
+            if not layer.lora_A:
+                expected = "adapters of linear layers"
+                raise UserError(f"{adapter}: {name}", got=type(layer).__name__, expected=expected, do=AGAIN)
+            down: Any = layer.lora_A["default"]
+            up: Any = layer.lora_B["default"]
+            updates[name] = Update(
+                down.weight.detach().float(), up.weight.detach().float(), float(layer.scaling["default"])
+            )
+    _without_peft(opened.unload())
+    return updates
+
+
+def _open(model: PreTrainedModel, adapter: Path) -> Any:
+    """Put an adapter on a model by PEFT, after it has passed every check."""
     from peft import PeftModel, get_peft_model_state_dict
 
     check_config(adapter)
@@ -95,11 +125,14 @@ def merge(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
     state: dict[str, Any] = get_peft_model_state_dict(stacked, save_embedding_layers=False)
     fitting = {name: tuple(value.shape) for name, value in state.items()}
     check_shapes(found, fitting, place=str(adapter), do=AGAIN)
-    merged: PreTrainedModel = stacked.merge_and_unload()
-    if hasattr(merged, "peft_config"):
+    return stacked
+
+
+def _without_peft(model: PreTrainedModel) -> PreTrainedModel:
+    if hasattr(model, "peft_config"):
         # Left behind by merging; TRL and PEFT would take the model for one that still carries an adapter.
-        del merged.peft_config
-    return merged
+        del model.peft_config
+    return model
 
 
 def check_config(adapter: Path) -> None:

@@ -1,8 +1,12 @@
 """A policy on disk: a base model, or a base model and the chain of adapters that training put on it.
 
 A *model folder* is what transformers saves. A *chain folder* holds `chain.json` and every adapter since the base, so that
-one folder says all about a policy; the base itself is named, not copied. Adapters are merged in float32, one after the
-other, and only then cast: a small update merged in bfloat16 can round away. Nothing here knows a model family by name.
+one folder says all about a policy; the base itself is named, not copied. A base may be a *pointer folder*: its files are on
+the Hub or in another folder (`csrdata.policy.pretrained`).
+
+In float32 adapters are merged, one after the other. In bfloat16 and float16 they stay on top of the base
+(`csrdata.policy.stacked`): a small update that is merged and rounded can vanish, and no float32 copy of the base is needed.
+Nothing here knows a model family by name.
 """
 
 import json
@@ -26,7 +30,9 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from csrdata.errors import UserError
-from csrdata.policy.adapter import AGAIN, merge
+from csrdata.policy.adapter import AGAIN, merge, read_updates
+from csrdata.policy.pretrained import model_folder, pixel_limits, set_pixels
+from csrdata.policy.stacked import stack, stacked_layers
 from csrdata.storage.disk import write_sums
 from csrdata.storage.tables import atomic_folder, hash_path, read_json, write_json
 from csrdata.weights import check_finite, fingerprint, read_shapes, weight_files
@@ -50,7 +56,7 @@ class Policy:
     """A vision-language model, ready to answer, and the folder it came from."""
 
     model: PreTrainedModel
-    """In evaluation mode, a plain transformers model: adapters are merged into it."""
+    """In evaluation mode, a plain transformers model: adapters are merged into it, or part of its linear layers."""
     processor: ProcessorMixin
     folder: Path
 
@@ -67,9 +73,12 @@ class Policy:
 
 @dataclass(frozen=True)
 class Chain:
-    """The base model's folder and the adapters to merge into it, in order."""
+    """The base model's folder and the adapters on it, in order."""
 
     base: Path
+    """In the project: a model folder or a pointer folder."""
+    model: Path
+    """The folder of the base's files."""
     adapters: tuple[Path, ...]
     fingerprints: Mapping[str, str]
     """Of the base's weights and of each adapter, by name; none for a model folder."""
@@ -81,25 +90,66 @@ def load_policy(folder: Path, *, device: str = "cpu", dtype: Dtype = "float32") 
     Args:
         folder: a chain's base is looked up as `chain.json` names it, relative to the project's root.
         device: `cpu`, `cuda` or `cuda:N`.
-        dtype: the numbers to compute in; adapters are merged in float32 whatever it is.
+        dtype: the numbers to compute in. The weights are held in them once, and in no others.
 
     Raises:
         UserError: the folder, the chain's base or one of its adapters is missing, damaged, not finite, or does not belong
             to the others; code from a folder never runs.
     """
     chain = read_chain(folder)
-    number: torch.dtype = getattr(torch, dtype)
-    _check_base(chain.base)
+    _check_base(chain.model)
     _check_fingerprints(folder, chain)
-    processor = _from_pretrained(AutoProcessor, chain.base)
-    model = _load_model(chain.base, dtype=torch.float32 if chain.adapters else number)
-    for adapter in chain.adapters:
-        model = merge(model, adapter)
+    processor = load_processor(chain)
+    model = _load_model(chain.model, dtype=getattr(torch, dtype))
+    if dtype == "float32":
+        for adapter in chain.adapters:
+            model = merge(model, adapter)
+    elif chain.adapters:
+        updates = [read_updates(model, adapter) for adapter in chain.adapters]
+        stack(model, updates, place=str(folder), do=AGAIN)
     placed: Any = model  # transformers' `to` is mistyped
-    model = placed.to(device=device, dtype=number).eval()
+    model = placed.to(device=device).eval()
     if chain.adapters:
-        check_finite(model.state_dict().items(), place=f"{folder} as {dtype}", do=AGAIN)
+        check_finite(
+            (*model.state_dict().items(), *model.named_buffers()), place=f"{folder} as {dtype}", do=AGAIN
+        )
     return Policy(model=model, processor=processor, folder=folder)
+
+
+def load_processor(chain: Chain) -> ProcessorMixin:
+    """Return a policy's processor, with the limits of image sizes that its base's pointer records.
+
+    Raises:
+        UserError: it cannot be loaded, or has no such limits.
+    """
+    processor: ProcessorMixin = _from_pretrained(AutoProcessor, chain.model)
+    least, most = pixel_limits(chain.base)
+    set_pixels(processor, min_pixels=least, max_pixels=most)
+    return processor
+
+
+def without_adapters(policy: Policy) -> Policy:
+    """Return the base of a policy, in the policy's place: the two are never in memory together.
+
+    Adapters on top of the base are switched off. Where they are merged, the policy's weights are dropped and the base's
+    are loaded. Either way the policy given must not be used afterwards.
+
+    Raises:
+        UserError: see `load_policy`.
+    """
+    chain = read_chain(policy.folder)
+    if not chain.adapters:
+        return policy
+    layers = stacked_layers(policy.model)
+    for layer in layers:
+        layer.on = False
+    if layers:
+        return Policy(model=policy.model, processor=policy.processor, folder=chain.base)
+    device, dtype = policy.device, policy.model.dtype
+    for tensor in (*policy.model.parameters(), *policy.model.buffers()):
+        tensor.data = torch.empty(0, dtype=tensor.dtype)
+    name: Any = str(dtype).removeprefix("torch.")
+    return load_policy(chain.base, device=str(device), dtype=name)
 
 
 def read_chain(folder: Path) -> Chain:
@@ -113,19 +163,15 @@ def read_chain(folder: Path) -> Chain:
         if not _is_chain(raw):
             expected = 'a "base" folder and a list of "adapters"'
             raise UserError(str(folder / CHAIN), got=raw, expected=expected, do=AGAIN)
-        chain = Chain(
-            base=Path(raw["base"]),
-            adapters=tuple(folder / name for name in raw["adapters"]),
-            fingerprints=raw.get("fingerprints", {}),
-        )
-        place = f"{folder / CHAIN}: base {raw['base']}"
+        base, adapters = Path(raw["base"]), tuple(folder / name for name in raw["adapters"])
+        fingerprints, place = raw.get("fingerprints", {}), f"{folder / CHAIN}: base {raw['base']}"
     else:
-        chain = Chain(base=folder, adapters=(), fingerprints={})
-        place = str(folder)
-    if not (chain.base / "config.json").is_file():
-        got = "no config.json in it" if chain.base.is_dir() else "no such folder"
+        base, adapters, fingerprints, place = folder, (), {}, str(folder)
+    model = model_folder(base)
+    if not (model / "config.json").is_file():
+        got = "no config.json in it" if model.is_dir() else "no such folder"
         raise UserError(place, got=got, expected="a policy: a model folder or a chain of adapters", do=AGAIN)
-    return chain
+    return Chain(base=base, model=model, adapters=adapters, fingerprints=fingerprints)
 
 
 @contextmanager
@@ -152,7 +198,7 @@ def new_chain(folder: Path, *, previous: Path, name: str) -> Iterator[Path]:
         _tidy(new, base=base)
         names.append(f"adapters/{name}")
         prints = {adapter: hash_path(partial / adapter) for adapter in names}
-        prints[BASE] = _fingerprint(before.base)
+        prints[BASE] = _fingerprint(before.model)
         write_json(partial / CHAIN, {"base": base, "adapters": names, "fingerprints": prints})
         write_sums(partial)
 
@@ -226,7 +272,7 @@ def _check_fingerprints(folder: Path, chain: Chain) -> None:
         if not adapter.is_dir():
             raise UserError(str(adapter), got="no adapter_config.json", expected="a PEFT adapter", do=AGAIN)
         _compare(folder, chain, name, hash_path(adapter), got=f"another adapter in {adapter}")
-    _compare(folder, chain, BASE, _fingerprint(chain.base), got=f"other weights in {chain.base}")
+    _compare(folder, chain, BASE, _fingerprint(chain.model), got=f"other weights in {chain.base}")
 
 
 def _compare(folder: Path, chain: Chain, name: str, now: str, *, got: str) -> None:

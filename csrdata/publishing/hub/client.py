@@ -252,9 +252,13 @@ def _explain(line: Connection, error: BaseException) -> UserError:
 
 def _advice(line: Connection, cause: BaseException) -> tuple[str, str]:
     """Return what was expected, and what to do before trying again."""
-    from huggingface_hub.errors import OfflineModeIsEnabled
+    from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RevisionNotFoundError
 
     status = _status(cause)
+    if isinstance(cause, GatedRepoError):
+        return "access to a gated model", f"accept its terms on the page of {line.repo_id}, {LOGIN}"
+    if isinstance(cause, RevisionNotFoundError):
+        return f"a branch, tag or commit of the {line.repo_type}", "name another revision"
     unseen = (f"a {line.repo_type} that is there, and a token that may see it", f"check the name, or {LOGIN}")
     known = {
         401: ("a token that the Hub accepts", LOGIN) if line.token else unseen,

@@ -21,7 +21,7 @@ def build(
     *,
     scenes: Path,
     scorer: Path,
-    held_out_scorer: Path,
+    held_out_scorer: Path | None,
     policy: Path,
     sizes: Mapping[str, int],
     scene_seed: int,
@@ -42,7 +42,7 @@ def build(
     metric_images: int,
     policy_micro_batch: int = 8,
 ) -> dict[str, dict[str, float]]:
-    """Build the seed and return its metrics by model ("scorer", "held_out_scorer", "policy"), 0..100.
+    """Build the seed and return its metrics by model ("scorer", "policy", "held_out_scorer" if there is one), 0..100.
 
     The same arguments on the same machine with the same number of threads give the same bytes; models already finished
     with them are kept.
@@ -50,7 +50,7 @@ def build(
     Args:
         scenes: the folder that gets `images/` and `scenes.parquet`.
         scorer: the folder of the scorer that steers the search, in open_clip's format.
-        held_out_scorer: the folder of the scorer that judges the search: of another shape, taught on other scenes.
+        held_out_scorer: the folder of the scorer that judges the search: of another shape, taught on other scenes. None: there is none.
         policy: the folder of the base policy, in transformers' format.
         sizes: images to draw, by split.
         scene_seed: of the scenes.
@@ -89,20 +89,23 @@ def build(
         judging_share=judging_share,
         seed=seed,
     )
-    train_scorer(
-        held_out_scorer,
-        shape=HELD_OUT_SCORER,
-        split="held_out_scorer",
-        scenes=scorer_images,
-        steps=held_out_scorer_steps,
-        batch=scorer_batch,
-        learning_rate=scorer_learning_rate,
-        matrix_learning_rate=matrix_learning_rate,
-        seed=seed,
-    )
+    if held_out_scorer is not None:
+        train_scorer(
+            held_out_scorer,
+            shape=HELD_OUT_SCORER,
+            split="held_out_scorer",
+            scenes=scorer_images,
+            steps=held_out_scorer_steps,
+            batch=scorer_batch,
+            learning_rate=scorer_learning_rate,
+            matrix_learning_rate=matrix_learning_rate,
+            seed=seed,
+        )
     shown = sample_scenes(split="validation", count=metric_images, seed=seed)
-    return {
+    metrics = {
         "scorer": scorer_metrics(scorer, shown, seed=seed),
-        "held_out_scorer": scorer_metrics(held_out_scorer, shown, seed=seed),
         "policy": policy_metrics(policy, shown, seed=seed),
     }
+    if held_out_scorer is not None:
+        metrics["held_out_scorer"] = scorer_metrics(held_out_scorer, shown, seed=seed)
+    return metrics
