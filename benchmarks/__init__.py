@@ -1,1 +1,1 @@
-"""Speed, as ratios measured side by side in one run: `python -m benchmarks.search`."""
+"""Speed and memory, as ratios to other implementations in the same run: `python -m benchmarks.search`."""

@@ -1,8 +1,8 @@
 """The search's sentences by transformers' own batched `generate`: what a good engineer would write in a day.
 
-Prompts are encoded once; for every layer the prompts' cache is repeated for each row, `generate` continues all rows of all
-prompts together, the groups' penalty is vectorised over prompts. What it pays: a copy of the prompt for every row, the
-answer so far encoded anew for each layer, and rows that are done decoding along until the last one is.
+Prompts are encoded once. At each depth the prompts' cache is repeated for each row, and `generate` continues all rows
+of all prompts together; the penalty of the groups is vectorized over prompts. Its costs: a copy of the prompt for
+every row, the answer so far encoded again at each depth, and rows that keep decoding until the last row is done.
 """
 
 import copy
@@ -25,7 +25,7 @@ from csrdata.search.beam import Branch, Proposal
 
 
 class VectorisedGroups(LogitsProcessor):
-    """Rows g, g + groups, ... are group g of their answers; it loses the penalty where earlier groups took a token."""
+    """Diverse group decoding: rows g, g + groups, ... are group g, penalized for tokens that earlier groups took."""
 
     def __init__(self, *, groups: int, penalty: float, banned: Sequence[int], ends: Sequence[int]) -> None:
         self.groups, self.penalty, self.banned, self.ends = groups, penalty, list(banned), list(ends)
@@ -49,7 +49,7 @@ class VectorisedGroups(LogitsProcessor):
 
 
 class AnyOf(StoppingCriteria):
-    """A row is done at the first of some tokens."""
+    """Stops a row at the first of some tokens."""
 
     def __init__(self, tokens: Sequence[int]) -> None:
         self.tokens = torch.tensor(list(tokens))
@@ -59,7 +59,7 @@ class AnyOf(StoppingCriteria):
 
 
 class BatchedGenerate:
-    """Continues answers to a batch of prompts by one sentence at a time: the search's `Propose`."""
+    """Continues the answers to a batch of prompts by one sentence at a time: a `Propose` of the search."""
 
     def __init__(
         self,
@@ -73,9 +73,9 @@ class BatchedGenerate:
         ends: Sequence[int],
         banned: Sequence[int],
     ) -> None:
-        """Encode the prompts but for their last token, which `generate` wants to be fed.
+        """Encode the prompts except their last token, which `generate` must be fed.
 
-        `closers`: the tokens that end a sentence; `ends`: those that end an answer.
+        `closers`: the tokens that end a sentence; `ends`: those that end an answer; `banned`: those never generated.
         """
         self.policy, self.groups, self.penalty, self.sentence_limit = policy, groups, penalty, sentence_limit
         self.closers, self.ends, self.banned = set(closers), set(ends), list(banned)
@@ -95,7 +95,7 @@ class BatchedGenerate:
 
     @torch.inference_mode()
     def __call__(self, branches: Sequence[Branch]) -> list[list[Proposal]]:
-        """Return `groups` sentences for each live answer; a proposal's state is its row in the layer."""
+        """Return `groups` sentences for each live answer; the state of a proposal is its row at this depth."""
         before = [() if branch.state is None else self.answers[int(str(branch.state))] for branch in branches]
         prompts = torch.tensor([branch.prompt for branch in branches]).repeat_interleave(self.groups)
         longest = max(map(len, before))

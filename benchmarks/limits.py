@@ -1,6 +1,6 @@
-"""Ways to a faster search on the CPU that were tried, each timed beside what is shipped.
+"""Ways to a faster search on the CPU that were tried, each timed against what is shipped.
 
-Run after `dvc repro generate_beams@1`, with nothing else beside it: `python -m benchmarks.limits`.
+Run after `dvc repro generate_beams@1`, with no other load: `python -m benchmarks.limits`.
 """
 
 import multiprocessing
@@ -24,13 +24,13 @@ from csrdata.storage.tables import read_rows
 
 REPEATS = 31
 ANSWERS, HEADS, GROUPS, SIZE = 250, 6, 5, 32
-"""Attention of a full step at the micro size: 50 prompts of five live answers."""
+"""Attention of a full step at the micro size: 50 prompts with five live answers each."""
 SEARCHED = 200
-"""Prompts of the searches that are timed whole."""
+"""Prompts of each search that is timed as a whole."""
 
 
 def main() -> None:
-    """Print what each way takes."""
+    """Print the figures of each way."""
     torch.set_num_threads(2)
     rows = read_rows(paths.candidates("1"), Sentence, made_by="dvc repro generate_beams@1")
     trees = [list(tree) for _, tree in groupby(rows, key=lambda row: row.prompt_id)]
@@ -44,7 +44,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def show_attention(slots: int) -> None:
-    """The answers' own part of a layer's attention: as it is, fused, and with the keys stored transposed."""
+    """Print the time of a layer's attention to the answers' own tokens: as shipped, fused, and with transposed keys."""
     queries = torch.randn(ANSWERS, HEADS, GROUPS, SIZE)
     new = torch.randn(ANSWERS, HEADS, GROUPS, SIZE)
     keys, values = torch.randn(2, ANSWERS, HEADS, slots + GROUPS, SIZE)
@@ -67,7 +67,7 @@ def show_attention(slots: int) -> None:
 
 
 def show_sharing(trees: Sequence[Sequence[Sentence]]) -> None:
-    """How many of the tokens behind live answers of one prompt are distinct: others stem from one sentence."""
+    """Print how many of the tokens before a prompt's live answers are distinct; the others belong to a shared sentence."""
     all_tokens: dict[int, int] = {}
     distinct: dict[int, int] = {}
     for tree in trees:
@@ -85,7 +85,7 @@ def show_sharing(trees: Sequence[Sequence[Sentence]]) -> None:
 
 
 def show_equal_rows(trees: Sequence[Sequence[Sentence]]) -> None:
-    """How many rows decode what another row of the same answer decodes, token for token so far."""
+    """Print how many decoded rows equal another row of the same answer, token for token so far."""
     rows = again = 0
     for tree in trees:
         seen: set[tuple[int, ...]] = set()
@@ -99,7 +99,7 @@ def show_equal_rows(trees: Sequence[Sequence[Sentence]]) -> None:
 
 
 def show_refilling() -> None:
-    """Sentences a second of a shard's prompts searched together, and half of them at a time."""
+    """Print sentences per second when a shard's prompts are searched together, and half of them at a time."""
     workload = WORKLOADS["micro"](SEARCHED)
     _rate(workload, size=100)
     rates: dict[int, list[float]] = {100: [], 50: []}
@@ -111,9 +111,9 @@ def show_refilling() -> None:
 
 
 def show_processes() -> None:
-    """Sentences a second of two processes of one thread, 50 prompts each, beside one of two threads and 100 prompts.
+    """Print sentences per second of two processes with one thread each, and of one process with two threads.
 
-    Loading is not counted.
+    Two processes search 50 prompts each at a time, one searches 100. Loading is not counted.
     """
     context = multiprocessing.get_context("spawn")
     found = {}
@@ -143,7 +143,7 @@ def _work(threads: int, size: int, barrier: Barrier, rates: Any) -> None:
 
 
 def _rate(workload: Workload, *, size: int, at_once: int | None = None) -> float:
-    """Sentences a second of a search in shards of `size` prompts."""
+    """Return the sentences per second of a search in shards of `size` prompts."""
     start, sentences = time.perf_counter(), 0
     for first in range(0, SEARCHED, size):
         shard = replace(workload, images=workload.images[first : first + size])

@@ -1,8 +1,8 @@
-"""The straightforward decoder that the fast one is held against, by tests and benchmarks: nothing kept, nothing shared.
+"""The straightforward decoder that tests and benchmarks compare the fast one with: nothing is kept or shared.
 
 For every sentence it encodes image, prompt and all earlier sentences again, one answer at a time, through
-transformers' own `generate`; the groups' penalty is a logits processor, the sentence's end a stopping criterion that
-reads the whole text after every token.
+transformers' own `generate`. The penalty of the groups is a logits processor. The sentence end is a stopping
+criterion that reads the whole text after every token.
 """
 
 from collections.abc import Sequence
@@ -22,19 +22,19 @@ from csrdata.search.sentences import Boundary, boundary, ends_before
 
 @dataclass(frozen=True)
 class Continuation:
-    """One group's sentence."""
+    """The sentence of one group."""
 
     tokens: tuple[int, ...]
     logprob: float
     stop: Stop
     text: str
     closest: float
-    """Nats: the least that its tokens' penalised log-probabilities were ahead of the next best token's."""
+    """Nats: the smallest lead of a chosen token's penalized log-probability over the next best token's."""
 
 
 @dataclass
 class Sentences:
-    """Where each row stands: complete (and why), or waiting for the token that tells."""
+    """The state of each row: complete (and why), or waiting for the token that decides."""
 
     stops: dict[int, Stop] = field(default_factory=dict)
     lengths: dict[int, int] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Sentences:
 
 
 class Groups(LogitsProcessor):
-    """Row g is greedy, less the penalty for each earlier row that takes the same token now."""
+    """Row g takes the likeliest token, after a penalty for each earlier row that takes the same token at this step."""
 
     def __init__(
         self, sentences: Sentences, *, penalty: float, banned: Sequence[int], ends: Sequence[int]
@@ -70,7 +70,7 @@ class Groups(LogitsProcessor):
 
 
 class Ends(StoppingCriteria):
-    """Reads the whole text of each row after every token."""
+    """Stops a row at the end of its sentence: it reads the row's whole text after every token."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ def continue_answer(
 ) -> list[Continuation]:
     """Return each group's sentence after the answer tokens `before`.
 
-    `ends`, `banned`: tokens that end an answer, and those never generated; the policy's own unless given.
+    `ends`, `banned`: tokens that end an answer, and tokens never generated; by default the policy's.
     """
     ends = end_ids(policy.model, policy.processor) if ends is None else ends
     banned = banned_ids(policy.model, policy.processor) if banned is None else banned
@@ -188,7 +188,7 @@ def continue_answer(
     for row, tokens in enumerate(output[:, ids.shape[1] :].tolist()):
         own = tuple(tokens[: sentences.lengths[row]])
         logprob = sum(float(processor.logprobs[step][row, token]) for step, token in enumerate(own))
-        # The token looked at after a possible end was a choice, too.
+        # The token that was read after a possible end was a choice too.
         leads = [step[row] for step in processor.leads[: len(own) + 1]]
         found.append(Continuation(own, logprob, sentences.stops[row], stopping.text(own), min(leads)))
     return found

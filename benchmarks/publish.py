@@ -1,9 +1,9 @@
-"""A push with images, against `Dataset.push_to_hub`, to one and the same Hub on this machine: time, and memory at its peak.
+"""A push with images, against `Dataset.push_to_hub`, to the same local Hub: time and peak memory.
 
-Each side is a process of its own, the Hub another; both send their files the LFS way and both embed the images. Ours also
-writes candidates, the project's tables and a card, reads everything again (the gates), and tags. Run it with nothing else
-beside it: `python -m benchmarks.publish [--rows 100000] [--kilobytes 50] [--json FILE]`. It takes four times
-rows x kilobytes of disk, in `--folder`.
+Each side and the Hub run in separate processes. Both sides embed the images and send their files through LFS. csrdata
+also writes candidates, the project's tables and a card, reads everything again (the gates), and tags. Run it with no
+other load: `python -m benchmarks.publish [--rows 100000] [--kilobytes 50] [--json FILE]`. It needs four times rows x
+kilobytes of disk, in `--folder`.
 """
 
 import argparse
@@ -44,7 +44,7 @@ from tests.publishing.hub_state import TOKEN, Hub
 
 SIDES = ("ours", "push_to_hub")
 LFS_FROM = 1_000_000
-"""Bytes: larger files go the LFS way."""
+"""Bytes: larger files are sent through LFS."""
 SHARD = 1000
 ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / FILE
@@ -52,12 +52,12 @@ ANSWER = " A red circle is left of a blue star. A green square lies under both o
 
 
 def main() -> None:
-    """Make a project, push it both ways, print and write the figures."""
+    """Make a project, push it in both ways, print and write the figures."""
     parser = argparse.ArgumentParser(description="A push with images, against Dataset.push_to_hub.")
-    parser.add_argument("--rows", type=int, default=2000, help="pairs, each with an image of its own")
-    parser.add_argument("--kilobytes", type=int, default=50, help="of an image")
+    parser.add_argument("--rows", type=int, default=2000, help="number of pairs; each has a different image")
+    parser.add_argument("--kilobytes", type=int, default=50, help="size of an image")
     parser.add_argument("--folder", type=Path, help="where to work; by default the system's temporary folder")
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
@@ -82,16 +82,16 @@ def main() -> None:
             print(f"{side:12} {parts}", flush=True)
     ours, theirs = (figures[side] for side in SIDES)
     time_ratio, memory_ratio = ours["seconds"] / theirs["seconds"], ours["peak_mib"] / theirs["peak_mib"]
-    print(f"ours / push_to_hub: time {time_ratio:.2f}, memory at its peak {memory_ratio:.2f}")
+    print(f"ours / push_to_hub: time {time_ratio:.2f}, peak memory {memory_ratio:.2f}")
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 def measure(side: str, project: Path, hub: Hub, *, home: Path) -> dict[str, Any]:
-    """Run one side in a process of its own and return its figures."""
+    """Run one side in a separate process and return its figures: seconds, and peak memory in MiB."""
     words = [sys.executable, "-m", "benchmarks.publish", "--side", side, "--folder", str(project)]
     env = environment(hub, home, token=TOKEN) | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(words, env=env, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - its own words
+    done = subprocess.run(words, env=env, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - its own arguments
     if done.returncode:
         raise SystemExit(done.stderr)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -99,7 +99,7 @@ def measure(side: str, project: Path, hub: Hub, *, home: Path) -> dict[str, Any]
 
 
 def push(side: str, project: Path) -> dict[str, Any]:
-    """Push the project one way; imports are not timed."""
+    """Push the project in one way; imports are not timed."""
     import datasets
     import huggingface_hub
 
@@ -158,7 +158,7 @@ def _push_to_hub(project: Path) -> dict[str, float]:
 
     seconds: dict[str, float] = {}
     with _clock(seconds, "write"):
-        # What a user would write: paths in the rows, embedded by the push.
+        # What a user would write: paths in the rows; the push embeds the images.
         rows = [
             {**pair_row(pair, None), "images": [{"bytes": None, "path": str(project / pair.image)}]}
             for pair in from_table(pl.read_parquet(project / "pairs.parquet"), Pair)
@@ -177,7 +177,7 @@ def _clock(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 
 def make_project(folder: Path, *, rows: int, kilobytes: int) -> int:
-    """Write tables and images of noise, which nothing compresses; return the images' bytes."""
+    """Write tables, and images of noise, which no compression makes smaller; return the bytes of the images."""
     side = math.isqrt(kilobytes * 1000 // 3)
     total = 0
     (folder / "images").mkdir(parents=True)

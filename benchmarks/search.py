@@ -1,6 +1,6 @@
-"""The search's speed, against two others in the same run, and where its time and memory go.
+"""The search's speed, against two other searches in the same run, and where its time and memory go.
 
-Run after `dvc repro prepare`, with nothing else beside it:
+Run after `dvc repro prepare`, with no other load:
 `python -m benchmarks.search [--json FILE] [--workload micro|wide] [--growth]`.
 """
 
@@ -27,17 +27,17 @@ from csrdata.records import NO_PARENT, Sentence
 from csrdata.search.beam import Branch, Proposal
 
 PROMPTS = {"micro": {"ours": 100, "naive": 1, "batched": 100}, "wide": {"ours": 4, "naive": 1, "batched": 4}}
-"""Prompts searched in one measurement of each side."""
+"""Prompts that each side searches in one measurement."""
 REPEATS = 5
 NEAR_TIE = 1e-5
-"""Nats: where the two best penalised log-probabilities lie closer, either token is right."""
+"""Nats: if the two best penalized log-probabilities are closer than this, either token is right."""
 
 Figure = dict[str, float | str]
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What proposing a layer took."""
+    """The cost of one step of the search: one sentence for each row."""
 
     seconds: float
     rows: int
@@ -45,7 +45,7 @@ class Decoded:
 
 
 class Timed:
-    """A decoder that is timed layer by layer."""
+    """A decoder whose calls are timed one by one, one call per depth."""
 
     def __init__(self, decoder: SentenceDecoder) -> None:
         self.decoder = decoder
@@ -65,13 +65,13 @@ class Timed:
 
 
 def main() -> None:
-    """Print every figure, and write them where `--json` says."""
+    """Print every figure, and write the table to the file of `--json`."""
     parser = argparse.ArgumentParser(description="The search's speed against two others, in one run.")
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument(
-        "--growth", action="store_true", help="also the cost by number of prompts, to 10,000 (minutes)"
+        "--growth", action="store_true", help="also print the cost for 100 to 10,000 prompts (takes minutes)"
     )
-    parser.add_argument("--workload", choices=WORKLOADS, help="this one alone")
+    parser.add_argument("--workload", choices=WORKLOADS, help="run only this one")
     arguments = parser.parse_args()
     torch.set_num_threads(2)
     figures: dict[str, Figure] = {}
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def against_others(workload: Workload) -> dict[str, Figure]:
-    """Sentences a second of the three searches, in turns; medians. CLIP and prefill count on every side."""
+    """Return sentences per second of the three searches, which alternate; medians. CLIP and prefill count on every side."""
     sides: dict[str, Callable[[int], list[list[Sentence]]]] = {
         "ours": lambda count: workload.search(workload.decoder(count).propose, count),
         "naive": lambda count: workload.search(workload.naive, count),
@@ -112,7 +112,7 @@ def against_others(workload: Workload) -> dict[str, Figure]:
             start = time.perf_counter()
             trees = run(PROMPTS[workload.name][side])
             rate = sum(map(len, trees)) / (time.perf_counter() - start)
-            if turn:  # the first one warms up
+            if turn:  # the first round warms up
                 rates[side].append(rate)
     median = {side: statistics.median(found) for side, found in rates.items()}
     return {
@@ -127,10 +127,10 @@ def against_others(workload: Workload) -> dict[str, Figure]:
 
 
 def show_agreement(workload: Workload, *, prompts: int = 3) -> None:
-    """Hold every node of our trees against the straightforward decoder on the same prefix.
+    """Compare every node of our trees with the straightforward decoder on the same prefix.
 
-    Where a choice of the straightforward decoder was a near tie, its group and those after it, which are chosen in its
-    light, are left out.
+    If a choice of the straightforward decoder was a near tie, its group and later groups, which depend on it, are
+    left out.
     """
     trees = workload.search(workload.decoder(prompts).propose, prompts)
     sentences = compared = equal = 0
@@ -158,20 +158,20 @@ def show_agreement(workload: Workload, *, prompts: int = 3) -> None:
 
 
 def show_memory(workload: Workload) -> None:
-    """The prompts' keys and values are kept once a prompt, not once a row."""
+    """Print the memory of the prompts' keys and values, which are kept once per prompt and not once per row."""
     count = PROMPTS[workload.name]["ours"]
     kept = workload.prefix_bytes(count)
     rows = workload.groups * (workload.keep_best + workload.keep_worst)
     once = kept / count / 1024
     print(
-        f"{workload.name}: prefix {once:.0f} KiB a prompt; repeated for its {rows} rows {rows * once:.0f} KiB"
+        f"{workload.name}: prefix {once:.0f} KiB per prompt; repeated for its {rows} rows {rows * once:.0f} KiB"
     )
 
 
 def show_depth(workload: Workload, *, layers: int = 10) -> None:
-    """Decoding's time a sentence by depth, answers forced to go on by sentences of ten tokens; from the second layer on.
+    """Print the decoding time per sentence by depth, from the second depth on: the first has a fifth of the rows.
 
-    A first layer has a fifth of the rows.
+    Answers are forced to go on, by sentences of ten tokens.
     """
     forced = workload.forced(tokens=10, sentences=layers)
     count = PROMPTS[workload.name]["ours"]
@@ -183,12 +183,12 @@ def show_depth(workload: Workload, *, layers: int = 10) -> None:
     costs = [1e6 * statistics.median(layer) for layer in zip(*found, strict=True)][1:]
     shown = ", ".join(f"{cost:.0f}" for cost in costs)
     print(
-        f"{workload.name}: microseconds a sentence, layers 2 to {layers}: {shown}; last / first {costs[-1] / costs[0]:.2f}"
+        f"{workload.name}: microseconds per sentence, depths 2 to {layers}: {shown}; last / first {costs[-1] / costs[0]:.2f}"
     )
 
 
 def show_profile(workload: Workload, *, operators: int = 12) -> None:
-    """What one search of ours spends its time on: torch's own operators, and what lies between them."""
+    """Print where one search of ours spends its time: torch's operators, and the time between them."""
     count = PROMPTS[workload.name]["ours"]
     workload.search(workload.decoder(count).propose, count)
     with profile(activities=[ProfilerActivity.CPU]) as recorded:
@@ -204,7 +204,7 @@ def show_profile(workload: Workload, *, operators: int = 12) -> None:
 
 
 def roofline(workload: Workload) -> Figure:
-    """Tokens decoded a second, over what the matrix products alone would allow at the same number of rows."""
+    """Return decoded tokens per second, and what the matrix products alone would allow with as many rows."""
     count = PROMPTS[workload.name]["ours"]
     rates = []
     for _ in range(REPEATS):
@@ -217,7 +217,7 @@ def roofline(workload: Workload) -> Figure:
 
 
 def _matrix_bound(workload: Workload, *, rows: int) -> float:
-    """Tokens a second if a step were its linear layers alone, on `rows` rows."""
+    """Return tokens per second if a step consisted of its linear layers alone, on `rows` rows."""
     model: Any = workload.policy.model
     decoder = model.get_decoder()
     weights = [module.weight for module in decoder.modules() if isinstance(module, torch.nn.Linear)]
@@ -234,11 +234,12 @@ def _matrix_bound(workload: Workload, *, rows: int) -> float:
 
 
 def show_limit(workload: Workload, *, straightforward: float, bound: float) -> None:
-    """What a search of nothing but the language model's matrix products, and of these and CLIP, would reach.
+    """Print the speed of a search with only the language model's matrix products, and with these and CLIP.
 
     Args:
-        straightforward: sentences a second of the other side of `naive_*`.
-        bound: tokens a second of the matrix products, the other side of `roofline_*`.
+        workload: what is searched.
+        straightforward: sentences per second of the other side of `naive_*`.
+        bound: tokens per second of the matrix products, the other side of `roofline_*`.
     """
     count = PROMPTS[workload.name]["ours"]
     judging = []
@@ -251,14 +252,14 @@ def show_limit(workload: Workload, *, straightforward: float, bound: float) -> N
     products, judged = tokens / bound, statistics.median(judging)
     print(
         f"{workload.name}: a sentence of {tokens:.1f} tokens takes {1e6 * products:.0f} microseconds of matrix products, "
-        f"{1e6 * judged:.0f} of CLIP and the search's own; a straightforward one {1e6 / straightforward:.0f}: "
+        f"{1e6 * judged:.0f} of CLIP and the search's bookkeeping; a straightforward one {1e6 / straightforward:.0f}: "
         f"{1 / straightforward / products:.0f} times the products, "
         f"{1 / straightforward / (products + judged):.0f} times both"
     )
 
 
 def show_growth(workload: Workload) -> None:
-    """Seconds a sentence by number of prompts, 100 to 10,000, in shards of 100; and the process's peak memory."""
+    """Print time per sentence for 100 to 10,000 prompts in shards of 100, and the peak memory of the process."""
     for prompts in (100, 1000, 10_000):
         start, sentences = time.perf_counter(), 0
         for _ in range(prompts // 100):
@@ -267,7 +268,7 @@ def show_growth(workload: Workload) -> None:
         seconds = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(
-            f"{prompts} prompts: {1e6 * seconds / sentences:.0f} microseconds a sentence, peak memory so far {peak:.0f} MiB"
+            f"{prompts} prompts: {1e6 * seconds / sentences:.0f} microseconds per sentence, peak so far {peak:.0f} MiB"
         )
 
 

@@ -1,4 +1,4 @@
-"""What the search is timed on: the microworld's policy (micro), and a wider LLaVA with random weights (wide)."""
+"""Workloads of the benchmarks: the microworld's policy (micro), and a wider LLaVA with random weights (wide)."""
 
 import tempfile
 from collections.abc import Sequence
@@ -38,14 +38,14 @@ REQUEST = "Describe this image."
 
 @dataclass(frozen=True)
 class Workload:
-    """A policy, a scorer, and how they search."""
+    """A policy, a scorer, images, and the settings of the search."""
 
     name: str
     policy: Policy
     scorer: OpenClipScorer
     images: Sequence[Image.Image]
     ends: tuple[int, ...]
-    """Tokens that end an answer; none where sentences are forced to their limit."""
+    """Tokens that end an answer; empty if sentences are forced to their limit."""
     closers: tuple[int, ...]
     """Tokens that end a sentence."""
     banned: tuple[int, ...]
@@ -58,13 +58,13 @@ class Workload:
     max_response_tokens: int = 1024
 
     def decoder(self, count: int) -> SentenceDecoder:
-        """Ours, with the first `count` prompts admitted."""
+        """Return our decoder, with the first `count` prompts admitted."""
         decoder = self._decoder()
         decoder.admit(range(count), self._inputs(range(count)))
         return decoder
 
     def admitting(self) -> Propose:
-        """Ours, with prompts admitted as they come in."""
+        """Return our decoder as a function that admits prompts when they start."""
         decoder = self._decoder()
 
         def propose(branches: Sequence[Branch]) -> list[list[Proposal]]:
@@ -87,13 +87,13 @@ class Workload:
         )
 
     def prefix_bytes(self, count: int) -> int:
-        """What the keys and values of the first `count` prompts take."""
+        """Return the bytes of the keys and values of the first `count` prompts."""
         passes = SharedPasses(self.policy.model)
         passes.admit(range(count), self._inputs(range(count)))
         return 0 if passes.prefix is None else passes.prefix.bytes()
 
     def batched(self, count: int) -> BatchedGenerate:
-        """Transformers' own batched generation, over the first `count` prompts."""
+        """Return transformers' own batched generation over the first `count` prompts."""
         return BatchedGenerate(
             self.policy,
             self._inputs(range(count)),
@@ -106,7 +106,7 @@ class Workload:
         )
 
     def naive(self, branches: Sequence[Branch]) -> list[list[Proposal]]:
-        """The straightforward one: everything encoded anew for every node."""
+        """Propose by the straightforward decoder: everything is encoded again for every node."""
         return [
             [
                 Proposal(
@@ -123,7 +123,7 @@ class Workload:
         ]
 
     def continue_one(self, branch: Branch) -> list[Continuation]:
-        """One node of the straightforward search: each group's sentence."""
+        """Return each group's sentence at one node of the straightforward search."""
         return continue_answer(
             self.policy,
             self.images[branch.prompt],
@@ -138,7 +138,7 @@ class Workload:
         )
 
     def forced(self, *, tokens: int, sentences: int) -> "Workload":
-        """The same with every sentence forced to so many tokens, and every answer to so many sentences."""
+        """Return the same workload with every sentence forced to `tokens` and every answer to `sentences`."""
         return replace(
             self,
             ends=(),
@@ -149,7 +149,7 @@ class Workload:
         )
 
     def search(self, propose: Propose, count: int, *, at_once: int | None = None) -> list[list[Sentence]]:
-        """Search the first `count` prompts, CLIP included."""
+        """Search the first `count` prompts, CLIP included; return the candidates of each prompt."""
         return search(
             [str(number) for number in range(count)],
             propose=propose,
@@ -178,7 +178,7 @@ class Workload:
 
 
 def micro(count: int) -> Workload:
-    """The shipped policy and scorer on `count` held-out scenes; needs `dvc repro prepare`."""
+    """Return the shipped policy and scorer on `count` held-out scenes; needs `dvc repro prepare`."""
     policy_folder = paths.policy(paths.BASE)
     if not policy_folder.is_dir():
         raise UserError(
@@ -199,7 +199,7 @@ def micro(count: int) -> Workload:
 
 
 def wide(count: int) -> Workload:
-    """A LLaVA with random weights: 4 layers of width 512, 576 image tokens, every sentence forced to 20 tokens."""
+    """Return a LLaVA with random weights: 4 layers of width 512, 576 image tokens, sentences forced to 20 tokens."""
     with tempfile.TemporaryDirectory() as folder:
         policy = _random_llava(Path(folder))
     closers = _closers(policy)
@@ -222,7 +222,7 @@ def _scenes(count: int) -> list[Image.Image]:
 
 
 def _closers(policy: Policy) -> list[int]:
-    """The tokens with a full stop in them, or another sign that ends a sentence."""
+    """Return the tokens that contain a full stop or another sign that ends a sentence."""
     size = len(policy.tokenizer)
     texts = policy.tokenizer.batch_decode([[index] for index in range(size)])
     return [index for index, text in enumerate(texts) if set(text) & set(".!?\n\N{HORIZONTAL ELLIPSIS}")]

@@ -1,7 +1,7 @@
-"""The command line: parse, one library call, print. Data goes to stdout, commentary to stderr.
+"""The command line: parse, one library call, print. Data goes to stdout, messages to stderr.
 
-A user's mistake is one line and exit code 1. Libraries are imported by the command that needs them, so that `--help` is
-quick and loads no model library.
+A user's mistake gives one line and exit code 1. Each command imports the libraries that it needs, so that `--help` is
+fast and loads no model library.
 """
 
 import sys
@@ -19,11 +19,11 @@ from csrdata.errors import UserError
 from csrdata.text import json_text, one_line, printable
 
 UsageError: Any = typer.BadParameter.__base__
-"""The error of arguments that do not parse; typer exports only its subclass."""
+"""Typer's error for arguments that do not parse; typer exports only its subclass."""
 
 
 class Commands(TyperGroup):
-    """The commands; a closed pipe (`csrdata stats | head -1`) ends the process, as for any Unix tool."""
+    """The commands. A closed pipe (`csrdata stats | head -1`) ends the process, as for any Unix tool."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -33,7 +33,7 @@ class Commands(TyperGroup):
 
 
 def examples(*lines: str) -> str:
-    """Return the examples at the end of a command's help; typer does not wrap lines after a backspace."""
+    """Return the examples that end a command's help; the backspace stops typer from wrapping the lines."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
@@ -81,7 +81,7 @@ def _works_here(error: UserError) -> UserError:
 
 
 def _refuse_bytes(words: list[str]) -> None:
-    """Refuse an argument that is not text: no table, no JSON and no name on the Hub can hold it."""
+    """Raise if an argument is not text: no table, no JSON and no name on the Hub can hold it."""
     for number, word in enumerate(words, start=1):
         try:
             word.encode("utf-8")
@@ -125,7 +125,7 @@ def stats(
     iteration: IterationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how rewards and pairs of an iteration are distributed, and what its search cost."""
+    """Show how the rewards and pairs of an iteration are distributed, and what its search cost."""
     from csrdata import paths
     from csrdata.inspection.cost import cost
     from csrdata.inspection.stats import stats as figures_of
@@ -153,7 +153,7 @@ def stats(
 )
 def diff(
     a: Annotated[str, typer.Argument(metavar="A", help=SIDE)],
-    b: Annotated[str, typer.Argument(metavar="B", help="The same.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other side, in the same form.")],
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -189,7 +189,7 @@ def export(
     ],
     iteration: IterationOption = None,
 ) -> None:
-    """Write an iteration's pairs and images as another trainer reads them."""
+    """Write an iteration's pairs and images in the format of another trainer."""
     from csrdata import paths
     from csrdata.publishing.export.writing import export as write
     from csrdata.records import Pair
@@ -213,13 +213,15 @@ def export(
 def push(
     repo_id: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The dataset (or model) on the Hub.")],
     *,
-    tag: Annotated[str | None, typer.Option(metavar="TAG", help="A new version, such as v1.2.0.")] = None,
+    tag: Annotated[
+        str | None, typer.Option(metavar="TAG", help="The tag of a new version, such as v1.2.0.")
+    ] = None,
     iteration: Annotated[
         list[str] | None,
-        typer.Option(metavar="T", help="An iteration, repeatable; by default all that have pairs."),
+        typer.Option(metavar="T", help="An iteration; may be repeated. By default all that have pairs."),
     ] = None,
     private: Annotated[
-        bool, typer.Option("--private", help="If the repository is new, only you can read it.")
+        bool, typer.Option("--private", help="If the repository is new, make it private.")
     ] = False,
     dry_run: Annotated[
         Path | None,
@@ -227,33 +229,35 @@ def push(
     ] = None,
     images: Annotated[
         str,
-        typer.Option(metavar="embed|reference", help="Put the images into the rows, or only their paths."),
+        typer.Option(metavar="embed|reference", help="Put the images into the rows, or their paths only."),
     ] = "embed",
     licence: Annotated[
         str | None,
-        typer.Option("--license", metavar="NAME", help="Of the dataset (or policy), such as cc-by-4.0."),
+        typer.Option(
+            "--license", metavar="NAME", help="The licence of the dataset (or policy), such as cc-by-4.0."
+        ),
     ] = None,
     image_licence: Annotated[
         str | None,
         typer.Option(
-            "--image-license", metavar="TEXT", help="For the card: what the images are, under which licence."
+            "--image-license", metavar="TEXT", help="For the card: what the images are, and their licence."
         ),
     ] = None,
     output_licence: Annotated[
         str | None,
         typer.Option(
-            "--output-license", metavar="TEXT", help="For the card: the terms for what the policy wrote."
+            "--output-license", metavar="TEXT", help="For the card: the terms of use of the policy's answers."
         ),
     ] = None,
     model: Annotated[
-        bool, typer.Option("--model", help="Publish the policy that one iteration trained instead of pairs.")
+        bool, typer.Option("--model", help="Publish the policy of one iteration, instead of pairs.")
     ] = False,
     dataset: Annotated[
         str | None,
         typer.Option(metavar="OWNER/NAME@TAG", help="With --model: the published pairs it was trained on."),
     ] = None,
 ) -> None:
-    """Publish pairs, candidates and a card as one commit of the Hub, and tag it; with --model, a policy."""
+    """Publish pairs, candidates and a card on the Hub in one commit with a tag; with --model, a policy."""
     from csrdata.pipeline.publish import release
     from csrdata.publishing.hub.pushing import check_name, push_folder
     from csrdata.publishing.release.writing import tree
@@ -301,24 +305,24 @@ def push(
     epilog=examples("csrdata pull me/shapes-csr@v1.0.0", "csrdata pull me/shapes-csr@v1.0.0 shapes"),
 )
 def pull(
-    source: Annotated[str, typer.Argument(metavar="OWNER/NAME@TAG", help="A dataset of the Hub at a tag.")],
+    source: Annotated[str, typer.Argument(metavar="OWNER/NAME@TAG", help="A dataset on the Hub, at a tag.")],
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="DIR", help="New, empty, or an earlier pull; by default NAME."),
+        typer.Argument(metavar="DIR", help="A new or empty folder, or an earlier pull; by default NAME."),
     ] = None,
     *,
     max_size: Annotated[
-        str, typer.Option(metavar="SIZE", help="The most that is downloaded, such as 500MB or 50GB.")
+        str, typer.Option(metavar="SIZE", help="The largest download, such as 500MB or 50GB.")
     ] = "32GB",
 ) -> None:
-    """Download a published dataset as a project's tables and images; none of your files is overwritten."""
+    """Download a published dataset as a project's tables and images; your own files are never overwritten."""
     from csrdata.pipeline.pull import pull as bring
     from csrdata.publishing.hub.fetch import parse_size, parse_source
 
     found = parse_source(source)
     target = folder or Path(found.repo_id.partition("/")[2])
     names = bring(found, target, max_size=parse_size(max_size))
-    say(f"iteration {', '.join(names)} of {found}; see it there: csrdata stats")
+    say(f"iteration {', '.join(names)} of {found}; to look at it, run there: csrdata stats")
     print(printable(target))
 
 
@@ -332,7 +336,7 @@ def show(
     iteration: IterationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the search tree of one prompt: every candidate, its scores and its fate."""
+    """Show the search tree of one prompt: every candidate with its scores and its fate."""
     from csrdata.inspection.search_tree import search_tree
     from csrdata.pipeline.looking import read_project
 
@@ -371,11 +375,11 @@ def run(
     *,
     iteration: Annotated[
         str | None,
-        typer.Option("--iteration", metavar="T", help="Which iteration; `base` for evaluate_policy."),
+        typer.Option("--iteration", metavar="T", help="The iteration; for evaluate_policy also `base`."),
     ] = None,
     list_stages: Annotated[bool, typer.Option("--list", help="List the stages and exit.")] = False,
 ) -> None:
-    """Run one stage as its script does, without DVC: its inputs must exist."""
+    """Run one stage without DVC, as its script does. Its inputs must exist."""
     from csrdata import pipeline
 
     if stage is None and iteration is not None:
@@ -396,7 +400,7 @@ def _push_model(
     licence: str | None,
     dataset: str | None,
 ) -> None:
-    """Publish the policy of one iteration, by default the last one's, or write it to a folder."""
+    """Publish the policy of one iteration, by default the last, or write it to a folder."""
     from csrdata.pipeline.publish_policy import write_policy
     from csrdata.publishing.hub.fetch import parse_source
     from csrdata.publishing.hub.pushing import push_folder

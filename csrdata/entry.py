@@ -1,7 +1,7 @@
-"""How a process ends: in one line and an exit code for what a user can mend, with a traceback for what only we can.
+"""How a process ends: one line and an exit code for what a user can correct, a traceback for a bug.
 
-The command line and the stages run inside `leaving_in_words`. Exit codes: 1 for a mistake or a fault, 2 for a call that does
-not parse, 130 after Ctrl-C, 143 after SIGTERM, 141 where the reader of a pipe has gone.
+The command line and the stages run inside `leaving_in_words`. Exit codes: 1 for a user's mistake or a bug, 2 for wrong
+arguments, 130 after Ctrl-C, 143 after SIGTERM, 141 after the reader of a pipe has closed it.
 """
 
 import errno
@@ -35,7 +35,7 @@ EXTRAS = {
     "transformers": "policy",
     "trl": "train",
 }
-"""Which extra of csrdata brings a module."""
+"""The extra of csrdata that installs each module."""
 
 ENVIRONMENT = {
     errno.EACCES: "a file or folder that you may write",
@@ -47,14 +47,14 @@ ENVIRONMENT = {
     errno.EPERM: "a file or folder that you may write",
     errno.EROFS: "a disk that can be written",
 }
-"""Errors of the system that a user can mend, and what is needed."""
+"""System errors that a user can correct, and what is needed."""
 
 _SIGNALS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 PIPE_CLOSED = 128 + signal.SIGPIPE
 
 
 class Stopped(BaseException):
-    """A signal asked the process to end. No `KeyboardInterrupt`, which libraries catch and turn into something else."""
+    """A signal asked the process to end. It is not a `KeyboardInterrupt`, because libraries catch and replace that one."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -65,17 +65,17 @@ class Stopped(BaseException):
 def leaving_in_words(
     what: str, *, kept: str = "", reword: Callable[[UserError], UserError] = lambda error: error
 ) -> Iterator[None]:
-    """Run the body; whatever ends it early becomes an exit code and, where there is something to say, a line on stderr.
+    """Run the body; turn an error or a signal into an exit code and, if there is something to report, a line on stderr.
 
-    The second Ctrl-C ends the process at once. What stdout holds back is written before the body counts as done.
+    A second Ctrl-C ends the process at once. Buffered output is written to stdout before the body counts as done.
 
     Args:
         what: the command or stage, for the line after a signal.
-        kept: what that line says of finished work.
-        reword: gives a user's mistake a next command that works in this folder.
+        kept: what that line says about finished work.
+        reword: replaces the next command of a `UserError` by one that works in this folder.
 
     Raises:
-        SystemExit: the body did not end well.
+        SystemExit: the body failed or was interrupted.
     """
     _make_streams_safe()
     in_main = threading.current_thread() is threading.main_thread()
@@ -92,7 +92,7 @@ def leaving_in_words(
         _leave(str(reword(error)), 1)
     except (Stopped, KeyboardInterrupt) as error:
         number = error.number if isinstance(error, Stopped) else signal.SIGINT
-        # The terminal shows ^C, or a bar, on the line.
+        # The terminal shows ^C or a progress bar on the current line.
         start = "\n" if sys.stderr is not None and sys.stderr.isatty() else ""
         _leave(f"{start}{what}: {_SIGNALS[signal.Signals(number)]}{kept}", 128 + number)
     except BrokenPipeError:
@@ -107,7 +107,7 @@ def leaving_in_words(
 
 
 def explain(error: Exception) -> UserError | None:
-    """Return the line for an error of the installation or the system that a user can mend; None for a fault of ours."""
+    """Return the `UserError` for an error of the installation or the system that a user can correct; None for a bug."""
     if isinstance(error, ModuleNotFoundError) and error.name is not None:
         module = error.name.partition(".")[0]
         extra = EXTRAS.get(module)
@@ -124,13 +124,13 @@ def explain(error: Exception) -> UserError | None:
             one_line(place, limit=120),
             got=error.strerror or str(error),
             expected=ENVIRONMENT[error.errno],
-            do="mend that, then the same command again",
+            do="fix that, then the same command again",
         )
     return None
 
 
 def say(line: object) -> None:
-    """Write commentary to stderr, printable; a stderr that is closed or full stops nothing."""
+    """Write a message to stderr, made printable; if stderr is closed or full, the message is dropped."""
     if sys.stderr is None:
         return
     text = printable(line, keep="\n")
@@ -147,7 +147,7 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _leave(line: str, code: int) -> NoReturn:
-    """Say a line and leave; what stdout still holds is written if it can be, and dropped in silence if not."""
+    """Write a line to stderr and exit; buffered output goes to stdout if possible, and is dropped otherwise."""
     try:
         _flush()
     except OSError:
@@ -163,7 +163,7 @@ def _flush() -> None:
 
 
 def _drop_stdout() -> None:
-    """Send what is left in stdout's buffer nowhere: Python would try again at its end, and complain."""
+    """Discard stdout's buffer: Python would otherwise write it again on exit, and report the error."""
     if sys.stdout is not None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -171,7 +171,7 @@ def _drop_stdout() -> None:
 
 
 def _make_streams_safe() -> None:
-    """Show what a stream cannot encode as an escape instead of failing."""
+    """Make the streams write characters that they cannot encode as escapes instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -179,7 +179,7 @@ def _make_streams_safe() -> None:
 
 def plain_warning(
     message: Warning | str,
-    category: type[Warning],  # noqa: ARG001 - the form that `warnings.formatwarning` has
+    category: type[Warning],  # noqa: ARG001 - the signature of `warnings.formatwarning`
     filename: str,  # noqa: ARG001
     lineno: int,  # noqa: ARG001
     line: str | None = None,  # noqa: ARG001

@@ -1,7 +1,7 @@
-"""params.yaml as frozen, typed sections; an unknown or out-of-range key is refused in one line.
+"""params.yaml as frozen, typed sections; an unknown key or a value out of range is refused in one line.
 
-Config stops here and at the stages: what lies below takes plain keyword arguments. What each key means, its unit, range
-and source stand beside it in params.yaml, and a test holds the two against each other.
+Configuration objects are used here and in the stages only: all other code takes plain keyword arguments. The comments
+in params.yaml state the meaning, unit, range and source of each key, and a test checks that none is missing.
 """
 
 from collections.abc import Mapping
@@ -21,19 +21,19 @@ FILE = Path("params.yaml")
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Tokens = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
-"""What a table takes: a longer answer is refused where it is read."""
+"""Bounded by what a table may hold: a longer answer would be refused when it is read."""
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
-"""What torch takes for a seed."""
+"""The seeds that torch accepts."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-NAME = "1 to 32 of a-z, 0-9, '-' and '_', first a letter or digit, not base"
-"""What an iteration may be called, in words; the pattern is the releases' own."""
+NAME = "1 to 32 characters of a-z, 0-9, '-' and '_', the first a letter or digit, and not base"
+"""What an iteration may be called, in words; releases define the pattern."""
 ScaleName = Literal["raw", "unit", "geometric", "rank", "zscore"]
 
 
 class Section(BaseModel):
-    """A section of params.yaml: frozen, no unknown keys, no silent conversions of text to numbers."""
+    """A section of params.yaml: frozen, no unknown keys, no silent conversion of text to numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -95,7 +95,11 @@ class FolderModel(Section):
 
 
 def _where(value: object) -> str:
-    return "folder" if isinstance(value, FolderModel) or (isinstance(value, dict) and "folder" in value) else "hub"
+    return (
+        "folder"
+        if isinstance(value, FolderModel) or (isinstance(value, dict) and "folder" in value)
+        else "hub"
+    )
 
 
 class PretrainedModels(Section):
@@ -124,9 +128,7 @@ class OpenClipHubScorer(Section):
     revision: Revision | None
 
 
-SingleScorer = Annotated[
-    OpenClipScorer | OpenClipNameScorer | OpenClipHubScorer, Field(discriminator="kind")
-]
+SingleScorer = Annotated[OpenClipScorer | OpenClipNameScorer | OpenClipHubScorer, Field(discriminator="kind")]
 """The kinds of scorer that are one model."""
 
 
@@ -141,13 +143,13 @@ class EnsembleScorer(Section):
 
 
 AnySource = MicroworldSource
-"""The kinds of source. A second one makes this `Annotated[MicroworldSource | Second, Field(discriminator="kind")]`."""
+"""The kinds of source. With a second one: `Annotated[MicroworldSource | Second, Field(discriminator="kind")]`."""
 AnyModels = Annotated[MicroworldModels | PretrainedModels, Field(discriminator="kind")]
-"""The ways to get the base policy, likewise."""
+"""The ways to get the base policy; another one is added in the same way."""
 AnyScorer = Annotated[
     OpenClipScorer | OpenClipNameScorer | OpenClipHubScorer | EnsembleScorer, Field(discriminator="kind")
 ]
-"""The kinds of scorer, likewise."""
+"""The kinds of scorer; another one is added in the same way."""
 
 
 class Scorers(Section):
@@ -246,28 +248,28 @@ class Params(Section):
 
 
 def load_params(path: Path = FILE) -> Params:
-    """Read and check a params file.
+    """Read and validate a params file.
 
     Raises:
-        UserError: the file is missing or not YAML 1.2, a key is unknown (the nearest valid one is named), missing or out of
-            range, an iteration follows one that is not there, or there is no iteration.
+        UserError: the file is missing or is not YAML 1.2; a key is unknown (the nearest valid key is named), missing
+            or out of range; an iteration starts from one that is not listed before it; or there is no iteration.
     """
     if not path.is_file():
         raise UserError(
             str(path),
             got="no such file",
             expected="the pipeline's parameters",
-            do="run this where params.yaml lies",
+            do="run the command in the folder of params.yaml",
         )
     raw = read_yaml(path)
     if not isinstance(raw, dict):
         got = "an empty file" if raw is None else raw
-        raise UserError(str(path), got=got, expected="sections of keys", do=_mend(path))
+        raise UserError(str(path), got=got, expected="sections of keys", do=_fix(path))
     _refuse_old_names(raw, path)
     try:
         params = Params.model_validate(raw)
     except ValidationError as error:
-        raise explain(error, Params, raw, place=str(path), do=_mend(path)) from None
+        raise explain(error, Params, raw, place=str(path), do=_fix(path)) from None
     _check_chain(params.iterations, path)
     return params
 
@@ -276,30 +278,36 @@ OLD_NAMES = {
     "build_seed": "source (the images), prepare (the models) and scorers (their folders)",
     "repeat_similarity": "repetition_threshold",
 }
-"""Keys of earlier versions, and what they are called now."""
+"""Keys of earlier versions, with their names today."""
 
 
 def _refuse_old_names(raw: Mapping[object, object], path: Path, *, above: str = "") -> None:
-    """Refuse a file of an earlier version with the new names: an unknown key alone would not say where its values go."""
+    """Raise if the file has a key of an earlier version, and name the key of today.
+
+    An "unknown key" error would not say where its value goes.
+    """
     for key, value in raw.items():
         if key in OLD_NAMES:
             raise UserError(
                 f"{path}: {above}{key}",
                 got="a name of an earlier version",
                 expected=OLD_NAMES[str(key)],
-                do=_mend(path),
+                do=_fix(path),
             )
         if isinstance(value, dict) and len(above) < 100:
             _refuse_old_names(value, path, above=f"{above}{key}.")
 
 
-def _mend(path: Path) -> str:
-    return f"mend {path}, then: dvc repro"
+def _fix(path: Path) -> str:
+    return f"fix {path}, then: dvc repro"
 
 
 def _check_chain(iterations: Mapping[str, Iteration], path: Path) -> None:
-    """Iterations have names that a folder may have, and each follows the base or an earlier one in the file."""
-    do = _mend(path)
+    """Check the iterations of a file.
+
+    Each needs a name that a folder may have, and starts from the base or from an iteration listed before it.
+    """
+    do = _fix(path)
     if not iterations:
         expected = 'one iteration or more, such as "1": {previous: base}'
         raise UserError(f"{path}: iterations", got="none", expected=expected, do=do)

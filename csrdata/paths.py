@@ -1,7 +1,7 @@
-"""Where each thing lies, relative to the project's root: a stage's name is its folder's name.
+"""Where each file of a project is, relative to its root; the output folder of a stage has the stage's name.
 
-A policy is called by the iteration that made it: `base`, then "1", "2", ... The pairs of iteration t come from the policy
-before it and train policy t.
+A policy is named after the iteration that trained it: `base`, then "1", "2", ... The pairs of iteration t come from
+the policy before it and train policy t.
 """
 
 from pathlib import Path
@@ -19,47 +19,47 @@ TRUTH = Path("data/sample_prompts/truth.parquet")
 PREPARE_METRICS = Path("metrics/prepare.json")
 SUMMARY = Path("metrics/summary.json")
 HEADLINE = Path("metrics/headline.json")
-"""The ten figures of the last iteration that DVC lists."""
+"""The ten figures of the last iteration that `dvc metrics show` lists."""
 PLOTS = Path("plots")
 LOGS = Path("logs")
-"""Timings and machine facts: no output of the DAG."""
+"""Timings and facts about the machine: not outputs of the DAG."""
 
 
 def policy(name: str) -> Path:
-    """A policy's folder: the base's model, or a later one's chain of adapters."""
+    """Return the folder of a policy: the base's model, or a later policy's chain of adapters."""
     return Path("policies") / name
 
 
 def candidates(iteration: str) -> Path:
-    """A folder of shards of `Sentence` rows."""
+    """Return the folder of an iteration's shards of `Sentence` rows."""
     return Path("data/generate_beams") / iteration
 
 
 def responses(iteration: str) -> Path:
-    """A folder of shards of `Response` rows, shard for shard those of `candidates`."""
+    """Return the folder of an iteration's shards of `Response` rows, one for each shard of `candidates`."""
     return Path("data/score_beams") / iteration
 
 
 def pairs(iteration: str) -> Path:
-    """A table of `Pair` rows."""
+    """Return the path of an iteration's table of `Pair` rows."""
     return Path("data/select_pairs") / iteration / "pairs.parquet"
 
 
 def dropped(iteration: str) -> Path:
-    """A table of `Dropped` rows."""
+    """Return the path of an iteration's table of `Dropped` rows."""
     return Path("data/select_pairs") / iteration / "dropped.parquet"
 
 
 def answers(name: str) -> Path:
-    """A table of `Answer` rows: a policy's answers to the evaluation questions."""
+    """Return the path of a policy's table of `Answer` rows: its answers to the evaluation questions."""
     return Path("data/evaluate_policy") / name / "answers.parquet"
 
 
 def run_log(stage: str, name: str) -> Path:
-    """Timings of one run of a stage, JSON lines."""
+    """Return the path of a stage's run log: timings of its shards, JSON lines."""
     return LOGS / f"{stage}-{name}.jsonl"
 
 
 def stage_metrics(stage: str, name: str) -> Path:
-    """A stage's figures for one iteration (or the base), JSON."""
+    """Return the path of a stage's metrics for one iteration (or the base), JSON."""
     return Path("metrics") / stage / f"{name}.json"

@@ -1,8 +1,8 @@
 """A model that is elsewhere: on the Hub at a commit, or in a folder, with the size and SHA-256 of each of its files.
 
-A project names such a model in a small JSON file and never copies it. The files are required from then on: a missing or
-changed file and another commit are refused in one line. The Hub's files are read from the cache of `huggingface_hub`; nothing
-is downloaded here.
+A project names such a model in a small JSON file and never copies it. From then on a missing file, a changed file and
+another commit are refused in one line. The Hub's files are read from the cache of `huggingface_hub`; this module downloads
+nothing.
 
 Hashing 14 GB takes half a minute, so that the hash of a large file is remembered in the user's own cache, by the file's
 path, inode, size and times. A project's files never say what a hash is: another person's project cannot vouch for a file.

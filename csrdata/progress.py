@@ -1,4 +1,4 @@
-"""Progress bars: a bar on a terminal; in a file, one line a minute, which `tail -f` can follow."""
+"""Progress bars: a bar on a terminal; one line per minute in a file, which `tail -f` can follow."""
 
 import sys
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from tqdm import tqdm
 from csrdata.text import printable
 
 SECONDS = 60.0
-"""Between two lines of a bar that does not go to a terminal."""
+"""Seconds between two lines of a bar that is not on a terminal."""
 _LINE = "{desc}: {percentage:.0f}% ({n_fmt} of {total_fmt}), {elapsed} gone, {remaining} left, {rate_fmt}{postfix}"
 
 
@@ -24,15 +24,15 @@ def progress(
 ) -> "tqdm[Any]":
     """Return a bar on stderr over `items`, or one of `total` steps that the caller updates.
 
-    Give it a text with `set_postfix_str(text, refresh=False)`: a refresh is a line of its own in a file.
+    Add a text with `set_postfix_str(text, refresh=False)`: a refresh would add a line to a file.
 
     Args:
         items: what is looped over.
         title: what is being done.
         unit: the name of one item.
-        total: items in all, where `items` cannot tell.
+        total: the number of items, if `items` has no length.
         disable: show nothing.
-        smoothing: 0..1, how much the rate follows the last steps.
+        smoothing: 0..1, the weight of the latest steps in the rate.
     """
     settings: dict[str, Any] = {
         "total": total,
@@ -47,12 +47,12 @@ def progress(
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Say whether somebody looks at a stream; one that was closed is none."""
+    """Return whether a stream is a terminal; False for a closed one (None)."""
     return stream is not None and stream.isatty()
 
 
 class _Lines:
-    """A file for tqdm: what it draws over itself on a terminal becomes lines on stderr. A log that is full stops nothing."""
+    """A file for tqdm that turns each new state of a bar into a line on stderr. Errors of stderr are ignored."""
 
     encoding = "utf-8"
 
@@ -62,7 +62,7 @@ class _Lines:
     def write(self, text: str) -> int:
         line = text.strip("\r\n ")
         done = line.partition(",")[0]
-        # A bar that is closed draws its last state once more.
+        # tqdm draws the last state of a closed bar once more.
         if line and done != self._done and sys.stderr is not None:
             self._done = done
             try:

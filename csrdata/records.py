@@ -1,13 +1,13 @@
-"""The vocabulary: what the stages hand to each other, one frozen record and one Parquet schema each.
+"""The records that stages exchange: one frozen dataclass and one Parquet schema for each kind of row.
 
-All other code exchanges these records; they know no model, file or stage. A record's schema is derived from its fields,
-so that the two cannot drift apart. `csrdata.storage.values` says what its values must be; every reading checks it.
+They depend on no model, file or stage. A record's schema is derived from its fields, so the two always agree.
+`csrdata.storage.values` defines the allowed values; they are checked whenever a table is read.
 
-Order: prompts are in ascending order of their ids, and so are the prompts of sentences, each with all its rows. The rows
-of any other table may be in any order; readers match them by id.
+Row order: prompts are sorted by id. Sentences are sorted by prompt id, and all rows of a prompt are together. Other tables
+have no fixed order; readers match their rows by id.
 
-The search tree is flat: every candidate sentence is a row with its parent's id (`NO_PARENT` for a first
-sentence), never an object that points at others. A response is a path from a first sentence to a leaf.
+The search tree is a flat table: each candidate sentence is a row that holds its parent's id (`NO_PARENT` for a first
+sentence). A response is a path from a first sentence to a leaf.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 NO_PARENT = -1
-"""Parent id of a sentence that opens its response."""
+"""Parent id of the first sentence of a response."""
 
 
 class Stop(StrEnum):
@@ -34,12 +34,12 @@ class Stop(StrEnum):
 
 
 class Fate(StrEnum):
-    """What became of a candidate at its depth of the search."""
+    """What the search did with a candidate at its depth."""
 
     KEPT_BEST = "kept_best"
-    """Among the `keep_best` highest rewards of its depth: later sentences continue it."""
+    """Among the `keep_best` highest rewards of its depth: the search continues it."""
     KEPT_WORST = "kept_worst"
-    """Among the `keep_worst` lowest rewards of its depth: later sentences continue it, as a plausible loser."""
+    """Among the `keep_worst` lowest rewards of its depth: the search continues it, as a plausible rejected answer."""
     PRUNED = "pruned"
     """Between the best and the worst: the search dropped it."""
     FINISHED = "finished"
@@ -67,7 +67,7 @@ class Prompt:
     """An image and an instruction that the policy answers; the same in every iteration. A table has one row or more."""
 
     prompt_id: str
-    """Unique. The rows of a table are in ascending order of it: `train-00017`."""
+    """Unique, such as `train-00017`. The rows of a table are sorted by it, in ascending order."""
     image: str
     """Path of the image file, POSIX, relative to the project's root."""
     text: str
@@ -79,31 +79,32 @@ class Sentence:
     """One candidate sentence: a node of its prompt's search tree (Algorithm 1).
 
     The *end* is the candidate whose first token is end-of-sequence: `text` is empty, `relevance` is null. A table holds
-    whole trees: the prompts in ascending order of their ids, the rows of a prompt together, by `node_id`.
+    complete trees, sorted by `prompt_id` and then by `node_id`.
     """
 
     prompt_id: str
     node_id: int
-    """Position in the prompt's tree, 0 upwards in the order of creation, without a gap."""
+    """Position in the prompt's tree: 0, 1, 2, ... in the order of creation."""
     parent_id: int
-    """`node_id` of the sentence before it, smaller than its own, or `NO_PARENT`. A parent was kept by the search."""
+    """`node_id` of the sentence before it, smaller than its own `node_id`, or `NO_PARENT`. The search kept that sentence."""
     depth: int
-    """1 for a first sentence, else 1 more than its parent's."""
+    """1 for a first sentence, otherwise the parent's depth plus 1."""
     group: int
-    """The row of diverse group decoding that proposed it, 0 upwards (the lowest, where equal ones were merged)."""
+    """The group of diverse group decoding that proposed it, 0 or more. If several groups proposed it, the lowest."""
     text: str
-    """The sentence as decoded after the sentences before it, white space kept; the texts of a path add up to the answer."""
+    """The sentence as decoded after the sentences before it, with its white space. The texts along a path, joined, are the
+    answer."""
     token_ids: list[int]
-    """The tokens generated, end-of-sequence included."""
+    """The generated tokens, end-of-sequence included."""
     logprob: float
-    """Sum of the natural-log probabilities of `token_ids`, no diversity penalty: R_T = exp(logprob), equation 2."""
+    """Sum of the natural-log probabilities of `token_ids`, without the diversity penalty: R_T = exp(logprob), equation 2."""
     relevance: float | None
     """R_I = max(100 * cosine(image, sentence), 0), 0..100, equation 3; null for the end."""
     relevance_truncated: bool
-    """The scorer's text limit (77 tokens for CLIP) cut the sentence."""
+    """Whether the sentence was cut at the scorer's text limit (77 tokens for CLIP)."""
     repetition: float | None
-    """Repetition: the largest cosine, 0..1, of its text with that of an earlier sentence of its answer, by the search's
-    scorer; 0 for a first sentence, null for the end."""
+    """The largest cosine similarity, 0..1, of its text to an earlier sentence of the same answer, by the search's scorer; 0
+    for a first sentence, null for the end."""
     guidance_reward: float | None
     """The reward that ranked it at its depth, on the guidance's scale; null for the end."""
     stop: str
@@ -111,8 +112,8 @@ class Sentence:
     fate: str
     """A `Fate`."""
     canonical: bool | None
-    """For a leaf: tokenising the answer's text again gives exactly the generated tokens, so that training sees
-    what generation saw; null for a sentence that is no leaf."""
+    """For a leaf: whether tokenising the answer's text again gives exactly the generated tokens, so that training uses the
+    tokens that were generated; null for any other sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +139,17 @@ class Response:
     relevance: float
     """Mean R_I of its sentences, 0..100."""
     relevance_held_out: float | None
-    """Mean R_I of its sentences by the scorer that the search never saw, 0..100; null without such a scorer."""
+    """Mean R_I of its sentences by the held-out scorer, which the search does not use, 0..100; null without one."""
     reward_held_out: float | None
     """R(y) with the held-out scorer's R_I in place of the search's; null without such a scorer."""
     finished: bool
-    """It ended with end-of-sequence."""
+    """Whether it ended with end-of-sequence."""
     canonical: bool
 
 
 @dataclass(frozen=True, slots=True)
 class PairScores:
-    """What is known about a pair's two answers; null is unknown, as in pairs of a judge, a rule or another project."""
+    """Scores of a pair's two answers; null where unknown, for example in pairs from a judge, a rule or another project."""
 
     chosen_leaf: int | None = None
     """`leaf_id` of its `Response`: the answer is in the iteration's search tree."""
@@ -172,14 +173,14 @@ class PairScores:
 
 
 CSR_SEARCH = "csr_search"
-"""`Pair.origin` of the pairs that csrdata's own search makes."""
+"""`Pair.origin` of the pairs that csrdata's search produces."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     """A preference pair: two answers to one prompt, with different texts. One row for each `prompt_id`.
 
-    Its table is flat: a column for each field of `scores` in the place of one named `scores`.
+    Its table is flat: each field of `scores` is a column, and no column is named `scores`.
     """
 
     prompt_id: str
@@ -188,7 +189,7 @@ class Pair:
     chosen: str
     rejected: str
     origin: str
-    """Which way made it: `csr_search`, or another name of a-z, 0-9 and _."""
+    """How the pair was made: `csr_search`, or another name of a-z, 0-9 and _."""
     scores: PairScores = PairScores()
 
 
@@ -204,23 +205,23 @@ class DropReason(StrEnum):
     LENGTH_GAP = "length_gap"
     """No two answers of similar enough length differ by the margin."""
     LENGTH_BALANCE = "length_balance"
-    """Left out so that, over the set, chosen and rejected are equally long."""
+    """Dropped so that, over all pairs, chosen and rejected answers have about the same mean length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A prompt without a pair, and why: kept + dropped = prompts."""
+    """A prompt without a pair, and the reason: kept + dropped = prompts."""
 
     prompt_id: str
     reason: str
     """A `DropReason`."""
     detail: str
-    """The figures behind the reason, for a reader."""
+    """The numbers behind the reason, as text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What is known to be in an image; for evaluation only, no stage that makes pairs may read it.
+    """What is known to be in an image. It is only for evaluation: no stage that makes pairs reads it.
 
     One row for each image; a table has one row or more.
     """
@@ -228,9 +229,9 @@ class Truth:
     image: str
     split: str
     objects: list[str]
-    """Names of the objects present: an object in CHAIR's sense."""
+    """Names of the objects in the image, as CHAIR defines an object."""
     detail: str
-    """The source's own account, JSON: attributes and places, for the checks that need more than names."""
+    """Details from the source as JSON, such as attributes and places, for checks that need more than names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,13 +259,13 @@ class Answer:
     tokens: int
     """Generated tokens, end-of-sequence included."""
     finished: bool
-    """It ended by itself, not at the token limit."""
+    """Whether it ended with end-of-sequence, not at the token limit."""
     logprob_base: float | None
     """Natural-log probability of the answer's tokens under the base policy; null for a yes/no question."""
     relevance: float | None
-    """Mean R_I of its sentences, 0..100, by the search's scorer; null for a yes/no question, and without words."""
+    """Mean R_I of its sentences, 0..100, by the search's scorer; null for a yes/no question or an answer without words."""
     relevance_held_out: float | None
-    """The same by the held-out scorer."""
+    """The same, by the held-out scorer."""
 
 
 Record = type[Prompt | Sentence | Response | Pair | Dropped | Truth | Question | Answer]
@@ -282,7 +283,7 @@ class Column:
 
 
 def columns(record: Record) -> list[Column]:
-    """Return the columns of a record's table, in the order of its fields; a record within a record gives its own columns.
+    """Return the columns of a record's table, in the order of its fields; a nested record contributes its own columns.
 
     Example: `columns(Dropped)[0]` -> `Column("prompt_id", "String", nullable=False)`
     """

@@ -1,4 +1,4 @@
-"""A YAML file as DVC reads it: YAML 1.2 through ruamel.yaml. What DVC would guess at or choke on is refused with its line.
+"""Read a YAML file as DVC reads it: YAML 1.2 through ruamel.yaml. Ambiguous or harmful content is refused with its line.
 
 YAML 1.2 reads `1e-5` as a number and `yes` as text; YAML 1.1, PyYAML's version, does the reverse. DVC writes 1.2, so a file
 that `dvc exp run -S` has edited must be read the same way.
@@ -18,13 +18,13 @@ from csrdata.errors import UserError
 from csrdata.text import has_control_characters
 
 MOST_BYTES = 200_000
-"""Of a file; the shipped one has 8,000."""
+"""The largest file; the shipped params.yaml has 8,000 bytes."""
 MOST_LEVELS = 20
-"""Of nesting."""
+"""The deepest nesting."""
 MOST_NODES = 20_000
-"""Keys, values and collections with every alias written out: a few aliases of aliases can stand for billions."""
+"""The most keys, values and collections, counted with every alias expanded: a few nested aliases can expand to billions."""
 MOST_DIGITS = 400
-"""Of a number; the largest float has 309."""
+"""The most characters of a number; the largest float has 309 digits."""
 
 _BOM = b"\xef\xbb\xbf"
 _SAID_BY_VALUES = (ValueError, TypeError, OverflowError, ArithmeticError, LookupError, AttributeError)
@@ -32,17 +32,17 @@ _SAID_BY_VALUES = (ValueError, TypeError, OverflowError, ArithmeticError, Lookup
 
 
 def read_yaml(path: Path) -> Any:
-    """Return what a YAML file holds; an empty file is None.
+    """Return the content of a YAML file; None for an empty file.
 
     Raises:
-        UserError: the file is too large, not UTF-8, begins with a byte order mark, is not YAML 1.2, gives a key twice, or
-            holds control characters, deep nesting or aliases that stand for too much. The line is named.
+        UserError: the file is too large, not UTF-8, begins with a byte order mark, is not YAML 1.2, repeats a key, or holds
+            control characters, too deep nesting or aliases that expand too far. The error names the line.
     """
     text = _text(path)
     node: Node | None = None
     try:
         with warnings.catch_warnings():
-            # An anchor that is given twice: the second counts, as in DVC.
+            # If an anchor is defined twice, the second counts, as in DVC; the warning is not needed.
             warnings.simplefilter("ignore")
             node = _loader().compose(text)
             if node is not None:
@@ -61,7 +61,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def _loader() -> Any:
-    """Return what DVC loads with, in Python (its C version has no bound on depth), and with a bound."""
+    """Return DVC's loader with a limit on depth, in its Python version, because the C version has no such limit."""
     yaml = YAML(typ="safe", pure=True)
     yaml.max_depth = MOST_LEVELS
     return yaml
@@ -76,7 +76,7 @@ def _text(path: Path) -> str:
     if data.startswith(_BOM):
         raise _refusal(path, 1, got="a byte order mark", expected="UTF-8 without one")
     try:
-        # As Python reads a text file: every line ends with one line feed.
+        # Line ends become line feeds, as in Python's text mode.
         return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
@@ -103,7 +103,7 @@ def _check(root: Node, path: Path) -> None:
 
 
 def _walk(root: Node) -> Iterator[Node]:
-    """Yield every node as often as it is used; without end where an alias stands for what it is inside."""
+    """Yield each node as often as it is used; this never ends if an alias refers to a node that contains it."""
     waiting = [root]
     while waiting:
         node = waiting.pop()
@@ -115,7 +115,7 @@ def _walk(root: Node) -> Iterator[Node]:
 
 
 def _line_of_bad_value(root: Node | None) -> int | None:
-    """Return the line of the first scalar that cannot be read by itself."""
+    """Return the line of the first scalar that cannot be constructed on its own; None if there is none."""
     for node in () if root is None else _walk(root):
         if isinstance(node, ScalarNode):
             try:
@@ -127,4 +127,4 @@ def _line_of_bad_value(root: Node | None) -> int | None:
 
 def _refusal(path: Path, line: int | None, *, got: str, expected: str = "YAML 1.2") -> UserError:
     place = str(path) if line is None else f"{path}: line {line}"
-    return UserError(place, got=got, expected=expected, do=f"mend {path}, then: dvc repro")
+    return UserError(place, got=got, expected=expected, do=f"fix {path}, then: dvc repro")

@@ -1,4 +1,4 @@
-"""What pydantic says of a file, as one line: key, value, what was expected; for an unknown key, the nearest valid one."""
+"""Turn a pydantic error about a file into one line: key, value, expectation; for an unknown key, the nearest valid one."""
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,13 +13,13 @@ from csrdata.errors import UserError
 def explain(
     error: ValidationError, model: type[BaseModel], raw: Mapping[Any, Any], *, place: str, do: str
 ) -> UserError:
-    """Turn the first of pydantic's complaints into one line; unknown keys first, as they explain missing ones.
+    """Return pydantic's first error as one line. Unknown keys come first, because they explain missing ones.
 
-    Works for any model of sections, optional values, dictionaries and unions that a literal key such as `kind` tells apart.
+    Works for any model of sections, optional values, dictionaries and unions with a literal discriminator such as `kind`.
 
     Args:
-        error: what `model` said of `raw`.
-        model: the whole file.
+        error: raised when `raw` was validated by `model`.
+        model: of the whole file.
         raw: the whole file as read.
         place: the file, for the error.
         do: the next command, for the error.
@@ -41,10 +41,10 @@ def explain(
 
 
 def _keys(location: Sequence[int | str], raw: Any) -> list[str]:
-    """Return the keys of the file in a location of pydantic's: between them it names types and tags of unions."""
+    """Return the keys of the file in a pydantic location, which also contains types and union tags."""
     keys = []
     for number, part in enumerate(location):
-        # A missing key is the last part, and in no dictionary.
+        # A missing key is the last part and is not in the dictionary.
         if isinstance(raw, dict) and (part in raw or number == len(location) - 1) and part != "[key]":
             keys.append(str(part))
             raw = raw.get(part)
@@ -55,7 +55,7 @@ def _keys(location: Sequence[int | str], raw: Any) -> list[str]:
 
 
 def _valid_keys(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
-    """Return the keys that the model has at a location; of a union, those of the member that the location's tag names."""
+    """Return the keys that the model has at a location; for a union, those of the member that the tag selects."""
     types: list[Any] = [model]
     for part in location:
         inside = [kind.model_fields[part].annotation for kind in types if _has_field(kind, part)]
@@ -66,7 +66,7 @@ def _valid_keys(model: type[BaseModel], location: Sequence[int | str]) -> list[s
 
 
 def _members(annotation: Any) -> Iterator[Any]:
-    """Yield the types that a type stands for: what is annotated, each member of a union."""
+    """Yield the types behind an annotation: the type in an `Annotated`, and each member of a union."""
     origin = get_origin(annotation)
     if origin is Annotated:
         yield from _members(get_args(annotation)[0])
@@ -86,7 +86,7 @@ def _has_field(kind: Any, name: object) -> bool:
 
 
 def _is_tagged(kind: Any, tag: object) -> bool:
-    """Say whether a literal field of a model takes this value: the union's discriminator."""
+    """Return whether a model has a literal field with this value: the discriminator of its union."""
     return _is_model(kind) and any(
         get_origin(field.annotation) is Literal and get_args(field.annotation) == (tag,)
         for field in kind.model_fields.values()
@@ -94,11 +94,14 @@ def _is_tagged(kind: Any, tag: object) -> bool:
 
 
 def _nearest(keys: Sequence[str], valid: Sequence[str]) -> str:
-    """Return the valid key that was probably meant, dotted, or else all of them."""
+    """Return the valid key that was probably meant, as a dotted path; if none is similar, all valid keys."""
     near = difflib.get_close_matches(keys[-1], valid, n=1, cutoff=0.5)
     return ".".join([*keys[:-1], near[0]]) if near else f"one of {', '.join(valid)}"
 
 
 def _expectation(message: str) -> str:
-    """Turn "Input should be less than or equal to 1" into "a value less than or equal to 1"."""
+    """Return the expectation in a pydantic message.
+
+    Example: "Input should be less than or equal to 1" -> "a value less than or equal to 1"
+    """
     return message.replace("Input should be", "a value").replace("a value a valid", "a valid")

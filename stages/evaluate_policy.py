@@ -1,4 +1,4 @@
-"""A policy's greedy answers to the evaluation questions.
+"""Answer the evaluation questions greedily with one policy.
 
 In: a policy, the base policy, data/sample_prompts; params.yaml: evaluate_policy, compute.
 Out: data/evaluate_policy/NAME: `Answer` rows; metrics/evaluate_policy/NAME.json.

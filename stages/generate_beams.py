@@ -1,7 +1,7 @@
-"""Algorithm 1: every candidate sentence of every prompt.
+"""Search every candidate sentence of every prompt (Algorithm 1).
 
 In: data/sample_prompts, the previous policy, scorers/search; params.yaml: generate_beams, compute.
-Out: data/generate_beams/T, shards of `Sentence` rows that survive a kill.
+Out: data/generate_beams/T: shards of `Sentence` rows; complete shards survive a kill.
 Run: `python stages/generate_beams.py 1`, or through DVC.
 """
 

@@ -1,4 +1,4 @@
-"""The training prompts and the evaluation questions.
+"""Sample the training prompts and the evaluation questions.
 
 In: data/prepare; params.yaml: sample_prompts.
 Out: data/sample_prompts: prompts, questions, truth.

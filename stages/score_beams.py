@@ -1,4 +1,4 @@
-"""Whole answers and their rewards (equation 4).
+"""Score whole answers (equation 4).
 
 In: data/generate_beams/T, scorers/held_out; params.yaml: score_beams, compute.
 Out: data/score_beams/T: `Response` rows; metrics/score_beams/T.json.

@@ -1,4 +1,4 @@
-"""Chosen and rejected, or the reason for no pair.
+"""Select a chosen and a rejected answer for each prompt, or record the reason for no pair.
 
 In: data/score_beams/T, the prompts; params.yaml: select_pairs.
 Out: data/select_pairs/T: `Pair` and `Dropped` rows; metrics/select_pairs/T.json.

@@ -1,4 +1,4 @@
-"""The one table: base and each iteration, every figure with its interval.
+"""Compare the base and all iterations in one table, each figure with its interval.
 
 In: answers, responses, pairs and metrics of all iterations; params.yaml: summarize.
 Out: metrics/summary.json, metrics/summary.md, plots/.

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def imported_names(file: Path) -> set[str]:
-    """Return every module a file names in an import, wherever it stands; `from a import b` gives `a` and `a.b`."""
+    """Return every module that a file imports anywhere in it; `from a import b` gives `a` and `a.b`."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

@@ -33,7 +33,7 @@ HIDDEN = {*"\u200b\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u
 
 
 def unsafe(text: str) -> set[str]:
-    """Return what must not reach a terminal; a line feed may."""
+    """Return the characters of a text that must not reach a terminal; a line feed may."""
     return {
         char
         for char in text

@@ -1,4 +1,4 @@
-"""Pairs with other scores: what a test changes of a pair, wherever the field is."""
+"""Copies of pairs with other fields, for tests."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -9,12 +9,12 @@ _OF_SCORES = {field.name for field in fields(PairScores)}
 
 
 def pair_with(pair: Pair, **changes: Any) -> Pair:
-    """Return a pair with some fields of its own, or of its scores, changed."""
+    """Return a copy of a pair with some fields changed, in the pair or in its scores."""
     scores = {name: value for name, value in changes.items() if name in _OF_SCORES}
     own = {name: value for name, value in changes.items() if name not in _OF_SCORES}
     return replace(pair, scores=replace(pair.scores, **scores), **own)
 
 
 def without_scores(pair: Pair, *, origin: str = "judge") -> Pair:
-    """Return a pair as another way makes it: the texts, and no score."""
+    """Return a copy of a pair without scores."""
     return replace(pair, origin=origin, scores=PairScores())

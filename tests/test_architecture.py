@@ -1,4 +1,4 @@
-"""Imports point down, and the algorithms know neither models nor files: read from the source, nothing is run."""
+"""Imports point to lower levels, and the algorithms know neither models nor files: the source is parsed, not run."""
 
 import ast
 import sys
@@ -22,7 +22,7 @@ LEVELS = [
     {"pipeline", "cli"},
     {"__main__"},
 ]
-"""Lowest first: a room imports from below it and from itself."""
+"""Lowest first: a folder (or file) of csrdata imports from lower levels and from itself."""
 
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 FILES = sorted((ROOT / "csrdata").rglob("*.py"))
@@ -42,13 +42,13 @@ def _id(path: Path) -> str:
 
 
 def test_every_room_has_its_level() -> None:
-    """A new room says where it stands before anything is built in it."""
+    """Every folder and file of csrdata has a level."""
     assert {_room(path) for path in FILES} - {"__init__"} == set(LEVEL)
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if _room(path) != "__init__"], ids=_id)
 def test_imports_point_down(path: Path) -> None:
-    """No file imports from its own level's other rooms or from above: config stops at the stages and the command line."""
+    """No file imports from a higher level, or from another folder of its level."""
     own = _room(path)
     allowed = {room for room, level in LEVEL.items() if level < LEVEL[own]} | {own}
     if own == "cli":
@@ -64,20 +64,20 @@ def test_the_search_is_pure(path: Path) -> None:
 
 
 def test_the_decoder_stands_on_two_packages() -> None:
-    """`policy/decoding.py` can be lifted out with torch and transformers alone."""
+    """`policy/decoding.py` can be used elsewhere: it needs torch and transformers alone."""
     assert _third_parties(ROOT / "csrdata/policy/decoding.py") <= {"torch", "transformers"}
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.name == "__init__.py"], ids=_id)
 def test_a_folder_is_a_shelf(path: Path) -> None:
-    """A package's `__init__.py` imports nothing (the stages' entry point excepted), so that a room costs what it uses."""
+    """A package's `__init__.py` imports nothing (except that of the stages), so that importing a module loads only what it uses."""
     if _room(path) != "pipeline":
         assert imported_names(path) == set()
 
 
 @pytest.mark.parametrize("path", FILES, ids=_id)
 def test_every_module_states_its_idea(path: Path) -> None:
-    """A file opens with what it is about; a file with two subjects is two files, and 500 lines are two subjects."""
+    """Every file begins with a docstring and has at most 500 lines: one subject per file."""
     text = path.read_text(encoding="utf-8")
     if path.name != "__init__.py":
         assert ast.get_docstring(ast.parse(text))

@@ -1,4 +1,4 @@
-"""The command line as a user meets it, in a process of its own."""
+"""The command line as a user calls it, in a separate process."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_help_loads_no_heavy_library(words: list[str]) -> None:
-    """Help is an answer, not a wait: none of the large packages is imported, by the modules and not by the clock."""
+    """Help is fast: it imports none of the large packages."""
     program = (
         "import sys\n"
         "from csrdata.cli import app\n"
@@ -88,7 +88,7 @@ def _examples(command: Any) -> list[str]:
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_the_examples_of_the_help_parse(name: str) -> None:
-    """Each command shows its use, and the very parser of the command takes each line."""
+    """Each command's help has examples, and the command's parser accepts each of them."""
     group: Any = typer.main.get_command(app)
     found = _examples(group.commands[name] if name else group)
     assert found
@@ -113,7 +113,7 @@ def test_python_dash_m_is_the_command() -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_completes_commands(shell: str) -> None:
-    """The script that a shell loads, and what it is then told."""
+    """Shell completion: the script that a shell loads, and the words that it gets."""
     asking = {"_CSRDATA_COMPLETE": f"source_{shell}"}
     answering = {
         "_CSRDATA_COMPLETE": f"complete_{shell}",
@@ -139,7 +139,7 @@ def test_a_shell_completes_commands(shell: str) -> None:
 
 @pytest.mark.parametrize("words", [["run"], ["run", "--list"]], ids=" ".join)
 def test_run_lists_the_stages(words: list[str], tmp_path: Path) -> None:
-    """One line each, in the order of the DAG, anywhere."""
+    """`csrdata run --list` prints one line per stage, in the order of the DAG, in any folder."""
     done = _csrdata(tmp_path, *words)
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.split()[0] for line in done.stdout.splitlines()] == list(STAGES) == list(ABOUT)
@@ -161,7 +161,7 @@ def test_an_iteration_without_a_stage_is_one_line(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_call_is_one_line_and_exit_2(tmp_path: Path, words: list[str], message: str) -> None:
-    """The usage is a command away, not in the way."""
+    """A wrong use is one line that names the help, without the whole usage."""
     done = _csrdata(tmp_path, *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(message)
@@ -177,7 +177,7 @@ def test_stats_prints_json_alone_on_stdout(project: Path) -> None:
 
 
 def test_show_prints_the_tree(project: Path) -> None:
-    """The tree of the prompt that was asked for."""
+    """`csrdata show` prints the tree of the requested prompt."""
     assert "A red circle." in _csrdata(project, "show", "train-00000").stdout
 
 
@@ -191,7 +191,7 @@ def test_show_prints_the_tree(project: Path) -> None:
     ],
 )
 def test_a_mistake_is_one_line_and_exit_1(project: Path, words: list[str], message: str) -> None:
-    """No traceback, nothing on stdout, the next command in the last words."""
+    """An error has no traceback, nothing on stdout, and ends with the next command."""
     done = _csrdata(project, *words)
     assert done.returncode == 1
     assert done.stdout == ""

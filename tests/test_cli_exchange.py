@@ -54,7 +54,7 @@ def _csrdata(
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project of two iterations: in the second, chosen and rejected have changed places."""
+    """A project of two iterations: in the second, chosen and rejected are swapped."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     pictures(folder / "images", 2)
@@ -71,7 +71,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hub(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """A Hub with two versions of the set: v1 holds the first iteration, v2 both."""
+    """A Hub with two versions of the dataset: v1 holds the first iteration, v2 both."""
     scratch = tmp_path_factory.mktemp("hub")
     with pytest.MonkeyPatch.context() as patch, serve(scratch / "server") as made:
         online(patch, scratch)
@@ -103,7 +103,7 @@ def _json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 def test_export_says_how_to_train(project: Path, tmp_path: Path) -> None:
-    """The files are in the folder, what to type is on stdout, the counts are on stderr."""
+    """The files are in the folder, the code that loads them is on stdout, the counts are on stderr."""
     done = _csrdata(project, "export", "--to", "ms-swift", str(tmp_path / "out"), "--iteration", "1")
     assert done.stdout == (
         f"ROOT_IMAGE_DIR={tmp_path}/out swift rlhf --rlhf_type dpo --model MODEL --dataset {tmp_path}/out/pairs.jsonl\n"
@@ -114,7 +114,7 @@ def test_export_says_how_to_train(project: Path, tmp_path: Path) -> None:
 
 
 def test_diff_of_two_iterations(project: Path) -> None:
-    """Chosen and rejected have changed places: one flipped pair, nothing else."""
+    """Chosen and rejected are swapped: one flipped pair, nothing else."""
     pairs = _json(_csrdata(project, "diff", "1", "2", "--json"))["pairs"]
     assert (pairs["flipped"], pairs["same"], pairs["changed"], pairs["lost"], pairs["added"]) == (
         1,
@@ -128,7 +128,7 @@ def test_diff_of_two_iterations(project: Path) -> None:
 def test_diff_draws_a_report(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without --json, tables: both labels, and the prompt that flipped."""
+    """Without --json, `diff` prints tables with both labels and the prompt of the flipped pair."""
     monkeypatch.chdir(project)
     app(["diff", "1", "2"], standalone_mode=False)
     shown = capsys.readouterr().out
@@ -137,7 +137,7 @@ def test_diff_draws_a_report(
 
 
 def test_stats_of_a_published_set_are_the_projects(project: Path, hub: Hub, tmp_path: Path) -> None:
-    """Pushed, fetched and restored, an iteration gives the figures that it gave at home, each and every one."""
+    """An iteration that was pushed and fetched gives the same figures as in its project."""
     env = environment(hub, tmp_path / "home")
     there = _json(_csrdata(tmp_path, "stats", f"{SET}@v2", "--json", env=env))
     assert there["iteration"] == "2"  # the last one
@@ -145,7 +145,7 @@ def test_stats_of_a_published_set_are_the_projects(project: Path, hub: Hub, tmp_
 
 
 def test_diff_of_two_tags_and_of_a_tag_with_a_project(project: Path, hub: Hub, tmp_path: Path) -> None:
-    """Each tag's last iteration, or the one named behind it; a project's own stands beside a tag's."""
+    """A tag means its last iteration, or the one named after it; it can be compared with an iteration of the project."""
     env = environment(hub, tmp_path / "home")
     tags = _json(_csrdata(tmp_path, "diff", f"{SET}@v1", f"{SET}@v2", "--json", env=env))
     assert (tags["a"], tags["b"]) == (f"{SET}@v1, iteration 1", f"{SET}@v2, iteration 2")
@@ -196,12 +196,12 @@ def last_line(
 def test_a_mistake_is_one_line_and_exit_1(
     last_line: Callable[..., str], words: list[str], message: str
 ) -> None:
-    """What was meant stands in the last line."""
+    """The last line of the error says what was expected."""
     assert message in last_line(*words)
 
 
 def test_images_stay_on_the_hub(hub: Hub, tmp_path: Path) -> None:
-    """Figures come from the tables: the pairs as others read them, with their images, are not fetched."""
+    """Figures come from the tables in the release; its rows with images are not downloaded."""
     before = len(hub.asked(r"/resolve/"))
     fetch_iteration(Source("me/set", "v2"), None, scratch=tmp_path, endpoint=hub.url)
     fetched = hub.asked(r"/resolve/")[before:]
@@ -210,7 +210,7 @@ def test_images_stay_on_the_hub(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_an_iteration_that_a_tag_lacks_is_one_line(hub: Hub, tmp_path: Path) -> None:
-    """The iterations that it has are named."""
+    """The error names the iterations that the dataset has."""
     with pytest.raises(
         UserError, match=r"me/set@v1: iteration: got 2, expected one of 1\. Next: csrdata stats"
     ):

@@ -58,7 +58,7 @@ def test_code_dependencies_are_the_imports(name: str) -> None:
 
 
 def test_make_dag_changes_code_dependencies_alone() -> None:
-    """What is written is what is there; a code line too many goes, one too few comes, comments and data stay."""
+    """dvc.yaml is what `make dag` writes; wrong code lines go, missing ones come, comments and data stay."""
     text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
     assert rewrite(text) == text
     broken = text.replace("\n        - csrdata/search/pairs.py", "", 1).replace(
@@ -80,7 +80,7 @@ def test_parameters_are_what_the_wiring_reads(name: str) -> None:
 
 
 def test_an_output_has_one_maker_and_an_input_has_one() -> None:
-    """Every dependency on data is made by a stage before it: nothing is read that no stage wrote."""
+    """Every data dependency is an output of an earlier stage."""
     made: set[str] = set()
     for body in BODIES.values():
         for out in chain(body.get("outs", []), body.get("metrics", [])):
@@ -97,14 +97,14 @@ def test_an_output_has_one_maker_and_an_input_has_one() -> None:
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.name)
 def test_profiles_are_complete_and_valid(path: Path) -> None:
-    """Every profile has the keys of params.yaml, all of them, in range."""
+    """Every profile has exactly the keys of params.yaml, in range."""
     load_params(path)
     assert _keys(yaml.safe_load(path.read_text())) == _keys(yaml.safe_load(PROFILES[0].read_text()))
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.name)
 def test_every_parameter_has_its_comment(path: Path) -> None:
-    """Unit, range and source stand beside each key; sections and iterations speak for themselves."""
+    """Every key of params.yaml has a comment on its line; sections and iterations need none."""
     if path != PROFILES[0]:
         assert path.read_text().startswith("#"), "a profile says what it is for"
         return
@@ -126,7 +126,7 @@ def _keys(value: object, prefix: str = "") -> set[str]:
 
 @pytest.mark.parametrize("name", ["generate_beams", "score_beams", "select_pairs", "train_dpo"])
 def test_no_stage_that_makes_pairs_reads_the_truth(name: str) -> None:
-    """What is in the images and what is asked about them is for evaluation alone."""
+    """Stages that make pairs read neither the truth nor the questions."""
     secret = ("truth.parquet", "scenes.parquet", "questions", "data/sample_prompts/", "data/prepare/")
     open_to_all = {"data/sample_prompts/prompts.parquet", "data/prepare/images"}
     read = [dep for dep in BODIES[name]["deps"] if f"{dep}/".startswith(secret) or "questions" in dep]

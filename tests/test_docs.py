@@ -1,4 +1,4 @@
-"""The docs against the code: what the README says is there, is there; every test states its rule."""
+"""The docs against the code: what the README names exists, and every test states its rule."""
 
 import ast
 import re
@@ -39,12 +39,12 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_readme_is_a_landing_page() -> None:
-    """It has at most 120 lines; what is longer has a page of its own."""
+    """The README has at most 120 lines; longer texts are separate pages."""
     assert len(README.splitlines()) <= 120
 
 
 def test_the_readme_opens_with_two_commands() -> None:
-    """One sentence, then the two commands."""
+    """The README opens with one sentence and then the two commands."""
     opening = README.partition("```")[0].strip().splitlines()
     assert opening[0] == "# csrdata"
     assert "make repro" in README.partition("```")[2].partition("```")[0]

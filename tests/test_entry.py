@@ -1,4 +1,4 @@
-"""How a process ends: what a user can mend is one line, what is ours to mend is a traceback."""
+"""How a process ends: an error that the user can fix is one line, a defect of csrdata is a traceback."""
 
 import errno
 import tomllib
@@ -38,7 +38,7 @@ def test_every_package_of_an_extra_is_known() -> None:
 
 @pytest.mark.parametrize("module", EXTRAS)
 def test_a_missing_extra_names_its_command(module: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Also where a part of the package was asked for."""
+    """A missing extra is one line, also if a submodule of it was imported."""
     error = ModuleNotFoundError(f"No module named '{module}.x'", name=f"{module}.x")
     assert _ends(error, capsys) == (
         1,
@@ -49,7 +49,7 @@ def test_a_missing_extra_names_its_command(module: str, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("number", ENVIRONMENT, ids=errno.errorcode.get)
 def test_a_system_that_says_no_is_one_line(number: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """Disk full, read-only, not allowed, too long a name: the path, the system's word, what is needed."""
+    """A full or read-only disk, no permission, a long name: the error has the path, the system's message and the remedy."""
     code, line = _ends(OSError(number, "no such luck", f"data/{ALL}"), capsys)
     assert code == 1
     assert f"got no such luck, expected {ENVIRONMENT[number]}" in line
@@ -70,7 +70,7 @@ def test_a_system_that_says_no_is_one_line(number: int, capsys: pytest.CaptureFi
     ids=["value", "file", "our module", "a base package", "key"],
 )
 def test_a_fault_of_ours_keeps_its_traceback(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every line of it, safe to print."""
+    """A defect of csrdata keeps its traceback, every line of it safe to print."""
     assert explain(error) is None
     code, said = _ends(error, capsys)
     assert code == 1
@@ -80,7 +80,7 @@ def test_a_fault_of_ours_keeps_its_traceback(error: Exception, capsys: pytest.Ca
 
 
 def test_a_warning_is_one_printable_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without the source line that raised it, and back to Python's form afterwards."""
+    """A warning is printed without its source line, and Python's format is restored afterwards."""
     before = warnings.formatwarning
     with leaving_in_words("a stage"), warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -90,7 +90,7 @@ def test_a_warning_is_one_printable_line(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_an_exit_code_is_kept() -> None:
-    """What leaves on purpose leaves as it wants to."""
+    """SystemExit keeps its exit code."""
     with pytest.raises(SystemExit) as leaving, leaving_in_words("a stage"):
         raise SystemExit(2)
     assert leaving.value.code == 2

@@ -72,7 +72,7 @@ def test_opaque_alpha_changes_nothing(mode: str) -> None:
 
 
 def test_transparent_pixels_are_over_white() -> None:
-    """Full transparency is white whatever colour is stored under it, half of it is half way, in all modes alike."""
+    """A transparent pixel is white whatever its stored colour, a half transparent one is half white, in all modes."""
     clear, half = Image.new("RGBA", (2, 2), (0, 0, 0, 0)), Image.new("LA", (2, 2), (0, 128))
     assert decode(encoded(clear)).getpixel((0, 0)) == (255, 255, 255)
     assert decode(encoded(half)).getpixel((0, 0)) == (127, 127, 127)
@@ -118,7 +118,7 @@ def test_an_animation_gives_its_first_frame(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_a_turned_photograph_is_upright(kind: str) -> None:
-    """A camera's note on orientation is followed: 6 means that the top is at the right."""
+    """EXIF orientation is applied: 6 means that the top is at the right."""
     image = Image.new("RGB", (32, 16))
     image.paste((255, 255, 255), (0, 0, 16, 16))
     exif = image.getexif()
@@ -141,14 +141,14 @@ def test_a_turned_photograph_is_upright(kind: str) -> None:
     ],
 )
 def test_the_extension_is_the_contents(kind: str, extension: str) -> None:
-    """A format is told from the bytes; MPO is a JPEG to everybody else."""
+    """The format is read from the bytes; MPO counts as JPEG."""
     options = {"save_all": True, "append_images": [picture(1)]} if kind == "MPO" else {}
     assert image_extension(encoded(picture(0), kind, **options), place="image", do=DO) == extension
 
 
 @pytest.mark.parametrize("kind", ["EPS", "PDF", "PPM", "ICO", "JPEG2000", "TGA"])
 def test_other_formats_are_not_opened(kind: str) -> None:
-    """Only listed decoders run: none that starts Ghostscript, none that nobody needs."""
+    """Only listed decoders run: none starts Ghostscript."""
     assert "got another format or a damaged header, expected a PNG, JPEG, WebP, GIF, BMP or TIFF" in refusal(
         encoded(picture(0), kind)
     )
@@ -176,7 +176,7 @@ def test_damaged_content() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_flipped_bytes_raise_nothing_but_user_errors(kind: str) -> None:
-    """Whatever a damaged file makes its decoder raise, the caller sees an image or one line."""
+    """Whatever a decoder raises for a damaged file, the caller gets an image or a one-line error."""
     content = bytearray(encoded(picture(0), kind))
     for position in range(0, min(len(content), 400), 3):
         damaged = (
@@ -231,7 +231,7 @@ def test_a_file_inside_the_root(root: Path) -> None:
     ],
 )  # fmt: skip
 def test_paths_stay_inside_the_root(root: Path, path: str, words: str) -> None:
-    """A path or a link that leads elsewhere, and one that no file system has, is refused in one short line."""
+    """A path or link out of the root, or an impossible path, is refused in one short line."""
     (root / "out.png").symlink_to("../secret.png")
     (root / "folder").symlink_to("..")
     (root / "circle").symlink_to("circle")

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def edited(folder: Path, old: str, new: str) -> Path:
-    """A copy of params.yaml with one edit."""
+    """Write a copy of params.yaml with one edit, and return its path."""
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     assert old in text, f"the test's edit fits params.yaml: {old}"
     path = folder / "params.yaml"
@@ -41,69 +41,69 @@ def test_the_shipped_file_is_valid() -> None:
             "score_beams:\n  image_weight: 0.9",
             "score_beams:\n  image_weight: 1.7",
             "params.yaml: score_beams.image_weight: got 1.7, expected a value less than or equal to 1. "
-            "Next: mend params.yaml, then: dvc repro",
+            "Next: fix params.yaml, then: dvc repro",
         ),
         (
             "  keep_best:",
             "  keep_bset:",
             "params.yaml: generate_beams.keep_bset: got an unknown key, expected generate_beams.keep_best. "
-            "Next: mend params.yaml, then: dvc repro",
+            "Next: fix params.yaml, then: dvc repro",
         ),
         (
             "    kind: reward ",
             "    kind: clip ",
             "params.yaml: generate_beams.guidance.kind: got clip, expected a value 'reward', 'likelihood' or 'none'. "
-            "Next: mend params.yaml, then: dvc repro",
+            "Next: fix params.yaml, then: dvc repro",
         ),
         (
             "  margin: 0.1 ",
             "  margin: lots ",
-            "params.yaml: select_pairs.margin: got lots, expected a valid number. Next: mend params.yaml, then: dvc repro",
+            "params.yaml: select_pairs.margin: got lots, expected a valid number. Next: fix params.yaml, then: dvc repro",
         ),
         (
             "  beta: 0.1 ",
             "  # beta: 0.1 ",
-            "params.yaml: train_dpo.beta: got no such key, expected a value. Next: mend params.yaml, then: dvc repro",
+            "params.yaml: train_dpo.beta: got no such key, expected a value. Next: fix params.yaml, then: dvc repro",
         ),
         (
             '"2": {previous: "1"}',
             '"2": {previous: "7"}',
-            "params.yaml: iterations.2.previous: got 7, expected one of base, 1. Next: mend params.yaml, then: dvc repro",
+            "params.yaml: iterations.2.previous: got 7, expected one of base, 1. Next: fix params.yaml, then: dvc repro",
         ),
         (
             '"3": {previous: "2"}',
             '"3": {previous: "3"}',
             "params.yaml: iterations.3.previous: got 3, expected one of base, 1, 2. "
-            "Next: mend params.yaml, then: dvc repro",
+            "Next: fix params.yaml, then: dvc repro",
         ),
         (
             '"1": {previous: base}',
             "1: {previous: base}",
-            'params.yaml: iterations.1: got 1, expected text: "1". Next: mend params.yaml, then: dvc repro',
+            'params.yaml: iterations.1: got 1, expected text: "1". Next: fix params.yaml, then: dvc repro',
         ),
         (
             "  image_weight: 0.9 ",
             "  image_wieght: 0.9 ",
             "params.yaml: generate_beams.guidance.image_wieght: got an unknown key, expected "
-            "generate_beams.guidance.image_weight. Next: mend params.yaml, then: dvc repro",
+            "generate_beams.guidance.image_weight. Next: fix params.yaml, then: dvc repro",
         ),
         (
             '"2": {previous: "1"}',
             '"2": {previos: "1"}',
             "params.yaml: iterations.2.previos: got an unknown key, expected iterations.2.previous. "
-            "Next: mend params.yaml, then: dvc repro",
+            "Next: fix params.yaml, then: dvc repro",
         ),
         (
             "evaluate_policy:",
             "evaluate_polcy:",
             "params.yaml: evaluate_polcy: got an unknown key, expected evaluate_policy. "
-            "Next: mend params.yaml, then: dvc repro",
+            "Next: fix params.yaml, then: dvc repro",
         ),
         (
             "    repetition_threshold: 0.6 ",
             "    repetition_threshold: high ",
             "params.yaml: generate_beams.guidance.repetition_threshold: got high, expected a valid number. "
-            "Next: mend params.yaml, then: dvc repro",
+            "Next: fix params.yaml, then: dvc repro",
         ),
     ],
 )
@@ -119,7 +119,7 @@ def test_no_file_and_no_yaml(tmp_path: Path) -> None:
     path.write_text("compute: [1, 2\n", encoding="utf-8")
     assert line(path) == (
         "params.yaml: line 2: got expected ',' or ']', but got '<stream end>', expected YAML 1.2. "
-        "Next: mend params.yaml, then: dvc repro"
+        "Next: fix params.yaml, then: dvc repro"
     )
     path.write_text("just words", encoding="utf-8")
     assert line(path).startswith("params.yaml: got just words, expected sections of keys")
@@ -138,7 +138,7 @@ def test_a_rate_is_written_as_dvc_writes_it(tmp_path: Path, written: str, value:
     "written", ["1e400", ".inf", ".nan", "true", '"1e-4"', "yes", "1e-4x", "[1]", "null"]
 )
 def test_what_is_no_number_is_refused(tmp_path: Path, written: str) -> None:
-    """Text is never silently a number, a bool is none, and a number is finite."""
+    """Text and bools are not taken as numbers, and a number is finite."""
     path = edited(tmp_path, "  learning_rate: 5.0e-4", f"  learning_rate: {written}")
     assert line(path).startswith("params.yaml: train_dpo.learning_rate: got ")
 
@@ -157,12 +157,12 @@ def test_no_iterations_is_one_line(tmp_path: Path) -> None:
     path.write_text(text.partition("iterations:")[0] + "iterations: {}\n", encoding="utf-8")
     assert line(path) == (
         "params.yaml: iterations: got none, expected one iteration or more, such as "
-        '"1": {previous: base}. Next: mend params.yaml, then: dvc repro'
+        '"1": {previous: base}. Next: fix params.yaml, then: dvc repro'
     )
 
 
 def test_an_empty_file_is_one_line(tmp_path: Path) -> None:
-    """Nothing, or only comments."""
+    """An empty file, or one with only comments, is refused."""
     path = tmp_path / "params.yaml"
     path.write_text("# nothing yet\n", encoding="utf-8")
     assert line(path).startswith("params.yaml: got an empty file, expected sections of keys")
@@ -184,8 +184,9 @@ def test_an_iteration_with_an_unusable_name_is_one_line(tmp_path: Path, name: st
     text = (ROOT / "params.yaml").read_text(encoding="utf-8").partition("iterations:")[0]
     path = tmp_path / "params.yaml"
     path.write_text(f'{text}iterations:\n  "{name}": {{previous: base}}\n', encoding="utf-8")
-    assert "expected 1 to 32 of a-z, 0-9, '-' and '_', first a letter or digit, not base. Next: mend" in line(
-        path
+    assert (
+        "expected 1 to 32 characters of a-z, 0-9, '-' and '_', the first a letter or digit, and not base. Next: fix"
+        in line(path)
     )
 
 
@@ -212,7 +213,7 @@ def test_no_answer_may_be_longer_than_a_table_takes(tmp_path: Path, key: str) ->
     ],
 )
 def test_old_names_are_refused_with_the_new_ones(tmp_path: Path, old: str, new: str) -> None:
-    """A file of an earlier version says where its values go now."""
+    """For a file of an earlier version, the error says where its values go now."""
     (tmp_path / "params.yaml").write_text(f"{old}\n", encoding="utf-8")
     with pytest.raises(UserError) as caught:
         load_params(tmp_path / "params.yaml")

@@ -1,4 +1,4 @@
-"""Progress in a file: lines that can be followed, one a minute."""
+"""Progress in a file: one line per minute."""
 
 import io
 import sys
@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 
 
 def test_a_fast_loop_has_a_first_and_a_last_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever is done in less than a minute says where it began and where it ended, in whole lines."""
+    """Work of less than a minute gives whole lines for its start and its end."""
     with progress(total=1000, title="search", unit="prompt") as bar:
         for _ in range(1000):
             bar.set_postfix_str("9 rows/s", refresh=False)
@@ -35,7 +35,7 @@ def test_a_fast_loop_has_a_first_and_a_last_line(capsys: pytest.CaptureFixture[s
 def test_a_slow_loop_has_a_line_a_minute(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a minute of a tenth of a second: a line for each that passes, not for each step."""
+    """There is a line for each minute (here a tenth of a second), not for each step."""
     monkeypatch.setattr(module, "SECONDS", 0.1)
     for _ in progress(range(50), title="train", unit="step"):
         time.sleep(0.01)
@@ -43,7 +43,7 @@ def test_a_slow_loop_has_a_line_a_minute(
 
 
 def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawn over itself."""
+    """On a terminal, the bar is drawn over itself."""
     page = Terminal()
     monkeypatch.setattr(sys, "stderr", page)
     for _ in progress(range(3), title="train", unit="step"):
@@ -52,14 +52,14 @@ def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_title_is_safe(capsys: pytest.CaptureFixture[str]) -> None:
-    """A bar's title may hold a name that is not ours."""
+    """A foreign name in a bar's title is escaped."""
     for _ in progress(range(3), title="".join(NASTY.values()), unit="step"):
         pass
     assert unsafe(capsys.readouterr().err) == set()
 
 
 def test_a_closed_or_full_log_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is computed is worth more than its progress bar."""
+    """If the progress bar cannot be written, the work continues."""
 
     class Full(io.StringIO):
         def write(self, _: str) -> int:

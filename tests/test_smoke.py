@@ -115,7 +115,7 @@ def _summary(project: Path) -> dict[str, Any]:
 
 @pytest.mark.timeout(900)
 def test_a_second_run_has_nothing_to_do(project: Path) -> None:
-    """What is up to date is skipped: no stage runs again."""
+    """A second `dvc repro` runs no stage."""
     assert _ran(_dvc(project, "repro")) == []
 
 
@@ -148,12 +148,12 @@ def test_the_image_term_is_alive(project: Path) -> None:
 
 
 def test_no_run_leaves_partial_files(project: Path) -> None:
-    """What is written atomically leaves nothing half-written behind."""
+    """No partial file of an atomic write remains."""
     assert list(project.rglob("*.partial")) == []
 
 
 def test_selecting_again_needs_no_model(restored: Path) -> None:
-    """A change of selection re-runs select_pairs and what follows it, not the seed, the search or the scores."""
+    """A change of selection runs select_pairs and later stages again, not prepare, the search or the scores."""
     _edit_params(restored, "select_pairs", margin=0.01)
     assert _ran(_dvc(restored, "repro", "--dry", "--single-item", "select_pairs@1")) == ["select_pairs@1"]
     would_run = _ran(_dvc(restored, "repro", "--dry", "select_pairs@1"))

@@ -57,7 +57,7 @@ def _file(folder: Path, content: str | bytes) -> Path:
     ],
 )
 def test_a_value_is_what_dvc_reads(tmp_path: Path, content: str) -> None:
-    """Types too: `1e-5` is a number and `yes` a text, as `dvc exp run -S` leaves them."""
+    """Values have the same types: `1e-5` is a number and `yes` a text, as `dvc exp run -S` writes them."""
     path = _file(tmp_path, content)
     found, theirs = read_yaml(path), load_yaml(str(path))
     assert repr(found) == repr(theirs)
@@ -70,7 +70,7 @@ def test_the_shipped_files_are_what_dvc_reads(path: Path) -> None:
 
 
 def test_yaml_1_2_and_not_1_1(tmp_path: Path) -> None:
-    """Where the versions differ, the newer one counts."""
+    """Where YAML 1.1 and 1.2 differ, YAML 1.2 counts."""
     assert read_yaml(_file(tmp_path, "[1e-5, .5, 0o17, yes, 017]")) == [1e-5, 0.5, 15, "yes", 17]
 
 
@@ -116,12 +116,12 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 def test_what_cannot_be_trusted_is_refused_with_its_line(
     tmp_path: Path, content: str | bytes, message: str
 ) -> None:
-    """One line: the file, the line in it, what is there, and what to do."""
+    """The error is one line: the file, the line in it, the value, and what to do."""
     path = _file(tmp_path, content)
     with pytest.raises(UserError) as caught:
         read_yaml(path)
     said = str(caught.value)
     assert message in said
     assert said.startswith(str(path))
-    assert said.endswith(f"Next: mend {path}, then: dvc repro")
+    assert said.endswith(f"Next: fix {path}, then: dvc repro")
     assert len(said.splitlines()) == 1

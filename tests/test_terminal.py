@@ -1,4 +1,4 @@
-"""The real command line in a process of its own: what reaches the terminal, whatever the tables and the user's words hold."""
+"""The real command line in a separate process: what reaches the terminal is safe, whatever tables and arguments hold."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ def _csrdata(
 
 
 def _write(folder: Path, text: str) -> Path:
-    """A project whose every free text is the given one."""
+    """Write a project in which every free text is the given one."""
     (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     # A path with a control character, or a text with NUL or a lone surrogate, is refused when the table is read.
     path = re.sub(r"[\x00-\x1f\x7f-\x9f]", "", text)
@@ -78,7 +78,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids=" ".join,
 )
 def test_tables_write_no_control_character(hostile: Path, words: list[str], env: dict[str, str]) -> None:
-    """Escaped or gone; a terminal without Unicode gets ASCII and no error."""
+    """Hostile text is escaped or removed; a terminal without Unicode gets ASCII and no error."""
     done = _csrdata(hostile, *words, env=env)
     assert done.returncode == 0, done.stderr.decode()
     said = (done.stdout + done.stderr).decode("ascii" if env else "utf-8")
@@ -134,7 +134,7 @@ def test_an_error_quotes_safely(said: Callable[..., str], words: list[str]) -> N
 
 @pytest.mark.parametrize("words", [["show", "X"], ["X"], ["run", "X"]], ids=" ".join)
 def test_a_process_quotes_safely(hostile: Path, words: list[str]) -> None:
-    """The same from outside: all of the strings at once, and bytes that are no text."""
+    """The same in a separate process: all strings at once, and bytes that are not text."""
     for text in (ALL.replace("\0", "").encode(), b"\xff"):
         done = _csrdata(hostile, *(text if word == "X" else word for word in words))
         assert (done.returncode in {1, 2}, done.stdout) == (True, b"")
@@ -153,13 +153,13 @@ def test_a_process_quotes_safely(hostile: Path, words: list[str]) -> None:
     ids=" ".join,
 )
 def test_an_endless_path_is_one_line(said: Callable[..., str], words: list[str]) -> None:
-    """5,000 characters where a folder, a name or a revision goes."""
+    """An argument of 5,000 characters gives one short line."""
     assert _is_one_safe_line(said(*(word.replace("X", "x" * 5000) for word in words)))
 
 
 @pytest.mark.parametrize("words", [["stats"], ["show", "train-00000"], ["diff", "1", "2"]], ids=" ".join)
 def test_nothing_is_said_before_an_error(tmp_path: Path, words: list[str]) -> None:
-    """In an empty folder, and in one without tables, the error is alone."""
+    """In an empty folder, and in one without tables, nothing but the error is printed."""
     empty = _csrdata(tmp_path, *words).stderr.decode()
     (tmp_path / "params.yaml").write_text(
         (ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8"
@@ -173,7 +173,7 @@ def test_nothing_is_said_before_an_error(tmp_path: Path, words: list[str]) -> No
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
 @pytest.mark.parametrize("words", [["stats"], ["run"], ["--help"]], ids=" ".join)
 def test_a_full_disk_under_stdout_is_one_line(hostile: Path, words: list[str]) -> None:
-    """What is not written is not done: exit code 1, also where it only shows at the very end."""
+    """If output cannot be written, the exit code is 1, also if the error appears only at the end."""
     with Path("/dev/full").open("wb") as full:
         done = _csrdata(hostile, *words, stdout=full.fileno())
     last = done.stderr.decode().splitlines()[-1]
@@ -183,7 +183,7 @@ def test_a_full_disk_under_stdout_is_one_line(hostile: Path, words: list[str]) -
 
 
 def test_a_reader_that_leaves_ends_it_quietly(hostile: Path) -> None:
-    """As `| head -1` does it: no words, and the exit code that a shell gives for a closed pipe."""
+    """A closed pipe (`| head -1`) gives no message, and the exit code that shells use for it."""
     reading, writing = os.pipe()
     os.close(reading)
     done = _csrdata(hostile, "stats", stdout=writing)
@@ -241,7 +241,7 @@ main()
     ],
 )
 def test_a_missing_extra_is_one_line(hostile: Path, module: str, words: list[str], message: str) -> None:
-    """The command to paste; a module of ours that is missing keeps its traceback."""
+    """A missing library gives the command to install it; a missing module of csrdata keeps its traceback."""
     done = subprocess.run(
         [sys.executable, "-c", MISSING.format(module=module, words=words)],
         cwd=hostile,
@@ -279,7 +279,7 @@ def test_show_json_is_one_tree(hostile: Path) -> None:
 
 @pytest.mark.parametrize("words", [["stats"], ["diff", "1", "2"], ["show", "train-00000"]], ids=" ".join)
 def test_json_keys_are_snake_case(hostile: Path, words: list[str]) -> None:
-    """A title is the report's; a key is for programs."""
+    """JSON keys are lower-case identifiers, not the titles of the report."""
 
     def keys(value: object) -> set[str]:
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What is printed of text that is not ours."""
+"""How foreign text is printed."""
 
 import json
 import pickle
@@ -17,7 +17,7 @@ ALL = [*NASTY.values(), SURROGATE]
 
 @pytest.mark.parametrize("text", ALL, ids=[*NASTY, "surrogate"])
 def test_nothing_that_a_terminal_obeys_is_left(text: str) -> None:
-    """Escaped, in every encoding; what was safe stays as it was."""
+    """Unsafe characters are escaped in every encoding; safe text is unchanged."""
     for encoding in ("utf-8", "ascii", "latin-1"):
         shown = printable(text, encoding=encoding)
         assert unsafe(shown) == set()
@@ -27,7 +27,7 @@ def test_nothing_that_a_terminal_obeys_is_left(text: str) -> None:
 
 
 def test_an_escape_is_pythons() -> None:
-    """A reader can tell which character it was."""
+    """An escape shows which character it was."""
     assert printable("a\x1b[31m\u202e\U000e0041\ud800\n") == r"a\x1b[31m\u202e\U000e0041\ud800\n"
     assert printable("é█", encoding="ascii") == r"\xe9\u2588"
 
@@ -38,14 +38,14 @@ def test_an_escape_is_pythons() -> None:
     ids=["latin", "chinese", "persian", "hindi", "emoji", "combining", "no-break space"],
 )
 def test_other_scripts_stay_as_they_are(text: str) -> None:
-    """Joiners that a script or an emoji needs are no attack."""
+    """Joiners that a script or an emoji needs are kept."""
     assert printable(text) == text
     assert not has_control_characters(text)
 
 
 @pytest.mark.parametrize("text", ALL, ids=[*NASTY, "surrogate"])
 def test_an_error_is_one_printable_line(text: str) -> None:
-    """Whichever part quotes it, also after a journey between processes."""
+    """An error is safe whichever part quotes the text, also after pickling between processes."""
     error = UserError(text, got=text, expected=text, do=text)
     for said in (str(error), str(pickle.loads(pickle.dumps(error)))):  # noqa: S301 - what was pickled here
         assert unsafe(said) == set()
@@ -53,7 +53,7 @@ def test_an_error_is_one_printable_line(text: str) -> None:
 
 
 def test_an_error_is_bounded() -> None:
-    """A megabyte in each part makes a line that fits on a screen; so does a number too long to print."""
+    """A megabyte in each part, or a number too long to print, still gives a short line."""
     assert len(str(UserError("p" * 10**6, got="g" * 10**6, expected="e" * 10**6, do="d" * 10**6))) < 1500
     assert "got a value of type int" in str(UserError("seed", got=10**5000, expected="less", do="mend it"))
 

@@ -1,4 +1,4 @@
-"""Weights on disk: what tells one model's from another's, and how little of them is read."""
+"""Weights on disk: a fingerprint that tells models apart and reads only samples."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def test_a_fingerprint_is_the_models(tmp_path: Path) -> None:
 
 
 def test_a_fingerprint_reads_the_first_and_the_last_byte_of_a_large_tensor(tmp_path: Path) -> None:
-    """Blocks are spread from end to end; what is between two blocks is not read."""
+    """Sampled blocks are spread over the whole file; bytes between blocks are not read."""
     weights = model()
     expected = fingerprint(saved(tmp_path / "one", weights))
     for index in (0, -1):

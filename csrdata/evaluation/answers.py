@@ -1,4 +1,4 @@
-"""A policy's answers to the evaluation questions, as the records that everything else here reads."""
+"""A policy's answers to the evaluation questions, as `Answer` records."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from csrdata.search.sentences import split
 def evaluation_answers(
     policy: Policy,
     base: Callable[[], Policy],
-    scorers: tuple[Scorer, Scorer],
+    scorers: tuple[Scorer, Scorer | None],
     questions: Sequence[Question],
     *,
     root: Path,
@@ -26,20 +26,22 @@ def evaluation_answers(
     batch_size: int,
     progress: bool = True,
 ) -> list[Answer]:
-    """Answer every question greedily, in the order of the questions.
+    """Answer every question greedily; return the answers in the order of the questions.
 
     Args:
-        policy: answers.
-        base: returns the policy that gives the descriptions' log-probabilities; called when every question is answered,
-            so that it may take the place of `policy` in memory.
-        scorers: the search's and the held-out one: each gives the descriptions' relevance.
+        policy: the policy that answers.
+        base: returns the policy that gives the descriptions' log-probabilities; called when every question is answered, so
+            that it may take the place of `policy` in memory.
+        scorers: the search's scorer and the held-out scorer; each gives the descriptions' relevance, 0..100. Without a
+            held-out scorer its values are null.
+        questions: descriptions and yes/no questions, in any order.
         root: the folder that image paths are relative to.
-        max_new_tokens: of a description; a yes/no answer has at most `pope.ANSWER_TOKENS` of them.
+        max_new_tokens: token limit of a description; a yes/no answer has at most `pope.ANSWER_TOKENS` tokens.
         batch_size: answers decoded together.
+        progress: whether to show progress bars.
 
     Raises:
         UserError: an image is missing or unreadable, or a question is empty.
-
     """
     describing = [question for question in questions if question.kind == Kind.DESCRIBE]
     asking = [question for question in questions if question.kind == Kind.YES_NO]
@@ -74,7 +76,10 @@ def evaluation_answers(
         load_image(question.image, root=root, place=f"question {question.question_id}")
         for question in describing
     ]
-    relevances = [mean_relevance(scorer, images, [reply.text for reply in described]) for scorer in scorers]
+    texts = [reply.text for reply in described]
+    relevances = [
+        [None] * len(texts) if scorer is None else mean_relevance(scorer, images, texts) for scorer in scorers
+    ]
     unscored = [None] * len(asking)
     replies = [
         *zip(describing, described, logprobs, *relevances, strict=True),
@@ -96,7 +101,7 @@ def evaluation_answers(
 
 
 def mean_relevance(scorer: Scorer, images: Sequence[Image], texts: Sequence[str]) -> list[float | None]:
-    """Return the mean R_I of each text's sentences with its image, 0..100; null for a text without words."""
+    """Return the mean R_I of each text's sentences with its image, [texts], 0..100; None for a text without words."""
     sentences = [split(text) for text in texts]
     owners = [index for index, own in enumerate(sentences) for _ in own]
     if not owners:

@@ -1,13 +1,13 @@
-"""What descriptions say that is not there: CHAIR, and what it must be read with.
+"""Objects in descriptions that are not in the image: CHAIR, and the figures to read with it.
 
 From Rohrbach et al. 2018, arXiv 1809.02156:
 
     CHAIR_I = mentions of absent objects / mentions of objects
     CHAIR_S = answers that name at least one absent object / answers
 
-Both count mentions as the original does: an object named twice counts twice. Saying less lowers both, so
-recall, length and the rest are reported with them. `count_claims` returns one `ClaimCounts` per answer; the figures are
-ratios of sums over them, so that resampling images means resampling rows.
+As in the original, an object that is named twice counts as two mentions. Short answers lower both figures, so recall,
+length and others are reported with them. `count_claims` returns one `ClaimCounts` per answer. The figures are ratios
+of sums over these rows, so that images are resampled by resampling rows.
 """
 
 from collections import Counter
@@ -23,33 +23,33 @@ from csrdata.sources.base import ClaimParser
 
 @dataclass(frozen=True, slots=True)
 class ClaimCounts:
-    """What one description gets right and wrong, in counts."""
+    """Counts of what one description gets right and wrong."""
 
     image: str
     mentions: int
-    """Objects named, repeats counted."""
+    """Mentions of objects, repetitions included."""
     absent: int
-    """Of these, mentions of objects that are not there."""
+    """Mentions of objects that are not in the image."""
     attribute_errors: int
     """Mentions of present objects with a wrong attribute or place."""
     present_named: int
-    """Different present objects named."""
+    """Distinct present objects that are named."""
     present: int
-    """Objects in the image."""
+    """Distinct objects in the image."""
     words: int
     """As `csrdata.search.words.word_count` counts them."""
     sentences: int
     repeated: int
-    """Sentences that came before in this answer, letter case and white space aside."""
+    """Sentences that occurred earlier in this answer; letter case and white space are ignored."""
     well_formed: int
     mistakes: tuple[str, ...]
-    """The kind of each absent mention that the source could tell, in order."""
+    """The kind of each absent mention, in order, as far as the source can tell it."""
 
 
-def count_claims(text: str, truth: Truth, reader: ClaimParser) -> ClaimCounts:
-    """Compare one description with the truth about its image."""
-    sentences = reader.sentences(text)
-    mentions = mentions_of(text, truth, reader)
+def count_claims(text: str, truth: Truth, parser: ClaimParser) -> ClaimCounts:
+    """Count what one description gets right and wrong about its image."""
+    sentences = parser.sentences(text)
+    mentions = mentions_of(text, truth, parser)
     absent = [mention for mention in mentions if not mention.present]
     return ClaimCounts(
         image=truth.image,
@@ -61,16 +61,17 @@ def count_claims(text: str, truth: Truth, reader: ClaimParser) -> ClaimCounts:
         words=word_count(text),
         sentences=len(sentences),
         repeated=len(sentences) - len({" ".join(sentence.casefold().split()) for sentence in sentences}),
-        well_formed=sum(reader.well_formed(sentence) for sentence in sentences),
+        well_formed=sum(parser.well_formed(sentence) for sentence in sentences),
         mistakes=tuple(mention.mistake for mention in absent if mention.mistake is not None),
     )
 
 
 def ratios(counts: Sequence[ClaimCounts]) -> dict[str, Ratio]:
-    """Return the figures of a split's descriptions, one entry per image.
+    """Return the figures of a split's descriptions, from one row per image.
 
     `chair_s`, `chair_i`, `recall`, `attribute_errors` (of the mentions of present objects), `repetition` and
-    `well_formed` (of the sentences) are percentages, `length` is words, `present_per_answer` objects.
+    `well_formed` (both of the sentences) are percentages, 0..100. `length` is in words, `present_per_answer` in
+    objects.
     """
     present_mentions = [row.mentions - row.absent for row in counts]
     sentences = [row.sentences for row in counts]
@@ -87,6 +88,6 @@ def ratios(counts: Sequence[ClaimCounts]) -> dict[str, Ratio]:
 
 
 def false_by_kind(counts: Sequence[ClaimCounts]) -> dict[str, float]:
-    """Return the absent mentions by kind of mistake, per 100 answers; kinds that never occur are left out."""
+    """Return the absent mentions per 100 answers, by kind of mistake; kinds that do not occur are left out."""
     kinds = Counter(kind for row in counts for kind in row.mistakes)
     return {kind: 100 * count / len(counts) for kind, count in sorted(kinds.items())}

@@ -1,14 +1,14 @@
-"""How sure a figure is: bootstrap intervals over images, and a paired test against the base.
+"""How certain a figure is: bootstrap intervals over images, and a paired test against the base.
 
-Every figure here is a ratio of sums over images (a mean is one whose denominators are 1), so that the unit
-that is resampled is always the image, whatever is counted in it: mentions, sentences or questions of one
-image are not independent of each other.
+Every figure is a ratio of sums over images; a mean is such a ratio with denominators of 1. The image is the unit that
+is resampled, whatever is counted in it, because mentions, sentences or questions of one image are not independent.
 
-The test is a paired permutation test: if an iteration had changed nothing, then which of an image's two
-outcomes is the base's is a coin flip; so the coins are flipped for all images and the difference of the two
-ratios is taken anew. It is exact for any sample size and needs no distribution, and unlike a sign-flip of
-differences it holds for ratios of sums; a paired bootstrap would be approximate just where figures are near 0
-or 100. p is never 0: (1 + k) / (1 + n).
+The test is a paired permutation test. If an iteration had changed nothing, the two outcomes of an image could be
+swapped between the base and the iteration. The test therefore swaps the outcomes of each image with probability 1/2
+and computes the difference of the two ratios again. It is valid for any sample size, assumes no distribution, and,
+unlike a sign-flip of differences, it holds for ratios of sums. A paired bootstrap would be only approximate where
+figures are near 0 or 100. With k of n resampled differences at least as large as the observed one, p = (1 + k) / (1 +
+n), which is never 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 
 _CELLS = 4_000_000
-"""Resamples times images held in memory at once."""
+"""Limit of resamples times images that are held in memory at once."""
 _ULPS = 1e-9
-"""Differences this close are ties: sums of the same numbers in another order."""
+"""Differences this close are ties: they come from another order of summation."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ratio:
-    """A figure: `scale` * sum(numerators) / sum(denominators), one entry an image."""
+    """A figure: `scale` * sum(numerators) / sum(denominators), one entry per image."""
 
     numerators: Numbers
     """[images]."""
@@ -38,34 +38,34 @@ class Ratio:
 
     @property
     def value(self) -> float | None:
-        """The figure; None where there is nothing to divide by."""
+        """The figure; None if the denominators add up to 0."""
         below = float(self.denominators.sum())
         return self.scale * float(self.numerators.sum()) / below if below else None
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure with its interval, and how likely so large a change from the base is by chance."""
+    """A figure with its interval, and the p-value of its difference from the base."""
 
     value: float | None
     low: float | None
     high: float | None
     p_vs_base: float | None
-    """Two-sided, 0 < p <= 1; None for the base itself, or where there is no figure."""
+    """Two-sided, 0 < p <= 1; None for the base itself, or if one of the two figures does not exist."""
 
 
 def ratio(numerators: Sequence[float], denominators: Sequence[float], *, scale: float = 1.0) -> Ratio:
-    """Make a ratio from one numerator and one denominator an image."""
+    """Return a ratio from one numerator and one denominator per image, both [images]."""
     return Ratio(np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64), scale)
 
 
 def percentage(numerators: Sequence[float], denominators: Sequence[float]) -> Ratio:
-    """A ratio in 0..100."""
+    """Return a ratio as a percentage, 0..100."""
     return ratio(numerators, denominators, scale=100.0)
 
 
 def mean(values: Sequence[float]) -> Ratio:
-    """The mean over images."""
+    """Return the mean over images as a ratio."""
     return ratio(values, [1.0] * len(values))
 
 
@@ -77,14 +77,14 @@ def figures(
     confidence: float,
     seed: int,
 ) -> dict[str, Figure]:
-    """Give each ratio its interval, and its test against the base's ratio of the same name.
+    """Return each ratio with its interval, and with its test against the base's ratio of the same name.
 
     Args:
-        ratios: M of them over the same N images, in the same order.
-        base: the base's over the same images, in the same order; None for the base itself.
-        resamples: of the images for the intervals, and flips of all coins for the test.
+        ratios: M ratios over the same N images, in the same order.
+        base: the base's ratios over the same images, in the same order; None for the base itself.
+        resamples: number of bootstrap samples for the intervals, and of permutations for the test.
         confidence: of the intervals, percent: 95 takes the percentiles 2.5 and 97.5.
-        seed: equal seeds resample the same images.
+        seed: equal seeds draw the same samples.
     """
     names = list(ratios)
     low, high = _intervals(
@@ -101,7 +101,7 @@ def figures(
 def _intervals(
     ratios: Sequence[Ratio], *, resamples: int, confidence: float, seed: int
 ) -> tuple[list[float | None], list[float | None]]:
-    """Percentile intervals from images drawn with replacement; all ratios see the same draws."""
+    """Return percentile intervals over images drawn with replacement; all ratios use the same draws."""
     above, below = _columns(ratios)
     images = len(above)
     if not images:
@@ -120,7 +120,7 @@ def _intervals(
 
 
 def _quantiles(values: Numbers, tail: float) -> tuple[float | None, float | None]:
-    """Both bounds over the draws in which the figure exists."""
+    """Return both bounds, from the draws in which the figure exists."""
     values = values[~np.isnan(values)]
     if not len(values):
         return None, None
@@ -131,7 +131,7 @@ def _quantiles(values: Numbers, tail: float) -> tuple[float | None, float | None
 def _paired_tests(
     ratios: Sequence[Ratio], base: Sequence[Ratio | None], *, resamples: int, seed: int
 ) -> list[float | None]:
-    """Two-sided p of each difference to the base, from swapping the two outcomes of images at random."""
+    """Return the two-sided p-value of each difference from the base, from random swaps of the images' outcomes."""
     tested = [index for index, other in enumerate(base) if _has_values(ratios[index], other)]
     chances: list[float | None] = [None] * len(ratios)
     if not tested:
@@ -150,7 +150,7 @@ def _paired_tests(
             base_above.sum(0) - moved_above,
             base_below.sum(0) - moved_below,
         )
-        # A flip that leaves nothing to divide by counts against us: NaN is not smaller.
+        # A swap with a denominator of 0 gives NaN, which is not smaller: it raises p, the cautious side.
         smaller = np.abs(flipped) < observed * (1 - _ULPS) - _ULPS
         reached += (~smaller).sum(0)
     for position, index in enumerate(tested):
@@ -167,17 +167,17 @@ def _difference(above: Numbers, below: Numbers, base_above: Numbers, base_below:
 
 
 def _divide(above: Numbers, below: Numbers) -> Numbers:
-    """Divide; NaN where there is nothing to divide by."""
+    """Divide; NaN where the denominator is 0."""
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
 
 def _columns(ratios: Sequence[Ratio]) -> tuple[Numbers, Numbers]:
-    """Scaled numerators and denominators of M ratios: [images, M] each."""
+    """Return scaled numerators and denominators of M ratios, [images, M] each."""
     above = np.stack([ratio.scale * ratio.numerators for ratio in ratios], axis=1)
     return above, np.stack([ratio.denominators for ratio in ratios], axis=1)
 
 
 def _chunks(resamples: int, images: int) -> list[int]:
-    """Cut the resamples so that a chunk's weights fit in memory; the draws do not depend on the cut."""
+    """Split the resamples into chunks whose weights fit in memory; the draws do not depend on the split."""
     size = max(1, _CELLS // max(1, images))
     return [min(size, resamples - start) for start in range(0, resamples, size)]

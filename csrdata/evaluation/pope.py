@@ -1,10 +1,9 @@
 """Yes/no questions about objects: POPE (Li et al. 2023, arXiv 2305.10355).
 
-The original reads an answer's first sentence, up to the first full stop, and takes it as "no" if one of its
-words is "no" or "not", and as "yes" otherwise. Here "yes" must be said too: an answer with none of these
-words is *unparsed*. It counts as wrong, is no "yes", and its share is reported; a model that answers
-something else would otherwise score half for free. Letter case and punctuation around a word do not matter
-("Yes." is yes).
+The original reads an answer up to the first full stop. It takes it as "no" if one of its words is "no" or "not", and
+as "yes" otherwise. Here "yes" must be among the words as well: an answer with none of these words is *unparsed*. It
+counts as wrong and not as "yes", and its share is reported. Otherwise a model that answers something else would be
+right in half of the cases. Letter case and punctuation around a word do not matter ("Yes." is yes).
 """
 
 import re
@@ -15,7 +14,7 @@ from csrdata.evaluation.intervals import Ratio, percentage
 from csrdata.records import Side
 
 ANSWER_TOKENS = 16
-"""Tokens that an answer to a yes/no question may have: its first words decide."""
+"""Token limit of an answer to a yes/no question, whose first words decide."""
 
 _WORDS = re.compile(r"[^\W\d_]+")
 _NEGATIONS = {"no", "not"}
@@ -23,16 +22,16 @@ _NEGATIONS = {"no", "not"}
 
 @dataclass(frozen=True, slots=True)
 class YesNoAnswer:
-    """The right answer to one question, and the answer that was given."""
+    """The right and the given answer to one question."""
 
     image: str
     right: Side
     said: Side | None
-    """None: neither yes nor no."""
+    """None: unparsed."""
 
 
 def parse_yes_no(text: str) -> Side | None:
-    """Return which side an answer takes, None if neither.
+    """Return whether an answer says yes or no; None if it says neither.
 
     Examples: "Yes." -> yes; "No, there is not." -> no; "It is a circle." -> None; "There is not. Yes?" -> no
     """
@@ -43,21 +42,22 @@ def parse_yes_no(text: str) -> Side | None:
 
 
 def ratios(answers: Sequence[YesNoAnswer], images: Sequence[str]) -> dict[str, Ratio]:
-    """Return the figures of a split's questions, percentages 0..100, summed within each image.
+    """Return the figures of a split's questions, percentages 0..100, with one entry per image.
 
-    `pope_accuracy`, `pope_yes_rate` and `pope_unparsed` are shares of all questions. `pope_f1` is 2 TP / (2 TP + FP
-    + FN) with "yes" as the positive; an unparsed answer where yes is right is a miss.
+    `pope_accuracy`, `pope_yes_rate` and `pope_unparsed` are shares of all questions. `pope_f1` is 2 TP / (2 TP + FP +
+    FN) with "yes" as the positive class; an unparsed answer to a question whose right answer is yes counts as FN.
 
     Args:
         answers: in any order.
-        images: the images of the split, in the order of the rows; one without questions weighs nothing.
+        images: all images of the split, in the order of the entries; an image without questions has denominators of
+            0.
     """
     rows: dict[str, list[YesNoAnswer]] = {image: [] for image in images}
     for answer in answers:
         rows[answer.image].append(answer)
 
     def count(*cases: tuple[Side, Side | None]) -> list[int]:
-        """Count an image's questions by (right, said)."""
+        """Count each image's questions by (right, said), [images]."""
         return [sum((row.right, row.said) in cases for row in group) for group in rows.values()]
 
     hits, false_yes = count((Side.YES, Side.YES)), count((Side.NO, Side.YES))

@@ -1,10 +1,10 @@
-"""Does a score prefer the truer of two answers? The reward's own accuracy, where the truth is known.
+"""How often a score prefers the truer of two answers: the accuracy of the reward, where the truth is known.
 
-An answer's *false share* is its false statements over its statements, a statement being a mention of an
-object, false where the object is absent or something wrong is said of it (`claims.is_false`). Compared are
-all pairs of finished answers to one prompt whose false shares differ; the truer has the smaller one. A score
-is right where it is higher for the truer answer, half right where it ties. Answers that state nothing have no
-false share and are left out.
+A *statement* is a mention of an object. It is false if the object is absent or if something wrong is said of it
+(`claims.is_false`). The *false share* of an answer is its false statements divided by its statements. Two finished
+answers to one prompt are compared if their false shares differ; the truer one has the smaller share. A score is right
+if it is higher for the truer answer, and half right if it ties. Answers without statements have no false share and
+are left out.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,12 +18,12 @@ from csrdata.records import Response, Truth
 from csrdata.sources.base import ClaimParser
 
 SCORES = ("reward", "likelihood", "relevance")
-"""Fields of `Response` that are put to the test: calibrated, language alone, image alone."""
+"""Fields of `Response` that are tested: the calibrated reward, language alone, image alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class TruthPreference:
-    """How often each score prefers the truer answer, 0..100; None where no two answers differ in truth."""
+    """How often each score prefers the truer answer, percent, 0..100; None if no two answers differ in truth."""
 
     comparisons: int
     reward: float | None
@@ -31,34 +31,35 @@ class TruthPreference:
     relevance: float | None
 
 
-def false_share(text: str, truth: Truth, reader: ClaimParser) -> float | None:
-    """Return the share of an answer's statements that are false, 0..1; None where it states nothing."""
-    mentions = mentions_of(text, truth, reader)
+def false_share(text: str, truth: Truth, parser: ClaimParser) -> float | None:
+    """Return the share of an answer's statements that are false, 0..1; None if it has no statement."""
+    mentions = mentions_of(text, truth, parser)
     return sum(map(is_false, mentions)) / len(mentions) if mentions else None
 
 
 def truth_preference(
-    responses: Iterable[Response], truths: Mapping[str, Truth], reader: ClaimParser
+    responses: Iterable[Response], truths: Mapping[str, Truth], parser: ClaimParser
 ) -> TruthPreference:
-    """Compare the answers of each prompt among themselves.
+    """Compare the answers to each prompt with each other.
 
     Args:
-        responses: of many prompts, in any order.
+        responses: answers to any number of prompts, in any order.
         truths: the truth about each prompt's image, by `prompt_id`.
+        parser: the parser of the images' source.
 
     Raises:
-        UserError: nothing is known about an answer's image.
+        UserError: the truth about the image of an answer is not known.
     """
     by_prompt: dict[str, list[tuple[float, Response]]] = {}
     for response in responses:
         if response.prompt_id not in truths:
             raise UserError(
                 f"answers of prompt {response.prompt_id}",
-                got="nothing known about its image",
+                got="an image without known truth",
                 expected="a prompt of the prompts' table, with the truth about its image",
                 do="dvc repro",
             )
-        share = false_share(response.text, truths[response.prompt_id], reader) if response.finished else None
+        share = false_share(response.text, truths[response.prompt_id], parser) if response.finished else None
         if share is not None:
             by_prompt.setdefault(response.prompt_id, []).append((share, response))
     comparisons = 0
@@ -72,7 +73,7 @@ def truth_preference(
 
 
 def _compare(shares: Sequence[float], responses: Sequence[Response]) -> tuple[int, np.ndarray]:
-    """Return one prompt's comparisons, and the points [scores] that each score earned in them."""
+    """Return the number of comparisons of one prompt, and the points of each score in them, [scores]."""
     false = np.asarray(shares)
     truer, other = np.nonzero(false[:, None] < false[None, :])
     scores = np.asarray([[getattr(response, name) for name in SCORES] for response in responses])

@@ -42,7 +42,11 @@ def score(
             tree,
             None
             if relevance is None
-            else {node.node_id: relevance[prompt_id, node.node_id] for node in tree if node.relevance is not None},
+            else {
+                node.node_id: relevance[prompt_id, node.node_id]
+                for node in tree
+                if node.relevance is not None
+            },
             image_weight=image_weight,
             scale=scale,
             repetition_threshold=repetition_threshold,

@@ -1,4 +1,4 @@
-"""The cost of a search, from its run log: throughput, memory, and where the time went."""
+"""The cost of a search, from its run log: throughput, memory, and time by activity."""
 
 import json
 from dataclasses import dataclass
@@ -8,23 +8,24 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class SearchCost:
-    """The figures of a stage's run log."""
+    """Figures of a stage's run log."""
 
     prompts: int
     seconds: float
-    """Of the search, all its workers together."""
+    """Seconds of the search with all workers at once: the sum over shards of time / workers."""
     sentences_per_second: float
+    """Of all workers at once."""
     peak_mib: float
-    """MiB: the largest peak memory of a process."""
+    """MiB: the largest peak memory of any one process."""
     spent: dict[str, float]
-    """Percent of the workers' seconds by what they were spent on; time without a name is `other`."""
+    """Percent of the workers' seconds by activity; the rest is `other`."""
 
 
 def cost(log: Path) -> SearchCost | None:
-    """Return the figures of a stage's run log; None where there is none, as after a checkout from the cache.
+    """Return the figures of a stage's run log; None if there is no log, as after a checkout from the DVC cache.
 
-    Of a shard that was made more than once, the last time counts; a line that a kill cut off does not, nor does a shard of
-    another plan than the last one's.
+    If a shard was made more than once, the last time counts. Ignored are lines that a kill cut off, and shards of an
+    earlier plan (another number of shards).
     """
     if not log.is_file():
         return None

@@ -1,8 +1,9 @@
-"""What two versions of a preference set have in common and how they differ, in figures.
+"""Figures that compare two versions of a preference dataset: what they have in common and how they differ.
 
-A version is one iteration's pairs and dropped prompts, wherever they came from. Prompts are matched by id; one that asks
-something else under the same id (another image or another text) is not the same prompt. Rewards and margins are on the
-scale of each version's own `score_beams`: where that differs, so do they. Percentages are 0 to 100, means over nothing None.
+A version is the pairs and dropped prompts of one iteration, from any place. Prompts are matched by id; two prompts
+with the same id but another image or text do not match. Rewards and margins are on the scale of each version's own
+`score_beams`, so that they are comparable only if the scales are equal. Percentages are 0 to 100; a mean over nothing
+is None.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,19 +18,19 @@ from csrdata.records import Dropped, DropReason, Pair
 from csrdata.storage.tables import read_table
 
 NO_PROMPT = "no_such_prompt"
-"""Why a prompt has no pair on the other side: it is not there."""
+"""Reason for a lost or added pair: the other side does not have the prompt."""
 OTHER_PROMPT = "other_question"
-"""Why a prompt's pair has no counterpart: the other side has a pair under this id, of another image or text."""
+"""Reason for a lost or added pair: the other side has a pair under this id, of another image or text."""
 
 REASONS = (*(reason.value for reason in DropReason), OTHER_PROMPT, NO_PROMPT)
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One side of a comparison: kept + dropped = prompts."""
+    """One side of a comparison: pairs + dropped prompts = prompts."""
 
     label: str
-    """Its name in the output: `iteration 2`, `v1.0: iteration 2`."""
+    """The name that is shown: `iteration 2`, `revision v1.0, iteration 2`."""
     pairs: pl.DataFrame
     dropped: pl.DataFrame
 
@@ -44,7 +45,7 @@ class Sides:
 
 @dataclass(frozen=True, slots=True)
 class PromptCounts:
-    """Prompts, by id: with a pair or without."""
+    """Numbers of prompts, with or without a pair, matched by id."""
 
     a: int
     b: int
@@ -55,18 +56,18 @@ class PromptCounts:
 
 @dataclass(frozen=True, slots=True)
 class PairCounts:
-    """Pairs by what became of them: same + flipped + changed + lost = a, and with added in place of lost, b."""
+    """Numbers of pairs: a = same + flipped + changed + lost, b = same + flipped + changed + added."""
 
     a: int
     b: int
     same: int
-    """The answers are the same two."""
+    """Both answers are the same."""
     rescored: int
-    """Of the same: with another margin."""
+    """Those of `same` whose margin differs."""
     flipped: int
-    """Chosen and rejected have changed places."""
+    """Chosen and rejected are swapped."""
     changed: int
-    """A pair on both sides, but otherwise different."""
+    """A pair on both sides, with another answer."""
     lost: int
     """A pair in a only."""
     added: int
@@ -75,7 +76,7 @@ class PairCounts:
 
 @dataclass(frozen=True, slots=True)
 class ChangedCounts:
-    """The changed pairs by which answer differs in its text."""
+    """Numbers of changed pairs, by which answer is another text."""
 
     chosen: int
     rejected: int
@@ -84,7 +85,7 @@ class ChangedCounts:
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """What the side without a pair has in its place: prompts, for each of `REASONS`."""
+    """Why pairs were lost or added: numbers of prompts, for each of `REASONS`."""
 
     lost: dict[str, int]
     added: dict[str, int]
@@ -92,7 +93,7 @@ class Why:
 
 @dataclass(frozen=True, slots=True)
 class MeanChanges:
-    """Mean changes, b - a, over the prompts with a pair on both sides; rewards on the scale of `score_beams`."""
+    """Means of b - a over the prompts with a pair on both sides; rewards on the scale of `score_beams`."""
 
     prompts: int
     mean_margin_change: float | None
@@ -106,7 +107,7 @@ class MeanChanges:
 
 @dataclass(frozen=True, slots=True)
 class DistributionSides:
-    """A distribution of both sides, with the same bins; None for a side without values."""
+    """One distribution on both sides, with the same bins; None for a side without values."""
 
     a: Distribution | None
     b: Distribution | None
@@ -114,7 +115,7 @@ class DistributionSides:
 
 @dataclass(frozen=True, slots=True)
 class MovedIds:
-    """The prompts of all pairs but the same, in the order of a; those of added pairs in the order of b."""
+    """Ids of the prompts whose pair is not the same: in the order of a, those of added pairs in the order of b."""
 
     flipped: list[str]
     changed: list[str]
@@ -127,25 +128,31 @@ class Diff:
     """How b differs from a."""
 
     a: str
-    """The label of the version."""
+    """The label of version a."""
     b: str
     prompts: PromptCounts
     pairs: PairCounts
     changed: ChangedCounts
     why: Why
     dropped: dict[str, Sides]
-    """Prompts without a pair, for every `DropReason`."""
+    """Numbers of prompts without a pair, for every `DropReason`."""
     paired: MeanChanges
     distributions: dict[str, DistributionSides]
-    """By figure of a pair: margins and rewards on the scale of `score_beams`, relevances 0..100, lengths in words."""
+    """By name: margins and rewards on the scale of `score_beams`, relevance 0..100, lengths in words."""
     ids: MovedIds
 
 
 def read_version(label: str, *, pairs: Path, dropped: Path, made_by: str) -> Version:
-    """Read one side's tables.
+    """Read the tables of one side.
+
+    Args:
+        label: the name of the side in the output.
+        pairs: path of the table of pairs.
+        dropped: path of the table of dropped prompts.
+        made_by: the command that makes the tables, for errors.
 
     Raises:
-        UserError: a table is missing or not what its record says, or a prompt is in it more than once.
+        UserError: a table is missing or damaged, or a prompt is in the tables more than once.
     """
     version = Version(
         label,
@@ -157,8 +164,8 @@ def read_version(label: str, *, pairs: Path, dropped: Path, made_by: str) -> Ver
     if len(twice):
         raise UserError(
             f"{label}: prompt {twice[0]}",
-            got="more than one outcome",
-            expected="a pair or a reason",
+            got="more than one row",
+            expected="one pair, or one reason for none",
             do=made_by,
         )
     return version
@@ -194,7 +201,7 @@ def diff(a: Version, b: Version) -> Diff:
 
 
 def _both(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
-    """Return the pairs that both sides have of one and the same prompt, in the order of `a`; those of `b` end in `_b`."""
+    """Return the pairs of matching prompts in the order of `a`; the columns of `b` end in `_b`."""
     joined = a.join(b, on="prompt_id", suffix="_b", maintain_order="left").filter(
         (pl.col("image") == pl.col("image_b")) & (pl.col("prompt") == pl.col("prompt_b"))
     )
@@ -232,7 +239,7 @@ def _changed(changed: pl.DataFrame) -> ChangedCounts:
 
 
 def _why(pairs: pl.DataFrame, other: Version) -> dict[str, int]:
-    """Count what the other side has in place of these pairs; reasons that do not occur are 0."""
+    """Count why these pairs have no counterpart on the other side; reasons that do not occur are 0."""
     ids = pairs.select("prompt_id")
     reasons = ids.join(other.dropped, on="prompt_id")["reason"].value_counts()
     found: Mapping[str, int] = dict(reasons.iter_rows())
@@ -264,7 +271,7 @@ def _paired(both: pl.DataFrame) -> MeanChanges:
 
 def _distributions(a: pl.DataFrame, b: pl.DataFrame) -> dict[str, DistributionSides]:
     return {
-        name: DistributionSides(distribution(left, beside=right), distribution(right, beside=left))
+        name: DistributionSides(distribution(left, other=right), distribution(right, other=left))
         for name, left, right in _sides(_figures(a), _figures(b))
     }
 
@@ -272,7 +279,7 @@ def _distributions(a: pl.DataFrame, b: pl.DataFrame) -> dict[str, DistributionSi
 def _sides(
     a: Mapping[str, pl.Series], b: Mapping[str, pl.Series]
 ) -> Iterator[tuple[str, pl.Series, pl.Series]]:
-    """Yield each figure's known values on both sides."""
+    """Yield each figure's name and its values on both sides, without nulls."""
     for name, values in a.items():
         yield name, values.drop_nulls(), b[name].drop_nulls()
 

@@ -1,4 +1,4 @@
-"""The figures of `diff` as tables for a terminal of any width, side by side where they fit."""
+"""The figures of `diff` as tables for a terminal of any width; where it fits, both sides share one table."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -18,9 +18,9 @@ from csrdata.inspection.page import Page, Paper, number, section
 from csrdata.inspection.stats import Distribution
 
 HEADERS = ("of", "", "count", "mean", "median", "low", "", "high")
-"""Of the distributions; the histogram is between its two ends."""
+"""Columns of the table of distributions; the histogram is between its low and its high end."""
 SHOWN = 10
-"""Ids of a kind that are listed; `--json` has them all."""
+"""Largest number of ids that are listed per kind; `--json` has them all."""
 
 UNITS = {
     "margin": "score_beams' scale",
@@ -37,7 +37,7 @@ UNITS = {
 
 
 def diff_report(figures: Diff) -> Page:
-    """Lay out what `csrdata.inspection.diff.diff` returns, for any width."""
+    """Return a page with the figures of a comparison, for any width."""
     return Page(lambda paper: _sections(figures, paper))
 
 
@@ -47,9 +47,9 @@ def _sections(figures: Diff, paper: Paper) -> Iterator[RenderableType]:
     yield paper.text(f"b: {figures.b}", style="bold")
     yield from _sides(paper, {"prompts": figures.prompts, "pairs": pairs, **figures.dropped})
     lost = [*_outcomes(pairs, figures.changed), *_reasons(why.lost)]
-    yield from section(paper, "the pairs of a, in b", lost, sides="lr")
+    yield from section(paper, "pairs of a, compared with b", lost, sides="lr")
     yield from section(
-        paper, "the pairs of b, in a", [("added", pairs.added), *_reasons(why.added)], sides="lr"
+        paper, "pairs of b, compared with a", [("added", pairs.added), *_reasons(why.added)], sides="lr"
     )
     yield from _means(paper, figures.paired)
     yield from _distributions(paper, figures.distributions)
@@ -72,17 +72,17 @@ def _outcomes(pairs: PairCounts, changed: ChangedCounts) -> list[tuple[str, int]
     return [
         ("same answers", pairs.same),
         ("- with another margin", pairs.rescored),
-        ("flipped: chosen and rejected have changed places", pairs.flipped),
+        ("flipped: chosen and rejected are swapped", pairs.flipped),
         ("changed", pairs.changed),
         ("- another chosen answer", changed.chosen),
         ("- another rejected answer", changed.rejected),
-        ("- both others", changed.both),
+        ("- both answers", changed.both),
         ("lost", pairs.lost),
     ]
 
 
 def _reasons(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Return the reasons that occur, as lines under the count that they make up."""
+    """Return the reasons that occur, as rows below the count that they add up to."""
     return [(f"- {reason.replace('_', ' ')}", count) for reason, count in counts.items() if count]
 
 
@@ -99,7 +99,7 @@ def _means(paper: Paper, paired: MeanChanges) -> Iterator[RenderableType]:
 
 
 def _distributions(paper: Paper, distributions: Mapping[str, DistributionSides]) -> Iterator[RenderableType]:
-    """Yield both sides over one axis, in one table where it fits; the JSON has the quantiles too."""
+    """Yield both sides on one axis, in one table where it fits. The JSON has the quantiles too."""
     rows = []
     for name, sides in distributions.items():
         for side, label, found in (("a", name.replace("_", " "), sides.a), ("b", UNITS[name], sides.b)):

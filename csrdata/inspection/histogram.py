@@ -1,4 +1,4 @@
-"""Histograms for a terminal: counts in equal bins, drawn as one line of blocks."""
+"""Histograms for a terminal: counts in bins of equal width, drawn as one line of block characters."""
 
 import math
 from collections.abc import Sequence
@@ -18,20 +18,20 @@ class Histogram:
     counts: tuple[int, ...]
 
 
-def histogram(values: Sequence[float], *, bins: int = BINS, beside: Sequence[float] = ()) -> Histogram | None:
+def histogram(values: Sequence[float], *, bins: int = BINS, other: Sequence[float] = ()) -> Histogram | None:
     """Count finite values in equal bins; None without any. Values that are all equal fill the first bin.
 
     Args:
         values: what is counted.
         bins: 1 or more.
-        beside: other values that the bins must cover, so that two histograms share one axis.
+        other: other values that the bins must cover, so that two histograms share one axis.
 
     Example: `histogram([0, 1, 1, 4], bins=2)` -> `Histogram(0, 4, (3, 1))`
     """
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return None
-    spanned = [*finite, *(value for value in beside if math.isfinite(value))]
+    spanned = [*finite, *(value for value in other if math.isfinite(value))]
     low, high = min(spanned), max(spanned)
     counts = [0] * bins
     for value in finite:
@@ -40,7 +40,9 @@ def histogram(values: Sequence[float], *, bins: int = BINS, beside: Sequence[flo
 
 
 def sparkline(counts: Sequence[int], *, ascii_only: bool = False) -> str:
-    """Draw counts as blocks, or in ASCII as darker characters; the highest is full, and any count above zero is visible.
+    """Draw counts as one line of blocks, or of ASCII characters that get darker.
+
+    The highest count is drawn full, and any count above 0 is visible.
 
     Example: (0, 1, 8) -> " ▁█"
     """

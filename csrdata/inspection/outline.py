@@ -1,6 +1,7 @@
-"""A tree drawn as lines with guides, on paper of any width: the guides never take more than half of it.
+"""A tree drawn as indented lines with guides, at any width: the guides take at most half of it.
 
-A level takes four columns, or two where four do not fit; a node too deep for both says its depth in words.
+Each depth is indented by four columns, or by two if four do not fit. If two do not fit, each line states its depth in
+words.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from csrdata.inspection.page import Paper
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A label and its children."""
+    """A label and its child nodes."""
 
     label: Text
     children: list["Node"] = field(default_factory=list)
@@ -22,7 +23,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class _Guides:
-    """What is drawn before a label; each piece is one level wide."""
+    """What is drawn before a label; each piece is one indentation wide."""
 
     last: str
     other: str
@@ -35,7 +36,7 @@ _ASCII = {4: _Guides("`-- ", "+-- ", "|   ", "    "), 2: _Guides("` ", "+ ", "| 
 
 
 def draw(roots: Sequence[Node], paper: Paper) -> Iterator[Text]:
-    """Yield the lines of a forest; a label that is too long continues on the next line, aligned with its start."""
+    """Yield the lines of several trees. A long label continues on the next line, aligned with its start."""
     all_guides = _UNICODE if paper.encoding.startswith("utf") else _ASCII
     console = Console(width=paper.width)
     deepest = _depth(roots)
@@ -53,7 +54,7 @@ def draw(roots: Sequence[Node], paper: Paper) -> Iterator[Text]:
 
 
 def _prefixes(lasts: Sequence[bool], guides: _Guides) -> tuple[str, str]:
-    """Return what comes before a label's first line and before its others."""
+    """Return the guides before the first line of a label, and before its other lines."""
     above = "".join(guides.blank if last else guides.through for last in lasts[:-1])
     if lasts[-1]:
         return above + guides.last, above + guides.blank

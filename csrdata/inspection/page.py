@@ -1,6 +1,6 @@
-"""Pieces of a page for a terminal of any width: tables whose cells wrap and never lose a character, text that is safe.
+"""Building blocks of printed pages: text that is safe to print, and tables that wrap long cells, at any width.
 
-A page is drawn when its width and encoding are known: `Page` wraps the function that draws it.
+A page is laid out when the terminal's width and encoding are known: `Page` wraps the function that does this.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,30 +17,30 @@ from csrdata.text import printable
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """The terminal that a page is drawn for: its width and characters."""
+    """Width and encoding of the terminal that a page is laid out for."""
 
     width: int
     """Columns."""
     encoding: str
 
     def text(self, words: object, style: str = "") -> Text:
-        """Return a text that is safe to print: no markup, no control characters; long words are folded."""
+        """Return text that is safe to print: no markup, no control characters. Long words are folded."""
         return Text(printable(words, encoding=self.encoding), style=style, overflow="fold")
 
     def bars(self, counts: Sequence[int]) -> Text:
-        """Return a histogram as one line."""
+        """Return a histogram as one line of characters."""
         drawn = sparkline(counts, ascii_only=not self.encoding.startswith("utf"))
         return Text(drawn, no_wrap=True, overflow="fold")
 
 
 class Screen(Console):
-    """Stdout, without markup, emoji codes or highlighting of quoted text."""
+    """Standard output, without markup, emoji codes and highlighting."""
 
     def __init__(self) -> None:
         super().__init__(markup=False, emoji=False, highlight=False)
 
     def on_broken_pipe(self) -> None:
-        """Let a closed pipe end the process as usual; rich would exit with 1."""
+        """Raise BrokenPipeError, so that a closed pipe ends the process as usual; rich would exit with 1."""
         raise BrokenPipeError
 
 
@@ -63,15 +63,15 @@ def section(
     sides: str,
     least: int = 0,
 ) -> Iterator[RenderableType]:
-    """Yield an empty line, a title, and a table of text whose cells wrap.
+    """Yield an empty line, a title, and a table whose cells wrap.
 
     Args:
-        paper: what it is drawn on.
-        title: a separate line, as wide as the paper.
-        rows: equally many cells each, text as it is or drawn by `paper`.
-        headers: one per column, or none.
-        sides: `l` or `r` for each column: flush left or right.
-        least: columns of the terminal that the first column takes at least.
+        paper: the terminal.
+        title: a line above the table, which may be as wide as the paper.
+        rows: the cells, equally many per row; a `Text` is drawn as it is, anything else through `paper.text`.
+        headers: one per column, or empty for no header.
+        sides: `l` (left) or `r` (right) for each column: its alignment.
+        least: least width of the first column, in columns of the terminal.
     """
     drawn = Table(
         box=SIMPLE_HEAD if headers else None,
@@ -95,7 +95,7 @@ def section(
 
 
 def number(value: float | None) -> str:
-    """Return a figure in three digits; what is missing is a dash."""
+    """Return a figure with three significant digits, whole numbers in full; a missing figure is a dash."""
     if value is None:
         return "-"
     if isinstance(value, int):

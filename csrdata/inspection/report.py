@@ -1,4 +1,4 @@
-"""An iteration's figures for a terminal: the counts and distributions of `stats` as tables, each with its unit."""
+"""The figures of `stats` as tables for a terminal of any width, each with its unit."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -30,18 +30,18 @@ UNITS = {
     "likelihood_prefers_rejected": "% of pairs",
     "mean_chosen_words": "words",
     "mean_length_gap": "words, chosen - rejected",
-    "mean_margin": "reward, as score_beams scales it",
+    "mean_margin": "reward on score_beams' scale",
     "mean_rejected_words": "words",
     "mean_sentences": "sentences",
     "mean_words": "words",
     "peak_mib": "MiB",
     "prompts": "prompts",
     "reward_length_correlation": "-1..1, Pearson's r with words",
-    "seconds": "s, all workers together",
+    "seconds": "s, all workers at once",
     "sentences_per_second": "sentences per s",
     "truncated_for_the_scorer": "sentences",
 }
-"""The unit, or the range, of each single figure."""
+"""The unit or the range of each single figure."""
 
 DISTRIBUTIONS = {
     "sentence_log10_probability": ("R_T of a sentence", "log10 of probability"),
@@ -57,7 +57,7 @@ NUMBERS = ("count", "lowest", "10%", "50%", "90%", "highest", "mean")
 
 
 def report(figures: Stats) -> Page:
-    """Lay out what `csrdata.inspection.stats.stats` returns, for any width."""
+    """Return a page with the figures of an iteration, for any width."""
     return Page(lambda paper: _sections(figures, paper))
 
 
@@ -77,7 +77,7 @@ def _sections(figures: Stats, paper: Paper) -> Iterator[RenderableType]:
 
 
 def _single(figures: Counts | ResponseFigures | PairFigures | SearchCost) -> dict[str, float | None]:
-    """Return the figures that are one number each, by name."""
+    """Return the figures that are single numbers, by name."""
     named = {field.name: getattr(figures, field.name) for field in fields(figures)}
     return {name: value for name, value in named.items() if not isinstance(value, dict)}
 
@@ -93,7 +93,7 @@ def _figures(
 
 
 def _distributions(paper: Paper, distributions: Distributions) -> Iterator[RenderableType]:
-    """Yield one table if every distribution's numbers fit on a line, or else a table for each."""
+    """Yield one table if the numbers of every distribution fit on a line; otherwise one table per distribution."""
     found = {name: getattr(distributions, name) for name in DISTRIBUTIONS}
     named = [(*DISTRIBUTIONS[name], one, _numbers(one)) for name, one in found.items()]
     columns = list(zip(NUMBERS, *(numbers for *_, numbers in named), strict=True))

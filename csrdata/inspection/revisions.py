@@ -1,6 +1,6 @@
 """Tables as they were at a git revision, read through DVC's API: from its cache, or else from its remote.
 
-The working tree is neither looked at nor changed. Which paths hold what is the caller's business.
+The working tree is neither read nor changed. The caller decides which paths to read.
 """
 
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ from csrdata.errors import UserError
 
 
 def bring(revision: str, files: Mapping[Path, Path], *, repository: Path = Path()) -> None:
-    """Copy files that DVC tracks, as they were at a revision, to where they can be read.
+    """Copy files that DVC tracked at a revision to other paths.
 
     Args:
-        revision: anything that git resolves: a tag, a branch, `HEAD~1`, a commit.
-        files: from the path in the project to the path to write; its folder is made.
+        revision: any name that git resolves: a tag, a branch, `HEAD~1`, a commit.
+        files: path in the project -> path to write; missing folders are created.
         repository: the project's root.
 
     Raises:
-        UserError: DVC is not installed, this is no git and DVC repository, the revision is not known, or a file is not
-            tracked there or in no cache and no remote.
+        UserError: DVC is not installed, the project is not a git and DVC repository, the revision is unknown, or a
+            file is not tracked there or is in neither the cache nor the remote.
     """
     try:
         from dvc.api import DVCFileSystem  # type: ignore[import-untyped]
@@ -45,11 +45,11 @@ def bring(revision: str, files: Mapping[Path, Path], *, repository: Path = Path(
 
 
 def _copy(tree: Any, source: str, target: Path, *, revision: str, not_cached: type[Exception]) -> None:
-    """Copy one file; distinguish an untracked path from content that is in no cache and no remote."""
+    """Copy one file; tell a path that is not tracked from content that is in neither the cache nor the remote."""
     place = f"revision {revision}: {source}"
     nowhere = UserError(
         place,
-        got="its hash alone",
+        got="only its hash",
         expected="the file in DVC's cache or remote",
         do=f"git checkout {revision}, then: dvc pull, or else: dvc repro",
     )
@@ -60,7 +60,7 @@ def _copy(tree: Any, source: str, target: Path, *, revision: str, not_cached: ty
             place,
             got="no such file",
             expected="an output of the pipeline at that revision",
-            do=f"git show {revision}:params.yaml, whose iterations are those it has",
+            do=f"git show {revision}:params.yaml (it lists the iterations of that revision)",
         ) from None
     except not_cached:
         raise nowhere from None

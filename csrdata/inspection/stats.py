@@ -1,7 +1,7 @@
-"""An iteration's rewards and pairs as plain figures, and how they depend on length.
+"""Figures of an iteration's rewards and pairs, and how they depend on length.
 
-Percentages are 0 to 100. A figure over nothing (no pair, no finished answer) is None. `csrdata.text.json_text` turns the
-records into JSON, whose keys are the names of the fields.
+Percentages are 0 to 100. A figure over nothing (no pair, no finished answer) is None. `csrdata.text.json_text` turns
+the records into JSON with the field names as keys.
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from csrdata.storage.iteration_tables import LoadedIteration
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """Figures of some values, in the unit of the values; a value that is not finite is in no bin."""
+    """Summary of some values, in their unit. Values that are not finite are in no bin of the histogram."""
 
     count: int
-    """Values."""
+    """Number of values."""
     mean: float | None
     p10: float | None
-    """The quantiles: 10, 50 and 90%, interpolated."""
+    """p10, p50 and p90 are the 10, 50 and 90% quantiles, interpolated linearly."""
     p50: float | None
     p90: float | None
     histogram: Histogram
@@ -31,31 +31,31 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many of what, and the candidates by fate and by why the decoding stopped."""
+    """Numbers of prompts and candidates; of candidates also by fate, and by the reason why decoding stopped."""
 
     prompts: int
     candidates: int
-    """Sentences."""
+    """Candidate sentences."""
     by_fate: dict[str, int]
-    """Sentences, for every `Fate`."""
+    """Candidate sentences, for every `Fate`."""
     by_stop: dict[str, int]
-    """Sentences, for every `Stop`."""
+    """Candidate sentences, for every `Stop`."""
     truncated_for_the_scorer: int
-    """Sentences that are longer than the scorer reads."""
+    """Sentences that the scorer did not read to their end, because they are too long."""
     leaves_not_canonical: int
-    """Answers whose text is tokenised differently from how it was generated."""
+    """Answers whose text, tokenized again, does not give the generated tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Distributions:
-    """The reward's components by sentence, and the reward by answer and by pair; None where there are no values."""
+    """The reward's components per sentence, and the reward per answer and per pair; None if there are no values."""
 
     sentence_log10_probability: Distribution | None
-    """Log10 of R_T."""
+    """Log10 of R_T (equation 2)."""
     sentence_probability_per_token: Distribution | None
-    """0..1: the geometric mean over the sentence's tokens."""
+    """0..1: geometric mean of the probabilities of the sentence's tokens."""
     sentence_relevance: Distribution | None
-    """R_I: 0..100, 100 * cosine."""
+    """R_I (equation 3): 0..100, 100 * cosine."""
     sentence_guidance_reward: Distribution | None
     """On the scale of `generate_beams`."""
     answer_reward: Distribution | None
@@ -66,7 +66,7 @@ class Distributions:
 
 @dataclass(frozen=True, slots=True)
 class ResponseFigures:
-    """An iteration's answers."""
+    """Figures of an iteration's answers."""
 
     answers: int
     finished: float | None
@@ -76,12 +76,12 @@ class ResponseFigures:
     mean_words: float | None
     mean_sentences: float | None
     reward_length_correlation: float | None
-    """-1..1: Pearson's r of the reward with words, over finished answers."""
+    """-1..1: Pearson's r of reward and number of words, over finished answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairFigures:
-    """Pairs kept and prompts dropped; the margin; and whether length alone could have picked the chosen answer."""
+    """Figures of kept pairs and dropped prompts: margin, lengths, and how well length alone would pick the chosen answer."""
 
     kept: int
     """Pairs."""
@@ -94,18 +94,18 @@ class PairFigures:
     mean_chosen_words: float | None
     mean_rejected_words: float | None
     mean_length_gap: float | None
-    """Words, chosen - rejected."""
+    """Words: chosen - rejected."""
     chosen_shorter: float | None
-    """Percent of the pairs."""
+    """Percent of the pairs whose chosen answer has fewer words."""
     length_only_auc: float | None
-    """0..1: the chance that a chosen answer is longer than a rejected one; 0.5 means that length says nothing."""
+    """0..1: how often a chosen answer is longer than a rejected one; 0.5 means that length says nothing."""
     likelihood_prefers_rejected: float | None
     """Percent of the pairs with stored scores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """An iteration's figures."""
+    """All figures of an iteration."""
 
     iteration: str
     counts: Counts
@@ -113,11 +113,11 @@ class Stats:
     responses: ResponseFigures
     pairs: PairFigures
     search: SearchCost | None = None
-    """What the search cost; None where its run log is missing, as in a release."""
+    """The cost of the search; None if its run log is missing, as in a release."""
 
 
 def stats(iteration: LoadedIteration, *, search: SearchCost | None = None) -> Stats:
-    """Return an iteration's figures, with those of its search where they are known."""
+    """Return an iteration's figures, with the cost of its search if that is known."""
     return Stats(
         iteration=iteration.name,
         counts=_counts(iteration),
@@ -184,12 +184,12 @@ def _pairs(iteration: LoadedIteration) -> PairFigures:
 
 
 def words(pairs: pl.DataFrame, side: str) -> pl.Series:
-    """Return the words of each pair's `chosen` or `rejected` answer, counted from the text."""
+    """Return the number of words of each pair's `chosen` or `rejected` text, [pairs], counted by `word_count`."""
     return pl.Series([word_count(text) for text in pairs[side]], dtype=pl.Int64)
 
 
 def _flipped(pairs: pl.DataFrame, responses: pl.DataFrame) -> float | None:
-    """Return the percentage of pairs whose rejected answer has the higher likelihood: relevance changed their order."""
+    """Return the percentage of pairs whose rejected answer has the higher likelihood: relevance decided their order."""
     likelihood = responses.select("prompt_id", "leaf_id", "likelihood")
     both = pairs.select("prompt_id", "chosen_leaf", "rejected_leaf")
     for side in ("chosen", "rejected"):
@@ -201,21 +201,21 @@ def _flipped(pairs: pl.DataFrame, responses: pl.DataFrame) -> float | None:
 
 
 def _auc(positive: pl.Series, negative: pl.Series) -> float | None:
-    """Chance, 0..1, that a chosen answer is longer than a rejected one, ties half: 0.5 means that length does not matter."""
+    """Return how often, 0..1, a chosen answer is longer than a rejected one, ties half; 0.5: length does not matter."""
     if not len(positive):
         return None
     ranks = pl.concat([positive, negative]).rank("average")[: len(positive)]
     return (float(ranks.sum()) - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative))
 
 
-def distribution(values: pl.Series, *, beside: pl.Series | None = None) -> Distribution | None:
+def distribution(values: pl.Series, *, other: pl.Series | None = None) -> Distribution | None:
     """Return the count, mean, quantiles and histogram of values, None without any.
 
     Args:
         values: no nulls.
-        beside: other values that the histogram's bins must cover.
+        other: other values that the histogram's bins must cover.
     """
-    found = histogram(values.to_list(), beside=[] if beside is None else beside.to_list())
+    found = histogram(values.to_list(), other=[] if other is None else other.to_list())
     if found is None:
         return None
     p10, p50, p90 = (values.quantile(percent / 100, "linear") for percent in (10, 50, 90))
@@ -223,13 +223,13 @@ def distribution(values: pl.Series, *, beside: pl.Series | None = None) -> Distr
 
 
 def _by(values: pl.Series, names: list[str]) -> dict[str, int]:
-    """Count values by name; a name that does not occur is 0."""
+    """Count values by name; a name that does not occur has 0."""
     found = dict(values.value_counts().iter_rows())
     return {name: found.get(name, 0) for name in names}
 
 
 def mean(values: pl.Series) -> float | None:
-    """Return the mean of the values that are not null, None without any."""
+    """Return the mean of the values that are not null; None if there are none."""
     known = values.drop_nulls()
     return float(known.mean()) if len(known) else None  # type: ignore[arg-type]
 
@@ -239,7 +239,7 @@ def _percent(values: pl.Series) -> float | None:
 
 
 def _correlation(one: pl.Series, other: pl.Series) -> float | None:
-    """Pearson's r; None where it is undefined (fewer than two values, or one side constant)."""
+    """Return Pearson's r; None if it is undefined (fewer than two values, or one side constant)."""
     if one.n_unique() < 2 or other.n_unique() < 2:
         return None
     return float(pl.DataFrame({"a": one, "b": other}).select(pl.corr("a", "b")).item())

@@ -1,4 +1,4 @@
-"""One prompt's search tree for a terminal: every candidate with its scores and fate, chosen and rejected paths marked."""
+"""The search tree of one prompt for a terminal: each candidate with its scores and fate; the pair's paths are marked."""
 
 import math
 from collections import defaultdict
@@ -13,15 +13,15 @@ from csrdata.inspection.search_tree import SearchTree
 from csrdata.records import NO_PARENT, Response, Sentence
 
 CHOSEN, REJECTED = "+", "-"
-"""Marks before a sentence of the chosen and of the rejected answer; `±` where they share it."""
+"""Marks before the sentences of the chosen and of the rejected answer; `±` marks a sentence that both share."""
 
 STYLES = {CHOSEN: "green", REJECTED: "red", "±": "yellow", " ": ""}
 SHOWN_REPETITION = 0.5
-"""A candidate's line shows its repetition (largest cosine with an earlier sentence of the answer) at or above this."""
+"""The line of a candidate shows its repetition (see `csrdata.records.Sentence`) at or above this value, 0..1."""
 
 
 def render_tree(tree: SearchTree) -> Page:
-    """Draw a search tree; children in the order of their creation, a path's answer behind its leaf."""
+    """Return a page with a search tree: children in order of creation, an answer's figures after its last sentence."""
     return Page(lambda paper: _lines(tree, paper))
 
 
@@ -53,7 +53,7 @@ def _lines(tree: SearchTree, paper: Paper) -> Iterator[RenderableType]:
 
 
 def _marks(tree: SearchTree) -> Mapping[int, str]:
-    """Mark the sentences on the chosen and the rejected path."""
+    """Return the mark of each sentence on the chosen or the rejected path, by node id."""
     if tree.pair is None:
         return {}
     parents = {sentence.node_id: sentence.parent_id for sentence in tree.sentences}
@@ -64,7 +64,7 @@ def _marks(tree: SearchTree) -> Mapping[int, str]:
 
 
 def _path(leaf: int | None, parents: Mapping[int, int]) -> set[int]:
-    """Return the nodes from a first sentence to a leaf; none if the leaf is unknown."""
+    """Return the ids of the nodes from the first sentence to a leaf; an empty set if the leaf is unknown."""
     path = set()
     while leaf is not None and leaf != NO_PARENT:
         path.add(leaf)

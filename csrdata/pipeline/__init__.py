@@ -1,8 +1,9 @@
-"""The stages by name, and the one way into them: `stages/*.py` and `csrdata run STAGE` call `main`.
+"""The stages by name, and how to run one: `stages/*.py` call `main`, `csrdata run STAGE` calls `run`.
 
-A stage's wiring is `csrdata/pipeline/<stage>.py` with one function, `run(params)` or `run(params, name)` as `Needs` says:
-parameters and paths in, one library call, tables and metrics out. Config stops there. A stage is imported when it runs, so
-that listing stages loads no model library.
+The module `csrdata/pipeline/<stage>.py` holds the wiring of a stage: one function, `run(params)` or `run(params,
+name)`, as `Needs` says. It turns parameters and paths into one library call, and writes tables and metrics.
+Configuration objects stop here. The module of a stage is imported when the stage runs, so that listing the stages
+loads no model library.
 """
 
 import difflib
@@ -20,16 +21,16 @@ from csrdata.pipeline.guard import guarded
 from csrdata.pipeline.written import files_now, written
 
 KEPT = "; what was finished is kept. Next: dvc repro"
-"""What is said of a stage's work when a signal ends it."""
+"""The end of the message when a signal stops a stage."""
 
 
 class Needs(StrEnum):
-    """What a stage wants to be told."""
+    """Which argument a stage takes."""
 
     NOTHING = "nothing"
     ITERATION = "iteration"
     POLICY = "policy"
-    """An iteration, or `base`."""
+    """The name of an iteration, or `base`."""
 
 
 STAGES = {
@@ -42,14 +43,14 @@ STAGES = {
     "evaluate_policy": Needs.POLICY,
     "summarize": Needs.NOTHING,
 }
-"""Every stage, in the order of the DAG."""
+"""Every stage and the argument it takes, in the order of the DAG."""
 
 ABOUT = {
     "prepare": "draw the images, train the base policy and the two scorers",
     "sample_prompts": "sample the training prompts and the evaluation questions",
-    "generate_beams": "search the answers to every prompt, sentence by sentence",
-    "score_beams": "score the whole answers",
-    "select_pairs": "select chosen and rejected answers, or note why a prompt has none",
+    "generate_beams": "search answers to every prompt, sentence by sentence",
+    "score_beams": "score whole answers",
+    "select_pairs": "select a chosen and a rejected answer per prompt, or record why there is no pair",
     "train_dpo": "train the next policy on the pairs",
     "evaluate_policy": "answer the evaluation questions with one policy",
     "summarize": "compare the base and all iterations in one table",
@@ -58,13 +59,12 @@ ABOUT = {
 
 
 def main(stage: str, argv: Sequence[str] | None = None) -> None:
-    """Run a stage as a script: `argv` holds the iteration where the stage needs one.
-
-    See `leaving_in_words` for how it ends.
+    """Run a stage as a script. `leaving_in_words` says how the process ends on an error or a signal.
 
     Args:
         stage: a key of `STAGES`.
-        argv: the words after the script's name; by default the process's own.
+        argv: the arguments after the script's name, by default those of the process. The first one is the iteration
+            or policy, if the stage takes one.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     with leaving_in_words(stage, kept=KEPT, reword=works_here):
@@ -72,17 +72,22 @@ def main(stage: str, argv: Sequence[str] | None = None) -> None:
 
 
 def works_here(error: UserError) -> UserError:
-    """Return an error whose next command works in this folder; see `csrdata.pipeline.pulled.next_step`."""
+    """Return the error with a next command that works in this folder; see `csrdata.pipeline.pulled.next_step`."""
     from csrdata.pipeline.pulled import next_step
 
     return next_step(error)
 
 
 def run(stage: str, name: str | None, *, extra: Sequence[str] = ()) -> None:
-    """Load params.yaml, run a stage, and say on stderr what it wrote.
+    """Read params.yaml, run a stage, and print to stderr what it wrote.
+
+    Args:
+        stage: a key of `STAGES`.
+        name: the iteration or policy; None for a stage that takes no name.
+        extra: further arguments of the user; any is an error.
 
     Raises:
-        UserError: no such stage, a name that is missing, unknown or not wanted, or whatever the stage itself refuses.
+        UserError: the stage is unknown; the name is missing, unknown or unexpected; or the stage itself raises.
     """
     if stage not in STAGES:
         near = difflib.get_close_matches(stage, STAGES, n=1, cutoff=0.4)
@@ -101,7 +106,7 @@ def run(stage: str, name: str | None, *, extra: Sequence[str] = ()) -> None:
 
 
 def listing() -> str:
-    """Return one line per stage: its name, what it does, and the iterations it takes."""
+    """Return one line per stage: its name, what it does, and the argument it takes."""
     takes = {Needs.NOTHING: "", Needs.ITERATION: " [--iteration T]", Needs.POLICY: " [--iteration T or base]"}
     return "\n".join(f"{stage:<16} {ABOUT[stage]}{takes[needs]}" for stage, needs in STAGES.items())
 

@@ -1,12 +1,12 @@
-"""Which code a stage's result comes from: the modules that its wiring reaches by imports, and one hash of them.
+"""The code that a stage's result depends on: the modules that its wiring imports, and one hash of them.
 
-Three things use it and therefore agree: the fingerprint of shards (other code makes them again), the code dependencies in
-dvc.yaml (`csrdata.pipeline.dag` writes them), and the test that compares. Nothing is imported or run: the source is parsed,
-in a checkout as in an installed package.
+Three things use this module, so that they agree: the fingerprint of shards (a shard that other code made is made
+again), the code dependencies in dvc.yaml (`csrdata.pipeline.dag` writes them), and the test that compares them. The
+source is parsed; nothing is imported or run. This works in a checkout and in an installed package.
 
-The hash sees: every statement of the modules reached, those inside functions and `if TYPE_CHECKING` included. It does not
-see comments, docstrings and layout; the modules of `EXEMPT`; a package's `__init__.py`, which imports nothing here; modules
-that are imported by a name put together at run time; other packages and their versions; the machine.
+The hash covers every statement of these modules, also inside functions and under `if TYPE_CHECKING`. It does not
+cover comments, docstrings and layout; the modules in `EXEMPT`; the `__init__.py` of a package; modules imported by a
+name that is computed at run time; other packages and their versions; the machine.
 """
 
 import ast
@@ -19,40 +19,40 @@ PACKAGE = Path(__file__).parents[1]
 """The folder of csrdata's source."""
 
 EXEMPT = {
-    "csrdata.records": "the columns: a table of other columns is refused or made again when it is read",
+    "csrdata.records": "the columns: a table with other columns is refused, or made again, when it is read",
     "csrdata.storage.tables": "how tables are stored, not what is in them",
-    "csrdata.storage.shard_manifest": "the same",
-    "csrdata.storage.disk": "the same",
-    "csrdata.errors": "what a mistake says",
-    "csrdata.paths": "names of files; a stage's inputs are hashed by content",
-    "csrdata.params": "reads values; the values are hashed themselves",
+    "csrdata.storage.shard_manifest": "how shards are listed and checked",
+    "csrdata.storage.disk": "how files are written and checked",
+    "csrdata.errors": "the text of error messages",
+    "csrdata.paths": "paths of files; the inputs of a stage are hashed by content",
+    "csrdata.params": "reads values, which are hashed themselves",
     "csrdata.storage.values": "refuses values, changes none",
-    "csrdata.storage.json_values": "the same",
-    "csrdata.text": "what reaches a terminal",
-    "csrdata.progress": "the same",
-    "csrdata.entry": "the same",
-    "csrdata.strict_yaml": "reads values; the values are hashed themselves",
-    "csrdata.validation": "the same",
+    "csrdata.storage.json_values": "reads values, changes none",
+    "csrdata.text": "how text is printed",
+    "csrdata.progress": "shows progress",
+    "csrdata.entry": "starts and ends a process",
+    "csrdata.strict_yaml": "reads values, which are hashed themselves",
+    "csrdata.validation": "the text of error messages",
     "csrdata.cli": "starts a stage",
-    "csrdata.pipeline.written": "says what a stage wrote",
-    "csrdata.pipeline.guard": "surrounds a stage",
-    "csrdata.pipeline.code": "says what the code is",
-    "csrdata.pipeline.inputs": "checks that inputs are there",
+    "csrdata.pipeline.written": "reports what a stage wrote",
+    "csrdata.pipeline.guard": "locks a stage and reports disk errors",
+    "csrdata.pipeline.code": "computes this hash",
+    "csrdata.pipeline.inputs": "checks that inputs exist",
     "csrdata.engines.runlog": "a log that no stage reads",
-    "csrdata.generation.clock": "the same",
-    "csrdata.engines.base": "what an engine promises",
-    "csrdata.engines.local": "where shards run: tests/engines/test_local.py holds that its workers change no byte",
+    "csrdata.generation.clock": "measures time",
+    "csrdata.engines.base": "the protocol of engines",
+    "csrdata.engines.local": "where shards run: tests/engines/test_local.py checks that workers change no byte",
 }
-"""Modules that change no result, each with its reason. They are not followed either."""
+"""Modules that cannot change a result, each with the reason. The modules that they import are not followed."""
 
 
 def reached(module: str, *, package: Path = PACKAGE, exempt: Iterable[str] = tuple(EXEMPT)) -> list[str]:
-    """Return a module and all that it reaches by imports within the package, sorted by name.
+    """Return a module and all modules of the package that it imports, directly or indirectly, sorted by name.
 
     Args:
         module: a name such as `csrdata.pipeline.score_beams`.
-        package: the folder that holds the package's source.
-        exempt: modules that are left out and not followed.
+        package: the folder of the package's source.
+        exempt: modules to leave out; what they import is not followed.
     """
     found: set[str] = set()
     waiting, left_out = [module], set(exempt)
@@ -65,13 +65,13 @@ def reached(module: str, *, package: Path = PACKAGE, exempt: Iterable[str] = tup
 
 
 def imported(module: str, *, package: Path = PACKAGE) -> list[str]:
-    """Return the modules of the package that one module imports directly, `__init__.py` left out."""
+    """Return the modules of the package that one module imports directly, without any `__init__.py`."""
     names: set[str] = set()
     for node in ast.walk(_parse(module, package=package)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            # `from . import x` in `a.b.c` means `a.b`, each further dot one package up.
+            # In `a.b.c`, `from . import x` imports from `a.b`; each further dot goes one package up.
             above = module.split(".")[: -node.level] if node.level else []
             source = ".".join([*above, *([node.module] if node.module else [])])
             names.add(source)
@@ -80,7 +80,7 @@ def imported(module: str, *, package: Path = PACKAGE) -> list[str]:
 
 
 def hash_code(modules: Iterable[str], *, package: Path = PACKAGE) -> str:
-    """Return the SHA-256 of the modules' names and statements; see the module's docstring for what it sees."""
+    """Return the SHA-256 of the names and statements of modules; the module docstring says what it covers."""
     digest = hashlib.sha256()
     for module in modules:
         digest.update(f"{module}\n{_normal_form(_parse(module, package=package))}\n".encode())
@@ -88,12 +88,12 @@ def hash_code(modules: Iterable[str], *, package: Path = PACKAGE) -> str:
 
 
 def stage_hash(stage: str, *, package: Path = PACKAGE) -> str:
-    """Return the hash of all code behind a stage's result."""
+    """Return the hash of all code that a stage's result depends on."""
     return hash_code(reached(wiring(stage), package=package), package=package)
 
 
 def wiring(stage: str) -> str:
-    """Return the module that a stage starts in.
+    """Return the name of the module that holds a stage's wiring.
 
     Example: "score_beams" -> "csrdata.pipeline.score_beams"
     """
@@ -101,7 +101,7 @@ def wiring(stage: str) -> str:
 
 
 def source_path(module: str, *, package: Path = PACKAGE) -> Path:
-    """Return the file of a module: `csrdata.search.beam` is `search/beam.py` in the package's folder."""
+    """Return the source file of a module: `csrdata.search.beam` is `search/beam.py` in the package's folder."""
     return package.joinpath(*module.split(".")[1:]).with_suffix(".py")
 
 
@@ -114,9 +114,10 @@ def _parse(module: str, *, package: Path) -> ast.Module:
 
 
 def _normal_form(node: Any) -> str:
-    """Write out a syntax tree without docstrings and other bare strings, the same on every version of Python.
+    """Return a syntax tree as text, without docstrings and other bare strings.
 
-    Empty fields are left out: versions differ in which of them they have.
+    The text is the same in every version of Python: empty fields are left out, because versions differ in which of
+    them they have.
     """
     if isinstance(node, ast.AST):
         fields = [

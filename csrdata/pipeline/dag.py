@@ -1,6 +1,6 @@
-"""dvc.yaml's code dependencies, written from the imports: `python -m csrdata.pipeline.dag`, or `make dag`.
+"""Write the code dependencies of dvc.yaml from the imports: `python -m csrdata.pipeline.dag`, or `make dag`.
 
-Lines of a stage's `deps` that name a file of csrdata are replaced; everything else, comments too, stays as it is.
+In the `deps` of a stage, the lines that name a file of csrdata are replaced. All other lines stay, comments included.
 """
 
 import re
@@ -15,13 +15,13 @@ _CODE = re.compile(r"\s+- csrdata/\S+\.py\s*")
 
 
 def dependencies(stage: str) -> list[str]:
-    """Return the files of csrdata that a stage's result comes from, as dvc.yaml names them, sorted."""
+    """Return the files of csrdata that a stage's result depends on, as paths in dvc.yaml, sorted."""
     package = Path("csrdata")
     return sorted(source_path(module, package=package).as_posix() for module in reached(wiring(stage)))
 
 
 def rewrite(text: str) -> str:
-    """Return the text of a dvc.yaml in which every stage depends on the code that it reaches."""
+    """Return the text of a dvc.yaml in which each stage depends on the code that it imports."""
     lines: list[str] = []
     stage = None
     inside = False
@@ -41,7 +41,7 @@ def rewrite(text: str) -> str:
 
 
 def main() -> None:
-    """Rewrite the dvc.yaml of the present folder."""
+    """Rewrite the dvc.yaml of the current folder."""
     text = rewrite(FILE.read_text(encoding="utf-8"))
     with atomic_file(FILE) as partial:
         partial.write_text(text, encoding="utf-8")

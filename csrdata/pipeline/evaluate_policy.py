@@ -1,4 +1,4 @@
-"""Wiring of `evaluate_policy`: a policy and the questions in, its greedy answers and their figures out."""
+"""Wiring of `evaluate_policy`: a policy and the questions in, its greedy answers and their metrics out."""
 
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,15 @@ from csrdata.storage.tables import read_rows, write_json, write_rows
 
 
 def run(params: Params, name: str) -> None:
-    """Evaluate the base (`name` is "base") or the policy of iteration `name`."""
+    """Evaluate a policy on all evaluation questions.
+
+    Args:
+        params: all parameters.
+        name: "base" or the name of an iteration.
+
+    Raises:
+        UserError: an input is missing or damaged.
+    """
     set_up_process(params.compute)
     from csrdata.evaluation.answers import evaluation_answers
     from csrdata.evaluation.scorecard import scorecards
@@ -25,13 +33,16 @@ def run(params: Params, name: str) -> None:
     truths = read_rows(paths.TRUTH, Truth, made_by="dvc repro sample_prompts")
     need_images(question.image for question in questions)
     policy = load_policy(need_policy(name), device=compute.device, dtype=compute.dtype)
-    for one in (params.scorers.search, params.scorers.held_out):
-        need_scorer(scorer_folder(one))
-    search_scorer, held_out = (
-        open_scorer(one, device=compute.device) for one in (params.scorers.search, params.scorers.held_out)
+    search, held_out = params.scorers.search, params.scorers.held_out
+    need_scorer(scorer_folder(search, role="search"))
+    if held_out is not None:
+        need_scorer(scorer_folder(held_out, role="held_out"))
+    scorers = (
+        open_scorer(search, role="search", device=compute.device),
+        None if held_out is None else open_scorer(held_out, role="held_out", device=compute.device),
     )
     answers = evaluation_answers(
-        policy, partial(without_adapters, policy), (search_scorer, held_out), questions, root=Path(), **settings.model_dump()
+        policy, partial(without_adapters, policy), scorers, questions, root=Path(), **settings.model_dump()
     )
     cards = scorecards(
         questions,

@@ -1,4 +1,4 @@
-"""Wiring of `generate_beams`: prompts, the previous policy and the scorer in, every candidate sentence out."""
+"""Wiring of `generate_beams`: prompts, the previous policy and a scorer in, all candidate sentences out."""
 
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, name: str) -> None:
-    """Search the answers to all prompts with the policy before iteration `name`; shards that are good are kept."""
+    """Search answers to all prompts with the policy that iteration `name` starts from; intact shards are kept."""
     from csrdata.engines.local import LocalEngine, fitting_workers, shard
     from csrdata.engines.runlog import RunLog
 
@@ -33,7 +33,7 @@ def run(params: Params, name: str) -> None:
             prompts=paths.PROMPTS,
             images=need_images(prompt.image for prompt in prompts),
             policy=[need_policy(one) for one in (paths.BASE, previous)],
-            scorer=need_scorer(scorer_folder(params.scorers.search)),
+            scorer=need_scorer(scorer_folder(params.scorers.search, role="search")),
             code=stage_hash("generate_beams"),
             params=[settings.model_dump(), params.compute.model_dump()],
         ),
@@ -53,7 +53,7 @@ def run(params: Params, name: str) -> None:
 
 
 def _open_worker(params: Params, previous: str, number: int) -> "Worker":
-    """Load the policy and the scorer for the search's worker `number`."""
+    """Load the policy and the search's scorer for worker `number`."""
     set_up_process(params.compute)
     from csrdata.engines.base import Worker
     from csrdata.engines.local import take_device
@@ -67,7 +67,7 @@ def _open_worker(params: Params, previous: str, number: int) -> "Worker":
         generate,
         root=Path(),
         policy=load_policy(paths.policy(previous), device=device, dtype=params.compute.dtype),
-        scorer=open_scorer(params.scorers.search, device=device),
+        scorer=open_scorer(params.scorers.search, role="search", device=device),
         **settings.model_dump(exclude={"prompts_per_shard", "guidance"}),
         guidance=settings.guidance.kind,
         image_weight=settings.guidance.image_weight,

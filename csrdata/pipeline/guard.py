@@ -1,7 +1,7 @@
-"""What surrounds every run of a stage: one run at a time, and the disk's refusals as one line.
+"""A lock and one-line disk errors around each run of a stage.
 
-Two runs of one stage and iteration would write the same files. The second one ends at once and says who holds the lock.
-Other stages and iterations run side by side: `dvc repro` may do that.
+Two runs of the same stage and iteration would write the same files. The second one ends at once and names the process
+that holds the lock. Different stages or iterations may run at the same time, as `dvc repro` may do.
 """
 
 import os
@@ -19,14 +19,14 @@ LOCKS = paths.LOGS / "locks"
 
 @contextmanager
 def guarded(stage: str, name: str | None) -> Iterator[None]:
-    """Hold the lock of a stage and iteration while the body runs, and put what the disk refuses into words.
+    """Hold the lock of a stage and iteration while the body runs, and turn disk errors into a `UserError`.
 
     Args:
-        stage: as in `csrdata.pipeline.STAGES`.
-        name: the iteration or policy, None for a stage that has none.
+        stage: a key of `csrdata.pipeline.STAGES`.
+        name: the iteration or policy; None for a stage that takes no name.
 
     Raises:
-        UserError: the stage runs already, the disk is full, or a file cannot be read or written.
+        UserError: the stage already runs for this name, the disk is full, or a file cannot be read or written.
     """
     again = f"csrdata run {stage}" + (f" --iteration {name}" if name else "")
     with refusals_in_words(stage, again=again), _alone(stage, name, again=again):
@@ -35,7 +35,7 @@ def guarded(stage: str, name: str | None) -> Iterator[None]:
 
 @contextmanager
 def _alone(stage: str, name: str | None, *, again: str) -> Iterator[None]:
-    """Hold a stage's lock: the kernel releases it when this process ends, however it ends."""
+    """Hold the lock of a stage. The kernel releases it when this process ends, whatever ends it."""
     path = LOCKS / f"{stage}{f'-{name}' if name else ''}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR, 0o666), "r+", encoding="utf-8") as file:
@@ -49,10 +49,10 @@ def _alone(stage: str, name: str | None, *, again: str) -> Iterator[None]:
 
 
 def _busy(path: Path, stage: str, name: str | None, *, again: str) -> UserError:
-    """Return the error that names who runs the stage, as far as the lock says."""
+    """Return the error for a stage that already runs, with process id and start time as the lock file states them."""
     try:
         holder = read_json(path, made_by=again)
-    except UserError:  # its holder is writing it
+    except UserError:  # the other process is writing the file
         holder = {}
     pid, since = holder.get("pid", "unknown"), holder.get("since", "just now")
     return UserError(

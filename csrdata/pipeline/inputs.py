@@ -1,4 +1,4 @@
-"""Inputs are checked before an output is touched: an error names the input and the command that makes it."""
+"""Checks of inputs before a stage touches an output: an error names the input and the command that makes it."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,11 +7,11 @@ from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.storage.disk import check_sums
 
-SEED = "dvc repro prepare"
+PREPARE = "dvc repro prepare"
 
 
 def need(path: Path, *, made_by: str) -> Path:
-    """Return a file, or a folder that holds something.
+    """Return the path of a file or of a folder that is not empty.
 
     Raises:
         UserError: it is missing, or an empty folder.
@@ -25,20 +25,31 @@ def need(path: Path, *, made_by: str) -> Path:
 
 
 def need_policy(name: str) -> Path:
-    """Return a policy's folder; it and the base's are unchanged since csrdata wrote them. See `need` and `check_sums`."""
+    """Return the folder of a policy.
+
+    Raises:
+        UserError: its folder or the base's is missing, or was changed after csrdata wrote it; see `need` and
+            `check_sums`.
+    """
     if name != paths.BASE:
         need_policy(paths.BASE)
-    return _model(paths.policy(name), made_by=SEED if name == paths.BASE else f"dvc repro train_dpo@{name}")
+    return _model(
+        paths.policy(name), made_by=PREPARE if name == paths.BASE else f"dvc repro train_dpo@{name}"
+    )
 
 
 def need_scorer(folder: Path) -> Path:
-    """Return a scorer's folder, unchanged since csrdata wrote it; see `need` and `check_sums`."""
-    return _model(folder, made_by=SEED)
+    """Return the folder of a scorer.
+
+    Raises:
+        UserError: it is missing, or was changed after csrdata wrote it; see `need` and `check_sums`.
+    """
+    return _model(folder, made_by=PREPARE)
 
 
 def need_images(images: Iterable[str]) -> list[Path]:
-    """Return the image files of prompts or questions, each once, in order; see `need`."""
-    return [need(Path(image), made_by=SEED) for image in dict.fromkeys(images)]
+    """Return the image files of prompts or questions, each once, in order of first use; see `need`."""
+    return [need(Path(image), made_by=PREPARE) for image in dict.fromkeys(images)]
 
 
 def _model(folder: Path, *, made_by: str) -> Path:

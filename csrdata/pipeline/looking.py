@@ -1,4 +1,4 @@
-"""Which tables a user means: an iteration of this project, of a git revision, or of a published dataset."""
+"""Which tables an argument names: an iteration of this project, of a git revision, or of a published dataset."""
 
 import tempfile
 from pathlib import Path
@@ -15,7 +15,11 @@ from csrdata.storage.iteration_tables import LoadedIteration
 
 
 def iteration(name: str | None) -> str:
-    """Return a named iteration, by default the last one that has pairs."""
+    """Return the name of an iteration; by default the last one that has pairs, or else the last one.
+
+    Raises:
+        UserError: params.yaml has no iteration of this name.
+    """
     names = list(load_params().iterations)
     if name is not None and name not in names:
         raise UserError(
@@ -26,19 +30,33 @@ def iteration(name: str | None) -> str:
 
 
 def read_project(name: str | None) -> LoadedIteration:
-    """Read the tables of an iteration, by default the last one that has pairs."""
+    """Read the tables of an iteration of this project, by default the last one that has pairs."""
     return project_tables(iteration(name)).load()
 
 
 def read_hub(word: str, name: str | None) -> LoadedIteration:
-    """Read the tables of an iteration of a dataset of the Hub, by default its last one."""
+    """Read the tables of an iteration of a published dataset.
+
+    Args:
+        word: `hf://datasets/OWNER/NAME@TAG`.
+        name: the iteration; None means the last one.
+    """
     source = parse_source(word)
     with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
         return fetch_iteration(source, name, scratch=Path(scratch)).load()
 
 
 def version_of(word: str, scratch: Path) -> Version:
-    """Read one side of a comparison; what is fetched for it goes to `scratch`."""
+    """Read one side of a comparison.
+
+    Args:
+        word: `T` (an iteration of this project), `REV:T` (the same at a git revision) or
+            `hf://datasets/OWNER/NAME@TAG[:T]`.
+        scratch: a new folder for tables that have to be fetched.
+
+    Raises:
+        UserError: `word` is malformed, what it names does not exist, or a table is damaged.
+    """
     pairs, dropped = scratch / "pairs.parquet", scratch / "dropped.parquet"
     if word.startswith("hf://"):
         tagged, _, name = word.partition("@")[2].partition(":")

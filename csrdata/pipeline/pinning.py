@@ -12,6 +12,8 @@ from csrdata.pipeline.scorers import Role, open_scorer, record_folder
 from csrdata.publishing.hub.models import Select, pin
 from csrdata.storage.disk import SUMS, atomic_folder, write_json, write_sums
 
+WEIGHTS = "weights.json"
+"""In the record folder of an ensemble: the members' weights, in order."""
 MEND = "mend params.yaml, then: dvc repro"
 
 
@@ -67,6 +69,8 @@ def pin_scorer(settings: AnyScorer, *, role: Role) -> list[Pinned]:
                 key = f"scorers.{role}.members.{number}.scorer"
                 known = record_folder(role, number)
                 found.append(_pin_one(member.scorer, partial_folder / str(number), key=key, known=known))
+            # The record says all that a result depends on.
+            write_json(partial_folder / WEIGHTS, [member.weight for member in settings.members])
             write_sums(partial_folder)
     elif settings.kind != "open_clip":
         with atomic_folder(record_folder(role), replaces=SUMS) as partial_folder:
@@ -102,9 +106,7 @@ def _pin_one(settings: SingleScorer, folder: Path, *, key: str, known: Path) -> 
     return found
 
 
-def _pin_folder(
-    folder: Path, select: Select, *, key: str, known: Pinned | None
-) -> Pinned:
+def _pin_folder(folder: Path, select: Select, *, key: str, known: Pinned | None) -> Pinned:
     """Return the record of a folder's files: the earlier one, if it is of this folder."""
     if not folder.is_dir():
         raise UserError(f"params.yaml: {key}", got=str(folder), expected="a folder that is there", do=MEND)

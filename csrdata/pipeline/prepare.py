@@ -1,4 +1,7 @@
-"""Wiring of `prepare`: images, scorers and the base policy, trained here or resolved; `prepare.kind` is chosen here alone."""
+"""Wiring of `prepare`: parameters in; images, scorers and the base policy out, trained here or resolved.
+
+Only this module depends on `prepare.kind`.
+"""
 
 from typing import Any
 
@@ -11,7 +14,7 @@ from csrdata.storage.tables import write_json
 
 
 def run(params: Params) -> None:
-    """Get the models ready; a model that a killed run had finished is kept.
+    """Train the models or resolve them. A model that an interrupted run completed is kept.
 
     Raises:
         UserError: the kinds of source, models and scorers do not go together, or a model cannot be used.

@@ -1,4 +1,7 @@
-"""Wiring of a release, for `csrdata push`: params, tables and models in, a checked folder for the Hub out. No stage."""
+"""Wiring of a release, for `csrdata push`: parameters, tables and models in, a checked folder for the Hub out.
+
+It is not a stage of the DAG.
+"""
 
 import sys
 from collections.abc import Sequence
@@ -47,20 +50,20 @@ def release(
     output_licence: str | None = None,
     hub_may_be_away: bool,
 ) -> Manifest:
-    """Write a release of this project and return its manifest; a release that a gate refuses is never in its folder.
+    """Write a release of this project to a folder and return its manifest; if a check fails, the folder does not appear.
 
     Args:
-        folder: takes the release.
+        folder: where to write the release.
         repo_id: `OWNER/NAME`.
         tag: the version, for the card.
-        names: the iterations; None or none means all that have pairs.
+        names: the iterations; None or an empty list means all that have pairs.
         images: `embed` or `reference`.
-        licence, image_licence, output_licence: see `origin`.
-        hub_may_be_away: go on without what is published there; the card's changelog then starts anew.
+        licence, image_licence, output_licence: see `csrdata.publishing.origins.origin`.
+        hub_may_be_away: continue if the published version cannot be read; the card's changelog then starts anew.
 
     Raises:
-        UserError: an argument is none, the project is not what its dvc.lock says, something is missing, the Hub did not
-            answer, the disk is full, or a gate does not hold.
+        UserError: an argument is invalid, the project differs from its dvc.lock, something is missing, the Hub did
+            not answer, the disk is full, or a check fails.
     """
     params = load_params()
     kept = parse_images(images)
@@ -83,9 +86,10 @@ def release(
     models = {
         "base policy": paths.policy(paths.BASE),
         **{f"policy {name}": paths.policy(name) for name in wrote if name != paths.BASE},
-        "search scorer": scorer_folder(params.scorers.search),
-        "held-out scorer": scorer_folder(params.scorers.held_out),
+        "search scorer": scorer_folder(params.scorers.search, role="search"),
     }
+    if params.scorers.held_out is not None:
+        models["held-out scorer"] = scorer_folder(params.scorers.held_out, role="held_out")
     origins = _pulled_manifest()
     if origins is not None:
         lock = Path(KEPT_LOCK) if Path(KEPT_LOCK).is_file() else None
@@ -111,7 +115,10 @@ def release(
 
 
 def _pulled_manifest() -> Manifest | None:
-    """Return what made the tables of a pulled project, as the release said that it came from; None of any other project."""
+    """Return the manifest of the release that this project was pulled from; None if it was not pulled.
+
+    If a pulled file was changed, the commit ends in "+changes".
+    """
     pulled = None if DAG.exists() else read_pulled(Path())
     if pulled is None:
         return None
@@ -122,7 +129,7 @@ def _pulled_manifest() -> Manifest | None:
 
 
 def _describe(role: str, folder: Path, origins: Manifest | None) -> Model:
-    """Describe a model from its folder; in a pulled project, which has none, from the release that it came from."""
+    """Describe a model from its folder. A pulled project has no models: the description in its release is used."""
     known = next((model for model in origins.models if model.role == role), None) if origins else None
     return known or describe_model(role, folder, made_by=REPRO)
 
@@ -135,9 +142,12 @@ def _tokens() -> list[str]:
 
 
 def generating(params: Params, names: Sequence[str]) -> dict[str, Any]:
-    """Return the sections that the pairs of some iterations depend on: no evaluation, no iteration that came later."""
+    """Return the sections of params.yaml that the pairs of some iterations depend on.
+
+    Left out are evaluation, later iterations, and training if every iteration starts from the base.
+    """
     chain = list(names)
-    for name in chain:  # grows while it is walked
+    for name in chain:  # the loop appends to the list
         previous = params.iterations[name].previous
         if previous in params.iterations and previous not in chain:
             chain.append(previous)
@@ -149,7 +159,7 @@ def generating(params: Params, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _made(params: Params, names: Sequence[str] | None) -> list[str]:
-    """Return the iterations that were asked for, in the order of params.yaml; by default all that have pairs."""
+    """Return the requested iterations in the order of params.yaml; by default all that have pairs."""
     known = list(params.iterations)
     for name in names or []:
         if name not in known:
@@ -157,12 +167,14 @@ def _made(params: Params, names: Sequence[str] | None) -> list[str]:
             raise UserError("--iteration", got=name, expected=expected, do="csrdata push --help")
     made = [name for name in known if (name in names if names else paths.pairs(name).is_file())]
     if not made:
-        raise UserError("pairs", got="none in this project", expected="one iteration's or more", do=REPRO)
+        raise UserError(
+            "pairs", got="none in this project", expected="pairs of at least one iteration", do=REPRO
+        )
     return made
 
 
 def _published(repo_id: str, *, may_fail: bool) -> Manifest | None:
-    """Return the manifest of what is published at present."""
+    """Return the manifest of the published version; None if there is none, or if `may_fail` and it cannot be read."""
     try:
         found = published_manifest(repo_id)
         return (
@@ -171,5 +183,5 @@ def _published(repo_id: str, *, may_fail: bool) -> Manifest | None:
     except UserError as error:
         if not may_fail:
             raise
-        sys.stderr.write(f"the card's changes start anew: {error}\n")
+        sys.stderr.write(f"the card's changelog starts anew: {error}\n")
         return None

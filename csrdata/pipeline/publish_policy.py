@@ -1,4 +1,7 @@
-"""Wiring of `csrdata push --model`: params, a policy and its figures in, a folder for the Hub out. No stage."""
+"""Wiring of `csrdata push --model`: parameters, a policy and its figures in, a folder for the Hub out.
+
+It is not a stage of the DAG.
+"""
 
 import tempfile
 from dataclasses import replace
@@ -31,15 +34,15 @@ def write_policy(
     tag: str | None,
     licence: str | None,
 ) -> str:
-    """Write the folder of the policy that an iteration trained, and return its identity.
+    """Write a folder with the policy that an iteration trained, and return its identity.
 
     Args:
-        folder: see `publishing.model.write_model`, as for the others.
-        licence: of the policy, by its name on the Hub; by default the one that is known of the project's source.
+        folder, repo_id, iteration, dataset, tag: see `csrdata.publishing.release.policy.write_model`.
+        licence: the policy's licence, by its name on the Hub; by default the known licence of the project's source.
 
     Raises:
-        UserError: the dataset does not hold the pairs of this iteration, the policy is missing or is not what dvc.lock
-            records, or the licence is neither known nor stated.
+        UserError: the dataset does not hold the pairs of this iteration, the policy is missing or differs from
+            dvc.lock, or the licence is neither known nor given.
     """
     params = load_params()
     known = model_licence(params.source.kind, open_source(params.source).origin, licence)
@@ -75,7 +78,7 @@ def _of_policy(results: Results | None, iteration: str) -> Results | None:
 
 
 def _check_pairs(dataset: Source, iteration: str) -> None:
-    """Hold what the card will claim: the published pairs are those that this project trained on."""
+    """Raise if the published pairs are not those that this project trained on: the card will claim that they are."""
     found = published_manifest(dataset.repo_id, revision=dataset.revision)
     place = f"{dataset}: {MANIFEST}"
     files = [] if found is None else parse_manifest(found, place=place).files
@@ -87,5 +90,5 @@ def _check_pairs(dataset: Source, iteration: str) -> None:
             "--dataset",
             got=f"{dataset}, with " + ("other pairs" if published else "no pairs of this iteration"),
             expected=f"the pairs of iteration {iteration}",
-            do=f"csrdata push {dataset.repo_id} --tag NEW_TAG, then name that tag",
+            do=f"csrdata push {dataset.repo_id} --tag NEW_TAG, then pass that tag to --dataset",
         )

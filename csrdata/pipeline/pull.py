@@ -1,8 +1,9 @@
-"""Wiring of `csrdata pull`: a dataset of the Hub in; a project's tables, images and parameters out. No stage.
+"""Wiring of `csrdata pull`: a published dataset in; a project's tables, images and parameters out.
 
-The release may be hostile, the target may hold something of the user's. All is brought, checked and written in a scratch
-folder inside the target; then whole files take their places. A folder that holds anything that no pull wrote is refused,
-no link inside it is followed, and nothing outside it is touched.
+It is not a stage of the DAG. The release may be hostile, and the target may hold files of the user. Everything is
+downloaded, checked and written in a scratch folder inside the target; then whole files are moved to their places. A
+target that holds a file that no pull wrote is refused. Links inside it are not followed, and nothing outside it is
+touched.
 """
 
 import re
@@ -25,23 +26,23 @@ from csrdata.publishing.release.untrusted import parse_json, read_bounded
 from csrdata.storage.tables import PARTIAL, hash_path
 
 SCRATCH = ".csrdata-pull"
-"""Where a pull puts what it has brought so far, inside its target: on the same disk, and seen by the next try."""
+"""The folder of an unfinished pull, inside its target: on the same disk, and where the next try finds it."""
 RESULTS_BYTES = 1_000_000
 
 
 def pull(source: Source, target: Path, *, max_size: int = MAX_SIZE) -> list[str]:
-    """Bring a dataset of the Hub into a project as its tables, images and parameters; return the iterations.
+    """Download a published dataset into a project as its tables, images and parameters; return the iterations.
 
     Args:
         source: the dataset and its tag.
-        target: empty, missing, or an earlier pull: its files are replaced where nobody changed them.
-        max_size: bytes of the release.
+        target: a missing or empty folder, or an earlier pull, whose files are replaced if nobody changed them.
+        max_size: the largest size of a release that is downloaded, in bytes.
 
     Raises:
-        UserError: the dataset could not be fetched, is not what its manifest says, or the target holds something else. The
-            target is as it was then; what was brought is kept for the next try if that may do better.
+        UserError: the dataset cannot be downloaded, differs from its manifest, or the target holds other files. The
+            target is then unchanged. Downloaded files are kept for the next try if it may succeed.
     """
-    again = "make room, then the same command again (what was brought is kept)"
+    again = "free some space, then run the same command again (downloaded files are kept)"
     with room(target, expected="room for the whole dataset", do=again):
         missing = not target.exists() and not target.is_symlink()
         before = _check_target(target, source)
@@ -61,7 +62,7 @@ def pull(source: Source, target: Path, *, max_size: int = MAX_SIZE) -> list[str]
 
 
 def _fetch(source: Source, scratch: Path, *, max_size: int) -> None:
-    """Bring the release into `scratch`; what an earlier try has brought is compared again and not brought twice."""
+    """Download the release into `scratch`; files of an earlier try are checked and not downloaded again."""
     release, known = scratch / "release", scratch / "commit"
     if release.is_dir():
         commit = known.read_text(encoding="utf-8") if known.is_file() else ""
@@ -80,7 +81,7 @@ def _fetch(source: Source, scratch: Path, *, max_size: int) -> None:
 def _restore(release: Path, made: Path) -> list[str]:
     """Write the release's tables, images, parameters and provenance into a new folder; return the iterations.
 
-    A release that is refused here is refused for good: nothing that was brought is kept.
+    A release that is refused here would be refused again: what was downloaded is removed.
     """
     shutil.rmtree(made, ignore_errors=True)
     try:
@@ -103,7 +104,7 @@ def _restore(release: Path, made: Path) -> list[str]:
 
 
 def _results(release: Path) -> bytes | None:
-    """Return a release's figures of truth and training, checked; None if it has none."""
+    """Return a release's figures of truth and training after a check; None if it has none."""
     if not (release / RESULTS).is_file():
         return None
     content = read_bounded(release / RESULTS, limit=RESULTS_BYTES, do=ELSEWHERE)
@@ -112,9 +113,10 @@ def _results(release: Path) -> bytes | None:
 
 
 def _replace(made: Path, target: Path, before: Pulled, source: Source) -> None:
-    """Let the files that were made take their places, and remove those of the earlier pull that the release lacks.
+    """Move the new files to their places, and remove files of the earlier pull that the release lacks.
 
-    The record lists old and new files meanwhile: a pull that is interrupted here is taken up by the next one.
+    Until this is done, the record lists both old and new files, so that the next pull can continue an interrupted
+    one.
     """
     files = {
         path.relative_to(made).as_posix(): hash_path(path)
@@ -139,10 +141,10 @@ def _replace(made: Path, target: Path, before: Pulled, source: Source) -> None:
 
 
 def _check_target(target: Path, source: Source) -> Pulled:
-    """Return what an earlier pull wrote there; refuse a folder that holds anything else."""
+    """Return the record of an earlier pull into the target. Raise if the target holds anything else."""
     do = f"csrdata pull {source.repo_id}@{source.revision} ANOTHER_DIR"
     if target.is_symlink() and not target.exists():
-        raise UserError(str(target), got="a link to nothing", expected="a folder", do=do)
+        raise UserError(str(target), got="a broken link", expected="a folder", do=do)
     if target.exists() and not target.is_dir():
         raise UserError(str(target), got="a file", expected="a folder", do=do)
     if (target / SCRATCH).is_symlink():
@@ -164,7 +166,7 @@ def _check_target(target: Path, source: Source) -> Pulled:
 
 
 def _check_places(files: Iterable[str], target: Path, before: Pulled, source: Source) -> None:
-    """Refuse before anything is moved: a link on the way, a file that was changed, a file that no pull wrote."""
+    """Raise before anything is moved if a path has a link in it, or a file was changed or was written by no pull."""
     do = f"csrdata pull {source.repo_id}@{source.revision} ANOTHER_DIR"
     touched = {*files, *before.files, *before.incoming}
     folders = {target / parent for path in touched for parent in Path(path).parents} - {target}

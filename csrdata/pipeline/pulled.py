@@ -1,8 +1,8 @@
-"""A pulled project: which files a pull wrote into a folder, and what to do there instead of `dvc repro`.
+"""A pulled project: the record of the files that a pull wrote, and what to run there instead of `dvc repro`.
 
-`csrdata-pull.json` names the release and lists every file that was written, by its SHA-256. The next pull replaces those
-files only, and only where nobody changed them. The release's manifest and dvc.lock are kept in `provenance/`: `csrdata push`
-takes from there what a project without policies and scorers cannot measure.
+`csrdata-pull.json` names the release and lists every file that was written, with its SHA-256. The next pull replaces
+only these files, and only if nobody changed them. The release's manifest and dvc.lock are kept in `provenance/`.
+`csrdata push` reads them, because a pulled project has no policies and scorers that it could describe itself.
 """
 
 from dataclasses import dataclass
@@ -23,22 +23,22 @@ DAG = Path("dvc.yaml")
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """What a pull wrote."""
+    """The record of a pull."""
 
     source: str
     """`hf://datasets/OWNER/NAME@TAG`."""
     files: dict[str, str]
-    """SHA-256 by path, POSIX, relative to the project."""
+    """SHA-256 of each file by its path: POSIX, relative to the project."""
     incoming: dict[str, str]
-    """What a pull that was interrupted may have written besides."""
+    """The same for files that an interrupted pull may have written in addition."""
 
     def wrote(self, path: str, sha256: str) -> bool:
-        """Return whether a pull wrote a file of this path and content."""
+        """Return whether a pull wrote this content to this path."""
         return sha256 in (self.files.get(path), self.incoming.get(path))
 
 
 def read_pulled(folder: Path) -> Pulled | None:
-    """Return the record of the pull that wrote a folder; None where there is none.
+    """Return the record of the pull that wrote a folder; None if there is no record.
 
     Raises:
         UserError: the record is damaged, or lists a path that no pull writes.
@@ -51,10 +51,12 @@ def read_pulled(folder: Path) -> Pulled | None:
     try:
         pulled = Pulled(str(raw["source"]), dict(raw["files"]), dict(raw["incoming"]))
     except (KeyError, TypeError, ValueError):
-        raise UserError(str(path), got="no list of files", expected="what a pull wrote", do=do) from None
+        raise UserError(
+            str(path), got="no source and files", expected="the record of a pull", do=do
+        ) from None
     for written in (*pulled.files, *pulled.incoming):
         if not is_pulled_path(written):
-            raise UserError(str(path), got=written, expected="files that a pull writes", do=do)
+            raise UserError(str(path), got=written, expected="a path that a pull writes", do=do)
     return pulled
 
 
@@ -65,7 +67,7 @@ def write_pulled(folder: Path, pulled: Pulled) -> None:
 
 
 def is_pulled_path(path: str) -> bool:
-    """Return whether a pull may write a file of this path, relative to the project."""
+    """Return whether a pull may write this path, relative to the project."""
     parts = PurePosixPath(path)
     fixed = {FILE.as_posix(), paths.PROMPTS.as_posix(), PUBLISHED.as_posix(), MANIFEST, LOCK}
     if path in fixed or path != parts.as_posix():
@@ -84,7 +86,7 @@ def is_pulled_path(path: str) -> bool:
 
 
 def changed_since(folder: Path, pulled: Pulled) -> bool:
-    """Return whether a file that a pull wrote is gone or has other bytes now."""
+    """Return whether a file that a pull wrote is missing or has other bytes now."""
     return any(
         not (folder / path).is_file() or hash_path(folder / path) != sha256
         for path, sha256 in pulled.files.items()
@@ -92,7 +94,7 @@ def changed_since(folder: Path, pulled: Pulled) -> bool:
 
 
 def next_step(error: UserError) -> UserError:
-    """Return an error whose next command works here: without a dvc.yaml, `dvc` has nothing to run."""
+    """Return the error with a next command that works in this folder: `dvc` cannot run without a dvc.yaml."""
     if "dvc " not in error.do or DAG.exists():
         return error
     try:
@@ -103,5 +105,5 @@ def next_step(error: UserError) -> UserError:
         do = f"go to a project's folder (there is no {DAG} here), then: {error.do}"
     else:
         source = pulled.source.rpartition("datasets/")[2]
-        do = f"csrdata pull {source} . (a pulled project has no {DAG}: what a pull did not bring cannot be made here)"
+        do = f"csrdata pull {source} . (a pulled project has no {DAG}: what the release lacks cannot be made here)"
     return UserError(error.place, got=error.got, expected=error.expected, do=do)

@@ -1,7 +1,7 @@
-"""What every process that runs a model settles first: threads, seeds, and that no library phones home.
+"""What every process that runs a model sets first: threads, seeds, and no telemetry of libraries.
 
-Call `set_up_process` before importing torch or a Hugging Face library: they read their environment once. Importing this
-module imports none of them.
+Call `set_up_process` before importing torch or a Hugging Face library, because they read their environment variables
+once. Importing this module imports none of them.
 """
 
 import os
@@ -17,21 +17,21 @@ from csrdata.params import Compute
 ENVIRONMENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
-    # Forked tokenizer threads gain nothing here and warn.
+    # Tokenizer threads gain nothing here, and warn when the process forks.
     "TOKENIZERS_PARALLELISM": "false",
-    # What CUDA's matrix products need to give the same bits twice.
+    # CUDA's matrix products need this to give the same bits twice.
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
-"""Set where the user has not: an environment variable of theirs wins."""
+"""Environment variables with their defaults: a value that the user has set is kept."""
 
 
 def set_up_process(compute: Compute, *, seed: int = 0) -> None:
-    """Settle the process: environment, threads, the form of warnings, and the global generators of random, numpy and torch.
+    """Set environment variables, threads, the format of warnings, and the global seeds of random, numpy and torch.
 
-    Library code takes its randomness as an argument; the global seeds are for third parties that do not.
+    csrdata takes its randomness as an argument; the global seeds are for other libraries that do not.
 
     Raises:
-        UserError: the device is not there.
+        UserError: the device does not exist.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -51,13 +51,13 @@ def set_up_process(compute: Compute, *, seed: int = 0) -> None:
             "params.yaml: compute.device",
             got=compute.device,
             expected=f"one of this machine's {torch.cuda.device_count()} CUDA devices, or cpu",
-            do="mend params.yaml, then: dvc repro",
+            do="fix params.yaml, then: dvc repro",
         )
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def machine(compute: Compute) -> dict[str, str | int]:
-    """Return what the bits of trained models depend on: processor, its instructions, threads, versions."""
+    """Return what the exact weights of trained models depend on: processor, instruction set, threads, versions."""
     import torch
 
     return {

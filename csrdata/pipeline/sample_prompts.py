@@ -1,4 +1,4 @@
-"""Wiring of `sample_prompts`: the source in; prompts, evaluation questions and the truth out."""
+"""Wiring of `sample_prompts`: a source in; training prompts, evaluation questions and truth out."""
 
 from csrdata import paths
 from csrdata.params import Params
@@ -8,7 +8,7 @@ from csrdata.storage.tables import write_rows
 
 
 def run(params: Params) -> None:
-    """Sample what every iteration is asked, and what every policy is asked for evaluation."""
+    """Sample the training prompts of all iterations, and the evaluation questions of all policies."""
     settings, source = params.sample_prompts, open_source(params.source)
     prompts = source.prompts(count=settings.prompts, seed=settings.seed)
     questions = source.questions(per_image=settings.questions_per_image, seed=settings.seed)

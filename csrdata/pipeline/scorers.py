@@ -1,4 +1,4 @@
-"""Which scorer gives relevance, by `scorers.*.kind`: the one place that chooses."""
+"""Open the scorer that `scorers.*.kind` names; no other module depends on the kind."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal

@@ -1,4 +1,4 @@
-"""Wiring of `select_pairs`: whole answers with their rewards in; a pair, or the reason for none, of every prompt out."""
+"""Wiring of `select_pairs`: whole answers with their rewards in; a pair per prompt, or the reason for none, out."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def run(params: Params, name: str) -> None:
 
 
 def _metrics(pairs: Sequence[Pair], dropped: Sequence[Dropped]) -> dict[str, object]:
-    """Figures of the pairs, for `dvc metrics show`; means are null without a pair."""
+    """Return figures of the pairs for `dvc metrics show`; means are null if there is no pair."""
     reasons = Counter(row.reason for row in dropped)
     means = ("margin", "chosen_reward", "rejected_reward", "chosen_words", "rejected_words")
     return {

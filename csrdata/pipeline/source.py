@@ -1,4 +1,4 @@
-"""Which source the prompts and images come from, by `source.kind`: the one place that chooses."""
+"""Open the source that `source.kind` names; no other module depends on the kind."""
 
 from csrdata import paths
 from csrdata.errors import UserError
@@ -8,17 +8,17 @@ from csrdata.sources.microworld.source import Microworld
 
 
 def open_source(settings: AnySource) -> Source:
-    """Return the project's source; a new kind is one more case here and one more section in `csrdata.params`."""
+    """Return the project's source. A new kind needs a case here and a section in `csrdata.params`."""
     match settings.kind:
         case "microworld":
             return Microworld(paths.SCENES)
 
 
 def claim_parser(settings: AnySource) -> ClaimParser:
-    """Return what parses answers about the source's images.
+    """Return the parser of claims about the source's images.
 
     Raises:
-        UserError: no truth is known of them.
+        UserError: the source has no known truth.
     """
     parser = open_source(settings).claim_parser()
     if parser is None:
@@ -26,6 +26,6 @@ def claim_parser(settings: AnySource) -> ClaimParser:
             "params.yaml: source.kind",
             got=settings.kind,
             expected="a source whose images have known truth",
-            do="choose such a source: CHAIR and POPE need it",
+            do="choose another source.kind: CHAIR and POPE need known truth",
         )
     return parser

@@ -1,4 +1,4 @@
-"""Where the tables of one iteration are in a project."""
+"""Paths of the tables of one iteration in a project."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from csrdata.storage.iteration_tables import IterationTables
 
 
 def project_tables(name: str, *, root: Path = Path()) -> IterationTables:
-    """Return where an iteration's tables are in a project, by default this one."""
+    """Return the paths of an iteration's tables in a project, by default in the current folder."""
     return IterationTables(
         name,
         prompts=root / paths.PROMPTS,

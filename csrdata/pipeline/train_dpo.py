@@ -1,4 +1,4 @@
-"""train_dpo@t: the pairs of iteration t and the policy before it -> policy t, its chain of adapters and the step log."""
+"""Wiring of `train_dpo`: pairs and the previous policy in; the next policy (a chain of adapters) and a step log out."""
 
 import dataclasses
 from pathlib import Path
@@ -12,12 +12,12 @@ from csrdata.storage.tables import read_rows, write_json, write_table
 
 
 def step_log(name: str) -> Path:
-    """Where iteration `name`'s step log lies: one row for each optimiser step."""
+    """Return the path of iteration `name`'s step log: one row per optimizer step."""
     return Path("data/train_dpo") / name / "log.parquet"
 
 
 def run(params: Params, name: str) -> None:
-    """Train policy `name`."""
+    """Train policy `name` by DPO on the pairs of the iteration of the same name (equations 1 and 5)."""
     section = params.train_dpo
     runtime.set_up_process(params.compute, seed=section.seed)
 

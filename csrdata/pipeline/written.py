@@ -1,4 +1,4 @@
-"""What a stage wrote, in words: the outputs whose files are new or changed since before it ran."""
+"""Report what a stage wrote: the output files that are new or changed since before it ran."""
 
 import os
 from collections import Counter
@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOTS = ("data", "metrics", "plots", "policies", "scorers")
-"""Where stages write; logs are no output."""
+"""Folders of outputs; logs are not outputs."""
 
 Files = Mapping[str, tuple[int, int, int]]
-"""Each file's inode, size and time of change: a file that is replaced by its equal counts as written."""
+"""Inode, size in bytes and modification time in ns, by path. The inode shows a file that an equal one replaced."""
 
 
 def files_now(roots: tuple[str, ...] = ROOTS) -> Files:
-    """Return the outputs that the project has."""
+    """Return the output files that exist now."""
     return {
         entry.path: (facts.st_ino, facts.st_size, facts.st_mtime_ns)
         for root in roots
@@ -23,7 +23,7 @@ def files_now(roots: tuple[str, ...] = ROOTS) -> Files:
 
 
 def written(before: Files, after: Files) -> str:
-    """Say which files are new or changed, by folder, and how many rows their tables have.
+    """Return a sentence on the files that are new or changed, by folder, with the number of rows of tables.
 
     Example: `wrote 3 files, 40 rows (data/select_pairs/1: 2 files, 40 rows; metrics/select_pairs: 1 file)`
     """

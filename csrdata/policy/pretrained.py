@@ -107,7 +107,8 @@ def check_pretrained(folder: Path, *, min_pixels: int | None, max_pixels: int | 
     if getattr(config, "quantization_config", None) is not None:
         raise _unfit(f"{folder}: config.json", "quantised weights", "weights in float32, bfloat16 or float16")
     try:
-        processor: Any = AutoProcessor.from_pretrained(str(folder), **local)
+        load: Any = AutoProcessor.from_pretrained  # transformers leaves it untyped
+        processor = load(str(folder), **local)
     except Exception as error:  # noqa: BLE001 - the same
         raise _unfit(f"{folder}: processor", _first_line(error), "the model's own processor") from None
     for part in ("image_processor", "tokenizer"):

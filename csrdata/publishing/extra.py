@@ -1,4 +1,4 @@
-"""The libraries that reading and writing a release takes: one extra, and the command to paste where it is missing."""
+"""Check that the libraries for releases are installed: the extra `hub`."""
 
 from importlib.util import find_spec
 
@@ -6,7 +6,7 @@ from csrdata.errors import UserError
 
 
 def need_hub_extra() -> None:
-    """Say so before any work where a library is missing.
+    """Raise an error before any work if a library for releases is missing.
 
     Raises:
         UserError: the extra `hub` is not installed.

@@ -1,7 +1,7 @@
-"""Folders that the user names, and a full disk in one line.
+"""Write to folders that the user names, and report a full disk in one line.
 
-A user's folder may hold years of work. csrdata writes only to a new or empty folder, and removes only files that it wrote:
-it replaces a folder only if it knows each of its files by hash.
+A user's folder may hold years of work. csrdata writes only to a new or empty folder and removes only files that it wrote: it
+replaces a folder only if it recognises each of its files by hash.
 """
 
 import shutil
@@ -20,9 +20,9 @@ def room(folder: Path, *, expected: str, do: str) -> Iterator[None]:
     """Raise a `UserError` if the disk is full; other errors pass unchanged.
 
     Args:
-        folder: what was being written.
-        expected: how much room is needed, and what is left of what was written.
-        do: where room may come from, and the next command.
+        folder: the folder being written, for the error.
+        expected: how much room is needed, and what remains of the written files.
+        do: how to get room, and the next command.
     """
     try:
         yield
@@ -37,11 +37,11 @@ def new_folder(folder: Path, *, replaces: Callable[[Path], bool] = lambda _: Fal
     """Yield an empty temporary folder next to `folder`; on success it replaces `folder`, on an error it is removed.
 
     Args:
-        folder: named by the user; missing, empty, or one that `replaces` accepts.
-        replaces: whether all that a folder holds was written by csrdata, and may be removed.
+        folder: named by the user; missing, empty, or accepted by `replaces`.
+        replaces: returns whether csrdata wrote everything in a folder, so that it may be removed.
 
     Raises:
-        UserError: the folder is a link or a file, holds something else, or cannot exist. All of it is then as it was.
+        UserError: `folder` is a link or a file, holds something else, or cannot exist. Nothing is changed then.
     """
     _refuse_other(folder, replaces)
     folder = folder.absolute()
@@ -65,7 +65,7 @@ def new_folder(folder: Path, *, replaces: Callable[[Path], bool] = lambda _: Fal
 
 
 def _scratch(folder: Path) -> Path:
-    """Make a temporary folder next to `folder`, with its parents.
+    """Create a temporary folder next to `folder`, with its parents.
 
     Raises:
         UserError: a file is in the way, or the name is too long.

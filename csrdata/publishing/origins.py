@@ -1,8 +1,8 @@
 """What a card says about licences and the source of the images.
 
-csrdata knows the licences of what it makes itself: a source states them (`csrdata.sources.base.Origin`). Of anything else
-the user states them; a licence is never guessed. An option of the user's replaces everything that is known, because a
-statement about a source's own images is untrue of other images.
+csrdata knows only the licences of its own sources, which state them (`csrdata.sources.base.Origin`). For anything else the
+user must state them; csrdata never guesses a licence. If the user gives one of the options, they replace all known
+statements, because a statement about a source's own images may be wrong for other images.
 """
 
 import re
@@ -17,23 +17,23 @@ HELP = "csrdata push --help"
 
 @dataclass(frozen=True, slots=True)
 class CardOrigin:
-    """Licences and limits of a release. Plain text is the user's and is escaped in the card; Markdown is ours."""
+    """Licences and limits of a release. Plain text comes from the user and is escaped in the card; Markdown is csrdata's."""
 
     licence: str
-    """Of the dataset, by its name on the Hub: `apache-2.0`, `cc-by-4.0`, ..."""
+    """Licence of the dataset, by its name on the Hub: `apache-2.0`, `cc-by-4.0`, ..."""
     images: str
-    """What the images are, and under which licence."""
+    """What the images are, and their licence."""
     outputs: str
-    """The terms for what the policy wrote."""
+    """The terms for the policy's answers."""
     limits: tuple[Markdown, ...] = ()
-    """Sentences."""
+    """Known limits, one or more sentences each."""
     languages: tuple[str, ...] = ()
-    """Of the texts: ISO 639-1."""
+    """Languages of the texts, as ISO 639-1 codes."""
     tags: tuple[str, ...] = ()
 
 
 def of_source(known: Origin) -> CardOrigin:
-    """Return what a card says where csrdata states everything itself."""
+    """Return what a card says about a source if csrdata states everything."""
     return CardOrigin(
         licence=known.licence,
         images=Markdown(known.images),
@@ -56,13 +56,13 @@ def origin(
 
     Args:
         kind: of the source, as in params.yaml.
-        known: what csrdata itself knows of the source; None where it knows nothing.
+        known: what csrdata knows about the source; None if it knows nothing.
         licence: of the dataset, by its name on the Hub.
-        images: what the images are and under which licence.
-        outputs: the terms for the policy's outputs.
+        images: what the images are, and their licence.
+        outputs: the terms for the policy's answers.
 
     Raises:
-        UserError: something is neither known nor stated, or the licence is not a name that the Hub could know.
+        UserError: something is neither known nor stated, or the licence's name is malformed.
     """
     stated = {"--license": licence, "--image-license": images, "--output-license": outputs}
     missing = [option for option, text in stated.items() if text is None or not text.strip()]
@@ -71,7 +71,7 @@ def origin(
     if missing:
         why = f"licences of the kind {kind} are not known"
         if known:
-            why = f"one such option replaces all that is known of the {kind}"
+            why = f"one such option replaces everything that is known about the {kind}"
         raise UserError(
             ", ".join(missing),
             got="none",

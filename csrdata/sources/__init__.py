@@ -1,1 +1,1 @@
-"""Where images and prompts come from: the built-in microworld, data sets on disk, tables."""
+"""Where images and prompts come from: the built-in microworld, datasets on disk, tables."""

@@ -1,12 +1,13 @@
-"""What csrdata asks of a source: prompts, questions, what is known about its images, and where they come from.
+"""The protocol of a source: it provides prompts, questions, the truth about its images, and their origin.
 
-A source is a protocol: any object with these members fits. `csrdata.pipeline.source` chooses one by `source.kind` of
-params.yaml, and is the only place that does. A source promises:
+Any object with these members is a source. `csrdata.pipeline.source` alone chooses one, by `source.kind` of params.yaml. A
+source guarantees that
 
 - ids are unique, and stay the same when the source grows;
 - image paths are POSIX and relative to the project's root;
-- equal arguments give equal rows, in equal order;
-- truth is for evaluation only: no stage that makes pairs reads it.
+- equal arguments give equal rows, in the same order.
+
+Truth is only for evaluation: no stage that makes pairs reads it.
 """
 
 from collections.abc import Sequence
@@ -18,18 +19,18 @@ from csrdata.records import Prompt, Question, Truth
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Licences and limits of a source, for the card of a published dataset: texts that csrdata itself states."""
+    """Licences and limits of a source, for the card of a published dataset. The texts are csrdata's own."""
 
     licence: str
-    """Of the dataset, by its name on the Hub: `apache-2.0`, `cc-by-4.0`, ..."""
+    """Licence of the dataset, by its name on the Hub: `apache-2.0`, `cc-by-4.0`, ..."""
     images: str
-    """What the images are, and under which licence."""
+    """What the images are, and their licence."""
     outputs: str
-    """The terms for what the policy wrote."""
+    """The terms for the policy's answers."""
     limits: tuple[str, ...] = ()
-    """Sentences."""
+    """Known limits, one or more sentences each."""
     languages: tuple[str, ...] = ()
-    """Of the texts: ISO 639-1."""
+    """Languages of the texts, as ISO 639-1 codes."""
     tags: tuple[str, ...] = ()
 
 
@@ -46,11 +47,11 @@ class Mention(Protocol):
 
     @property
     def attributes_right(self) -> bool | None:
-        """Whether all that is said of a present object is true; None where nothing is said, or nothing is known."""
+        """Whether all statements about a present object are true; None if there are none, or if the truth is unknown."""
 
     @property
     def mistake(self) -> str | None:
-        """What kind of mistake an absent object is; None for a present one, or if the source cannot tell."""
+        """The kind of mistake behind an absent object; None for a present object, or if the source cannot tell."""
 
 
 class ClaimParser(Protocol):
@@ -60,43 +61,43 @@ class ClaimParser(Protocol):
         """Split an answer into its sentences."""
 
     def well_formed(self, sentence: str) -> bool:
-        """Say whether a sentence is one that the source's language knows."""
+        """Return whether a sentence is a valid sentence of the source's language."""
 
     def mentions(self, sentence: str, truth: Truth) -> Sequence[Mention]:
-        """Return the objects that a sentence names, one entry per mention, whether or not it is well-formed."""
+        """Return the objects that a sentence names, one entry per mention; the sentence need not be well-formed."""
 
 
 class Source(Protocol):
-    """Where prompts, images, questions, truth and origin come from."""
+    """Provides prompts, questions, truth and origin."""
 
     @property
     def origin(self) -> Origin | None:
-        """Licences and limits, where csrdata knows them; None where the user must state them."""
+        """Licences and limits if csrdata knows them; None if the user must state them."""
 
     def prompts(self, *, count: int, seed: int) -> list[Prompt]:
         """Sample training prompts, in the order of their ids.
 
         Args:
             count: prompts to sample, 1 or more.
-            seed: which images and which wordings; 0 or more.
+            seed: selects images and wordings; 0 or more.
 
         Raises:
-            UserError: the source has fewer, or its files cannot be read.
+            UserError: the source has fewer images, or its files cannot be read.
         """
 
     def questions(self, *, per_image: int, seed: int) -> list[Question]:
-        """Ask about every evaluation image: one description, and balanced yes/no questions.
+        """Return the questions about every evaluation image: one description, and as many "yes" as "no" questions.
 
         Args:
             per_image: yes/no questions per image, even, 0 or more.
-            seed: which objects and which wordings; 0 or more.
+            seed: selects objects and wordings; 0 or more.
 
         Raises:
-            UserError: the source cannot ask so many, or its files cannot be read.
+            UserError: the source cannot ask that many, or its files cannot be read.
         """
 
     def truths(self) -> list[Truth]:
-        """Return what is known about the images; empty where nothing is."""
+        """Return what is known about the images; empty if nothing is known."""
 
     def claim_parser(self) -> ClaimParser | None:
-        """Return what parses answers; None where no truth is known."""
+        """Return the parser of answers; None if no truth is known."""

@@ -1,7 +1,7 @@
-"""Files that are whole or absent: atomic writes, JSON, hashes, and a disk's refusal as an error that names the file.
+"""Files that are complete or absent: atomic writes, JSON, hashes, and disk errors that name the file.
 
 A writer works in a temporary file or folder with a unique name and holds a lock on it. Two writers of one path therefore
-never share a temporary name, and the next writer can tell what a dead process left behind: nobody holds its lock.
+never share a temporary name, and the next writer recognises what a dead process left behind: nobody holds its lock.
 """
 
 import errno
@@ -23,26 +23,26 @@ PARTIAL = ".partial"
 """Suffix of a file or folder that is being written."""
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""The disk, the quota or the file-size limit has no room."""
+"""The disk is full, or a quota or file-size limit is reached."""
 DENIED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
-"""The file system is read-only, or this user may not do it."""
+"""The file system is read-only, or this user has no permission."""
 BLOCKED = frozenset(
     {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP}
 )
-"""Something else is at the path, or there can be nothing."""
+"""Something else is at the path, or the path cannot exist."""
 
 SUMS = "sha256.json"
-"""In a folder that csrdata wrote: the hash of every file in it."""
+"""A file with the hash of every other file in a folder that csrdata wrote."""
 
 _MOST_OF_A_NAME = 200
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path next to `path`; on success it takes its place, on an error it is removed.
+    """Yield a temporary path next to `path`; on success, it replaces `path`; on an error, it is removed.
 
     Raises:
-        OSError: the disk refuses; it names `path`, whichever library reported it.
+        OSError: the disk refused an operation; the error names `path`, whichever library reported it.
     """
     with _naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,16 +61,16 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path, *, replaces: str | None = None) -> Iterator[Path]:
-    """Give an empty temporary folder next to `path`; on success it takes its place, on an error it is removed.
+    """Yield an empty temporary folder next to `path`; on success, it replaces `path`; on an error, it is removed.
 
     Args:
-        path: missing or an empty folder, or an older folder that `replaces` recognises.
-        replaces: a glob that matches something in an older folder of the same kind, such as `chain.json`. A folder with
-            anything else in it is never removed.
+        path: missing, an empty folder, or an older folder that `replaces` recognises.
+        replaces: a glob that matches something in an older folder of the same kind, such as `chain.json`. A folder without
+            a match is never removed.
 
     Raises:
-        UserError: something that is not ours is at `path`; it is left as it is.
-        OSError: the disk refuses; it names `path`, whichever library reported it.
+        UserError: something that csrdata did not write is at `path`; it is not changed.
+        OSError: the disk refused an operation; the error names `path`, whichever library reported it.
     """
     _check_replaceable(path, replaces)
     with _naming(path):
@@ -87,7 +87,7 @@ def atomic_folder(path: Path, *, replaces: str | None = None) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write JSON atomically, keys sorted, so that equal values are equal bytes."""
+    """Write JSON atomically, with sorted keys, so that equal values give equal bytes."""
     with atomic_file(path) as partial:
         partial.write_text(
             json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
@@ -98,10 +98,10 @@ def read_json(path: Path, *, made_by: str) -> dict[str, Any]:
     """Read a JSON object.
 
     Args:
-        made_by: the command that makes the file, for the error's last words.
+        made_by: the command that makes the file, as an error's next command.
 
     Raises:
-        UserError: the file is missing, is not UTF-8, not JSON, nested too deeply, or holds something else than an object.
+        UserError: the file is missing, is not UTF-8 or not JSON, is nested too deeply, or does not hold an object.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -113,7 +113,7 @@ def read_json(path: Path, *, made_by: str) -> dict[str, Any]:
         got, expected = f"line {error.lineno}: {error.msg}", "JSON"
     except RecursionError:
         got, expected = "JSON that is nested too deeply", "a JSON object of a few levels"
-    except ValueError as error:  # such as a number of 5,000 digits
+    except ValueError as error:  # for example, a number of 5,000 digits
         got, expected = str(error), "JSON"
     else:
         if isinstance(value, dict):
@@ -123,10 +123,10 @@ def read_json(path: Path, *, made_by: str) -> dict[str, Any]:
 
 
 def hash_path(path: Path) -> str:
-    """Return the SHA-256 of a file, or of a folder's relative names and contents. Nothing is held in memory.
+    """Return the SHA-256 of a file, or of a folder's relative names and contents. Files are read in blocks.
 
     Raises:
-        UserError: there is no such file or folder.
+        UserError: the file or folder does not exist.
     """
     if path.is_file():
         with path.open("rb") as file:
@@ -140,15 +140,15 @@ def hash_path(path: Path) -> str:
 
 
 def write_sums(folder: Path) -> None:
-    """Write the hashes of all files of a folder into it, as `sha256.json`, so that `check_sums` can tell a change."""
+    """Write the hashes of all files of a folder into it, as `sha256.json`, for `check_sums`."""
     write_json(folder / SUMS, _sums(folder))
 
 
 def check_sums(folder: Path, *, made_by: str) -> None:
-    """Compare the files of a folder with the hashes in it. A folder without hashes was not written here, and passes.
+    """Compare the files of a folder with its `sha256.json`. A folder without one was not written by csrdata and passes.
 
     Raises:
-        UserError: a file is missing, changed or too many; it and the command that makes the folder are named.
+        UserError: a file is missing, changed or not listed; the next command is `made_by`.
     """
     if not (folder / SUMS).is_file():
         return
@@ -162,13 +162,13 @@ def check_sums(folder: Path, *, made_by: str) -> None:
 
 
 def refusal(error: BaseException) -> int | None:
-    """Return the error number (`errno`) of what the disk refused, or None if the error is something else.
+    """Return the error number (`errno`) of a disk error; None for any other error.
 
-    Libraries written in Rust report the disk's errors as their own types: `No space left on device (os error 28)`.
+    Libraries written in Rust report disk errors as their own types: `No space left on device (os error 28)`.
     """
     if isinstance(error, UserError):
         return None
-    if "No usable temporary directory" in str(error):  # `tempfile` tried to write to each
+    if "No usable temporary directory" in str(error):  # `tempfile` could write to none of them
         return errno.ENOSPC
     number = error.errno if isinstance(error, OSError) else None
     if number is None and (match := re.search(r"\(os error (\d+)\)", str(error))):
@@ -178,11 +178,11 @@ def refusal(error: BaseException) -> int | None:
 
 @contextmanager
 def refusals_in_words(place: str, *, again: str) -> Iterator[None]:
-    """Turn a disk's refusal into a `UserError`: the file, what happened, what to change, and the command to run again.
+    """Turn a disk error into a `UserError`: the file, what happened, what to change, and the command to run again.
 
     Args:
-        place: what is named if the error names no file.
-        again: the command to run when the cause is gone.
+        place: named if the error names no file.
+        again: the command to run after the problem is solved.
     """
     try:
         yield
@@ -190,20 +190,20 @@ def refusals_in_words(place: str, *, again: str) -> Iterator[None]:
         number = refusal(error)
         if number is None:
             raise
-        expected, mend = _words(number)
+        expected, fix = _words(number)
         name = error.filename if isinstance(error, OSError) else None
         raise UserError(
             str(name or place),
             got=os.strerror(number),
             expected=expected,
-            do=f"{mend}, then: {again} (what was finished is kept)",
+            do=f"{fix}, then: {again} (what was finished is kept)",
         ) from None
 
 
 def is_held(lock: int) -> bool:
-    """Take the lock of an open file if it is free, and say whether another process holds it.
+    """Take the lock of an open file if it is free, and return whether another process holds it.
 
-    The kernel releases the lock when its holder closes the file or dies. A file system without locks holds none.
+    The kernel releases a lock when its holder closes the file or dies. On a file system without locks, return False.
     """
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -229,12 +229,12 @@ def _words(number: int) -> tuple[str, str]:
         return "room on the disk", "make room or choose another disk"
     if number in DENIED:
         return "a place that this user can read and write", "change its permissions or choose another folder"
-    return "a path that is free", "move what is in the way"
+    return "a free path", "move what is in the way"
 
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Make every refusal of the disk an `OSError` that names `path`; an error about another file stays as it is."""
+    """Turn every disk error into an `OSError` that names `path`; an error about another file passes unchanged."""
     try:
         yield
     except Exception as error:
@@ -265,7 +265,7 @@ def _check_replaceable(path: Path, replaces: str | None) -> None:
 
 
 def _take_place(partial: Path, path: Path) -> None:
-    """Rename a folder to `path`; the older one is put back if that fails, and removed if not."""
+    """Rename a folder to `path`; on success, the older folder is removed; on an error, it is put back."""
     if not path.exists():
         partial.replace(path)
         return
@@ -289,7 +289,7 @@ def _new_file(path: Path) -> tuple[Path, int]:
         partial = _partial_name(path)
         lock = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
         _wait_for(lock)
-        if partial.exists():  # another writer took it for a leftover before it was locked
+        if partial.exists():  # if not, another writer removed it as a leftover before it was locked
             return partial, lock
         os.close(lock)
 
@@ -306,7 +306,7 @@ def _new_folder(path: Path) -> tuple[Path, int]:
 
 
 def _wait_for(lock: int) -> None:
-    with suppress(OSError):  # a file system without locks
+    with suppress(OSError):  # the file system may have no locks
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 

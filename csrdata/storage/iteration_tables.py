@@ -1,7 +1,7 @@
-"""The tables of one iteration: `IterationTables` says where they are, `load` reads them all into a `LoadedIteration`.
+"""The tables of one iteration: `IterationTables` holds their paths, `load` reads them all into a `LoadedIteration`.
 
-`csrdata.pipeline.tables.project_tables` names those of a project, `csrdata.publishing.hub.remote` those of a release. The
-paths need not exist: a reader that is asked for a missing table says which command makes it.
+The tables may be the project's (`csrdata.pipeline.tables.project_tables`) or fetched from a release. The paths need not
+exist; the error about a missing table names the command that makes it.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class LoadedIteration:
 
 @dataclass(frozen=True, slots=True)
 class IterationTables:
-    """The paths of one iteration's tables. Each reader returns a table, or raises `UserError` as `read_table` does."""
+    """The paths of one iteration's tables. Each method reads one table, and raises `UserError` as `read_table` does."""
 
     name: str
     """As in params.yaml: "1", "2", ..."""
@@ -39,7 +39,7 @@ class IterationTables:
     candidates: Path
     """A folder of shards of `Sentence` rows."""
     responses: Path
-    """A folder of shards, shard for shard those of `candidates`."""
+    """A folder of shards, one for each shard of `candidates`."""
     pairs: Path
     dropped: Path
 
@@ -71,7 +71,7 @@ class IterationTables:
 
 
 def _read_shards(folder: Path, record: Record, *, made_by: str) -> pl.DataFrame:
-    """Read a folder of shards, and validate over all of them what each was validated for: order and uniqueness."""
+    """Read a folder of shards, and validate the values of the whole table: order and uniqueness must hold across shards."""
     table = read_table(folder, record, made_by=made_by)
     check_values(table, record, place=str(folder), made_by=made_by)
     return table

@@ -1,9 +1,9 @@
-"""The manifest of a folder of shards: which files there must be, how many rows each has, and its hash.
+"""The manifest of a folder of shards: its files, with the number of rows and the hash of each.
 
     {"fingerprint": {"params": "9f..."}, "shards": 2, "files": {"00000.parquet": {"rows": 12, "sha256": "3a..."}, ...}}
 
-A shard counts only if the manifest lists it and its bytes are the ones that were written. Checking costs one read of the
-files (SHA-256: 0.7 to 2 GB a second on one core); no more than a block is held in memory.
+A shard is valid only if the manifest lists it and its bytes are unchanged. A check reads each file once, in blocks (SHA-256:
+0.7 to 2 GB per second on one core).
 """
 
 import re
@@ -27,13 +27,14 @@ class ShardFile:
 
 @dataclass(frozen=True, slots=True)
 class ShardManifest:
-    """What a folder of shards holds, and what its shards were made from."""
+    """The finished shards of a folder, and the fingerprint of their inputs."""
 
     fingerprint: dict[str, str]
+    """Hashes of the inputs, by name: see `csrdata.storage.tables.fingerprint`."""
     shards: int
-    """How many there are when all are finished."""
+    """The number of shards when all are finished."""
     files: dict[str, ShardFile] = field(default_factory=dict)
-    """The finished ones, by file name."""
+    """The finished shards, by file name."""
 
     def names(self) -> list[str]:
         """Return the names of all shards, finished or not, in order."""
@@ -54,7 +55,7 @@ def write_manifest(folder: Path, manifest: ShardManifest) -> None:
 
 
 def load_manifest(folder: Path) -> ShardManifest | None:
-    """Return the manifest of a folder, or None if it is missing, of an older form, or damaged."""
+    """Return the manifest of a folder; None if it is missing, in an older format, or damaged."""
     try:
         raw = read_json(folder / FILE, made_by="")
     except (UserError, NotADirectoryError):
@@ -63,13 +64,13 @@ def load_manifest(folder: Path) -> ShardManifest | None:
 
 
 def check_names(folder: Path, *, made_by: str) -> ShardManifest:
-    """Return the manifest of a folder that holds all its shards and no other; their bytes are not read.
+    """Return the manifest of a folder, after checking that it holds exactly the listed shards; their bytes are not read.
 
     Args:
-        made_by: the command that makes the shards, for the error's last words.
+        made_by: the command that makes the shards, as an error's next command.
 
     Raises:
-        UserError: the manifest is missing, of an older form or damaged; a shard is missing, unfinished or too many.
+        UserError: the manifest is missing, in an older format or damaged; a shard is missing, unfinished or not listed.
     """
     manifest = load_manifest(folder)
     there = {path.name for path in folder.glob("*.parquet")}
@@ -80,22 +81,22 @@ def check_names(folder: Path, *, made_by: str) -> ShardManifest:
         raise UserError(str(folder / FILE), got=got, expected="rows and hashes of the shards", do=made_by)
     for name in manifest.names():
         if name not in there or name not in manifest.files:
-            got = "no such file" if name not in there else "a shard that was not finished"
+            got = "no such file" if name not in there else "an unfinished shard"
             raise UserError(
                 str(folder / name), got=got, expected=f"one of {manifest.shards} shards", do=made_by
             )
     for name in sorted(there - set(manifest.names())):
         raise UserError(
-            str(folder / name), got="a shard too many", expected=f"{manifest.shards} shards", do=made_by
+            str(folder / name), got="one shard too many", expected=f"{manifest.shards} shards", do=made_by
         )
     return manifest
 
 
 def check_shards(folder: Path, *, made_by: str) -> ShardManifest:
-    """Return the manifest of a folder whose shards are all there, with the bytes that were written.
+    """Return the manifest of a folder, after checking that it holds exactly the listed shards, with unchanged bytes.
 
     Raises:
-        UserError: `check_names`'s, or a shard has other bytes.
+        UserError: as for `check_names`, or the bytes of a shard have changed.
     """
     manifest = check_names(folder, made_by=made_by)
     for name, wanted in manifest.files.items():
@@ -104,7 +105,7 @@ def check_shards(folder: Path, *, made_by: str) -> ShardManifest:
 
 
 def check_bytes(path: Path, wanted: ShardFile, *, made_by: str) -> None:
-    """Compare a shard's bytes with what the manifest says.
+    """Compare a shard's bytes with the hash in the manifest.
 
     Raises:
         UserError: they differ.
@@ -120,7 +121,7 @@ def check_bytes(path: Path, wanted: ShardFile, *, made_by: str) -> None:
 
 
 def _parse(raw: dict[str, Any]) -> ShardManifest | None:
-    """Return a manifest whose every field has the right form, else None."""
+    """Return the manifest in a JSON object; None if a field is missing or malformed."""
     fingerprint, shards, files = raw.get("fingerprint"), raw.get("shards"), raw.get("files")
     if not isinstance(fingerprint, dict) or not isinstance(files, dict) or type(shards) is not int:
         return None

@@ -1,8 +1,8 @@
-"""Parquet tables: written whole or not at all, checked on reading; shards that survive a kill.
+"""Parquet tables: written atomically, checked on reading; and shards that survive an interruption.
 
-A table holds the rows of one record type (`csrdata.records`) and its own checksum: every reader notices a changed byte. A
-`ShardStore` is a folder of such tables with a manifest (`csrdata.storage.shard_manifest`) of what its shards were made from
-and of their hashes: what is complete, unchanged and still valid is kept, the rest is made again.
+A table holds the rows of one record type (`csrdata.records`) and a checksum, so a reader notices any changed byte. A
+`ShardStore` is a folder of such tables with a manifest (`csrdata.storage.shard_manifest`) of their hashes and of the
+fingerprint of their inputs. Complete, unchanged and still valid shards are kept; the others are made again.
 """
 
 import hashlib
@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 SUM = "csrdata:sha256"
-"""Key of a table's checksum, in the Parquet file's own metadata."""
+"""Key of a table's checksum in the metadata of its Parquet file."""
 _NO_SUM = "0" * 64
 _SUM_AT = re.compile(SUM.encode() + rb".{1,4}?([0-9a-f]{64})", re.DOTALL)
 
@@ -67,7 +67,7 @@ def schema(record: Record) -> dict[str, pl.DataType]:
 
 
 def to_table(rows: Iterable[Any], record: Record) -> pl.DataFrame:
-    """Turn records into a table; no rows give an empty table with the right columns."""
+    """Turn records into a table; without records, the table is empty but has all columns."""
     rows, types = list(rows), schema(record)
     within = {column.name: name for name, inner in nested(record).items() for column in columns(inner)}
     read = {name: attrgetter(f"{within[name]}.{name}" if name in within else name) for name in types}
@@ -88,8 +88,8 @@ def from_table(table: pl.DataFrame, record: type[T]) -> list[T]:
 
 
 def write_table(path: Path, table: pl.DataFrame) -> None:
-    """Write a table atomically, with its checksum: the file is whole or it is not there."""
-    # Put together in memory: polars reports a full disk within the file's last part as "Invalid thrift".
+    """Write a table atomically, with its checksum."""
+    # Encoded in memory first: if the disk gets full at the end of a file, polars reports only "Invalid thrift".
     file = io.BytesIO()
     table.write_parquet(file, compression="zstd", statistics=True, metadata={SUM: _NO_SUM})
     place = _place_of_sum(file)
@@ -108,21 +108,24 @@ def write_rows(path: Path, rows: Iterable[Any], record: Record) -> None:
 
 
 def read_table(path: Path, record: Record, *, made_by: str) -> pl.DataFrame:
-    """Read a table and check it: its checksum, its record's columns, and for shards the manifest of their folder.
+    """Read a table, and check its checksum, columns and values; for shards, check the manifest of their folder too.
 
     Args:
-        path: a Parquet file, a shard, or a folder of shards that are read in order.
-        made_by: the command that makes the table, for the error's last words.
+        path: a Parquet file, a shard, or a folder of shards, which are read in order.
+        record: the type of the rows.
+        made_by: the command that makes the table, as an error's next command.
 
     Raises:
-        UserError: the file is missing, unreadable or changed; a column is missing, of another type, or null where it may
-            not be; a shard is missing, unfinished, too many, or not the one that the manifest lists.
+        UserError: the file is missing, unreadable or changed; a column is missing or of another type; a value is null or
+            invalid; a shard is missing, unfinished, not listed, or different from the one that the manifest lists.
     """
     if path.is_dir():
         manifest = shard_manifest.check_shards(path, made_by=made_by)
         shards = [_read_file(path / name, record, made_by=made_by) for name in manifest.names()]
         table = pl.concat(shards)
-        if len(shards) > 1:  # each is good alone: what must be unique must be so across them
+        if (
+            len(shards) > 1
+        ):  # each shard is valid by itself; order and uniqueness must also hold across shards
             check_values(table, record, place=str(path), made_by=made_by)
         return table
     _check_listed(path, made_by=made_by)
@@ -130,15 +133,17 @@ def read_table(path: Path, record: Record, *, made_by: str) -> pl.DataFrame:
 
 
 def read_rows(path: Path, record: type[T], *, made_by: str) -> list[T]:
-    """Read a table as records; the errors are `read_table`'s."""
+    """Read a table as records; arguments and errors are those of `read_table`."""
     return from_table(read_table(path, record, made_by=made_by), record)  # type: ignore[arg-type]
 
 
 def read_parquet(path: Path, *, made_by: str, **options: Any) -> pl.DataFrame:
-    """Read a Parquet file as it is; a checksum in it must be right.
+    """Read any Parquet file; if it has a checksum, check it.
 
     Args:
-        options: of `polars.read_parquet`.
+        path: the file.
+        made_by: the command that makes the file, as an error's next command.
+        options: keyword arguments of `polars.read_parquet`.
 
     Raises:
         UserError: the file is missing, unreadable or changed.
@@ -154,7 +159,7 @@ def read_parquet(path: Path, *, made_by: str, **options: Any) -> pl.DataFrame:
                     raise UserError(
                         str(path),
                         got="other bytes than were written",
-                        expected="a table that fits its checksum",
+                        expected="a table that matches its checksum",
                         do=made_by,
                     )
         return pl.read_parquet(path, **options)
@@ -166,15 +171,15 @@ def read_parquet(path: Path, *, made_by: str, **options: Any) -> pl.DataFrame:
 
 
 def seal(folder: Path, record: Record, *, fingerprint: dict[str, str]) -> None:
-    """Write the manifest of a folder of complete shards that other means brought there.
+    """Write the manifest of a folder of complete shards that no `ShardStore` wrote, such as shards from a release.
 
     Args:
-        folder: holds `00000.parquet` upwards, without a gap.
-        record: what a shard's rows are.
-        fingerprint: what the shards were made from; a stage keeps them only if it equals its own.
+        folder: holds `00000.parquet`, `00001.parquet`, ... without a gap.
+        record: the type of the rows.
+        fingerprint: of the shards' inputs; a stage keeps the shards only if this equals its own fingerprint.
 
     Raises:
-        UserError: a shard is missing or is no table of such rows.
+        UserError: a shard is missing or invalid.
     """
     names = [shard_manifest.shard_name(index) for index, _ in enumerate(folder.glob("*.parquet"))]
     files = {name: _describe(folder / name, record) for name in names}
@@ -182,11 +187,11 @@ def seal(folder: Path, record: Record, *, fingerprint: dict[str, str]) -> None:
 
 
 class ShardStore:
-    """A folder of shards, `00000.parquet` upwards, and the manifest that says what they were made from.
+    """A folder of shards, `00000.parquet`, `00001.parquet`, ..., and their manifest.
 
-    A shard is good if the manifest lists it under the present fingerprint, its bytes are the ones that were written, and
-    it reads back. Opening a store touches nothing: what is not good goes when shards that are have taken its place.
-    Any process may `write` a shard; one process alone calls `add` and `finish`.
+    A shard is valid if the manifest lists it under the current fingerprint, its bytes are unchanged, and it can be read.
+    Opening a store changes no file: an invalid shard stays until a new one replaces it or `finish` removes it. Any process
+    may call `write`; only one process calls `add` and `finish`.
     """
 
     def __init__(self, folder: Path, record: Record, *, fingerprint: dict[str, str], shards: int) -> None:
@@ -198,7 +203,7 @@ class ShardStore:
         return self.folder / shard_manifest.shard_name(index)
 
     def missing(self) -> list[int]:
-        """Return the shards that are still to be made, in order."""
+        """Return the indices of the shards that must still be made, in order."""
         found = shard_manifest.load_manifest(self.folder)
         same = found is not None and (found.fingerprint, found.shards) == (
             self._empty.fingerprint,
@@ -210,27 +215,27 @@ class ShardStore:
         return [index for index, name in enumerate(self._empty.names()) if name not in good]
 
     def write(self, index: int, rows: Sequence[Any]) -> ShardFile:
-        """Write a shard, and return what `add` is to be told.
+        """Write a shard, and return its description for `add`.
 
         Raises:
-            ValueError: a reader would refuse a value. That is a fault of the worker; nothing is written.
+            ValueError: a reader would refuse a value. This is a bug of the worker; nothing is written.
         """
         path, table = self.path(index), to_table(rows, self.record)
         try:
-            _check_rows(table, self.record, place=str(path), made_by="mend the worker")
+            _check_rows(table, self.record, place=str(path), made_by="fix the worker")
         except UserError as error:
             raise ValueError(str(error)) from None
         write_table(path, table)
         return ShardFile(rows=len(table), sha256=hash_path(path))
 
     def add(self, index: int, written: ShardFile) -> None:
-        """List a finished shard in the manifest. A kill before this makes the shard again."""
+        """Add a finished shard to the manifest. If the process is killed before this, the shard is made again."""
         files = self._manifest.files | {self.path(index).name: written}
         self._manifest = ShardManifest(self._empty.fingerprint, self._empty.shards, files)
         shard_manifest.write_manifest(self.folder, self._manifest)
 
     def finish(self) -> None:
-        """Bring the folder to what the manifest says: remove shards too many and what dead writers left."""
+        """Write the manifest, and remove shards beyond its number of shards and files that dead writers left."""
         if shard_manifest.load_manifest(self.folder) != self._manifest:
             shard_manifest.write_manifest(self.folder, self._manifest)
         names = set(self._manifest.names())
@@ -248,7 +253,7 @@ class ShardStore:
 
 
 def fingerprint(**parts: object) -> dict[str, str]:
-    """Name what a result depends on: a path by its content's hash, anything else by its JSON's.
+    """Return a hash for each input of a result: of the content for a path, of the JSON for any other value.
 
     Example: `fingerprint(prompts=Path("a.parquet"), params={"groups": 5})` -> `{"params": "9f...", "prompts": "3a..."}`
     """
@@ -273,7 +278,7 @@ def _read_file(path: Path, record: Record, *, made_by: str) -> pl.DataFrame:
 
 
 def _check_rows(table: pl.DataFrame, record: Record, *, place: str, made_by: str) -> None:
-    """Check that nothing is null that may not be, and the values, of a table with its record's columns and types."""
+    """Check the values of a table with its record's columns and types: nulls only where allowed, and no rule is broken."""
     for column in columns(record):
         if not column.nullable and table[column.name].null_count():
             row = table[column.name].is_null().arg_true()[0]
@@ -284,10 +289,10 @@ def _check_rows(table: pl.DataFrame, record: Record, *, place: str, made_by: str
 
 
 def check_schema(table: pl.DataFrame, wanted: Mapping[str, pl.DataType], *, place: str, made_by: str) -> None:
-    """Check that a table has the columns it must have, of the right types.
+    """Check that a table has the wanted columns, with the right types; other columns are ignored.
 
     Raises:
-        UserError: it has not.
+        UserError: a column is missing or has another type.
     """
     for name, dtype in wanted.items():
         got = str(table.schema[name]) if name in table.columns else "no such column"
@@ -306,18 +311,18 @@ def _check_listed(path: Path, *, made_by: str) -> None:
 
 
 def _describe(path: Path, record: Record) -> ShardFile:
-    """Read a shard and return its rows and its hash."""
+    """Read and check a shard, and return its number of rows and its hash."""
     rows = len(_read_file(path, record, made_by="the same command again"))
     return ShardFile(rows=rows, sha256=hash_path(path))
 
 
 def _place_of_sum(file: BinaryIO) -> int | None:
-    """Return where the 64 digits of a table's checksum begin; None if it carries none.
+    """Return the offset of the 64 digits of a table's checksum; None if it has no checksum.
 
     A Parquet file ends with its metadata, their length in 4 bytes, and `PAR1`.
     """
     size = file.seek(0, os.SEEK_END)
-    if size < 12:  # `PAR1` twice and a length
+    if size < 12:  # `PAR1` at both ends, and the length
         return None
     file.seek(size - 8)
     start = size - 8 - int.from_bytes(file.read(4), "little")
@@ -329,7 +334,7 @@ def _place_of_sum(file: BinaryIO) -> int | None:
 
 
 def _sum_without(file: BinaryIO, place: int) -> str:
-    """Return the SHA-256 of a file whose 64 digits at `place` count as zeros."""
+    """Return the SHA-256 of a file in which the 64 digits at `place` are replaced by zeros."""
     digest = hashlib.sha256()
     file.seek(0)
     for size, counts in ((place, True), (len(_NO_SUM), False), (None, True)):
@@ -339,7 +344,7 @@ def _sum_without(file: BinaryIO, place: int) -> str:
 
 
 def _blocks(file: BinaryIO, size: int | None, *, most: int = 1 << 20) -> Iterator[bytes]:
-    """Read `size` bytes, or all that are left, a block at a time."""
+    """Yield the next `size` bytes, or all remaining ones, in blocks of at most `most` bytes."""
     while size is None or size > 0:
         block = file.read(most if size is None else min(most, size))
         if not block:

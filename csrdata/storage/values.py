@@ -1,10 +1,10 @@
-"""What the values of a table must be: one line per rule, by record and column, checked where a table is read.
+"""Rules for the values of tables, by record and column; they are checked whenever a table is read.
 
-A schema says that a column holds numbers. It does not say that a probability is at most 1, that a text is short enough
-to be tokenised, or that a search tree has no loops. `RULES` says so, for every record. A rule is a polars expression over
-whole columns; a million sentences take under a second. The first broken rule is reported with its row and column.
+A schema says that a column holds numbers. It does not say that a probability is at most 1, that a text is short enough to
+be tokenised, or that a search tree has no loops. `RULES` says this for every record. A rule is a polars expression over
+whole columns: a million sentences take less than a second. The first broken rule is reported with its row and column.
 
-What other tables hold (does a pair's leaf exist?) is left to whoever reads both.
+Relations between tables (does a pair's leaf exist?) are checked by the code that reads both.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,22 +34,22 @@ from csrdata.records import (
 )
 
 MAX_NAME = 256
-"""Characters of an id or of a split's name: they appear in file names (at most 255 bytes) and in error lines."""
+"""The most characters of an id or a split's name: they occur in file names (at most 255 bytes) and in error lines."""
 MAX_PATH = 1024
-"""Characters of an image's path: file systems allow 4,096 bytes, a character takes up to 4."""
+"""The most characters of an image's path: file systems allow 4,096 bytes, and a character takes up to 4."""
 MAX_PROMPT = 16_384
-"""Characters of an instruction: some 4,000 English tokens, the whole context of LLaVA-1.5. Memory grows with the square of
-the tokens: a prompt of 1 MB took 8 GB and ten minutes."""
+"""The most characters of an instruction: about 4,000 English tokens, the whole context of LLaVA-1.5. Memory grows with the
+square of the number of tokens: a prompt of 1 MB took 8 GB and ten minutes."""
 MAX_TOKENS = 16_384
-"""Tokens of a sentence or of an answer: 16 times the paper's limit (1,024)."""
+"""The most tokens of a sentence or an answer: 16 times the paper's limit (1,024)."""
 MAX_TEXT = 131_072
-"""Characters of a sentence, of an answer or of a detail: 8 for each of `MAX_TOKENS`; English takes 4 to 5."""
+"""The most characters of a sentence, an answer or a detail: 8 per token of `MAX_TOKENS`; English has 4 to 5 per token."""
 MAX_OBJECTS = 1000
-"""Objects in one image: photographs of COCO have at most about 90."""
+"""The most objects of one image: photographs of COCO have at most about 90."""
 ROUNDING = 1e-4
 """How far a score may exceed its range: the cosine of two float32 vectors of length 1 can be 1.000001."""
 LOGPROB_ROUNDING = 1e-6
-"""Nats by which a log-probability may exceed 0: the rounding of a softmax over one token that is certain."""
+"""Nats by which a log-probability may exceed 0: the rounding error of a softmax for a token of probability 1."""
 
 NEGATIVES = ("random", "popular", "adversarial")
 """How the absent object of a "no" question was chosen (POPE)."""
@@ -57,28 +57,28 @@ NEGATIVES = ("random", "popular", "adversarial")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What the values of one column must be."""
+    """A condition on the values of one column."""
 
     expected: str
-    """For the error: `expected ...`."""
+    """The error's words after `expected`."""
     broken: Callable[[pl.Expr], pl.Expr]
-    """From the column to a Boolean one, true in each row that breaks the rule; null counts as false."""
+    """Return a Boolean column that is true in each row that breaks the rule; null counts as false."""
     show: Callable[[Any], object] = lambda value: "null" if value is None else value
-    """From the value of a broken row to what the error shows of it."""
+    """Return what the error shows of an invalid value."""
 
 
 def check_values(table: pl.DataFrame, record: Record, *, place: str, made_by: str) -> None:
-    """Validate the values of a table whose columns and types are its record's.
+    """Validate the values of a table that has its record's columns and types.
 
     Args:
-        table: the rows of one file, or of all files of a folder in the order of their names: the rules on order and
-            uniqueness hold over a whole table.
+        table: the rows of one file, or of all files of a folder in the order of their names, as rules on order and
+            uniqueness hold for a whole table.
         record: the type of its rows.
-        place: the file, for the error's first words.
-        made_by: the command that makes the table, for the error's last words.
+        place: the file, for the error.
+        made_by: the command that makes the table, as an error's next command.
 
     Raises:
-        UserError: a value breaks a rule, or the table has no rows and must have some. Rows count from 0.
+        UserError: a value breaks a rule (the error counts rows from 0), or the table is empty and must not be.
     """
     if not len(table):
         if record in NEVER_EMPTY:
@@ -122,7 +122,7 @@ def _items_at_most(limit: int, unit: str) -> Rule:
 
 
 def _between(low: float, high: float, what: str, *, rounding: float = 0.0) -> Rule:
-    """NaN compares false with everything, so that it must be named."""
+    """Return the rule that values are from `low` to `high`. It tests NaN separately, which fails every comparison."""
     return Rule(
         what,
         lambda column: column.is_nan() | (column < low - rounding) | (column > high + rounding),
@@ -140,14 +140,14 @@ def _once(*columns: str) -> Rule:
 
 
 def _blank(column: pl.Expr) -> pl.Expr:
-    """Whether a text has only white space, as `str.strip` sees it."""
+    """Return whether a text has only white space, as `str.strip` defines it."""
     return ~column.str.contains(r"[^\s\x1c-\x1f]")
 
 
 def _parent(column: str) -> pl.Expr:
-    """The value of a column in the row of each sentence's parent; any value for a first sentence.
+    """Return the value of a column in the row of each sentence's parent; for a first sentence, the value is meaningless.
 
-    Node ids count up from 0 within a prompt, so that a parent is `node_id - parent_id` rows above.
+    Node ids count up from 0 within a prompt, so a parent is `node_id - parent_id` rows above.
     """
     row = pl.int_range(pl.len()) - pl.col("node_id") + pl.col("parent_id")
     return pl.col(column).gather(row.clip(0, pl.len().cast(pl.Int64) - 1))
@@ -157,7 +157,7 @@ _IS_FIRST = pl.col("parent_id") == NO_PARENT
 _HAS_WORDS = ~_blank(pl.col("text"))
 _STARTS_TREE = (pl.col("prompt_id") != pl.col("prompt_id").shift(1)).fill_null(value=True)
 _IS_LEAF = pl.col("fate").is_in([Fate.FINISHED.value, Fate.CUT.value])
-_LIVES_ON = [Fate.KEPT_BEST.value, Fate.KEPT_WORST.value]
+_CONTINUED = [Fate.KEPT_BEST.value, Fate.KEPT_WORST.value]
 _IS_YES_NO = pl.col("kind") == Kind.YES_NO.value
 
 WORDS = Rule("a text with words in it", _blank)
@@ -170,7 +170,7 @@ NAME = (
     _at_most(MAX_NAME),
 )
 TEXT = (_at_most(MAX_TEXT),)
-"""What a policy wrote: any character that Unicode has. A byte-level tokenizer can write even NUL."""
+"""Text of a policy: any Unicode character, even NUL, which a byte-level tokenizer can produce."""
 COUNT = (_whole(0),)
 TOKENS = (_whole(1, MAX_TOKENS),)
 FINITE = (Rule("a finite number", lambda column: ~column.is_finite()),)
@@ -184,7 +184,7 @@ LOGPROB = (
 )
 
 NEVER_EMPTY: frozenset[Record] = frozenset({Prompt, Truth, Question})
-"""Nothing can be made or measured without them. Any other table may be empty: no prompt may have given a pair."""
+"""Tables that must have rows. Any other table may be empty, for example if no prompt gave a pair."""
 
 RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
     Prompt: {
@@ -223,7 +223,7 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
             ),
             Rule(
                 "a sentence that was kept",
-                lambda _: ~_IS_FIRST & ~_parent("fate").is_in(_LIVES_ON),
+                lambda _: ~_IS_FIRST & ~_parent("fate").is_in(_CONTINUED),
             ),
         ),
         "depth": (
@@ -371,4 +371,4 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         "relevance_held_out": SCORE,
     },
 }
-"""Every column of every record, in the order in which its rules are reported. Booleans have no rule but their type."""
+"""The rules of every column of every record, in the order in which they are checked. Boolean columns need none."""

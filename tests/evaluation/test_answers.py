@@ -17,7 +17,7 @@ def scorer(tmp_path: Path) -> OpenClipScorer:
 
 
 def test_the_mean_is_over_an_answers_own_sentences(scorer: OpenClipScorer) -> None:
-    """Each sentence with the answer's own image; an answer without words has none."""
+    """Each sentence is scored with the image of its answer; an answer without words has no relevance."""
     texts = ["A dog runs. A cat sleeps.", "", "A dog runs."]
     images = [picture(0), picture(1), picture(2)]
     both, nothing, one = mean_relevance(scorer, images, texts)
@@ -31,5 +31,5 @@ def test_the_mean_is_over_an_answers_own_sentences(scorer: OpenClipScorer) -> No
 
 
 def test_no_words_at_all(scorer: OpenClipScorer) -> None:
-    """Nothing to score is no error."""
+    """If there is nothing to score, there is no error."""
     assert mean_relevance(scorer, [picture(0)], [" "]) == [None]

@@ -1,4 +1,4 @@
-"""CHAIR and what stands beside it, on a scene of a yellow circle and a blue star."""
+"""CHAIR and the figures reported with it, on a scene of a yellow circle and a blue star."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def _values(*answers: str) -> dict[str, float | None]:
 
 
 def test_a_true_description_is_faultless() -> None:
-    """Naming all that is there, rightly, gives no hallucination, no error and full recall."""
+    """An answer that names every object correctly has no hallucination, no error and full recall."""
     found = _values(text(CIRCLE, STAR))
     assert found == {
         "chair_s": 0,
@@ -55,21 +55,21 @@ def test_an_object_named_twice_is_two_mentions_but_recalled_once() -> None:
 
 
 def test_a_present_object_in_a_wrong_colour_or_place_is_an_attribute_error() -> None:
-    """It is no hallucinated object: CHAIR stays 0, and errors are shares of the mentions of present objects."""
+    """A wrong colour is not a hallucinated object: CHAIR is 0; errors are shares of the mentions of present objects."""
     found = _values(text(CIRCLE, WRONG_COLOUR), text(CIRCLE, WRONG_PLACE, HEART))
     assert found["attribute_errors"] == 50
     assert chair.count_claims(WRONG_COLOUR, TRUTH, READER).absent == 0
 
 
 def test_broken_language_does_not_hide_what_was_made_up() -> None:
-    """Words for absent shapes count in a sentence that does not read; nothing is known of their attributes."""
+    """Absent shapes count also in a malformed sentence; their attributes are unknown."""
     found = chair.count_claims(text(BROKEN, STAR), TRUTH, READER)
     assert (found.mentions, found.absent, found.present_named) == (3, 1, 2)
     assert (found.well_formed, found.sentences, found.attribute_errors) == (1, 2, 0)
 
 
 def test_an_empty_answer_lowers_recall_and_divides_by_nothing() -> None:
-    """Saying nothing hallucinates nothing, names nothing, and has no CHAIR_I of its own."""
+    """An empty answer has no hallucination and no recall, and its CHAIR_I is undefined."""
     found = _values("")
     assert found["chair_s"] == 0
     assert found["recall"] == 0
@@ -78,7 +78,7 @@ def test_an_empty_answer_lowers_recall_and_divides_by_nothing() -> None:
 
 
 def test_false_mentions_are_counted_by_kind() -> None:
-    """A garden's absent heart is a stereotype, a ring where the circle is a look-alike; per 100 answers."""
+    """A garden's absent heart is a stereotype, a ring in the circle's place a look-alike; per 100 answers."""
     counts = [
         chair.count_claims(answer, TRUTH, READER) for answer in (text(HEART, RING), text(HEART), STAR, STAR)
     ]

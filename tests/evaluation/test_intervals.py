@@ -1,4 +1,4 @@
-"""Intervals and tests: against formulas where there are some, against enumeration where there are not."""
+"""Intervals and tests, compared with formulas if there are any, and otherwise with enumeration."""
 
 import itertools
 
@@ -14,7 +14,7 @@ def _one(own: Ratio, base: Ratio | None = None, *, resamples: int = 2000, seed: 
 
 
 def test_interval_of_a_mean_is_that_of_the_formula() -> None:
-    """For 400 images the percentile interval of a mean lies where 1.96 standard errors put it."""
+    """For 400 images the percentile interval of a mean is about 1.96 standard errors on each side."""
     values = np.random.default_rng(1).normal(5, 2, 400)
     found = _one(mean(values.tolist()))
     error = values.std() / 20
@@ -24,7 +24,7 @@ def test_interval_of_a_mean_is_that_of_the_formula() -> None:
 
 
 def test_intervals_cover_the_truth() -> None:
-    """Over 200 samples of a known ratio of sums, about 95% of the intervals hold it."""
+    """Over 200 samples of a known ratio of sums, about 95% of the intervals contain it."""
     rng = np.random.default_rng(2)
     covered = 0
     for sample in range(200):
@@ -38,7 +38,7 @@ def test_intervals_cover_the_truth() -> None:
 
 
 def test_the_unit_is_the_image() -> None:
-    """Ten equal sentences of one image say no more than one: the interval does not shrink."""
+    """Ten equal sentences of one image are no more evidence than one: the interval does not shrink."""
     hits = [0, 1] * 50
     single = _one(percentage(hits, [1] * 100))
     tenfold = _one(percentage([10 * hit for hit in hits], [10] * 100))
@@ -73,7 +73,7 @@ def test_p_is_that_of_all_swaps() -> None:
 
 
 def test_p_under_no_change_is_uniform() -> None:
-    """Where nothing changed, p falls under 0.05 in about 5% of cases and not more."""
+    """If nothing changed, p is below 0.05 in about 5% of cases and not more."""
     rng = np.random.default_rng(3)
     found = []
     for sample in range(300):
@@ -85,21 +85,21 @@ def test_p_under_no_change_is_uniform() -> None:
 
 
 def test_p_is_never_zero_and_at_most_one() -> None:
-    """A change in every image gives the least p that n flips allow, 1 / (1 + n); no change at all gives 1."""
+    """A change in every image gives the smallest p of n swaps, 1 / (1 + n); no change gives 1."""
     every, none = percentage([1] * 50, [1] * 50), percentage([0] * 50, [1] * 50)
     assert _one(every, none, resamples=999).p_vs_base == 1 / 1000
     assert _one(none, none, resamples=999).p_vs_base == 1
 
 
 def test_what_does_not_exist_is_none() -> None:
-    """A ratio with nothing to divide by has no value, no interval and no p; the base has no p."""
+    """A ratio with a denominator of 0 has no value, no interval and no p; the base has no p."""
     empty = percentage([0, 0], [0, 0])
     assert _one(empty, mean([1, 2])) == Figure(None, None, None, None)
     assert _one(mean([1, 2])).p_vs_base is None
 
 
 def test_equal_seeds_give_equal_figures() -> None:
-    """The figures depend on the seed alone, and on the memory that a chunk may take not at all."""
+    """The figures depend on the seed, and not on the memory that a chunk may take."""
     own, base = mean([1, 5, 2, 4, 9, 3]), mean([2, 6, 1, 4, 8, 8])
     first = _one(own, base, seed=5)
     assert first == _one(own, base, seed=5)

@@ -1,4 +1,4 @@
-"""POPE: what an answer says, and the figures of a split."""
+"""POPE: how an answer is parsed, and the figures of a split."""
 
 import pytest
 
@@ -23,7 +23,7 @@ YES, NO = Side.YES, Side.NO
     ],
 )
 def test_words_decide_not_strings(text: str, side: Side | None) -> None:
-    """The first sentence's words yes, no and not decide, whatever stands around them; without any it is unparsed."""
+    """The words yes, no and not in the first sentence decide, with any other words; without them it is unparsed."""
     assert pope.parse_yes_no(text) is side
 
 
@@ -41,14 +41,14 @@ def test_figures_of_a_split() -> None:
 
 
 def test_an_unparsed_no_question_is_wrong_but_no_yes() -> None:
-    """Answering something else to a "no" question is neither right nor a false yes."""
+    """An unparsed answer to a "no" question is neither right nor a false yes."""
     answers = [pope.YesNoAnswer("0.png", NO, None), pope.YesNoAnswer("0.png", YES, YES)]
     found = {name: ratio.value for name, ratio in pope.ratios(answers, ["0.png"]).items()}
     assert (found["pope_accuracy"], found["pope_f1"], found["pope_yes_rate"]) == (50, 100, 50)
 
 
 def test_rows_follow_the_images() -> None:
-    """Each image is one row, in the order asked for; one without questions weighs nothing."""
+    """Each image is one entry, in the order of the argument; an image without questions has no weight."""
     found = pope.ratios([pope.YesNoAnswer("b", YES, YES)], ["a", "b"])["pope_accuracy"]
     assert found.numerators.tolist() == [0, 1]
     assert found.denominators.tolist() == [0, 1]

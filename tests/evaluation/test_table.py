@@ -40,7 +40,7 @@ def _row(summary: Summary, title: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize(("chance", "star"), [(0.0499, " *"), (0.05, ""), (None, "")])
 def test_a_star_marks_a_significant_change(chance: float | None, star: str) -> None:
-    """P under 0.05 is starred, 0.05 is not; the base never is."""
+    """A p-value below 0.05 has a star, 0.05 has none; the base never has one."""
     assert _row(_summary(chance), "CHAIR_S") == ("52.0 [49.0, 55.0]", f"41.3 [38.0, 44.1]{star}")
 
 

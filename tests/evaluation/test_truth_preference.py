@@ -46,7 +46,7 @@ def _prefer(*responses: Response) -> TruthPreference:
     ],
 )
 def test_false_share_counts_absent_objects_and_wrong_attributes(answer: str, share: float | None) -> None:
-    """False statements over statements; an answer that states nothing has no share."""
+    """The share is false statements divided by statements; an answer that states nothing has none."""
     assert false_share(answer, TRUTH, READER) == share
 
 
@@ -60,7 +60,7 @@ def test_each_score_is_judged_by_itself() -> None:
 
 
 def test_only_answers_of_one_prompt_that_differ_in_truth_are_compared() -> None:
-    """Three true answers and a false one give three comparisons; another prompt's answer none with them."""
+    """Three true answers and a false one give three comparisons; answers to different prompts are not compared."""
     found = _prefer(
         _response(CIRCLE, reward=3),
         _response(STAR, reward=2),
@@ -73,14 +73,14 @@ def test_only_answers_of_one_prompt_that_differ_in_truth_are_compared() -> None:
 
 
 def test_cut_and_empty_answers_are_left_out() -> None:
-    """An answer that hit a limit is no whole answer; with nothing to compare there is no percentage."""
+    """An answer that was cut by a limit is left out; with nothing to compare there is no percentage."""
     found = _prefer(_response(CIRCLE, finished=False), _response("Hello."), _response(HEART))
     assert found == TruthPreference(comparisons=0, reward=None, likelihood=None, relevance=None)
 
 
 def test_an_answer_without_truth_is_one_line() -> None:
-    """Answers of a prompt that nothing is known about are named, not skipped."""
+    """An answer to a prompt without known truth is an error that names the prompt."""
     with pytest.raises(
-        UserError, match=r"answers of prompt c: got nothing known about its image, expected a prompt"
+        UserError, match=r"answers of prompt c: got an image without known truth, expected a prompt"
     ):
         _prefer(_response(text(CIRCLE), prompt_id="c"))

@@ -1,4 +1,4 @@
-"""One small iteration, worked out by hand: a prompt with a pair, a prompt without."""
+"""One small iteration, computed by hand: a prompt with a pair, and a prompt without."""
 
 from csrdata.records import (
     NO_PARENT,

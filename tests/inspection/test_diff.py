@@ -1,4 +1,4 @@
-"""What `diff` says of two versions small enough to work out by hand, and where a version can come from."""
+"""What `diff` says about two versions small enough to check by hand, and where a version can come from."""
 
 import io
 import json
@@ -68,7 +68,7 @@ NEW = _version(
         _pair(0, "cat", "dog"),
         _pair(1, "cat", "dog", margin=1.0),  # rescored
         _pair(2, "dog", "cat"),  # flipped
-        _pair(3, "dog", "fog"),  # changed on both sides: the loser has become the winner of another
+        _pair(3, "dog", "fog"),  # both answers changed: the rejected one is now chosen over another
         _pair(4, "cat", "fog"),  # changed, rejected only
         _pair(6, "cat", "dog", image="images/9.png"),  # another question under the same id
         _pair(8, "cat", "dog"),  # was under the margin
@@ -78,7 +78,7 @@ NEW = _version(
 
 
 def test_every_pair_has_one_outcome() -> None:
-    """Same, flipped, changed and lost make up one side; with added in place of lost, the other."""
+    """Same, flipped, changed and lost add up to side a; with added instead of lost, to side b."""
     pairs = diff(OLD, NEW).pairs
     assert pairs == PairCounts(a=8, b=7, same=2, rescored=1, flipped=1, changed=2, lost=3, added=2)
     kept = pairs.same + pairs.flipped + pairs.changed
@@ -86,7 +86,7 @@ def test_every_pair_has_one_outcome() -> None:
 
 
 def test_a_lost_pair_has_a_reason() -> None:
-    """What stands in its place: a drop's reason, another question under its id, or no such prompt at all."""
+    """The reason for a lost pair: the reason of its drop, another question under its id, or no such prompt."""
     figures = diff(OLD, NEW)
     lost = {reason: count for reason, count in figures.why.lost.items() if count}
     added = {reason: count for reason, count in figures.why.added.items() if count}
@@ -101,7 +101,7 @@ def test_a_lost_pair_has_a_reason() -> None:
 
 
 def test_the_other_way_round_is_the_mirror() -> None:
-    """Swapping the sides swaps lost with added and turns the signs of the changes."""
+    """Swapping the sides swaps lost with added and changes the signs of the changes."""
     there, back = diff(OLD, NEW), diff(NEW, OLD)
     assert (there.pairs.lost, there.pairs.added) == (
         back.pairs.added,
@@ -113,7 +113,7 @@ def test_the_other_way_round_is_the_mirror() -> None:
 
 
 def test_dropped_and_changed_are_counted_by_kind() -> None:
-    """Reasons on both sides; of a changed pair, which answer is another."""
+    """Reasons are counted on both sides; of a changed pair, the answers that differ are counted."""
     figures = diff(OLD, NEW)
     assert figures.dropped["under_margin"] == Sides(a=1, b=0)
     assert figures.dropped["length_gap"] == Sides(a=0, b=1)
@@ -122,20 +122,20 @@ def test_dropped_and_changed_are_counted_by_kind() -> None:
 
 
 def test_distributions_share_an_axis() -> None:
-    """The same bins on both sides, also where one side's values end earlier."""
+    """Both sides have the same bins, also if one side's values end earlier."""
     margin = diff(OLD, NEW).distributions["margin"]
     assert margin.a is not None
     assert margin.b is not None
     assert (margin.a.count, margin.b.count) == (8, 7)
     for side in (margin.a, margin.b):
         assert (side.histogram.low, side.histogram.high) == (0.8, 1.0)
-    found = histogram([0.0, 1.0], bins=2, beside=[4.0])
+    found = histogram([0.0, 1.0], bins=2, other=[4.0])
     assert found is not None
     assert (found.high, found.counts) == (4.0, (2, 0))
 
 
 def test_a_version_equals_itself() -> None:
-    """Nothing lost, added, flipped, changed or rescored."""
+    """Equal versions: no pair is lost, added, flipped, changed or rescored."""
     figures = diff(OLD, OLD)
     assert figures.pairs.same == 8
     assert (
@@ -144,7 +144,7 @@ def test_a_version_equals_itself() -> None:
 
 
 def test_nothing_on_one_side_gives_figures_and_a_report() -> None:
-    """An empty version is all lost or all added; means over nothing are null; the JSON keeps its keys."""
+    """Against an empty version, all pairs are lost or added; means over nothing are null; the JSON keeps its keys."""
     figures = diff(OLD, _version("none", [], []))
     assert figures.pairs.lost == 8
     assert figures.why.lost["no_such_prompt"] == 8
@@ -168,12 +168,12 @@ def test_the_report_fits_an_ordinary_terminal() -> None:
 
 
 def _rows(page: str) -> list[str]:
-    """The lines of the table of distributions: those that hold a histogram."""
+    """Return the lines of the table of distributions: those that hold a histogram."""
     return [line.rstrip() for line in page.splitlines() if "█" in line]
 
 
 def test_the_report_shows_both_sides_and_the_prompts() -> None:
-    """Labels, outcomes with their reasons, and the ids of what moved."""
+    """The report has labels, outcomes with their reasons, and the ids of the pairs that are not the same."""
     text = _text(diff(OLD, NEW))
     for words in ("a: old", "b: new", "no such prompt", "flipped: train-00002", "with another margin"):
         assert words in text
@@ -182,10 +182,10 @@ def test_the_report_shows_both_sides_and_the_prompts() -> None:
 
 
 def test_a_prompt_with_two_outcomes_is_refused(tmp_path: Path) -> None:
-    """Kept and dropped at once, or kept twice: no comparison could count it right."""
+    """A prompt that is kept and dropped, or kept twice, is refused: it could not be counted."""
     write_rows(tmp_path / "pairs.parquet", [_pair(0, "cat", "dog")], Pair)
     write_rows(tmp_path / "dropped.parquet", [_dropped(0, DropReason.UNDER_MARGIN)], Dropped)
-    with pytest.raises(UserError, match="iteration 1: prompt train-00000: got more than one outcome"):
+    with pytest.raises(UserError, match="iteration 1: prompt train-00000: got more than one row"):
         read_version(
             "iteration 1",
             pairs=tmp_path / "pairs.parquet",
@@ -199,7 +199,7 @@ TABLE = Path("data/select_pairs/1/pairs.parquet")
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A git repository whose pairs DVC tracks; HEAD~1 has one pair, HEAD has two; both are in a remote."""
+    """A git repository whose pairs DVC tracks: HEAD~1 has one pair, HEAD two, and both are in a remote."""
     folder = tmp_path_factory.mktemp("repository")
 
     def run(*words: str) -> None:
@@ -226,7 +226,7 @@ def _pairs_at(revision: str, repository: Path, target: Path) -> int:
 
 
 def test_a_revision_is_read_from_the_cache_or_the_remote(repository: Path, tmp_path: Path) -> None:
-    """What was committed then comes back, whatever lies in the working tree; without a cache, the remote has it."""
+    """A revision's tables are read, whatever the working tree holds; without a cache they come from the remote."""
     before = (repository / TABLE).read_bytes()
     assert _pairs_at("HEAD~1", repository, tmp_path / "old.parquet") == 1
     assert _pairs_at("HEAD", repository, tmp_path / "new.parquet") == 2
@@ -249,29 +249,29 @@ def test_a_revision_is_read_from_the_cache_or_the_remote(repository: Path, tmp_p
 def test_what_is_not_there_is_one_line(
     repository: Path, tmp_path: Path, revision: str, table: Path, message: str
 ) -> None:
-    """An unknown revision, or a file that it did not have."""
+    """An unknown revision, and a file that the revision lacks, are one-line errors."""
     with pytest.raises(UserError) as error:
         bring(revision, {table: tmp_path / "x.parquet"}, repository=repository)
     assert message in str(error.value)
 
 
 def test_content_that_nobody_kept_is_one_line(repository: Path, tmp_path: Path) -> None:
-    """In no cache and no remote: the revision has a hash, and the way to make the file again."""
+    """If a file is in no cache and no remote, the error says how to make it again."""
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", str(repository), str(clone)], check=True)
     (clone / ".dvc/config").write_text("")
-    with pytest.raises(UserError, match="got its hash alone, expected the file in DVC's cache or remote"):
+    with pytest.raises(UserError, match="got only its hash, expected the file in DVC's cache or remote"):
         bring("HEAD", {TABLE: tmp_path / "x.parquet"}, repository=clone)
 
 
 def test_a_folder_without_git_is_one_line(tmp_path: Path) -> None:
-    """No history, no revision."""
+    """Without a git repository, a revision is refused."""
     with pytest.raises(UserError, match="is not a git repository, expected a git revision of this project"):
         bring("HEAD", {TABLE: tmp_path / "x.parquet"}, repository=tmp_path)
 
 
 def test_pairs_without_scores_are_compared_by_their_texts() -> None:
-    """Of a judge's pairs and scored ones, answers and words are compared; what one side lacks has no change."""
+    """Pairs without scores are compared with scored ones by answers and words; what one side lacks has no change."""
     bare = Version(
         "bare", pairs=to_table([without_scores(_pair(1, "cat", "dog"))], Pair), dropped=OLD.dropped[:0]
     )

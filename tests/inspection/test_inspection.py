@@ -1,4 +1,4 @@
-"""What `stats` and `show` say about an iteration small enough to work out by hand."""
+"""What `stats` and `show` say about an iteration small enough to check by hand."""
 
 import io
 import json
@@ -49,7 +49,7 @@ def test_length_and_likelihood_beside_the_choice() -> None:
 
 
 def test_components_are_those_of_sentences_with_text() -> None:
-    """The end has no relevance and is in no distribution; two tokens of -1 nat each are e^-1 a token."""
+    """The end has no relevance and is in no distribution; two tokens of -1 nat each give e^-1 per token."""
     found = stats(ITERATION).distributions
     assert found.sentence_relevance is not None
     assert found.sentence_probability_per_token is not None
@@ -93,7 +93,7 @@ def test_the_report_fits_an_ordinary_terminal() -> None:
 
 
 def test_a_tree_shows_every_candidate_and_marks_the_pair() -> None:
-    """Chosen path +, rejected path -, the pruned neither; brackets in a text are text, not markup."""
+    """The chosen path has +, the rejected -, a pruned sentence neither; brackets in a text are not markup."""
     lines = _text(render_tree(search_tree(ITERATION, "train-00000"))).splitlines()
     marked = {mark: [line for line in lines if f"── {mark} " in line] for mark in "+-"}
     assert ["A red circle." in line or "(end)" in line for line in marked["+"]] == [True, True]
@@ -103,7 +103,7 @@ def test_a_tree_shows_every_candidate_and_marks_the_pair() -> None:
 
 
 def test_a_repeat_is_shown_where_it_is_close() -> None:
-    """The line of a candidate shows its repetition from a cosine of 0.5 on."""
+    """The line of a candidate shows its repetition at or above a cosine of 0.5."""
     tree = search_tree(ITERATION, "train-00000")
     first, second, *rest = tree.sentences
     sentences = [replace(first, repetition=0.93), replace(second, repetition=0.3), *rest]
@@ -113,7 +113,7 @@ def test_a_repeat_is_shown_where_it_is_close() -> None:
 
 
 def test_a_prompt_without_a_pair_shows_why() -> None:
-    """The reason and its figures stand in the title."""
+    """The title has the reason for no pair, and its figures."""
     assert "no pair: no_response: 0 answers" in _text(render_tree(search_tree(ITERATION, "train-00001")))
 
 
@@ -152,7 +152,7 @@ def test_the_tree_as_json_holds_every_candidate_under_its_parent() -> None:
 
 
 def test_an_unknown_prompt_names_the_nearest() -> None:
-    """A slip in the id is answered with the id that was meant."""
+    """A misspelled id is answered with the nearest id."""
     with pytest.raises(
         UserError, match=r"got train-0001, expected a prompt such as train-00001\. Next: csrdata show"
     ):
@@ -160,7 +160,7 @@ def test_an_unknown_prompt_names_the_nearest() -> None:
 
 
 def test_pairs_without_scores_have_their_lengths_and_a_dash() -> None:
-    """Of a judge's pairs, stats count the words; margins and leaves are unknown, never 0; show marks no path."""
+    """Pairs without scores: stats count words; margins and leaves are unknown, never 0; show marks no path."""
     bare = replace(ITERATION, pairs=to_table([without_scores(PAIR)], Pair))
     figures = stats(bare)
     pairs = figures.pairs
@@ -174,7 +174,7 @@ def test_pairs_without_scores_have_their_lengths_and_a_dash() -> None:
 
 
 def test_a_pair_outside_the_tree_is_one_line() -> None:
-    """A pair whose answer the search does not hold names the leaf, not a missing key."""
+    """If the search lacks the answer of a pair, the error names the leaf, not a missing key."""
     elsewhere = to_table([pair_with(PAIR, rejected_leaf=9)], Pair)
     with pytest.raises(
         UserError, match=r"pair train-00000: rejected_leaf: got 9, expected a sentence of the prompt's"
@@ -183,7 +183,7 @@ def test_a_pair_outside_the_tree_is_one_line() -> None:
 
 
 def test_shards_are_checked_together(tmp_path: Path) -> None:
-    """Two shards that are good by themselves are refused when they swap prompts or hold one twice."""
+    """Two valid shards are refused if prompts are swapped between them or one prompt is in both."""
     shards = tmp_path / "sentences"
     later = [replace(row, prompt_id="train-00001") for row in SENTENCES]
     for second, words in ((SENTENCES, "row 5: column prompt_id"), (later, "")):
@@ -204,7 +204,7 @@ def test_shards_are_checked_together(tmp_path: Path) -> None:
 
 
 def test_a_histogram_counts_every_finite_value() -> None:
-    """The highest value falls into the last bin; equal values share one; no value gives no histogram."""
+    """The highest value is in the last bin; equal values share one bin; no value gives no histogram."""
     assert histogram([0, 1, 1, 4], bins=2) == Histogram(0, 4, (3, 1))
     assert histogram([2.0, 2.0], bins=3) == Histogram(2.0, 2.0, (2, 0, 0))
     assert histogram([float("nan")]) is None

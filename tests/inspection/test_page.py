@@ -1,4 +1,4 @@
-"""Pages for terminals of 40 to 200 columns: nothing is cropped, nothing is markup, nothing is obeyed."""
+"""Pages on terminals of 40 to 200 columns: nothing is cut off, no text is markup or a control sequence."""
 
 import io
 import re
@@ -57,7 +57,7 @@ def _numbers(text: str) -> set[str]:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_stats_show_every_figure_at_any_width(width: int) -> None:
-    """Each number is there in one piece, each line fits, and no ellipsis stands for anything."""
+    """Each number is unbroken, each line fits, and no ellipsis replaces text."""
     text = _drawn(report(STATS), width)
     assert {number(value) for value in _figures(asdict(STATS))} - _numbers(text) == set()
     assert max(map(len, text.splitlines())) <= width
@@ -66,9 +66,9 @@ def test_stats_show_every_figure_at_any_width(width: int) -> None:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_diff_shows_every_figure_at_any_width(width: int) -> None:
-    """Counts, means, and both sides' distributions."""
+    """The page of `diff` has counts, means, and the distributions of both sides at every width."""
     figures = diff(OLD, NEW)
-    # Drawn with a sign, and of a distribution median, ends and mean.
+    # Changes are drawn with a sign; of a distribution, median, ends and mean are drawn.
     shown = {key: value for key, value in asdict(figures).items() if key != "paired"}
     for sides in shown["distributions"].values():
         for one in sides.values():
@@ -83,7 +83,7 @@ def test_diff_shows_every_figure_at_any_width(width: int) -> None:
 
 
 def _deep(levels: int) -> SearchTree:
-    """One prompt, whose answer has that many sentences."""
+    """Return one prompt whose answer has that many sentences."""
     path = [
         sentence(node, node - 1 if node else NO_PARENT, f" Word{node} {'long' * 20}.", fate=Fate.KEPT_BEST)
         for node in range(levels)
@@ -94,7 +94,7 @@ def _deep(levels: int) -> SearchTree:
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("levels", [1, 4, 12, 60])
 def test_a_tree_shows_every_sentence_at_any_width(width: int, levels: int) -> None:
-    """However deep the search went: the guides leave half of the paper to the text."""
+    """At any depth of the search, the guides leave half of the width to the text."""
     text = _drawn(render_tree(_deep(levels)), width)
     solid = re.sub(r"[\s│├└─]|depth \d+", "", text)
     for node in range(levels):
@@ -103,7 +103,7 @@ def test_a_tree_shows_every_sentence_at_any_width(width: int, levels: int) -> No
 
 
 def test_every_figure_of_stats_has_a_unit() -> None:
-    """Each line of a table ends with what its number counts or the range that it has."""
+    """Each line of a table ends with the unit or the range of its number."""
     lines = _drawn(report(STATS), 120).splitlines()
     table = [line for line in lines if re.search(r"\S  +-?\d[\d.]*(  |$)", line.rstrip())]
     bare = [line for line in table if re.search(r"-?\d[\d.]*$", line.rstrip()) and "R_" not in line]
@@ -113,7 +113,7 @@ def test_every_figure_of_stats_has_a_unit() -> None:
 
 @pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
 def test_text_is_neither_obeyed_nor_markup(text: str) -> None:
-    """As iteration, label, prompt, image, sentence: drawn as it is, or escaped, by any console."""
+    """Hostile text as iteration, label, prompt, image or sentence is drawn as it is, or escaped, by any console."""
     tree = search_tree(ITERATION, "train-00000")
     prompt = replace(tree.prompt, image=text, text=text)
     sentences = [replace(one, text=text) for one in tree.sentences]
@@ -133,7 +133,7 @@ def test_text_is_neither_obeyed_nor_markup(text: str) -> None:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_terminal_without_unicode_gets_ascii(width: int) -> None:
-    """Bars, guides and lines fall back; foreign text is escaped before it is laid out, so that lines still fit."""
+    """In ASCII, bars, guides and lines have a fallback; foreign text is escaped before layout, so lines still fit."""
     tree = search_tree(ITERATION, "train-00000")
     named = replace(tree, prompt=replace(tree.prompt, text="Ein Bär 一只猫 " * 9))
     pages = (report(replace(STATS, iteration="é")), diff_report(diff(OLD, NEW)), render_tree(named))

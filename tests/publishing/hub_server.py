@@ -58,7 +58,7 @@ class Refused(Exception):
 
 
 class Cut(Exception):
-    """The connection is to break now."""
+    """Raised to cut the connection."""
 
 
 REPO = r"(?P<type>datasets|models|spaces)/(?P<id>[^/]+/[^/]+)"
@@ -225,7 +225,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         who = self._who()
         repo = self.hub.repos.get((repo_type, repo_id))
         if repo is None or (repo.private and who is None):
-            # The Hub does not say which of the two it is, and asks the unknown for their name.
+            # The Hub does not tell missing from private, and asks an anonymous user to log in.
             raise Refused(404 if who else 401, "Repository not found", code="RepoNotFound")
         return repo
 

@@ -19,7 +19,7 @@ ATTRIBUTES = b"*.parquet filter=lfs diff=lfs merge=lfs -text\n"
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A file of a commit; its content lies under its SHA-256."""
+    """A file of a commit; its content is stored under its SHA-256."""
 
     sha256: str
     git_oid: str
@@ -88,7 +88,7 @@ class Hub:
         self.received = 0
         """Bytes of request bodies."""
         self.before: Callable[[str, str], None] | None = None
-        """Called with method and path before a request is looked at: somebody else's hand, in the middle of a push."""
+        """Called with method and path before a request is looked at: it simulates somebody else's change during a push."""
         self.lock = threading.RLock()
         (folder / "objects").mkdir(parents=True, exist_ok=True)
 
@@ -141,7 +141,7 @@ class Hub:
 
 
 def listing(tree: dict[str, Blob], under: str) -> list[dict[str, Any]]:
-    """Return the files and folders below a path, in the Hub's words."""
+    """Return the files and folders below a path, in the Hub's format."""
     folders = {
         str(parent)
         for path in tree

@@ -76,7 +76,7 @@ def make_project(root: Path) -> Path:
 
 
 def iterations(root: Path, names: tuple[str, ...] = NAMES) -> list[IterationTables]:
-    """Where the tables lie under a folder."""
+    """Return the paths of the tables under a folder."""
     return [project_tables(name, root=root) for name in names]
 
 
@@ -99,7 +99,7 @@ def release(root: Path, folder: Path, names: tuple[str, ...] = NAMES, **changed:
 
 
 def sign(folder: Path) -> None:
-    """Let the manifest of a release state the files as they are now, identity included."""
+    """Rewrite the manifest of a release for its current files, with a new identity."""
     old = read_manifest(folder)
     files = [
         describe_file(folder, folder / file.path) for file in old.files if (folder / file.path).is_file()

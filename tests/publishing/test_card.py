@@ -72,7 +72,7 @@ def test_the_metadata_are_the_hubs(card: str) -> None:
 
 
 def test_every_piece_of_code_is_python_and_loading_works(card: str, made: Path, monkeypatch: Any) -> None:
-    """The three lines of the card, run as they stand but for the place of the set, print a pair's image and margin."""
+    """The three lines of the card, unchanged except for the dataset's path, print a pair's image and margin."""
     pieces = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
     assert len(pieces) == 2
     for piece in pieces:
@@ -154,7 +154,7 @@ def test_the_changelog_says_what_changed(tmp_path: Path) -> None:
 
 
 def test_other_rows_alone_are_a_change(tmp_path: Path) -> None:
-    """New data of the same counts and parameters do not pass for nothing."""
+    """New data with equal counts and parameters still get an entry in the changelog."""
     project = make_project(tmp_path / "project")
     first: Manifest = release(project, tmp_path / "a")
     rewrite(project, [*pairs_of()[:5], pairs_of("2")[5]])
@@ -191,7 +191,7 @@ def card_of(folder: Path) -> str:
 
 
 def test_a_card_of_photographs_says_what_the_user_set(tmp_path: Path) -> None:
-    """No drawings, no Apache, nobody's absence: licences are the user's three, and nothing is said about the source."""
+    """The card has the user's three licences and none of the microworld's statements about its own images."""
     release(make_project(tmp_path / "project"), tmp_path / "out", origin=PHOTOS)
     text = card_of(tmp_path / "out")
     for untrue in (
@@ -214,9 +214,11 @@ def test_a_card_of_photographs_says_what_the_user_set(tmp_path: Path) -> None:
 
 
 def test_licences_are_known_stated_or_asked_for() -> None:
-    """The microworld's are known as a whole; one option replaces them all; the error names the options that are missing."""
+    """The microworld's licences are known; one option replaces all of them; the error names the missing options."""
     assert origin("microworld", ORIGIN) == of_source(ORIGIN)
-    with pytest.raises(UserError, match=r"^--image-license, --output-license: got none.* replaces all"):
+    with pytest.raises(
+        UserError, match=r"^--image-license, --output-license: got none.* replaces everything"
+    ):
         origin("microworld", ORIGIN, licence="cc-by-4.0")
     with pytest.raises(
         UserError, match=r"^--license, --image-license, --output-license: got none.*of the kind coco"
@@ -236,7 +238,7 @@ def test_licences_are_known_stated_or_asked_for() -> None:
 
 
 def test_the_card_names_the_policy_that_wrote_each_iteration(made: Path, tmp_path: Path, card: str) -> None:
-    """`--iteration 2` alone does not say that the base wrote its pairs; what it rests on is named, in the release or not."""
+    """With `--iteration 2` alone, the card names the policy that wrote its answers, in the release or not."""
     release(made / "project", tmp_path / "two", names=("2",))
     second = card_of(tmp_path / "two")
     assert "base policy wrote the answers" not in second
@@ -252,7 +254,7 @@ def test_the_card_names_the_policy_that_wrote_each_iteration(made: Path, tmp_pat
 
 
 def test_no_text_of_others_is_markup(tmp_path: Path) -> None:
-    """Whatever a table, a manifest or an option holds is shown: no tag, link, image, heading, cell or block comes of it."""
+    """Any text of a table, a manifest or an option is shown as text: it adds no tag, link, image, heading, cell or block."""
     evil_model = Model(EVIL, EVIL, sha256=EVIL, hub_id=EVIL, revision=EVIL)
     first = release(make_project(tmp_path / "project"), tmp_path / "a")
     before = dataclasses.replace(
@@ -294,7 +296,7 @@ def test_no_text_of_others_is_markup(tmp_path: Path) -> None:
     ],
 )
 def test_a_value_is_shown_and_does_nothing(text: object, shown: str) -> None:
-    """What Markdown or HTML would act on is escaped; plain words, numbers and our Markdown stay as they are."""
+    """Markup of Markdown or HTML is escaped; plain words, numbers and csrdata's Markdown are unchanged."""
     assert escape(text) == shown
 
 
@@ -308,14 +310,14 @@ def test_code_and_tables_hold_any_text() -> None:
 
 
 def test_a_template_asks_for_every_value() -> None:
-    """A value that the template names and nobody gives is an error, not an empty sentence."""
+    """A value that the template uses but that is missing is an error, not an empty text."""
     with pytest.raises(Exception, match="'metadata' is undefined"):
         render("model.md.jinja")
 
 
 def test_truth_and_training_are_shown_where_they_are_known(made: Path, tmp_path: Path, card: str) -> None:
     """The shares of truer answers and each change in words, by the test's p; without figures there is no section."""
-    assert "What training on it did" not in card
+    assert "Results of training on it" not in card
     assert "truer" not in card
     release(made / "project", tmp_path / "out", names=("2",), results=MEASURED)
     text = card_of(tmp_path / "out")
@@ -402,7 +404,7 @@ def test_results_travel_with_a_release(
 
 
 def test_a_summary_of_other_pairs_is_left_out(summarized: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Figures of training on pairs that are no longer there do not reach the card, and one line says so."""
+    """Figures of training on older pairs do not reach the card, and one line says so."""
     rewrite(summarized, pairs_of("2")[:5], "2")
     found = find_results(load_params(), ["2"])
     assert found is not None
@@ -477,7 +479,7 @@ def test_results_from_elsewhere_are_checked(raw: object) -> None:
 
 
 def test_counts_are_on_the_plots(tmp_path: Path) -> None:
-    """Ten times as many pairs of one distribution give another picture: the counts are on its axis."""
+    """Ten times as many pairs with the same distribution give another plot, because its axis shows counts."""
     few = plots._histograms("t", {"1": [Histogram(0, 1, (1, 2))]}, unit="words", counted="pairs")
     many = plots._histograms("t", {"1": [Histogram(0, 1, (10, 20))]}, unit="words", counted="pairs")
     assert few.tobytes() != many.tobytes()

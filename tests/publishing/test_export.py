@@ -317,7 +317,7 @@ def test_what_is_there_stays(root: Path) -> None:
 
 
 def test_an_unknown_trainer_is_answered_with_the_known(root: Path) -> None:
-    """The four names stand in the error."""
+    """The error lists the four trainers."""
     with pytest.raises(UserError, match="got axolotl, expected one of trl, llava, llama-factory, ms-swift"):
         _export("axolotl")
 

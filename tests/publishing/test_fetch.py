@@ -1,4 +1,4 @@
-"""Bringing a tagged set back from a Hub on this machine, with the real client."""
+"""Fetching a tagged dataset from a Hub on this machine, with the real client."""
 
 import resource
 import shutil
@@ -82,7 +82,7 @@ def leftovers(tmp_path: Path) -> list[str]:
 
 @pytest.mark.parametrize("text", ["me/set@v1.0", "hf://datasets/me/set@v1.0"])
 def test_a_source_is_a_name_and_a_tag(text: str) -> None:
-    """Both ways to write it mean the same, and it prints as one that is understood again."""
+    """Both notations give the same source, and its text can be parsed again."""
     assert parse_source(text) == Source("me/set", "v1.0") == parse_source(str(parse_source(text)))
 
 
@@ -90,13 +90,13 @@ def test_a_source_is_a_name_and_a_tag(text: str) -> None:
     "text", ["me/set", "set@v1", "me/set@", "hf://models/me/set@v1", "me/set@v1/README.md@x y"]
 )
 def test_what_is_no_source_is_refused(text: str) -> None:
-    """Without owner, name and tag there is nothing that lasts."""
+    """A source needs owner, name and tag."""
     with pytest.raises(UserError, match="expected OWNER/NAME@TAG or hf://datasets/OWNER/NAME@TAG"):
         parse_source(text)
 
 
 def test_only_the_scheme_makes_a_word_a_source() -> None:
-    """An iteration, a revision of git and a folder are none."""
+    """An iteration, a git revision and a folder are not datasets on the Hub."""
     assert [is_source(text) for text in ("hf://datasets/me/set@v1", "1", "HEAD:1", "me/set")] == [
         True,
         False,
@@ -106,7 +106,7 @@ def test_only_the_scheme_makes_a_word_a_source() -> None:
 
 
 def test_a_tag_comes_back_byte_for_byte(hub: Hub, bring: Callable[..., str], tmp_path: Path) -> None:
-    """Every file of the tag, none of the other tag, nothing of the client's beside it."""
+    """The folder has every file of the tag, none of another tag, and none of the client's own files."""
     commit = bring(revision="v1")
     assert commit == hub.repo(SET).tags["v1"]
     assert contents(tmp_path / "got") == contents(tmp_path / "one")
@@ -114,10 +114,10 @@ def test_a_tag_comes_back_byte_for_byte(hub: Hub, bring: Callable[..., str], tmp
 
 
 def test_a_full_folder_is_left_alone(hub: Hub, bring: Callable[..., str], tmp_path: Path) -> None:
-    """What lies there is not mixed with what comes."""
+    """Downloaded files are not mixed with existing ones."""
     (tmp_path / "got").mkdir()
     (tmp_path / "got/mine.txt").touch()
-    with pytest.raises(UserError, match="got it holds something, expected a new folder"):
+    with pytest.raises(UserError, match="got something is there, expected a new or empty folder"):
         bring(revision="v1")
     assert [path.name for path in (tmp_path / "got").iterdir()] == ["mine.txt"]
 
@@ -140,9 +140,9 @@ def test_a_refusal_is_one_line(
 
 
 def test_a_missing_and_a_private_set_look_alike(hub: Hub, bring: Callable[..., str], tmp_path: Path) -> None:
-    """The Hub does not say which it is; the line names both ways out."""
+    """The Hub does not tell a missing dataset from a private one; the error names both solutions."""
     hub.repo(SET).private = True
-    with pytest.raises(UserError, match=r"expected a dataset that is there, and a token that may see it"):
+    with pytest.raises(UserError, match=r"expected a dataset that exists, and a token that may read it"):
         bring(revision="v1")
     with pytest.raises(UserError, match=r"hub me/no: got 404 .*Next: check the name, or hf auth login"):
         fetch("me/no", "v1", tmp_path / "got", endpoint=hub.url, token=TOKEN)
@@ -164,7 +164,9 @@ def test_a_cut_download_goes_on(
     shutil.rmtree(tmp_path / "got")
 
     hub.faults = [Fault("BODY", "train-00000", after=0, times=99)]
-    with pytest.raises(UserError, match=r"what came so far is kept in got.\w{12}.partial") as caught:
+    with pytest.raises(
+        UserError, match=r"the files downloaded so far are kept in got.\w{12}.partial"
+    ) as caught:
         bring(revision="v1")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "got").exists()
@@ -178,7 +180,7 @@ def test_a_cut_download_goes_on(
 def test_other_bytes_than_the_manifests_are_refused(
     hub: Hub, bring: Callable[..., str], tmp_path: Path
 ) -> None:
-    """A file that is not what the manifest says is named; once it is mended there, the same command brings it."""
+    """The error names a file that is not what the manifest says; after it is repaired on the Hub, the same command works."""
     good = hub.repo(SET).head
     path = pair_file("1", 1, 2)
     garbled = (tmp_path / "two" / path).read_bytes()[::-1]
@@ -213,13 +215,13 @@ def test_a_file_that_is_damaged_on_the_way_is_brought_again(
     ("text", "size"), [("50GB", 50 * 10**9), ("1.5 mb", 1_500_000), ("700", 700), ("2kB", 2000), ("9b", 9)]
 )
 def test_a_size_has_decimal_units(text: str, size: int) -> None:
-    """As disks are sold."""
+    """Sizes use decimal units."""
     assert parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1GB", "many", "1e9", "nan", "1GiB", "5 G B"])
 def test_what_is_no_size_is_refused(text: str) -> None:
-    """One line that shows how a size is written."""
+    """A malformed size is one line with an example."""
     with pytest.raises(UserError, match=r"--max-size: got .*, expected a size such as 50GB"):
         parse_size(text)
 
@@ -256,7 +258,7 @@ def test_a_set_that_csrdata_did_not_push_is_refused(
     """Without a manifest there is nothing to hold the files against, and nothing is kept."""
     hub.commit(hub.repo(SET), "foreign", {"provenance/manifest.json": None})
     with pytest.raises(
-        UserError, match=r"got no provenance/manifest.json, expected a dataset that csrdata pushed"
+        UserError, match=r"got no provenance/manifest.json, expected a dataset pushed by csrdata"
     ):
         bring(revision=hub.repo(SET).head.oid)
     assert leftovers(tmp_path) == []

@@ -1,4 +1,4 @@
-"""Each gate refuses what it is there for, in a release that is otherwise whole and signed."""
+"""Each gate refuses one defect, in a release that is otherwise complete and has a matching manifest."""
 
 import dataclasses
 import io
@@ -63,14 +63,14 @@ def refusal(folder: Path, **options: Any) -> str:
 
 
 def test_a_release_passes(folder: Path, tmp_path: Path) -> None:
-    """What `write_release` wrote is fit to go, whichever way it keeps images."""
+    """A release of `write_release` passes, with embedded images or with references."""
     assert check(folder).repo_id == "me/set"
     release(make_project(tmp_path / "project"), folder, images="reference")
     check(folder)
 
 
 def test_the_tests_own_edit_is_no_reason(folder: Path) -> None:
-    """Rows written again unchanged, and signed, pass: what the other tests refuse is their change."""
+    """Rows rewritten unchanged, with a new manifest, pass, so the other tests fail only because of their change."""
     for file in (PAIRS, CANDIDATES):
         edit(folder / file, lambda rows: rows)
     state_anew(folder)
@@ -133,7 +133,7 @@ def test_an_image_is_what_its_name_says(folder: Path) -> None:
     content = whole.getvalue()
     for name, words in (
         (image_name(b"x"), f"row 2: images: got other bytes, expected those of {image_name(b'x')}"),
-        (image_name(content, "jpg"), "row 2: images: got a png image, expected one of images/"),
+        (image_name(content, "jpg"), "row 2: images: got a png image, expected the format of images/"),
         (image_name(content), "got an image that no table names, expected the images of all prompts"),
     ):
         put_image(folder, content, name)
@@ -141,7 +141,7 @@ def test_an_image_is_what_its_name_says(folder: Path) -> None:
 
 
 def test_an_image_without_a_pair_travels_too(folder: Path) -> None:
-    """A prompt whose image is nowhere in the release is missed."""
+    """A prompt whose image is nowhere in the release is an error."""
     edit(folder / "images/unpaired-00000-of-00001.parquet", lambda rows: rows.clear())
     found = refusal(state_anew(folder))
     assert found.startswith("images/")
@@ -156,9 +156,9 @@ def put_image(folder: Path, content: bytes, name: str) -> None:
 
 
 def test_an_equal_pair_is_refused(folder: Path) -> None:
-    """Two answers that are alike in what a trainer sees teach nothing."""
+    """Two answers that are equal for a trainer are refused."""
     edit(folder / PAIRS, lambda rows: rows[4].update(rejected=rows[4]["chosen"]))
-    assert refusal(state_anew(folder)).startswith(f"{PAIRS}: row 4: got chosen and rejected alike")
+    assert refusal(state_anew(folder)).startswith(f"{PAIRS}: row 4: got two equal answers")
 
 
 @pytest.mark.parametrize(
@@ -181,11 +181,11 @@ def test_a_candidate_without_its_scores_is_refused(
 
 
 def test_a_row_too_few_is_refused(folder: Path) -> None:
-    """Rows that were lost on the way are missed: by the funnel, and by the card."""
+    """Lost rows are noticed, by the funnel and by the card."""
     edit(folder / PAIRS, lambda rows: rows.pop())
     assert refusal(state_anew(folder)) == (
         "provenance/manifest.json: iteration 1: iteration_1/train-*.parquet: got 5 rows, expected 6 rows. "
-        "Next: mend the project's tables (dvc repro), then push again"
+        "Next: fix the project's tables (dvc repro), then push again"
     )
 
 
@@ -194,7 +194,10 @@ def test_a_prompt_without_fate_is_refused(folder: Path) -> None:
     manifest = read_manifest(folder)
     counts = [dataclasses.replace(manifest.iterations[0], dropped={}), manifest.iterations[1]]
     write_manifest(folder, dataclasses.replace(manifest, iterations=counts))
-    assert "iteration 1: got 6 pairs and 0 without, expected 7, one of each prompt" in refusal(folder)
+    assert (
+        "iteration 1: got 6 pairs and 0 prompts without a pair, expected 7 in all, one per prompt"
+        in refusal(folder)
+    )
 
 
 @pytest.mark.parametrize(
@@ -283,7 +286,7 @@ def test_a_remote_in_the_lock_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_very_token_is_found_whatever_it_looks_like(folder: Path) -> None:
-    """The secrets of the caller are looked for as they are, and not shown."""
+    """The caller's secrets are searched for exactly, and not shown."""
     put(folder / "README.md", "correct-horse-battery\n")
     sign(folder)
     words = refusal(folder, secrets=["correct-horse-battery"])

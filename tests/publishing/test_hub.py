@@ -72,7 +72,7 @@ def at(hub: Hub, revision: str) -> dict[str, bytes]:
 
 
 def test_a_push_is_one_commit_and_a_tag_at_it(hub: Hub, push: Callable[..., Pushed], tmp_path: Path) -> None:
-    """A new repository gets all files, byte for byte, in one commit, and the tag stands at that very commit."""
+    """A new repository gets all files, byte for byte, in one commit, and the tag points at that commit."""
     folder = made_folder(tmp_path / "a")
     pushed = push(folder, tag="v1")
     assert at(hub, "v1") == contents(folder)
@@ -112,8 +112,8 @@ def test_the_same_identity_is_not_pushed_again(
     assert hub.repo(SET).tags == {"v1": first.commit, "v2": first.commit}
 
 
-def test_a_damaged_head_is_mended(hub: Hub, push: Callable[..., Pushed], tmp_path: Path) -> None:
-    """The identity alone is not believed: a data file that somebody deleted there comes back."""
+def test_a_damaged_head_is_repaired(hub: Hub, push: Callable[..., Pushed], tmp_path: Path) -> None:
+    """An equal identity is not enough: a data file that somebody deleted on the Hub is pushed again."""
     push(made_folder(tmp_path / "a"))
     hub.commit(hub.repo(SET), "oops", {"iteration_1/train-00000.parquet": None})
     assert push(tmp_path / "a", tag="v1").committed
@@ -167,7 +167,7 @@ def test_a_repository_that_may_not_be_seen_is_not_made_anew(
 ) -> None:
     """`--private` and a public repository: refused, for what was said to be private would be published."""
     hub.create(SET)
-    with pytest.raises(UserError, match=r"--private: got a repository that everybody can read"):
+    with pytest.raises(UserError, match=r"--private: got a public repository, expected a private one"):
         push(made_folder(tmp_path / "a"), private=True)
     assert len(hub.repo(SET).commits) == 1
 
@@ -251,7 +251,7 @@ def test_a_moment_of_trouble_is_passed_over(
 
 
 def test_a_lost_answer_is_no_second_commit(hub: Hub, push: Callable[..., Pushed], tmp_path: Path) -> None:
-    """The commit and the tag are made and their answers lost: what is there is recognised, not made twice."""
+    """If the responses to the commit and the tag are lost, the existing ones are recognised, not made twice."""
     hub.faults = [Fault("POST", "/commit/", kind="lose"), Fault("POST", "/tag/", kind="lose")]
     pushed = push(made_folder(tmp_path / "a"), tag="v1")
     assert len(hub.repo(SET).commits) == 2
@@ -303,7 +303,9 @@ def test_somebody_elses_commit_meanwhile_is_not_overwritten(
             hub.commit(hub.repo(SET), "theirs", {"README.md": hub.store(b"theirs")})
 
     hub.before = race
-    with pytest.raises(UserError, match=r"got a new commit by somebody else.*nothing of yours was published"):
+    with pytest.raises(
+        UserError, match=r"got a new commit by somebody else.*none of your files was published"
+    ):
         push(made_folder(tmp_path / "a"), tag="v1")
     assert hub.repo(SET).head.title == "theirs"
     assert push(tmp_path / "a", tag="v1").committed
@@ -321,10 +323,10 @@ def test_a_repository_of_something_else_is_left_alone(
 
 
 def test_a_wrong_commit_gets_no_tag(hub: Hub, push: Callable[..., Pushed], tmp_path: Path) -> None:
-    """What the commit holds is looked at before the tag is made: a file that did not arrive is named."""
+    """The commit is checked before the tag is made: the error names a file that did not arrive."""
     store = hub.store
     hub.store = lambda data, **lfs: store(data if data.startswith(b"{") else b"garbled", **lfs)  # type: ignore[method-assign]
-    with pytest.raises(UserError, match=r"files are not as they were sent, the first README.md"):
+    with pytest.raises(UserError, match=r"files differ from the sent ones, the first README.md"):
         push(made_folder(tmp_path / "a"), tag="v1")
     assert hub.repo(SET).tags == {}
 
@@ -371,7 +373,7 @@ def test_no_wait_is_longer_than_the_patience(
 
 
 def test_the_manifest_there_can_be_read(hub: Hub, push: Callable[..., Pushed], tmp_path: Path) -> None:
-    """At a tag and at the head; none where there is no repository or no manifest."""
+    """The manifest is returned at a tag and at the head; None without a repository or a manifest."""
     read = partial(published_manifest, SET, token=TOKEN, endpoint=hub.url)
     assert read() is None
     hub.create(SET)
@@ -395,7 +397,7 @@ def test_an_upload_cut_in_the_middle_is_taken_up_again(
     folder = made_folder(tmp_path / "b", "second")
     last = hashlib.sha256((folder / "iteration_1/train-00001.parquet").read_bytes()).hexdigest()
     hub.faults = [Fault("PUT", last, kind="cut", after=300, times=99)]
-    with pytest.raises(UserError, match=r"expected a connection that holds. Next: the same command again"):
+    with pytest.raises(UserError, match=r"expected a stable connection. Next: the same command again"):
         push(folder, tag="v2")
     assert len(hub.repo(SET).commits) == 2
     hub.faults = []
@@ -416,7 +418,7 @@ def test_offline_and_a_bad_card_are_one_line(
         push(folder, tag="v1")
     assert len(hub.repo(SET).commits) == 1
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match=r"expected a way to the Hub. Next: unset HF_HUB_OFFLINE"):
+    with pytest.raises(UserError, match=r"expected a connection to the Hub. Next: unset HF_HUB_OFFLINE"):
         push(folder, tag="v1")
     with pytest.raises(UserError, match=r"manifest.json: got no identity, expected a release's manifest"):
         push(tmp_path, tag="v1")

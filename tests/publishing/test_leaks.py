@@ -37,7 +37,7 @@ from csrdata.publishing.release.leaks import Leak, find_leak
     ],
 )
 def test_a_leak_is_found(text: str) -> None:
-    """By its line, among lines that are none."""
+    """A leak is reported with its line, among lines without a leak."""
     found = find_leak(f"first line\n{text}\nlast line")
     assert found is not None
     assert found.line == 2
@@ -63,12 +63,12 @@ def test_what_only_looks_like_one_is_none(text: str) -> None:
 
 
 def test_an_address_is_a_leak_where_a_remote_could_stand() -> None:
-    """In a dvc.lock a bucket or a host says where the data lie; elsewhere it is a link."""
+    """In a dvc.lock, the address of a bucket or host is a leak; elsewhere it is a link."""
     assert find_leak("path: s3://bucket/data") is None
     assert find_leak("path: s3://bucket/data", remotes=True) == Leak(1, "an address (s3://)")
 
 
 def test_a_token_is_not_shown_and_a_path_is() -> None:
-    """The one who must mend it sees the path, and nobody sees the token again."""
+    """The error shows a path, so that the user can remove it, but never a token."""
     assert find_leak("a\n'/srv/x/y'") == Leak(2, "an absolute path (/srv/x/y)")
     assert find_leak("hf_" + "a1B2" * 9) == Leak(1, "a Hugging Face token")

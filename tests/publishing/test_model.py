@@ -123,7 +123,7 @@ def test_it_goes_to_the_hub_and_comes_back(
 
 
 def test_the_card_names_what_it_is_made_of(write: Callable[..., str], project: Path) -> None:
-    """Metadata for the Hub; base, data set and its tag, parameters and figures with their intervals for a reader."""
+    """Metadata for the Hub; base, dataset and its tag, parameters and figures with their intervals for a reader."""
     identity = write("out", base=BaseModel(Path("policies/base"), "them/base", "a" * 40))
     text = (project / "out/README.md").read_text(encoding="utf-8")
     metadata = yaml.safe_load(re.split(r"^---$", text, flags=re.MULTILINE)[1])
@@ -146,7 +146,7 @@ def test_the_card_names_what_it_is_made_of(write: Callable[..., str], project: P
 
 
 def test_the_identity_is_the_weights(write: Callable[..., str]) -> None:
-    """Other words in the card are the same policy; another base is another one."""
+    """The identity does not depend on the card's words; it does depend on the base."""
     first = write("a")
     assert write("b", results=None, tag="v2", dataset=None) == first
     assert write("c", base=BaseModel(Path("policies/base"), "them/base", "a" * 40)) != first
@@ -170,7 +170,7 @@ def test_what_is_no_policy_is_refused(
 
 
 def test_an_adapter_that_does_not_add_up_is_refused(write: Callable[..., str], project: Path) -> None:
-    """What is more than a plain LoRA is not flattened in silence."""
+    """An adapter that is not plain LoRA is refused, not silently flattened."""
     path = project / "policies/2/adapters/2/adapter_config.json"
     path.write_text(
         path.read_text(encoding="utf-8").replace('"use_dora": false', '"use_dora": true'), encoding="utf-8"
@@ -191,7 +191,7 @@ def test_a_folder_of_something_else_is_left_alone(write: Callable[..., str], pro
 
 
 def test_the_card_says_what_the_figures_say(write: Callable[..., str], project: Path) -> None:
-    """CHAIR_S that rose is said to have risen, an unclear change is called unclear; nothing promises the contrary."""
+    """The card says that CHAIR_S rose if it rose, and that an unclear change is unclear; it promises nothing else."""
     write("out")
     text = (project / "out/README.md").read_text(encoding="utf-8")
     assert (
@@ -201,7 +201,7 @@ def test_the_card_says_what_the_figures_say(write: Callable[..., str], project: 
     assert "lowers" not in text
     write("none", results=None)
     text = (project / "none/README.md").read_text(encoding="utf-8")
-    assert "No evaluation was published with this policy." in text
+    assert "No evaluation results were published with this policy." in text
     assert "CHAIR" not in text
 
 

@@ -1,4 +1,4 @@
-"""What dvc.lock says, held against the project; its hashes against DVC's own."""
+"""dvc.lock is compared with the project, and csrdata's hashes with DVC's."""
 
 import subprocess
 from pathlib import Path
@@ -22,7 +22,7 @@ def lock() -> dict[str, Any]:
 
 
 def test_the_stages_behind_some_tables(lock: dict[str, Any]) -> None:
-    """The first iteration's pairs rest on no training and no later iteration; the second's on both before it."""
+    """The first iteration's pairs depend on no training and no later iteration; the second's depend on the first and on training."""
     assert list(behind(lock, ["data/select_pairs/1"])) == [
         "prepare",
         "sample_prompts",
@@ -35,7 +35,7 @@ def test_the_stages_behind_some_tables(lock: dict[str, Any]) -> None:
 
 
 def test_inputs_are_what_no_stage_made(lock: dict[str, Any]) -> None:
-    """Source files by their MD5; no table, model or metric of the DAG's own."""
+    """Inputs are source files with their MD5; tables, models and metrics of the DAG are not inputs."""
     found = inputs(lock)
     assert len(found["csrdata/search/pairs.py"]) == 32
     assert not any(path.startswith(("data/", "policies/", "scorers/", "metrics/")) for path in found)
@@ -72,7 +72,7 @@ def _refusal(run: Path) -> str:
 
 
 def test_a_project_must_be_what_its_lock_says(run: Path) -> None:
-    """As DVC left it, it passes; another parameter, table, or one that no stage made, does not. A new iteration is no matter."""
+    """A project as DVC left it passes; another parameter, table, or a table of no stage is refused. A new iteration passes."""
     _check(run)
     params = run / "params.yaml"
     text = params.read_text(encoding="utf-8")

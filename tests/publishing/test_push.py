@@ -110,7 +110,7 @@ def test_a_push_is_loaded_by_its_tag(hub: Hub, project: Path) -> None:
 
 
 def test_what_is_wrong_is_one_line_and_nothing_is_sent(hub: Hub, project: Path) -> None:
-    """A mistake of the command line, a table that is missing, a set that fails a gate: exit 1, and no repository."""
+    """A wrong option, a missing table, a dataset that fails a gate: exit 1, and no repository."""
     with (project / "params.yaml").open("a", encoding="utf-8") as file:
         file.write("# hf_" + "AbCdEfGhIj" * 3 + "\n")
     line = len((project / "params.yaml").read_text(encoding="utf-8").splitlines())
@@ -132,7 +132,7 @@ def test_what_is_wrong_is_one_line_and_nothing_is_sent(hub: Hub, project: Path) 
 
 
 def test_a_folder_that_cannot_be_is_one_line(hub: Hub, project: Path, tmp_path: Path) -> None:
-    """A file on the way, a name that is too long, a folder of something else: exit 1, and all of it stays."""
+    """A file in the way, a name that is too long, a folder with other content: exit 1, and nothing is changed."""
     (tmp_path / "mine").write_text("mine")
     cases = {
         str(tmp_path / "mine/out"): "expected a folder to write to",
@@ -148,7 +148,7 @@ def test_a_folder_that_cannot_be_is_one_line(hub: Hub, project: Path, tmp_path: 
 
 
 def test_a_refused_dry_run_leaves_nothing(hub: Hub, project: Path, tmp_path: Path) -> None:
-    """A token in params.yaml, of a known form or the user's own: no folder has it, an older release stays as it is."""
+    """A token in params.yaml, of a known form or the user's own: no folder contains it, and an older release is unchanged."""
     older, params = tmp_path / "out", project / "params.yaml"
     words = ["me/set", "--dry-run", str(older), "--iteration", "2"]
     (first,) = push(hub, project, words)

@@ -72,7 +72,7 @@ def test_datasets_loads_every_pair_with_its_image(project: Path, tmp_path: Path)
 
 
 def test_datasets_loads_every_candidate(project: Path, tmp_path: Path) -> None:
-    """One split an iteration; the end has no relevance, all else has its components, reward and fate."""
+    """One split per iteration; the end has no relevance, and other sentences have components, reward and fate."""
     release(project, tmp_path / "release")
     found = load(tmp_path / "release", "candidates")
     assert {split: len(rows) for split, rows in found.items()} == {"iteration_1": 28, "iteration_2": 28}
@@ -196,7 +196,7 @@ def test_rows_may_name_their_image_instead(project: Path, tmp_path: Path) -> Non
     rows = load(tmp_path / "release", "iteration_1")["train"]
     assert "images" not in rows.column_names
     card = (tmp_path / "release/README.md").read_text(encoding="utf-8")
-    code = card.partition("add a column `images` of lists of one:\n\n```python\n")[2].partition("```")[0]
+    code = card.partition("a list of one image per row:\n\n```python\n")[2].partition("```")[0]
     code = code.replace("YOUR/IMAGES", str(project / "data/images"))
     names: dict[str, Any] = {"pairs": rows}
     exec(code, names)  # noqa: S102 - the card's own lines
@@ -333,7 +333,7 @@ def test_what_is_missing_is_named_and_nothing_is_left(
 
 
 def test_an_iteration_without_a_pair_is_no_release(project: Path, tmp_path: Path) -> None:
-    """There is nothing to train on, and the line says where to look."""
+    """An iteration without pairs is refused, and the error names the command that shows why."""
     rewrite(project, [])
     with pytest.raises(
         UserError, match=r"got no pair, expected 1 or more\. Next: see why: csrdata stats --iteration 1"
@@ -367,7 +367,7 @@ def test_another_format_is_refused(project: Path, tmp_path: Path, found: int, ad
 
 
 def test_an_older_manifest_is_read_for_the_changelog(project: Path, tmp_path: Path) -> None:
-    """The next push of a dataset that an older csrdata pushed goes on with its list of changes."""
+    """The next push of a dataset that an older csrdata pushed keeps its changelog."""
     release(project, tmp_path / "release", names=("1",))
     raw = json.loads((tmp_path / "release" / MANIFEST).read_text()) | {"format": 1}
     older = parse_manifest(json.dumps(raw).encode(), place="hub", older=True)

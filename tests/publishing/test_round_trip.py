@@ -297,7 +297,7 @@ def test_a_size_limit_is_looked_at_before_the_download(
 
 
 def test_a_mistake_is_one_line(run: Run, tmp_path: Path) -> None:
-    """No tag, no such set: one line on stderr, exit code 1, and no folder is left."""
+    """No tag, or an unknown dataset: one line on stderr, exit code 1, and no folder remains."""
     for words, message in (
         (["pull", "me/set"], "got me/set, expected OWNER/NAME@TAG"),
         (["pull", "me/nothing@v1"], "expected a dataset that is there"),

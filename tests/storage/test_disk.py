@@ -1,4 +1,4 @@
-"""Files are whole or absent, two writers are safe, nobody's folder is removed, and a disk's refusal names the file."""
+"""Files are complete or absent, two writers are safe, no user's folder is removed, and a disk error names the file."""
 
 import errno
 import json
@@ -113,7 +113,7 @@ def test_a_folder_that_is_not_ours_is_never_removed(tmp_path: Path, replaces: st
 
 
 def test_an_older_folder_of_the_same_kind_is_replaced(tmp_path: Path) -> None:
-    """Its marker is what is looked for; of the older one nothing stays."""
+    """A folder with the marker is replaced, and nothing of the older one remains."""
     for content in ("1", "2"):
         with atomic_folder(tmp_path / "m", replaces="chain.json") as partial:
             (partial / "chain.json").write_text(content)
@@ -187,14 +187,14 @@ def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
         (tmp_path / ("x" * 300), "File name too long"),
     ):
         with (
-            pytest.raises(UserError, match=f"got {got}, expected a path that is free"),
+            pytest.raises(UserError, match=f"got {got}, expected a free path"),
             refusals_in_words("s", again="x"),
         ):
             write_json(path / "a.json", {})
 
 
 def test_a_refusal_is_told_from_other_errors() -> None:
-    """Errors of libraries in Rust are known by their number; a mistake of ours keeps its traceback."""
+    """Errors of Rust libraries are recognised by their number; a bug keeps its traceback."""
     assert refusal(OSError(errno.EROFS, "x")) == errno.EROFS
     assert refusal(RuntimeError("I/O error: No space left on device (os error 28)")) == errno.ENOSPC
     assert refusal(FileNotFoundError(errno.ENOENT, "x")) is None

@@ -197,7 +197,7 @@ SHARD_DAMAGES: dict[Callable[[Path], list[int]], str] = {
     foreign: r"00001.parquet: got SHA-256 \w{12}…, expected \w{12}…, the 2 rows that manifest.json lists",
     swap: r"00000.parquet: got SHA-256 \w{12}…, expected \w{12}…, the 2 rows that manifest.json lists",
     delete: r"00001.parquet: got no such file, expected one of 3 shards",
-    add_one: r"00003.parquet: got a shard too many, expected 3 shards",
+    add_one: r"00003.parquet: got one shard too many, expected 3 shards",
     lose_the_manifest: r"manifest.json: got no such file, expected rows and hashes of the shards",
     age_the_manifest: r"manifest.json: got no readable list of shards, expected rows and hashes of the shards",
     damage_the_manifest: r"manifest.json: got no readable list of shards, expected rows and hashes of the shards",
@@ -233,7 +233,7 @@ def test_one_shard_read_alone_is_held_to_its_manifest(
 
 
 def test_opening_a_store_touches_nothing(tmp_path: Path) -> None:
-    """Other inputs make the shards invalid; they go one by one as new ones take their place, no sooner."""
+    """Other inputs make the shards invalid; each is removed only when a new one replaces it."""
     make(store(tmp_path))
     before = files(tmp_path / "shards")
     other = store(tmp_path, key="other", shards=2)
@@ -253,9 +253,7 @@ def test_a_shard_that_is_not_listed_is_made_again(tmp_path: Path) -> None:
     killed.add(0, killed.write(0, rows_of(0)))
     killed.write(1, rows_of(1))
     (killed.folder / f"00002.parquet.0a1b2c3d{PARTIAL}").write_text("half")
-    with pytest.raises(
-        UserError, match=r"00001.parquet: got a shard that was not finished, expected one of 3"
-    ):
+    with pytest.raises(UserError, match=r"00001.parquet: got an unfinished shard, expected one of 3"):
         (killed.folder / "00002.parquet").write_bytes(b"")
         read_table(killed.folder, Dropped, made_by="x")
     assert make(store(tmp_path / "b")) == [1, 2]
@@ -331,7 +329,7 @@ def test_a_kill_leaves_whole_shards_only(tmp_path: Path) -> None:
     ],
 )
 def test_a_shard_that_nobody_may_read_is_not_written(tmp_path: Path, rows: list[Dropped], words: str) -> None:
-    """Values that reading refuses are a fault of the stage: no `UserError`, the place is named, an older shard stays."""
+    """Values that reading refuses are a bug of the stage: no `UserError`, the place is named, an older shard stays."""
     make(store(tmp_path))
     before = files(tmp_path / "shards")
     with pytest.raises(ValueError, match=re.escape(f"00001.parquet: {words}")):

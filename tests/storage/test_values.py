@@ -290,7 +290,7 @@ def test_rounding_is_no_mistake(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("record", [Prompt, Truth, Question], ids=lambda record: record.__name__)
 def test_some_tables_must_have_rows(record: Record, tmp_path: Path) -> None:
-    """Without prompts, truth or questions there is nothing to make or to measure."""
+    """Tables of prompts, truth or questions must not be empty."""
     write_rows(tmp_path / "t.parquet", [], record)
     with pytest.raises(UserError, match=r"t\.parquet: got no rows, expected 1 \w+ or more\. Next: x"):
         read_table(tmp_path / "t.parquet", record, made_by="x")
@@ -298,13 +298,13 @@ def test_some_tables_must_have_rows(record: Record, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("record", [Response, Pair, Dropped, Truth, Question, Answer])
 def test_other_tables_may_have_any_order(record: Record, tmp_path: Path) -> None:
-    """Whoever reads them matches rows by id."""
+    """Other tables may have any order, because readers match rows by id."""
     write_rows(tmp_path / "t.parquet", GOOD[record][::-1], record)
     assert len(read_table(tmp_path / "t.parquet", record, made_by="x")) == len(GOOD[record])
 
 
 def test_invalid_utf8_is_one_line(tmp_path: Path) -> None:
-    """A lone surrogate, or any other bytes that are no UTF-8, are refused as a table that cannot be read."""
+    """A lone surrogate, or any other bytes that are not UTF-8, are refused as an unreadable table."""
     raw = pa.array([b"p0", "p\ud800".encode("utf-8", "surrogatepass")], pa.binary())
     ids = pa.Array.from_buffers(pa.string(), len(raw), raw.buffers())
     words = pa.array(["no_response", "no_response"])
@@ -323,7 +323,7 @@ def test_blank_means_what_the_search_means() -> None:
 
 
 def test_a_million_rows_take_seconds() -> None:
-    """The check must not slow down a stage: a search of 50,000 prompts, far below what the search itself took."""
+    """The check of a search of 50,000 prompts takes far less time than the search itself."""
     trees, size = 50_000, 20
     numbers = pl.DataFrame({"row": range(trees * size)}).with_columns(node_id=pl.col("row") % size)
     ends = pl.col("node_id") >= size - 5
@@ -353,6 +353,6 @@ def test_a_million_rows_take_seconds() -> None:
 
 
 def test_a_policy_may_write_any_character() -> None:
-    """A byte-level tokenizer can write NUL: an answer with it is a bad answer, and no damaged table."""
+    """A byte-level tokenizer can write NUL: an answer with it is a bad answer, but its table is valid."""
     odd = [dataclasses.replace(row, text=f"{row.text}\0") if row.text else row for row in SENTENCES]
     check_values(to_table(odd, Sentence), Sentence, place="t", made_by="x")

@@ -1,8 +1,8 @@
-"""The dataset's card: README.md with the Hub's metadata, computed from a release and what the user stated.
+"""The card of a dataset: README.md with the Hub's metadata, computed from a release and the user's statements.
 
-The text is the template `templates/dataset.md.jinja`; the functions here compute what it shows, each from the manifest,
-the tables' figures, the origin or the results. The card states nothing else. The rows in its metadata are compared with
-the files by the gates, and by `load_dataset` on loading.
+The text is in the template `templates/dataset.md.jinja`. The functions here compute the values that it shows, from the
+manifest, the tables' figures, the origin or the results. The gates compare the rows in the card's metadata with the files,
+and so does `load_dataset`.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from csrdata.publishing.release.layout import (
 )
 from csrdata.publishing.release.manifest import MANIFEST, File, Manifest, files_of
 from csrdata.publishing.release.results import (
-    STEERED_BY,
+    HEADLINE_FIGURES,
     Results,
     TruthShare,
     anchor,
@@ -40,7 +40,7 @@ from csrdata.publishing.release.results import (
 )
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-"""The Hub's size categories, each with the first number of pairs above it."""
+"""The Hub's size categories, each with the first number of pairs that is too large for it."""
 
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
 """`OWNER/NAME`: what the card's metadata may link to."""
@@ -51,7 +51,7 @@ BASE_POLICY = "base"
 """The name of the first policy in params.yaml."""
 
 CODE_LABELS = ("source", "repository", "source code", "homepage")
-"""Labels of a package's URLs that lead to its code."""
+"""Labels of a package's URL of its source code."""
 
 
 def card(
@@ -65,11 +65,11 @@ def card(
     """Return the text of README.md.
 
     Args:
-        manifest: of the data files; the card itself need not be in it yet.
+        manifest: of the data files; it need not list the card yet.
         origin: licences and limits of the source.
         figures: one per iteration, in order.
-        plots: what each plot shows, by its path in the release.
-        results: truth of the pairs and effect of training, where they are known.
+        plots: the title of each plot, by its path in the release.
+        results: truth of the pairs and effect of training, if they are known.
     """
     params = manifest.params
     names = [one.name for one in manifest.iterations]
@@ -137,7 +137,7 @@ def _metadata(manifest: Manifest, origin: CardOrigin) -> str:
 
 
 def _configs(manifest: Manifest) -> list[dict[str, Any]]:
-    """Return one config per iteration, the last one as the default, and one for all candidates, a split per iteration."""
+    """Return a config per iteration (the last is the default), and one of all candidates with a split per iteration."""
     last = manifest.iterations[-1].name
     return [
         *(
@@ -158,7 +158,7 @@ def _configs(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def _dataset_info(manifest: Manifest) -> list[dict[str, Any]]:
-    """Return features, rows and bytes by config, as `datasets` writes them; on loading it compares the rows with them."""
+    """Return features, rows and bytes by config, in the form of `datasets`, which checks the rows when it loads them."""
     images = parse_images(manifest.images)
     splits = {
         config(one.name): (pair_features(images), {SPLIT: files_of(manifest.files, pair_glob(one.name))})
@@ -171,7 +171,7 @@ def _dataset_info(manifest: Manifest) -> list[dict[str, Any]]:
     return [
         {
             "config_name": name,
-            "features": features._to_yaml_list(),  # noqa: SLF001 - the only writer of the form that the loader reads
+            "features": features._to_yaml_list(),  # noqa: SLF001 - only this method writes the form that the loader reads
             "splits": [
                 {"name": split, "num_bytes": _bytes(files), "num_examples": _rows(files)}
                 for split, files in parts.items()
@@ -184,7 +184,7 @@ def _dataset_info(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def _authors(names: Sequence[str], params: Mapping[str, Any]) -> list[Markdown]:
-    """Say which policy wrote the answers of each iteration, from `iterations.*.previous`.
+    """Return one sentence per iteration about the policy that wrote its answers, from `iterations.*.previous`.
 
     Example: `Iteration 2: policy 1 wrote the answers. It was trained on the pairs of iteration 1, ...`
     """
@@ -258,12 +258,12 @@ def _contents(manifest: Manifest) -> Markdown:
 
 
 def _guidance(search: Mapping[str, Any]) -> Markdown:
-    """Say what ranked the sentences of the search."""
+    """Return the sentence about the ranking of the search's sentences."""
     guidance = search["guidance"]
     if guidance["kind"] == "none":
         return Markdown("The search does not rank them: it keeps them in the order of their rows.")
     by = {
-        "reward": f"the calibrated reward, {_mixture(guidance)}{_repeats(guidance)}",
+        "reward": f"the calibrated reward, {_mixture(guidance)}{_repetition(guidance)}",
         "likelihood": f"the probability R_T alone, on the scale {code(guidance['scale'])}",
     }[guidance["kind"]]
     summed = ", summed over the answer so far" if search["rank_by"] == "cumulative" else ""
@@ -272,7 +272,7 @@ def _guidance(search: Mapping[str, Any]) -> Markdown:
 
 def _scoring(scoring: Mapping[str, Any]) -> Markdown:
     text = f"The reward of an answer is the {escape(scoring['aggregate'])} of {_mixture(scoring)} over its sentences"
-    return Markdown(f"{text}{_repeats(scoring)}.")
+    return Markdown(f"{text}{_repetition(scoring)}.")
 
 
 def _mixture(section: Mapping[str, Any]) -> str:
@@ -281,8 +281,8 @@ def _mixture(section: Mapping[str, Any]) -> str:
     return f"{weight:g} R_I + {1 - weight:.3g} R_T on the scale {code(section['scale'])}"
 
 
-def _repeats(section: Mapping[str, Any]) -> str:
-    """State the repetition threshold, where there is one."""
+def _repetition(section: Mapping[str, Any]) -> str:
+    """Return the words about the repetition threshold, if there is one."""
     if section["repetition_threshold"] is None:
         return ""
     limit = f"{section['repetition_threshold']:g}"
@@ -290,7 +290,7 @@ def _repeats(section: Mapping[str, Any]) -> str:
 
 
 def _rule(selection: Mapping[str, Any]) -> Markdown:
-    """State the conditions on pairs, in addition to the largest difference of rewards."""
+    """Return the conditions on pairs, in addition to the largest difference of rewards."""
     found = [f"at least {selection['margin']:g} apart"] if selection["margin"] else []
     if selection["max_length_gap"] < 1:
         found.append(
@@ -315,14 +315,14 @@ def _models(manifest: Manifest) -> Markdown:
 
 
 def _code(manifest: Manifest) -> Markdown:
-    """Name the code: the package's version, its address where its metadata state one, the project's commit."""
+    """Return the package's version, the URL of its code if its metadata state one, and the project's commit."""
     url = code_url()
     commit = f", project commit {code(manifest.commit)}" if manifest.commit else ""
     return Markdown(f"csrdata {escape(manifest.csrdata)}{f' (<{url}>)' if url else ''}{commit}")
 
 
 def code_url() -> str | None:
-    """Return where the code of csrdata is published, as the installed package's metadata state it; None if they do not."""
+    """Return the URL of csrdata's code from the metadata of the installed package; None if they state none."""
     try:
         stated = importlib.metadata.metadata("csrdata").get_all("Project-URL") or []
     except importlib.metadata.PackageNotFoundError:
@@ -346,7 +346,7 @@ def _inputs(inputs: Mapping[str, str]) -> Markdown:
 
 
 def _scorers(manifest: Manifest) -> str:
-    """Say how the scorers of search, rewards and held-out columns relate."""
+    """Return how the scorers of search, rewards and held-out columns relate to each other."""
     models = {model.role: model.sha256 for model in manifest.models}
     same = "held-out scorer" in models and models["held-out scorer"] == models.get("search scorer")
     guided = manifest.params["generate_beams"]["guidance"]["kind"] == "reward"
@@ -420,7 +420,7 @@ def _share(percent: float | None) -> str:
 
 
 def _truth(results: Results | None, names: Sequence[str]) -> Markdown | None:
-    """Return the table of which answers are the truer; None where the truth is unknown."""
+    """Return the table of pairs by which answer is truer; None if the truth is unknown."""
     known = {name: results.truth[name] for name in names if name in results.truth} if results else {}
     if not known:
         return None
@@ -443,14 +443,14 @@ def _percent(share: TruthShare, count: int) -> str:
 
 
 def _results(results: Results | None, names: Sequence[str]) -> dict[str, Any] | None:
-    """Return what the section about training shows; None where nothing was measured."""
+    """Return the values of the section about training; None if nothing was measured."""
     if results is None or not results.splits:
         return None
     return {
         "sentences": [
             Markdown(f"Policy {escape(name)}. {line}") for name in names for line in sentences(results, name)
         ],
-        "tables": tables(results, STEERED_BY),
+        "tables": tables(results, HEADLINE_FIGURES),
         "caption": caption(results),
     }
 

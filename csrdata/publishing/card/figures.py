@@ -1,6 +1,6 @@
-"""The figures of a release's card, from the release's own tables: one record per iteration.
+"""The figures of a release's card, from the release's tables: one record per iteration.
 
-Small on purpose: what a reader needs to judge the pairs. `csrdata stats` says more. Percentages are 0 to 100.
+These are only the figures that a reader needs to judge the pairs; `csrdata stats` shows more. Percentages are 0 to 100.
 """
 
 import math
@@ -22,24 +22,25 @@ class Contrast:
     """One figure of chosen and rejected answers."""
 
     chosen: float
-    """The mean."""
+    """The mean over chosen answers."""
     rejected: float
+    """The mean over rejected answers."""
     bins: tuple[Histogram, Histogram]
-    """Of chosen and rejected, in the same bins."""
+    """The histograms of chosen and rejected answers, with the same bins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one iteration's pairs, answers and candidates look like."""
+    """The figures of one iteration's pairs, answers and candidates."""
 
     name: str
     by_fate: dict[str, int]
-    """Candidates by what became of them."""
+    """Number of candidates, by their `Fate`."""
     answers: int
     finished: float
-    """Percent of the answers that ended by themselves."""
+    """Percent of the answers that ended with end-of-sequence."""
     reward: Contrast | None
-    """None, here and below: no pair has that score."""
+    """None, here and below, if no pair has that score."""
     reward_held_out: Contrast | None
     relevance: Contrast | None
     """R_I, 0..100."""
@@ -48,15 +49,16 @@ class Figures:
     margins: tuple[float, float, float] | None
     """The margin that 10, 50 and 90 percent of the pairs do not exceed."""
     held_out_agrees: float | None
-    """Percent of the pairs whose chosen answer the held-out scorer's reward prefers too, of those with both rewards."""
+    """Percent of the pairs whose chosen answer the held-out scorer's reward also prefers, of those with both rewards."""
     chosen_shorter: float
     """Percent of the pairs whose chosen answer has fewer words."""
     longer_wins: float
-    """Chance, 0..1, that a chosen answer is longer than a rejected one, ties half: 0.5 means that length does not matter."""
+    """Probability, 0..1, that a chosen answer has more words than a rejected one, a tie counts half: 0.5 means that length
+    does not matter."""
 
 
 def figures(folder: Path, names: Sequence[str]) -> list[Figures]:
-    """Read the figures of some iterations of a release; each has at least one pair."""
+    """Return the figures of some iterations of a release; each iteration has at least one pair."""
     pairs = [_with_words(pl.read_parquet(folder / own_table(name, "pairs"))) for name in names]
     # Shared bins, so that iterations can be compared by eye.
     spans = {
@@ -73,7 +75,7 @@ def figures(folder: Path, names: Sequence[str]) -> list[Figures]:
 
 
 def _with_words(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Return a table whose numbers of words are counted from the texts, as for pairs without scores."""
+    """Return pairs with numbers of words counted from the texts, which works for pairs without scores too."""
     return pairs.with_columns(chosen_words=words(pairs, "chosen"), rejected_words=words(pairs, "rejected"))
 
 
@@ -109,7 +111,7 @@ def _figures(
 
 
 def _contrast(pairs: pl.DataFrame, column: str, span: tuple[float, float]) -> Contrast | None:
-    """Compare a score of the pairs that have it for both answers; None if none has."""
+    """Return the contrast of a score over the pairs that have it for both answers; None if there are none."""
     known = pairs.drop_nulls([f"chosen_{column}", f"rejected_{column}"])
     if not len(known):
         return None
@@ -125,7 +127,7 @@ def _contrast_of(chosen: pl.Series, rejected: pl.Series, span: tuple[float, floa
 
 
 def _histogram(values: pl.Series, span: tuple[float, float]) -> Histogram:
-    """Count values in equal bins over a span that holds them all."""
+    """Count values in bins of equal width over a span that contains all of them."""
     low, high = span
     counts = [0] * BINS
     for value in values:
@@ -139,7 +141,7 @@ def _span(parts: Sequence[pl.Series]) -> tuple[float, float]:
 
 
 def _longer_wins(chosen: pl.Series, rejected: pl.Series) -> float:
-    """The Mann-Whitney statistic as a share of the comparisons."""
+    """Return the Mann-Whitney statistic as a share of the comparisons, 0..1."""
     ranks = pl.concat([chosen, rejected]).rank("average")[: len(chosen)]
     return (float(ranks.sum()) - len(chosen) * (len(chosen) + 1) / 2) / (len(chosen) * len(rejected))
 

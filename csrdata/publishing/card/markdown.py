@@ -1,8 +1,8 @@
-"""Text for cards: Markdown of ours stays as it is, every other value is escaped.
+"""Text for cards: csrdata's own Markdown is kept, every other value is escaped.
 
-A template prints values. `render` escapes each one unless it is a `Markdown`, so that a licence, a file name or a
-manifest from elsewhere can add neither markup, HTML, a link, a table cell nor a line. The YAML head of a card is written
-by a YAML writer and Python code holds literals, so neither needs this.
+`render` escapes each value that a template prints, unless it is a `Markdown`. A licence, a file name or a manifest from
+elsewhere can therefore add no markup, HTML, link, table cell or line. The metadata of a card come from a YAML writer and the
+Python code contains literals, so neither needs escaping.
 """
 
 import re
@@ -12,12 +12,12 @@ from importlib import resources
 from typing import Any
 
 SPECIAL = re.compile(r"[\\`*{}\[\]#!~$@]|(?<![^\W_])_|_(?![^\W_])")
-"""Characters that Markdown, or the Hub's dialect of it, gives a meaning anywhere in a line; `_` inside a word has none."""
+"""Characters with a meaning anywhere in a line of Markdown or of the Hub's dialect; `_` inside a word has none."""
 ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", "|": "&#124;"})
 OPENING = re.compile(r"^(?=>|=|--|[-+](?:\s|$))|^(\d+)(?=[.)](?:\s|$))")
-"""What begins a list, a quotation or a heading at the start of a line."""
+"""What starts a list, a quotation or a heading at the beginning of a line."""
 INVISIBLE = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
-"""Characters that reorder the text around them."""
+"""Invisible characters that reorder the text around them."""
 
 
 class Markdown(str):
@@ -27,7 +27,7 @@ class Markdown(str):
 
 
 def escape(text: object) -> Markdown:
-    """Return a text as Markdown that shows it on one line and does nothing else.
+    """Return Markdown that shows a text on one line, without any markup.
 
     Example: `<b>` a | _b_ -> `&lt;b> a &#124; \\_b\\_`
     """
@@ -60,7 +60,7 @@ def prose(text: str) -> Markdown:
 
 
 def fenced(text: str, language: str) -> Markdown:
-    """Return a block of code whose fence is longer than any run of backticks in it; only printable characters are kept."""
+    """Return a code block whose fence is longer than any run of backticks in it; only printable characters are kept."""
     text = "\n".join("".join(map(_printable, line)).rstrip() for line in text.split("\n"))
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return Markdown(f"{fence}{language}\n{text.strip()}\n{fence}")
@@ -81,7 +81,7 @@ def render(template: str, **values: Any) -> str:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import SandboxedEnvironment
 
-    # No autoescape: it escapes HTML alone. `finalize` sees every printed value and escapes Markdown and HTML.
+    # No autoescape, which escapes only HTML. `finalize` gets every printed value, and escapes Markdown and HTML.
     environment = SandboxedEnvironment(
         autoescape=False,
         finalize=escape,
@@ -101,7 +101,7 @@ def _inert(line: str) -> str:
 
 
 def _closed(line: str) -> Markdown:
-    """Escape characters with a meaning at the start of a line."""
+    """Escape what has a meaning at the start of a line."""
     return Markdown(OPENING.sub(lambda found: f"{found[1]}\\" if found[1] else "\\", line))
 
 
@@ -111,7 +111,7 @@ def _one_line(text: object) -> str:
 
 
 def _printable(char: str) -> str:
-    """Return a character or its replacement: a space for control characters, nothing for reordering ones."""
+    """Return a character or its replacement: a space for a control character, nothing for a reordering one."""
     if ord(char) in INVISIBLE:
         return ""
     category = unicodedata.category(char)

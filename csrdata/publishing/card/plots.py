@@ -1,7 +1,7 @@
 """The card's plots as small PNG files, drawn by Pillow: no plotting library, and equal figures give equal bytes.
 
-One row per iteration, all on one horizontal axis, whose unit is written under it; counts are written at the bars.
-Chosen is blue and rejected is orange, which differ for colour-blind readers and in grey.
+There is one row per iteration. All rows share one horizontal axis, with its unit below; counts are next to the bars. Chosen
+is blue and rejected is orange, which colour-blind readers can distinguish, also in greyscale.
 """
 
 from collections.abc import Sequence
@@ -16,17 +16,17 @@ from csrdata.publishing.release.manifest import Counts
 
 CHOSEN, REJECTED, BOTH, INK, FAINT = "#2f6db3", "#e08a2e", "#8a7b72", "#222222", "#d9d9d9"
 REASONS = ("#2f6db3", "#e08a2e", "#8d99a6", "#b4635a", "#c9b458", "#6a5d88")
-"""Kept first, then the reasons for no pair."""
+"""Colours of the funnel: first the pairs, then the reasons for no pair."""
 
 WIDTH, ROW, LEFT, RIGHT, TOP, BOTTOM = 720, 96, 112, 24, 52, 50
 WIDE_ENOUGH = 48
-"""Least width of a bar with a number on it."""
+"""The smallest width of a bar with a number on it."""
 SHARP = 2
-"""Pixels drawn for each shown: the Hub shows images smaller than they are on dense screens."""
+"""Pixels of the file per pixel of the page, in each direction, for sharp images on high-resolution screens."""
 
 
 def draw_plots(folder: Path, found: Sequence[Figures], counts: Sequence[Counts]) -> dict[str, str]:
-    """Draw the plots of a release into its folder; return what each shows, by its path. Unknown scores have no plot."""
+    """Draw the plots of a release into its folder; return their titles, by path. Unknown scores have no plot."""
     contrasts: dict[str, tuple[str, str, list[Contrast | None]]] = {
         "rewards": (
             "Reward R(y) of chosen and rejected answers",
@@ -71,7 +71,7 @@ def draw_plots(folder: Path, found: Sequence[Figures], counts: Sequence[Counts])
 
 
 def _margins(found: Sequence[Figures]) -> dict[str, tuple[str, Image.Image]]:
-    """Draw the margins of the iterations that have any; no plot if none has."""
+    """Draw the margins of the iterations that have margins; return no plot if none has."""
     rows = {one.name: [one.margin] for one in found if one.margin is not None}
     if not rows:
         return {}
@@ -81,7 +81,7 @@ def _margins(found: Sequence[Figures]) -> dict[str, tuple[str, Image.Image]]:
 
 
 class Page:
-    """A white page with a title, in the units of the page as shown."""
+    """A white page with a title; coordinates are pixels of the page as shown, not of the file."""
 
     def __init__(self, title: str, *, rows: int) -> None:
         self.height = TOP + rows * ROW + BOTTOM
@@ -151,7 +151,7 @@ def _histograms(title: str, rows: dict[str, list[Histogram]], *, unit: str, coun
 
 
 def _funnel(title: str, counts: Sequence[Counts]) -> Image.Image:
-    """Draw kept and dropped prompts, one bar per iteration: lengths are shares, numbers are prompts."""
+    """Draw kept and dropped prompts, one bar per iteration: lengths are shares, numbers are counts of prompts."""
     page = Page(title, rows=len(counts))
     reasons = sorted({reason for one in counts for reason in one.dropped})
     names = ["pair", *reasons]

@@ -1,10 +1,10 @@
-"""Preference pairs as the rows of other trainers: TRL, LLaVA, LLaMA-Factory and ms-swift.
+"""Preference pairs as rows for other trainers: TRL, LLaVA, LLaMA-Factory and ms-swift.
 
-A row holds the image's path relative to the folder, the instruction, the two answers, and an id that leads back to the
-pair. Answers are trimmed, because each trainer's template puts a space or a line break before an answer. Scores are left
-out: some trainers give a column such as `margin` a meaning that is not ours.
+A row holds the image's path relative to the folder, the instruction, the two answers, and the id of the pair's prompt.
+Answers are trimmed, because each trainer's template puts a space or a line break before an answer. Scores are left out,
+because some trainers give a column such as `margin` another meaning.
 
-The formats follow the trainers' loaders, read in these versions: datasets 5.2 and TRL 1.16 (`imagefolder` with
+The formats follow the source code of the trainers' loaders: datasets 5.2 and TRL 1.16 (`imagefolder` with
 `file_names`), LLaMA-Factory 0.9.5 (`data/{parser,converter,mm_plugin}.py`), ms-swift 4.6.0
 (`dataset/preprocessor/core.py`, `template/base.py`), and LLaVA's `LazySupervisedDataset` with the
 `rejected_conversations` of the CSR authors' loader.
@@ -34,10 +34,10 @@ class Format:
     row: Callable[[Pair, str], Row]
     """Return the row of a pair, given the path of its image relative to the folder."""
     reserved: tuple[str, ...]
-    """What the trainer replaces in a text: no instruction or answer may hold it."""
+    """Words that the trainer replaces in a text; no instruction or answer may contain one."""
     usage: str
-    """The command or code that loads the rows. `{python}`: the path of `file` as a Python literal; `{file}` and `{folder}`:
-    paths quoted for a shell; `{name}`: the name of the dataset."""
+    """A template of the command or code that loads the rows. `{python}`: the path of `file` as a Python literal; `{file}`,
+    `{folder}`: paths quoted for a shell; `{name}`: the name of the dataset."""
     extra_files: Callable[[str, str], dict[str, Any]] | None = None
     """Return further JSON files by name, given the dataset's name and `file`."""
 
@@ -45,7 +45,7 @@ class Format:
 def trl_row(pair: Pair, image: str) -> Row:
     """Return a row of an image folder's metadata: plain messages; TRL puts the image before the first of them.
 
-    `file_names` becomes the column `images` on loading. No column is called `image`: TRL would read it as the picture.
+    `file_names` becomes the column `images` on loading. No column is called `image`: TRL would read it as the image itself.
 
     Example: `{"file_names": ["images/7.png"], "prompt": [{"role": "user", "content": "Describe."}], ...}`
     """
@@ -91,14 +91,14 @@ def llama_factory_row(pair: Pair, image: str) -> Row:
 
 
 def llama_factory_info(name: str, file: str) -> dict[str, Any]:
-    """Return the `dataset_info.json` in which LLaMA-Factory looks up a dataset."""
+    """Return the `dataset_info.json` that describes the dataset to LLaMA-Factory, by file name."""
     columns = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected", "images": "images"}
     described = {"file_name": file, "formatting": "sharegpt", "ranking": True, "columns": columns}
     return {"dataset_info.json": {name: described}}
 
 
 def ms_swift_row(pair: Pair, image: str) -> Row:
-    """Return a line of ms-swift's standard format: the chosen conversation, and the answer that lost.
+    """Return a line of ms-swift's standard format: the conversation with the chosen answer, and the rejected answer.
 
     Example: `{"messages": [{"role": "user", "content": "<image>Describe."}, {"role": "assistant", "content": "A cat."}],
     "rejected_response": "A dog.", "images": ["images/7.png"], "id": "train-00007"}`
@@ -116,8 +116,8 @@ FORMATS = {
     "trl": Format(
         "metadata.jsonl",
         trl_row,
-        reserved=(PLACEHOLDER,),  # LLaVA and SmolVLM processors count it
-        # The file is named: on its own, `datasets` builds splits from names of images that begin with "train-".
+        reserved=(PLACEHOLDER,),  # the processors of LLaVA and SmolVLM count it
+        # `data_files` is needed: without it, `datasets` builds splits from image names that begin with "train-".
         usage="from datasets import load_dataset\n\n"
         'train_dataset = load_dataset("imagefolder", data_files={python}, split="train")',
     ),

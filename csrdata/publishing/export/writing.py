@@ -1,7 +1,7 @@
-"""Preference pairs as a folder that another trainer reads: one file of rows, and the images.
+"""Write preference pairs as a folder for another trainer: one file of rows, and the images.
 
-The folder can be moved, zipped or mounted: its paths are relative and its images are copies, byte for byte, named by the
-SHA-256 of their bytes. It is written whole or not at all, and nothing that exists is replaced.
+The folder can be moved, zipped or mounted: its paths are relative, and its images are exact copies, named by the SHA-256 of
+their bytes. It is written completely or not at all, and nothing that exists is replaced.
 `csrdata.publishing.export.formats` defines the rows.
 """
 
@@ -24,21 +24,21 @@ from csrdata.storage.tables import write_json
 ANOTHER = "name another folder"
 
 ENDS_OF_LINES = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
-"""Characters that JSON allows unescaped, but that some readers take for a line end."""
+"""Characters that JSON allows unescaped, but that some readers treat as a line end."""
 
 BRING = "put the image there (dvc checkout, or csrdata pull), then the same command again"
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What an export wrote."""
+    """The result of an export."""
 
     folder: Path
     pairs: int
     images: int
-    """Different images, by their bytes: pairs of one image share its copy."""
+    """Number of different images by their bytes; pairs with the same image share one copy."""
     usage: str
-    """The command or code that loads it; upper-case words are for the reader to fill in."""
+    """The command or code that loads the folder; the user replaces the upper-case words."""
 
 
 def export(pairs: Sequence[Pair], *, to: str, folder: Path, root: Path, name: str) -> Exported:
@@ -47,14 +47,14 @@ def export(pairs: Sequence[Pair], *, to: str, folder: Path, root: Path, name: st
     Args:
         pairs: one or more.
         to: a key of `FORMATS`.
-        folder: gets the files; must not exist, or be empty.
+        folder: the target; must be missing or empty.
         root: the folder that the pairs' image paths are relative to.
-        name: the dataset's name for trainers that want one; what is not a letter, digit or underscore becomes `_`.
+        name: the dataset's name, for trainers that need one; any character but a letter, digit or underscore becomes `_`.
 
     Raises:
-        UserError: no such trainer; nothing to export; the folder is not empty, cannot be written, or the trainer could not
-            read its path; a pair has equal answers; a text is empty, is not Unicode, or holds what the trainer replaces; an
-            image is missing, unreadable, or outside `root`.
+        UserError: the trainer is unknown; there is no pair; the folder is not empty, cannot be written, or has a path that
+            the trainer cannot read; a pair has equal answers; a text is empty, is not Unicode, or contains a reserved word;
+            an image is missing, unreadable, or outside `root`.
     """
     if to not in FORMATS:
         raise UserError(
@@ -83,11 +83,11 @@ def export(pairs: Sequence[Pair], *, to: str, folder: Path, root: Path, name: st
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuse a folder with content, and a path that a trainer would read as something else."""
+    """Refuse a folder with content, and a path that a trainer would misread."""
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         raise UserError(str(folder), got="something is there", expected="a new or empty folder", do=ANOTHER)
     path = str(folder.absolute())
-    # `datasets`, with which three of the trainers load, reads brackets and stars as patterns and :: as a chain.
+    # `datasets`, which three of the trainers load with, reads brackets and stars as patterns and :: as a chained URL.
     odd = re.search(r"[\[\]*?]|::|://", path)
     unprintable = next((char for char in path if unicodedata.category(char) in {"Cc", "Cs"}), None)
     if odd or unprintable:
@@ -101,10 +101,10 @@ def _check_folder(folder: Path) -> None:
 
 @contextmanager
 def _writable(folder: Path) -> Iterator[Path]:
-    """Yield what `new_folder` yields, and turn errors of the disk into one line.
+    """Yield the folder of `new_folder`, and turn errors of the disk into one line.
 
     Raises:
-        UserError: the disk is full, the place cannot be written, or something appeared there.
+        UserError: the disk is full, the folder cannot be written, or it is no longer new or empty.
     """
     try:
         with new_folder(folder) as partial:
@@ -123,7 +123,7 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
 
 
 def _check_texts(pair: Pair, chosen: Format, *, to: str) -> None:
-    """Refuse texts that a trainer would misread: equal answers, an empty text, a placeholder (one more image)."""
+    """Refuse texts that a trainer would misread: equal answers, an empty text, or a placeholder, which adds an image."""
     texts = {"prompt": pair.prompt, "chosen": pair.chosen, "rejected": pair.rejected}
     do = f"correct or leave out prompt {pair.prompt_id}, then: dvc repro"
     if pair.chosen.strip() == pair.rejected.strip():
@@ -141,7 +141,7 @@ def _check_texts(pair: Pair, chosen: Format, *, to: str) -> None:
 
 
 def _write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write one row per line, or a JSON list if the file is not a `.jsonl`; memory holds one row."""
+    """Write one row per line, or a JSON list if the file is not a `.jsonl`; one row is in memory at a time."""
     opening, between, closing = ("", "\n", "\n") if path.suffix == ".jsonl" else ("[\n", ",\n", "\n]\n")
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write(opening)
@@ -152,7 +152,7 @@ def _write_rows(path: Path, rows: Iterable[Row]) -> None:
 
 
 def _copy_images(images: Iterable[str], folder: Path, *, root: Path) -> dict[str, str]:
-    """Copy images, equal bytes once; return the name of each one's copy, by its path in the project.
+    """Copy images, those with equal bytes once; return the name of each copy, by the image's path in the project.
 
     Example: `data/images/7.png` -> `9f86d081884c7d65...0a08.png`
     """

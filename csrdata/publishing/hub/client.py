@@ -1,9 +1,9 @@
-"""A Hub client with bounded retries: `huggingface_hub`'s client, quiet, with a one-line error for every failure.
+"""A Hub client with bounded retries: `huggingface_hub`'s client without its log messages, and one-line errors.
 
 If the Hub asks to wait (429 and Retry-After), the client says so and waits, up to `patience` seconds in all. It retries cut
 connections and server errors (5xx). The library retries some requests by itself; `ask` retries the others. What still fails
 becomes a `UserError`, which never contains the token. Use it in one thread at a time: while it is open, it changes the
-library's client, log level and progress bars.
+library's client, log level and progress bars globally.
 """
 
 import logging
@@ -53,9 +53,9 @@ class Connection:
     pauses: Sequence[float]
     say: Callable[[str], None]
     waited: float = 0.0
-    """Seconds waited because the Hub asked to."""
+    """Seconds waited so far because the Hub asked to."""
     state: str = "nothing was changed there"
-    """What a failure leaves behind, for its error."""
+    """The state of the repository after a failure, for its error."""
 
     @property
     def place(self) -> str:
@@ -67,7 +67,7 @@ class Connection:
         return {"repo_id": self.repo_id, "repo_type": self.repo_type}
 
     def ask(self, call: Callable[[], T]) -> T:
-        """Make a request that the library does not retry; `call` must be safe to repeat."""
+        """Make a request with retries, for requests that the library does not retry; `call` must be safe to repeat."""
         pauses = iter(self.pauses)
         while True:
             try:
@@ -81,11 +81,11 @@ class Connection:
                     self.say(f"{self.place}: {_what(error)}; trying again in {pause:g} s")
                     time.sleep(pause)
                 else:
-                    # `_heed` has counted it and said so.
+                    # `_check_response` has counted and reported this wait.
                     time.sleep(seconds)
 
-    def _heed(self, response: "httpx2.Response") -> None:
-        """Check each answer: report and count a wait that the Hub asks for, refuse one that is too long."""
+    def _check_response(self, response: "httpx2.Response") -> None:
+        """Check each response: report and count a wait that the Hub asks for, and refuse one that is too long."""
         if response.status_code != 429:
             return
         seconds = _retry_after(response)
@@ -115,10 +115,12 @@ def connect(
 
     Args:
         repo_id: `OWNER/NAME`.
-        token: by default the one of `hf auth login` or of HF_TOKEN, if there is one.
+        repo_type: `dataset` or `model`.
+        token: by default the token of `hf auth login` or of HF_TOKEN, if there is one.
         endpoint: by default the public Hub, or HF_ENDPOINT.
         patience: seconds to wait in all when the Hub asks to wait.
         pauses: seconds before each retry after a cut connection or a 5xx.
+        say: prints a message to the user.
 
     Raises:
         UserError: the `hub` extra is missing, or a request failed for good.
@@ -138,13 +140,13 @@ def connect(
             "the Hub's client", got=str(error), expected="huggingface_hub", do="pip install 'csrdata[hub]'"
         ) from None
     token = token or get_token()
-    line = Connection(
+    connection = Connection(
         HfApi(endpoint=endpoint, token=token or False), repo_id, repo_type, token, patience, pauses, say
     )
 
     def client() -> httpx2.Client:
         made = default_client_factory()
-        made.event_hooks = {**made.event_hooks, "response": [line._heed]}  # noqa: SLF001 - its own
+        made.event_hooks = {**made.event_hooks, "response": [connection._check_response]}  # noqa: SLF001 - a method of this module
         made.timeout = httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
         return made
 
@@ -154,11 +156,11 @@ def connect(
     if not sys.stderr.isatty():
         disable_progress_bars()
     try:
-        yield line
+        yield connection
     except _failures() as error:
         if not _is_the_clients(error):
             raise
-        raise _explain(line, error) from None
+        raise _explain(connection, error) from None
     finally:
         set_client_factory(default_client_factory)
         client_logging.set_verbosity(level)
@@ -174,7 +176,7 @@ def _passing() -> tuple[type[Exception], ...]:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """Return the error types that the client raises, including builtin ones that other code raises too."""
+    """Return the error types that the client raises, including builtin types that other code raises too."""
     from huggingface_hub.errors import FileMetadataError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     own = (*_passing(), OfflineModeIsEnabled, FileMetadataError, LocalEntryNotFoundError)
@@ -184,7 +186,7 @@ def _failures() -> tuple[type[Exception], ...]:
 def _is_the_clients(error: Exception) -> bool:
     """Return whether the client raised the error; a bug of csrdata keeps its traceback.
 
-    A refused card and a refused LFS object are plain `ValueError`s there, a failed upload is a `RuntimeError`.
+    The client raises a plain `ValueError` for a refused card or LFS object, and a `RuntimeError` for a failed upload.
     """
     if not isinstance(error, RuntimeError | ValueError):
         return True
@@ -210,7 +212,7 @@ def _wait_asked_for(error: BaseException) -> float | None:
 
 
 def _retry_after(response: "httpx2.Response") -> float:
-    """Return the seconds that a 429 asks for, by either of the Hub's headers; 5 where it names none."""
+    """Return the seconds that a 429 asks for, by either of the Hub's headers; 5 without a header."""
     from huggingface_hub.utils._http import parse_ratelimit_headers
 
     limit = parse_ratelimit_headers(response.headers)
@@ -221,7 +223,7 @@ def _retry_after(response: "httpx2.Response") -> float:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return the cause that the library wrapped; a `ValueError` about a card is kept, as it says more than its cause."""
+    """Return the cause that the library wrapped; a `ValueError` about a card is kept, as it is clearer than its cause."""
     while error.__cause__ is not None and _status(error) is None and not isinstance(error, ValueError):
         error = error.__cause__
     return error
@@ -237,41 +239,49 @@ def _what(error: BaseException) -> str:
     return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
 
 
-def _explain(line: Connection, error: BaseException) -> UserError:
-    """Turn the client's error into one line, without the token."""
+def _explain(connection: Connection, error: BaseException) -> UserError:
+    """Turn the client's error into a `UserError` without the token."""
     cause = _cause(error)
     if isinstance(cause, UserError):
         return cause
     got = _what(cause)
-    if line.token:
-        got = got.replace(line.token, "hf_***")
-    expected, first = _advice(line, cause)
-    again = f"the same command again ({line.state})"
-    return UserError(line.place, got=got, expected=expected, do=f"{first}, then {again}" if first else again)
+    if connection.token:
+        got = got.replace(connection.token, "hf_***")
+    expected, first = _advice(connection, cause)
+    again = f"the same command again ({connection.state})"
+    return UserError(
+        connection.place, got=got, expected=expected, do=f"{first}, then {again}" if first else again
+    )
 
 
-def _advice(line: Connection, cause: BaseException) -> tuple[str, str]:
+def _advice(connection: Connection, cause: BaseException) -> tuple[str, str]:
     """Return what was expected, and what to do before trying again."""
     from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RevisionNotFoundError
 
     status = _status(cause)
-    if isinstance(cause, GatedRepoError):
-        return "access to a gated model", f"accept its terms on the page of {line.repo_id}, {LOGIN}"
-    if isinstance(cause, RevisionNotFoundError):
-        return f"a branch, tag or commit of the {line.repo_type}", "name another revision"
-    unseen = (f"a {line.repo_type} that is there, and a token that may see it", f"check the name, or {LOGIN}")
+    unseen = (
+        f"a {connection.repo_type} that exists, and a token that may read it",
+        f"check the name, or {LOGIN}",
+    )
     known = {
-        401: ("a token that the Hub accepts", LOGIN) if line.token else unseen,
-        403: (f"a token that may write to {line.repo_id.partition('/')[0]}", f"{LOGIN} with such a token"),
+        401: ("a token that the Hub accepts", LOGIN) if connection.token else unseen,
+        403: (
+            f"a token that may write to {connection.repo_id.partition('/')[0]}",
+            f"{LOGIN} with such a token",
+        ),
         404: unseen,
-        412: ("that nobody else pushes meanwhile", ""),
+        412: ("no push by somebody else at the same time", ""),
     }
+    if isinstance(cause, GatedRepoError):
+        known[status] = "access to a gated model", f"accept its terms on its page, {LOGIN}"
+    if isinstance(cause, RevisionNotFoundError):
+        known[status] = f"a branch, tag or commit of the {connection.repo_type}", "name another revision"
     if status in known:
         return known[status]
     if isinstance(cause, OfflineModeIsEnabled):
-        return "a way to the Hub", "unset HF_HUB_OFFLINE"
+        return "a connection to the Hub", "unset HF_HUB_OFFLINE"
     if isinstance(cause, ValueError):
-        return "what the Hub accepts", "mend it"
+        return "what the Hub accepts", "fix it"
     if status is None:
-        return "a connection that holds", ""
-    return ("a request that the Hub takes", "") if status < 500 else ("an available Hub", "wait a little")
+        return "a stable connection", ""
+    return ("a request that the Hub accepts", "") if status < 500 else ("an available Hub", "wait a little")

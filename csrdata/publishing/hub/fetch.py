@@ -1,9 +1,10 @@
 """Download a tagged dataset from the Hub into a folder, complete and checked, or not at all.
 
-A dataset may come from a stranger. Its manifest comes first and is compared with the Hub's own list of files: every file
-is one that a release may hold, is in both, has one size and fits the limit. Only those files are asked for. They come into a
-folder next to the target, are compared with the manifest's hashes, then the folder takes the target's name. After an
-interruption, the same command continues where it stopped. `restore.py` checks what the tables contain.
+A dataset may come from a stranger. Its manifest is downloaded first and compared with the Hub's list of files: both must
+have the same files and sizes, every file must be part of a release's layout, and the total size must be within the limit.
+Only these files are downloaded, into a folder next to the target. They are compared with the manifest's hashes, then the
+folder is renamed to the target. After an interruption, the same command continues where it stopped. `restore.py` checks the
+contents of the tables.
 """
 
 import difflib
@@ -38,8 +39,8 @@ SCHEME = "hf://datasets/"
 _FORM = re.compile(rf"(?P<repo_id>{REPO_ID.pattern})@(?P<revision>\S+)")
 
 MAX_SIZE = 32_000_000_000
-"""Bytes of the files of one fetch. An iteration of 13,000 COCO images takes 3 GB: each image, 160 kB on average, is in its
-pair's row, and some 150 candidates of 400 bytes are kept per prompt. So ten iterations fit."""
+"""The most bytes of one fetch, enough for ten iterations. An iteration of 13,000 COCO images takes 3 GB: the row of a pair
+holds its image, 160 kB on average, and a prompt has about 150 candidates of 400 bytes."""
 
 _UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
@@ -110,40 +111,42 @@ def fetch(
     """Download the files of a release into a new folder, and return its commit, 40 hex digits.
 
     Args:
+        repo_id: `OWNER/NAME` on the Hub.
         revision: a tag or a commit.
-        folder: must be missing or empty.
-        max_size: bytes of all files that are asked for.
+        folder: the target; must be missing or empty.
+        max_size: the most bytes of all downloaded files.
         token, endpoint, patience, pauses, say: see `client.connect`.
-        only: patterns such as `csrdata/*`, of which a `*` matches `/` too: no other file comes, the manifest excepted.
+        only: download only the manifest and files that match one of these patterns, such as `csrdata/*`; `*` also matches
+            `/`.
 
     Raises:
-        UserError: the folder holds something, repository or revision are not there, the Hub did not answer, the disk is
-            full, the release is too large, or a file is not what the manifest says. What came is kept where the same command
-            may do better, and removed where the release itself is refused.
+        UserError: the folder is not empty, the repository or revision does not exist, the Hub did not answer, the disk is
+            full, the release is too large, or a file is not what the manifest says. Downloaded files are kept if the same
+            command can continue, and removed if the release is refused.
     """
     if folder.is_symlink() or folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise UserError(
             str(folder),
-            got="it holds something",
-            expected="a new folder",
+            got="something is there",
+            expected="a new or empty folder",
             do="choose another folder, or remove it",
         )
     options: dict[str, Any] = {"token": token, "endpoint": endpoint, "patience": patience}
-    with connect(repo_id, repo_type="dataset", **options, pauses=pauses, say=say) as line:
-        commit = _resolve(line, revision)
-        place = f"{line.place}@{revision}"
-        # Named for the commit, so that what is left of another one is never taken for a part of it.
+    with connect(repo_id, repo_type="dataset", **options, pauses=pauses, say=say) as connection:
+        commit = _resolve(connection, revision)
+        place = f"{connection.place}@{revision}"
+        # Named after the commit, so that leftovers of another commit are never used.
         partial = partial_of(folder, commit)
         if partial.is_symlink():
             raise UserError(str(partial), got="a link", expected="a folder or nothing", do="remove it")
-        there = _list_files(line, commit, place=place)
-        line.state = f"what came so far is kept in {partial.name}"
+        there = _list_files(connection, commit, place=place)
+        connection.state = f"the files downloaded so far are kept in {partial.name}"
         try:
-            wanted = _choose(line, commit, partial, there, place=place, only=only, max_size=max_size)
+            wanted = _choose(connection, commit, partial, there, place=place, only=only, max_size=max_size)
         except Refusal:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        _download(line, commit, partial, sorted(wanted))
+        _download(connection, commit, partial, sorted(wanted))
     _check_files(partial, wanted, there, place=place)
     shutil.rmtree(partial / ".cache", ignore_errors=True)
     if folder.is_dir():
@@ -153,42 +156,44 @@ def fetch(
 
 
 def partial_of(folder: Path, commit: str) -> Path:
-    """Return where the files of a commit are until all of them are there."""
+    """Return the temporary folder for the files of a commit."""
     return folder.with_name(f"{folder.name}.{commit[:12]}{PARTIAL}")
 
 
 class Refusal(UserError):
-    """The release itself is refused: nothing of it is kept, and no second try helps."""
+    """The release itself is refused: its files are removed, and a second try does not help."""
 
 
-def _resolve(line: Connection, revision: str) -> str:
+def _resolve(connection: Connection, revision: str) -> str:
     """Return a revision's commit; if it does not exist, the error names the nearest tag."""
     from huggingface_hub.errors import RevisionNotFoundError
 
     try:
-        return str(line.ask(lambda: line.api.repo_info(**line.here, revision=revision)).sha)
+        return str(connection.ask(lambda: connection.api.repo_info(**connection.here, revision=revision)).sha)
     except RevisionNotFoundError:
-        tags = [ref.name for ref in line.ask(lambda: line.api.list_repo_refs(**line.here)).tags]
+        tags = [
+            ref.name for ref in connection.ask(lambda: connection.api.list_repo_refs(**connection.here)).tags
+        ]
         near = (difflib.get_close_matches(revision, tags, n=1, cutoff=0.3) or tags[-1:] or ["COMMIT"])[0]
         raise UserError(
-            f"{line.place}: revision",
+            f"{connection.place}: revision",
             got=revision,
             expected=f"one of {', '.join(tags)}" if tags else "a commit (it has no tags)",
-            do=f"csrdata pull {line.repo_id}@{near}",
+            do=f"csrdata pull {connection.repo_id}@{near}",
         ) from None
 
 
-def _list_files(line: Connection, commit: str, *, place: str) -> dict[str, Any]:
+def _list_files(connection: Connection, commit: str, *, place: str) -> dict[str, Any]:
     """Return the Hub's own list of a commit's files, by path."""
     from huggingface_hub.hf_api import RepoFile
 
     def look() -> list[Any]:
-        tree = line.api.list_repo_tree(**line.here, recursive=True, revision=commit)
+        tree = connection.api.list_repo_tree(**connection.here, recursive=True, revision=commit)
         return [
             one for one in islice(tree, 3 * MAX_FILES) if isinstance(one, RepoFile)
         ]  # folders are listed too
 
-    files = line.ask(look)
+    files = connection.ask(look)
     if len(files) > MAX_FILES + len(HUBS_OWN):
         raise UserError(
             place, got=f"{len(files):,} files or more", expected=f"at most {MAX_FILES:,}", do=ELSEWHERE
@@ -197,7 +202,7 @@ def _list_files(line: Connection, commit: str, *, place: str) -> dict[str, Any]:
 
 
 def _choose(
-    line: Connection,
+    connection: Connection,
     commit: str,
     partial: Path,
     there: Mapping[str, Any],
@@ -206,8 +211,8 @@ def _choose(
     only: Sequence[str],
     max_size: int,
 ) -> dict[str, File]:
-    """Bring the manifest, compare it with the Hub's list, and return the files to bring, by path."""
-    manifest = _manifest(line, commit, partial, there, place=place)
+    """Download the manifest, compare it with the Hub's list, and return the files to download, by path."""
+    manifest = _manifest(connection, commit, partial, there, place=place)
     listed = {file.path: file for file in manifest.files}
     for path in sorted(there.keys() ^ {*listed, MANIFEST}):
         got = "not in the manifest" if path in there else "no such file"
@@ -241,16 +246,16 @@ def _choose(
 
 
 def _manifest(
-    line: Connection, commit: str, partial: Path, there: Mapping[str, Any], *, place: str
+    connection: Connection, commit: str, partial: Path, there: Mapping[str, Any], *, place: str
 ) -> Manifest:
     if MANIFEST not in there:
         raise Refusal(
-            place, got=f"no {MANIFEST}", expected="a dataset that csrdata pushed", do="choose another dataset"
+            place, got=f"no {MANIFEST}", expected="a dataset pushed by csrdata", do="choose another dataset"
         )
     if there[MANIFEST].size > MANIFEST_BYTES:
         got = f"{there[MANIFEST].size:,} bytes"
         raise Refusal(f"{place}: {MANIFEST}", got=got, expected=f"at most {MANIFEST_BYTES:,}", do=ELSEWHERE)
-    _download(line, commit, partial, [MANIFEST])
+    _download(connection, commit, partial, [MANIFEST])
     try:
         content = read_bounded(partial / MANIFEST, limit=MANIFEST_BYTES, do=ELSEWHERE)
         manifest = parse_manifest(content, place=f"{place}: {MANIFEST}")
@@ -261,29 +266,29 @@ def _manifest(
     return manifest
 
 
-def _download(line: Connection, commit: str, partial: Path, paths: Sequence[str]) -> None:
-    """Bring files of a commit; a cut connection is taken up again by the library, then by the next call."""
+def _download(connection: Connection, commit: str, partial: Path, paths: Sequence[str]) -> None:
+    """Download files of a commit; after a cut connection, first the library and then the next call continue."""
     from huggingface_hub import snapshot_download
 
-    again = f"make room, then the same command again ({line.state})"
+    again = f"make room, then the same command again ({connection.state})"
     with room(partial, expected="room for the whole dataset", do=again):
-        line.ask(
+        connection.ask(
             lambda: snapshot_download(
-                **line.here,
+                **connection.here,
                 revision=commit,
                 local_dir=partial,
-                endpoint=line.api.endpoint,
-                token=line.token or False,
-                allow_patterns=list(paths),  # of a release's layout: no path holds a wildcard
+                endpoint=connection.api.endpoint,
+                token=connection.token or False,
+                allow_patterns=list(paths),  # paths of a release's layout, which contain no wildcard
             )
         )
 
 
 def _check_files(folder: Path, wanted: Mapping[str, File], there: Mapping[str, Any], *, place: str) -> None:
-    """Compare every file that came with the manifest.
+    """Compare every downloaded file with the manifest.
 
-    A file that the Hub holds otherwise was damaged on the way: it is removed, and the next try brings it again. A file that
-    is the Hub's own and not the manifest's speaks against the release: all of it is removed.
+    A file that differs from the Hub's was damaged in transit: it is removed, and the next try downloads it again. If a file
+    equals the Hub's but does not have the manifest's hash, the release is invalid: all of it is removed.
     """
     for path, file in wanted.items():
         here = folder / path

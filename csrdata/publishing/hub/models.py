@@ -60,34 +60,32 @@ def _bring(repo_id: str, revision: str | None, select: Select, *, key: str) -> t
     if constants.HF_HUB_OFFLINE:
         return _from_cache(repo_id, revision, select, key=key)
     place = f"hub {repo_id}"
-    with connect(repo_id, repo_type="model") as line:
-        info = line.ask(lambda: line.api.model_info(repo_id, revision=revision))
+    with connect(repo_id, repo_type="model") as connection:
+        info = connection.ask(lambda: connection.api.model_info(repo_id, revision=revision))
         if not re.fullmatch(COMMIT, info.sha or ""):
             raise UserError(place, got=f"the commit {info.sha}", expected="40 hex digits", do="dvc repro")
         names = select([file.rfilename for file in info.siblings or []], place)
-        _download(line, str(info.sha), names)
+        _download(connection, str(info.sha), names)
     return str(info.sha), names
 
 
-def _download(line: "Connection", commit: str, names: Sequence[str]) -> None:
+def _download(connection: "Connection", commit: str, names: Sequence[str]) -> None:
     from huggingface_hub import constants, snapshot_download
 
     again = "make room, or set HF_HOME to a larger disk, then: dvc repro"
-    with room(Path(constants.HF_HUB_CACHE), expected=f"room for {line.repo_id}", do=again):
-        line.ask(
+    with room(Path(constants.HF_HUB_CACHE), expected=f"room for {connection.repo_id}", do=again):
+        connection.ask(
             lambda: snapshot_download(
-                line.repo_id,
+                connection.repo_id,
                 revision=commit,
-                endpoint=line.api.endpoint,
-                token=line.token or False,
+                endpoint=connection.api.endpoint,
+                token=connection.token or False,
                 allow_patterns=[re.sub(r"([*?\[])", r"[\1]", name) for name in names],
             )
         )
 
 
-def _from_cache(
-    repo_id: str, revision: str | None, select: Select, *, key: str
-) -> tuple[str, Sequence[str]]:
+def _from_cache(repo_id: str, revision: str | None, select: Select, *, key: str) -> tuple[str, Sequence[str]]:
     """Return a model's commit and files as the cache has them."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError

@@ -1,9 +1,9 @@
-"""A folder to the Hub: one commit that holds all of it, then a tag at that very commit.
+"""Push a folder to the Hub: one commit with all files, then a tag at that commit.
 
-Nothing is visible before the commit, and the commit is whole: files that the folder no longer has are deleted in it, and
-it is refused if somebody else committed meanwhile. What was uploaded before a failure is there for the next try. The
-same identity is not pushed again, an existing tag is never moved. Made for folders that hold `provenance/manifest.json`
-with an `identity`: releases and models.
+Nothing is visible before the commit, and the commit is complete: it deletes files that the folder no longer has, and it is
+refused if somebody else commits at the same time. Uploads before a failure are reused by the next try. The same identity is
+not pushed again, and an existing tag is never moved. A folder must hold `provenance/manifest.json` with an `identity`, as
+releases and models do.
 """
 
 import hashlib
@@ -27,36 +27,36 @@ REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 TAG = re.compile(r"[A-Za-z0-9](?:[\w.-]*\w)?")
 
 HUBS_OWN = {".gitattributes"}
-"""Files of a repository that are the Hub's, not the folder's."""
+"""Files that the Hub adds to a repository."""
 
 BLANK = HUBS_OWN | {".gitignore", "LICENSE", "README.md"}
-"""What a repository may hold that was only just made on the Hub's website."""
+"""Files that a repository newly created on the Hub's website may hold."""
 
 DESCRIBING = ("README.md", "plots/", "provenance/")
-"""What may differ between two pushes of one identity: it describes the data."""
+"""Paths that may differ between two pushes of one identity: they describe the data."""
 
 _READABLE = 1 << 23
-"""Bytes: larger files are data, in which no token is looked for."""
+"""The most bytes of a file that is searched for the token; larger files are data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What a push has done."""
+    """The result of a push."""
 
     repo_id: str
     commit: str
     """The commit that holds the folder, 40 hex digits."""
     tag: str | None
     committed: bool
-    """False: the repository held this identity already."""
+    """Whether a commit was made; False if the repository already had this identity."""
     tagged: bool
-    """False: no tag was asked for, or it stood there already."""
+    """Whether a tag was created; False if no tag was given, or if it already existed."""
     url: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """A repository as it is before a push."""
+    """The state of a repository before a push."""
 
     commit: str
     tags: dict[str, str]
@@ -78,41 +78,45 @@ def push_folder(
     pauses: Sequence[float] = PAUSES,
     say: Callable[[str], None] = tell,
 ) -> Pushed:
-    """Publish a folder as one commit, and tag it; run again after a failure, it does what is missing.
+    """Publish a folder as one commit, and tag it; a second call after a failure does only what is missing.
 
     Args:
-        folder: all its files go; it holds `provenance/manifest.json` with an `identity`.
-        repo_id: `OWNER/NAME`; made if it is not there.
+        folder: published with all its files; it holds `provenance/manifest.json` with an `identity`.
+        repo_id: `OWNER/NAME`; created if it does not exist.
         message: the commit's first line.
+        repo_type: `dataset` or `model`.
         tag: refused if it exists with another identity.
-        private: for a new repository; a public one is refused, not made private.
+        private: create a private repository; an existing public one is refused, not made private.
         token, endpoint, patience, pauses, say: see `client.connect`.
 
     Raises:
-        UserError: the name, the tag or the folder is invalid, the token is missing, refused or contained in a file of the
-            folder, the tag exists, or the Hub did not do as asked. The line says what was published: nothing, or the
-            commit without its tag.
+        UserError: the name, the tag or the folder is invalid; the token is missing, refused or contained in a file of the
+            folder; the tag exists with another identity; or a request failed. The error says what was published: nothing,
+            or the commit without its tag.
     """
     check_name(repo_id, tag)
     identity = _identity_of(folder)
     options: dict[str, Any] = {"token": token, "endpoint": endpoint, "patience": patience}
-    with connect(repo_id, repo_type=repo_type, **options, pauses=pauses, say=say) as line:
-        if line.token is None:
+    with connect(repo_id, repo_type=repo_type, **options, pauses=pauses, say=say) as connection:
+        if connection.token is None:
             raise UserError(
-                line.place, got="no token", expected="one that may write", do=f"{LOGIN}, or set HF_TOKEN"
+                connection.place,
+                got="no token",
+                expected="one that may write",
+                do=f"{LOGIN}, or set HF_TOKEN",
             )
-        _refuse_token_inside(folder, line.token)
-        head = _open(line, private=private)
-        url = _url(line, tag)
+        _refuse_token_inside(folder, connection.token)
+        head = _open(connection, private=private)
+        url = _url(connection, tag)
         if tag in head.tags:
-            return Pushed(repo_id, _published(line, head, tag, identity), tag, False, False, url)
-        commit = _same_at_head(line, head, folder, identity)
+            return Pushed(repo_id, _published(connection, head, tag, identity), tag, False, False, url)
+        commit = _same_at_head(connection, head, folder, identity)
         committed = commit is None
         if commit is None:
-            commit = _commit(line, head, folder, message)
-        line.state = f"the files are published as commit {commit[:12]}, only the tag is missing"
+            commit = _commit(connection, head, folder, message)
+        connection.state = f"the files are published as commit {commit[:12]}, only the tag is missing"
         if tag is not None:
-            _tag(line, tag, commit)
+            _tag(connection, tag, commit)
         return Pushed(repo_id, commit, tag, committed, tag is not None, url)
 
 
@@ -125,26 +129,26 @@ def published_manifest(
     endpoint: str | None = None,
     say: Callable[[str], None] = tell,
 ) -> bytes | None:
-    """Return the manifest that a repository holds, by default at its head; None where repository or manifest are not there.
+    """Return a repository's manifest, by default at its head; None if the repository or the manifest does not exist.
 
     Raises:
-        UserError: the Hub did not answer as asked, or the manifest is too large.
+        UserError: a request failed, or the manifest is too large.
     """
     from huggingface_hub.errors import RepositoryNotFoundError
 
     check_name(repo_id, None)
-    with connect(repo_id, repo_type=repo_type, token=token, endpoint=endpoint, say=say) as line:
+    with connect(repo_id, repo_type=repo_type, token=token, endpoint=endpoint, say=say) as connection:
         try:
-            info = line.ask(lambda: line.api.repo_info(**line.here, revision=revision))
+            info = connection.ask(lambda: connection.api.repo_info(**connection.here, revision=revision))
         except RepositoryNotFoundError as error:
             if error.response.status_code != 404:
                 raise
             return None
-        return _manifest_at(line, str(info.sha))
+        return _manifest_at(connection, str(info.sha))
 
 
 def blob_id(path: Path) -> str:
-    """Return a file's SHA-1 as git has it, 40 hex digits: how the Hub knows a file that is not in LFS."""
+    """Return a file's SHA-1 as git computes it, 40 hex digits: the Hub's hash of a file that is not in LFS."""
     return _blob_id(path.read_bytes())
 
 
@@ -161,7 +165,7 @@ def check_name(repo_id: str, tag: str | None) -> None:
 
 
 def _identity_of(folder: Path) -> str:
-    """Read the folder's identity."""
+    """Return the identity in the folder's manifest."""
     try:
         found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["identity"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -182,139 +186,145 @@ def _refuse_token_inside(folder: Path, token: str) -> None:
         if path.is_file() and path.stat().st_size < _READABLE and token.encode() in path.read_bytes():
             name = path.relative_to(folder).as_posix()
             raise UserError(
-                name, got="your Hub token in it", expected="no secret", do=f"take it out of what made {name}"
+                name,
+                got="your Hub token in it",
+                expected="no secret",
+                do=f"remove it from the source of {name}",
             )
 
 
-def _open(line: Connection, *, private: bool) -> _Head:
+def _open(connection: Connection, *, private: bool) -> _Head:
     """Return the repository's head and tags; create the repository if it does not exist."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
     def look() -> _Head:
-        info = line.api.repo_info(**line.here)
-        refs = line.api.list_repo_refs(**line.here)
+        info = connection.api.repo_info(**connection.here)
+        refs = connection.api.list_repo_refs(**connection.here)
         tags = {ref.name: ref.target_commit for ref in refs.tags}
         return _Head(str(info.sha), tags, bool(info.private))
 
     try:
-        head = line.ask(look)
+        head = connection.ask(look)
     except RepositoryNotFoundError as error:
         if error.response.status_code != 404:
             raise
-        line.ask(lambda: line.api.create_repo(**line.here, private=private, exist_ok=True))
-        line.state = f"an empty {line.repo_type} was made there"
-        head = line.ask(look)
+        connection.ask(lambda: connection.api.create_repo(**connection.here, private=private, exist_ok=True))
+        connection.state = f"an empty {connection.repo_type} was created there"
+        head = connection.ask(look)
     if private and not head.private:
         raise UserError(
-            f"{line.place}: --private",
-            got="a repository that everybody can read",
+            f"{connection.place}: --private",
+            got="a public repository",
             expected="a private one",
             do="make it private in its settings on the Hub, or choose another NAME",
         )
     return head
 
 
-def _published(line: Connection, head: _Head, tag: str, identity: str) -> str:
+def _published(connection: Connection, head: _Head, tag: str, identity: str) -> str:
     """Return the tag's commit if it has this identity; refuse otherwise, because a tag is never moved."""
     commit = head.tags[tag]
-    if _identity_at(line, commit) != identity:
+    if _identity_at(connection, commit) != identity:
         raise UserError(
-            f"{line.place}: tag {tag}",
+            f"{connection.place}: tag {tag}",
             got=f"a tag at commit {commit[:12]} with other data",
             expected="a new tag (a tag is never moved)",
             do="choose another --tag",
         )
-    line.say(f"{line.place}: {tag} is this dataset: nothing to push")
+    connection.say(f"{connection.place}: {tag} is this dataset: nothing to push")
     return commit
 
 
-def _same_at_head(line: Connection, head: _Head, folder: Path, identity: str) -> str | None:
-    """Return the head if it has this identity and the same data; its files may have been edited on the Hub."""
-    if _identity_at(line, head.commit) != identity:
+def _same_at_head(connection: Connection, head: _Head, folder: Path, identity: str) -> str | None:
+    """Return the head's commit if it has this identity and the same data, as files may have been edited on the Hub."""
+    if _identity_at(connection, head.commit) != identity:
         return None
     data = [one for one in _additions(folder) if not one.path_in_repo.startswith(DESCRIBING)]
-    if _differences(line, head.commit, data):
+    if _differences(connection, head.commit, data):
         return None
-    line.say(f"{line.place}: the head is this dataset: no new commit")
+    connection.say(f"{connection.place}: the head is this dataset: no new commit")
     return head.commit
 
 
-def _commit(line: Connection, head: _Head, folder: Path, message: str) -> str:
+def _commit(connection: Connection, head: _Head, folder: Path, message: str) -> str:
     """Upload the files that the Hub lacks, commit them together, and verify the commit."""
     from huggingface_hub import CommitOperationDelete
     from huggingface_hub.errors import HfHubHTTPError
 
     additions = _additions(folder)
     paths = {one.path_in_repo for one in additions}
-    there = {file.path for file in line.ask(lambda: _files(line, head.commit))}
+    there = {file.path for file in connection.ask(lambda: _files(connection, head.commit))}
     if MANIFEST not in there and (foreign := sorted(there - BLANK)):
         raise UserError(
-            line.place,
+            connection.place,
             got=f"{len(foreign)} files that csrdata did not publish, the first {foreign[0]}",
             expected="an empty repository, or a release (its other files would be deleted)",
             do="choose another NAME",
         )
     gone = sorted(there - paths - HUBS_OWN)
     # Without this, a .gitignore in the repository would silently leave files out.
-    line.api.preupload_lfs_files(
-        line.repo_id, additions, repo_type=line.repo_type, free_memory=False, gitignore_content=""
+    connection.api.preupload_lfs_files(
+        connection.repo_id, additions, repo_type=connection.repo_type, free_memory=False, gitignore_content=""
     )
     operations: list[Any] = [*additions, *(CommitOperationDelete(path) for path in gone)]
 
     def send() -> str:
-        now = str(line.api.repo_info(**line.here).sha)
+        now = str(connection.api.repo_info(**connection.here).sha)
         if now == head.commit:
             try:
-                made = line.api.create_commit(
-                    **line.here, operations=operations, commit_message=message, parent_commit=head.commit
+                made = connection.api.create_commit(
+                    **connection.here,
+                    operations=operations,
+                    commit_message=message,
+                    parent_commit=head.commit,
                 )
             except HfHubHTTPError as error:
                 if error.response.status_code != 412:
                     raise
-                now = str(line.api.repo_info(**line.here).sha)
+                now = str(connection.api.repo_info(**connection.here).sha)
             else:
                 return str(made.oid)
-        # The head has moved: by the try before this one, whose answer was lost, or by somebody else.
-        if _differences(line, now, additions):
+        # The head has moved: by an earlier try whose response was lost, or by somebody else.
+        if _differences(connection, now, additions):
             raise UserError(
-                line.place,
+                connection.place,
                 got=f"a new commit by somebody else, {now[:12]}",
                 expected=f"{head.commit[:12]} as it was before",
-                do="look at it, then the same command again (nothing of yours was published)",
+                do="check that commit, then the same command again (none of your files was published)",
             )
         return now
 
-    commit = line.ask(send)
-    missing = _differences(line, commit, additions)
+    commit = connection.ask(send)
+    missing = _differences(connection, commit, additions)
     if missing:
-        line.state = f"commit {commit[:12]} is published without a tag"
+        connection.state = f"commit {commit[:12]} is published without a tag"
         raise UserError(
-            f"{line.place}: commit {commit[:12]}",
-            got=f"{len(missing)} of {len(additions)} files are not as they were sent, the first {missing[0]}",
-            expected="every file",
-            do=f"the same command again ({line.state})",
+            f"{connection.place}: commit {commit[:12]}",
+            got=f"{len(missing)} of {len(additions)} files differ from the sent ones, the first {missing[0]}",
+            expected="every file as it was sent",
+            do=f"the same command again ({connection.state})",
         )
     return commit
 
 
-def _tag(line: Connection, tag: str, commit: str) -> None:
+def _tag(connection: Connection, tag: str, commit: str) -> None:
     """Create the tag, and check that it points at the commit."""
     from huggingface_hub.errors import HfHubHTTPError
 
     def make() -> str | None:
         try:
-            line.api.create_tag(**line.here, tag=tag, revision=commit)
+            connection.api.create_tag(**connection.here, tag=tag, revision=commit)
         except HfHubHTTPError as error:
-            # It is there: by a try whose answer was lost, or by somebody else.
+            # It exists: from a try whose response was lost, or from somebody else.
             if error.response.status_code != 409:
                 raise
-        refs = line.api.list_repo_refs(**line.here)
+        refs = connection.api.list_repo_refs(**connection.here)
         return next((ref.target_commit for ref in refs.tags if ref.name == tag), None)
 
-    found = line.ask(make)
+    found = connection.ask(make)
     if found != commit:
         raise UserError(
-            f"{line.place}: tag {tag}",
+            f"{connection.place}: tag {tag}",
             got="no such tag" if found is None else f"a tag at commit {found[:12]}",
             expected=f"commit {commit[:12]} (a tag is never moved)",
             do="the same command again, with another --tag if this one is taken",
@@ -328,21 +338,21 @@ def _additions(folder: Path) -> "list[CommitOperationAdd]":
     return [CommitOperationAdd(path.relative_to(folder).as_posix(), path) for path in files]
 
 
-def _files(line: Connection, commit: str) -> list[Any]:
+def _files(connection: Connection, commit: str) -> list[Any]:
     from huggingface_hub.hf_api import RepoFile
 
-    tree = line.api.list_repo_tree(**line.here, recursive=True, revision=commit)
+    tree = connection.api.list_repo_tree(**connection.here, recursive=True, revision=commit)
     return [item for item in tree if isinstance(item, RepoFile)]
 
 
-def _differences(line: Connection, commit: str, additions: "Sequence[CommitOperationAdd]") -> list[str]:
-    """Return the paths that are missing from a commit or have other bytes there."""
-    there = {file.path: file for file in line.ask(lambda: _files(line, commit))}
+def _differences(connection: Connection, commit: str, additions: "Sequence[CommitOperationAdd]") -> list[str]:
+    """Return the paths that are missing from a commit or have other bytes in it."""
+    there = {file.path: file for file in connection.ask(lambda: _files(connection, commit))}
     return [one.path_in_repo for one in additions if not _is_same(one, there.get(one.path_in_repo))]
 
 
 def _is_same(addition: "CommitOperationAdd", file: Any) -> bool:
-    """Compare sizes, then hashes: an LFS file is known by its SHA-256, a regular one by git's SHA-1."""
+    """Compare sizes, then hashes: SHA-256 for an LFS file, git's SHA-1 for a regular one."""
     if file is None or file.size != addition.upload_info.size:
         return False
     if file.lfs is not None:
@@ -356,9 +366,9 @@ def _blob_id(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
-def _identity_at(line: Connection, commit: str) -> object:
+def _identity_at(connection: Connection, commit: str) -> object:
     """Return the identity in a commit's manifest; None if it is missing or unreadable."""
-    content = _manifest_at(line, commit)
+    content = _manifest_at(connection, commit)
     try:
         found = None if content is None else parse_json(content, place=MANIFEST, do=ELSEWHERE)
     except UserError:
@@ -366,35 +376,35 @@ def _identity_at(line: Connection, commit: str) -> object:
     return found.get("identity") if isinstance(found, dict) else None
 
 
-def _manifest_at(line: Connection, commit: str) -> bytes | None:
+def _manifest_at(connection: Connection, commit: str) -> bytes | None:
     """Return the manifest in a commit; None if there is none."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
-    url = hf_hub_url(**line.here, filename=MANIFEST, revision=commit, endpoint=line.api.endpoint)
+    url = hf_hub_url(**connection.here, filename=MANIFEST, revision=commit, endpoint=connection.api.endpoint)
     try:
-        size = line.ask(lambda: get_hf_file_metadata(url, token=line.token or False)).size
+        size = connection.ask(lambda: get_hf_file_metadata(url, token=connection.token or False)).size
     except RemoteEntryNotFoundError:
         return None
     if size is None or size > MANIFEST_BYTES:
         raise UserError(
-            f"{line.place}: {MANIFEST}",
+            f"{connection.place}: {MANIFEST}",
             got="no size" if size is None else f"{size:,} bytes",
             expected=f"at most {MANIFEST_BYTES:,}",
             do=ELSEWHERE,
         )
     with tempfile.TemporaryDirectory() as folder:
         path = hf_hub_download(
-            **line.here,
+            **connection.here,
             filename=MANIFEST,
             revision=commit,
             local_dir=folder,
-            endpoint=line.api.endpoint,
-            token=line.token or False,
+            endpoint=connection.api.endpoint,
+            token=connection.token or False,
         )
         return read_bounded(Path(path), limit=MANIFEST_BYTES, do=ELSEWHERE)
 
 
-def _url(line: Connection, tag: str | None) -> str:
-    prefix = "" if line.repo_type == "model" else f"{line.repo_type}s/"
-    return f"{line.api.endpoint}/{prefix}{line.repo_id}" + (f"/tree/{tag}" if tag else "")
+def _url(connection: Connection, tag: str | None) -> str:
+    prefix = "" if connection.repo_type == "model" else f"{connection.repo_type}s/"
+    return f"{connection.api.endpoint}/{prefix}{connection.repo_id}" + (f"/tree/{tag}" if tag else "")

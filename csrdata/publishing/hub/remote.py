@@ -1,4 +1,4 @@
-"""Fetch one iteration of a dataset on the Hub, at its tag, as tables in a temporary folder of the caller's."""
+"""Fetch one iteration of a dataset on the Hub, at its tag, as tables in a temporary folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,16 +14,16 @@ from csrdata.storage.iteration_tables import IterationTables
 
 
 def fetch_iteration(source: Source, name: str | None, *, scratch: Path, **hub: Any) -> IterationTables:
-    """Fetch a dataset and restore one iteration's tables, by default the last one's.
+    """Fetch a dataset and restore the tables of one iteration.
 
     Args:
         source: the dataset and its tag.
-        name: an iteration that it holds.
-        scratch: an empty folder; what is returned is in it.
+        name: an iteration of the dataset; None takes the last one.
+        scratch: an empty folder; the returned tables are in it.
         hub: the connection's arguments, as in `fetch`.
 
     Raises:
-        UserError: it could not be fetched, or holds no such iteration.
+        UserError: the dataset cannot be fetched, or has no such iteration.
     """
     folder, chosen = _fetch(source, name, scratch, ["csrdata/*", f"{CANDIDATES}/*"], hub)
     tables = scratch / "tables"
@@ -40,9 +40,9 @@ def fetch_iteration(source: Source, name: str | None, *, scratch: Path, **hub: A
 
 
 def fetch_pairs(source: Source, name: str | None, *, scratch: Path, **hub: Any) -> IterationTables:
-    """Fetch the pairs and the dropped prompts of one iteration alone; arguments and errors are `fetch_iteration`'s.
+    """Fetch only the pairs and the dropped prompts of one iteration; arguments and errors are those of `fetch_iteration`.
 
-    The files of candidates and of responses are not fetched: only `pairs`, `dropped` and `prompts` may be read.
+    Candidates are not fetched, and only `pairs`, `dropped` and `prompts` may be read.
     """
     folder, chosen = _fetch(source, name, scratch, ["csrdata/*"], hub)
     manifest = read_manifest(folder)

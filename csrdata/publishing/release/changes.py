@@ -1,4 +1,4 @@
-"""What changed since the release before, from the two manifests; `csrdata diff` compares the rows."""
+"""The changes between two releases, from their manifests; `csrdata diff` compares the rows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,9 +13,12 @@ def changes(
     models: tuple[Sequence[Model], Sequence[Model]],
     images: tuple[str, str],
 ) -> list[str]:
-    """Return one sentence per change, the old value first; one sentence says so if nothing differs.
+    """Return one sentence per change, the old value first; if counts, parameters and models are equal, say so.
 
-    Values are code between backticks, which is what `markdown.prose` shows as code; it escapes the rest.
+    Values are code in backticks, which `markdown.prose` keeps; it escapes the rest.
+
+    Args:
+        iterations, params, models, images: each a pair of the older and the newer release's value.
     """
     found = [*_iterations(*iterations), *_params(*params), *_models(*models)]
     if images[0] != images[1]:

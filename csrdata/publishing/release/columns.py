@@ -1,10 +1,10 @@
 """The columns of a release: preference pairs as TRL reads them, and every candidate sentence.
 
-A pair is a conversation in TRL's standard columns (`images`, `prompt`, `chosen`, `rejected`): plain strings as contents,
-one image before the user's turn, as TRL 1.16 inserts it. Answers are trimmed there, because a chat template puts its own
-space or line break before an answer; the verbatim text that was generated, whose tokens the log-probabilities are of,
-stands in the project's own table beside it. `Features` are written into the Parquet files, so that `load_dataset` gives
-images: a file that polars wrote would give a struct of bytes.
+A pair is a conversation in TRL's standard columns (`images`, `prompt`, `chosen`, `rejected`). Contents are plain strings,
+and the image comes before the user's turn, as TRL 1.16 inserts it. Answers are trimmed, because a chat template puts a space
+or a line break before an answer. The release also contains the project's own table with the generated text, whose tokens the
+log-probabilities describe. `Features` are written into the Parquet files, so that `load_dataset` returns images; for a file
+written by polars it would return a struct of bytes.
 """
 
 from dataclasses import fields
@@ -17,30 +17,30 @@ if TYPE_CHECKING:
     from datasets import Features
 
 Images = Literal["embed", "reference"]
-"""`embed`: an image's bytes are in its row. `reference`: only its name is."""
+"""`embed`: a row contains its image's bytes. `reference`: a row contains only its image's name."""
 
 CONVERSATION = ("prompt", "chosen", "rejected")
 """The columns that hold messages."""
 
 IMAGE_PATH = "image_path"
-"""The name of a pair's image. Not `image`: TRL's collator would take that for the image itself, before `images`."""
+"""The column of the name of a pair's image. It is not `image`, which TRL's collator would read as the image itself."""
 
 KEPT = tuple(column.name for column in columns(Pair) if column.name not in {*CONVERSATION, "image"})
-"""The columns that a pair keeps as they are: ids, scores, lengths."""
+"""The columns of a pair that do not change: ids, scores, lengths."""
 
 _OF_PAIR = {field.name for field in fields(Pair)}
 
 ITERATION = "iteration"
-"""Of a candidate: the iteration whose search proposed it."""
+"""The column of a candidate's iteration: the one whose search proposed it."""
 
 _TYPES = {"String": "string", "Int64": "int64", "Float64": "float64", "Boolean": "bool"}
 
 
 def parse_images(word: str) -> Images:
-    """Read the way of keeping images from the command line or a manifest.
+    """Return the value of `--images` or of a manifest's `images`, as a literal type.
 
     Raises:
-        UserError: there is no such way.
+        UserError: the value is neither `embed` nor `reference`.
     """
     for known in get_args(Images):
         if word == known:
@@ -49,7 +49,7 @@ def parse_images(word: str) -> Images:
 
 
 def pair_features(images: Images) -> "Features":
-    """Return the features of the pairs; with `reference` there is no `images` column."""
+    """Return the features of the pairs; with `reference`, there is no column `images`."""
     from datasets import Features, Image, List, Value
 
     messages = List({"role": Value("string"), "content": Value("string")})
@@ -65,7 +65,7 @@ def pair_features(images: Images) -> "Features":
 
 
 def pair_row(pair: Pair, image: bytes | None) -> dict[str, Any]:
-    """Return a pair's row; `image`: the bytes of its image file, None where rows only name it.
+    """Return a pair's row; `image`: the bytes of its image file, None if rows only name it.
 
     Example: `Pair(chosen=" A cat.", image="images/5f.png", ...)` -> `{"images": [{"bytes": ..., "path": "5f.png"}],
     "chosen": [{"role": "assistant", "content": "A cat."}], "image_path": "images/5f.png", ...}`
@@ -82,7 +82,7 @@ def pair_row(pair: Pair, image: bytes | None) -> dict[str, Any]:
 
 
 def candidate_features() -> "Features":
-    """Return the features of the candidates: `csrdata.records.Sentence`, and the iteration."""
+    """Return the features of the candidates: the columns of `csrdata.records.Sentence`, and the iteration."""
     from datasets import Features, Value
 
     return Features({ITERATION: Value("string"), **_features(Sentence)})

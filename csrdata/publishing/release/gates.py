@@ -1,7 +1,7 @@
 """Checks of a release before it is published: a dataset that fails one is not pushed.
 
-The finished folder is read as a stranger would read it, its files against its manifest and its card, its rows one by
-one. Nothing is mended here and nothing is sent.
+The finished folder is read as any user would read it: files are compared with the manifest and the card, and every row is
+checked. The checks change nothing and send nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -58,25 +58,25 @@ TEXTS = {".md", ".json", ".yaml", ".lock"}
 """Files that are searched for paths and tokens."""
 
 AGAIN = "write the release again: csrdata push OWNER/NAME --dry-run DIR"
-REMAKE = "mend the project's tables (dvc repro), then push again"
+REMAKE = "fix the project's tables (dvc repro), then push again"
 
 
 def check(folder: Path, *, secrets: Sequence[str] = ()) -> Manifest:
-    """Check a release from end to end; return its manifest.
+    """Check a whole release, and return its manifest.
 
     Args:
-        folder: a release, finished.
-        secrets: texts that must not occur anywhere in it, such as the write token.
+        folder: a finished release.
+        secrets: texts that must not occur in its text files, such as the write token.
 
     Raises:
-        UserError: the first thing that does not hold, by file and row.
+        UserError: the first check that fails, with file and row.
     """
     need_hub_extra()
     manifest = read_manifest(folder, do=AGAIN)
     _check_files(folder, manifest)
     check_counts(manifest, place=MANIFEST, do=REMAKE)
     _check_card(folder, manifest)
-    release_texts(folder, do="mend params.yaml, then push again")
+    release_texts(folder, do="fix params.yaml, then push again")
     for file in [File(MANIFEST, 0, "", None), *manifest.files]:
         if Path(file.path).suffix in TEXTS:
             _check_text(folder, file.path, remotes=file.path == LOCK, secrets=tuple(secrets))
@@ -154,15 +154,15 @@ def _check_text(folder: Path, file: str, *, remotes: bool, secrets: tuple[str, .
         raise UserError(
             f"{file}: line {leak.line}",
             got=leak.what,
-            expected="nothing of this machine and no secret",
-            do="take it out where it comes from (params.yaml, dvc.yaml), then push again",
+            expected="no path of this machine, no remote address and no secret",
+            do="remove it from its source (params.yaml, dvc.yaml), then push again",
         )
 
 
 def _check_pairs(folder: Path, file: str, *, images: Images, seen: set[str]) -> None:
-    """Check that every pair has its scores, two different answers and, where rows hold them, an image that decodes.
+    """Check that every pair has valid scores, two different answers and, with embedded images, an image that decodes.
 
-    `seen`: names of images that have been decoded; it grows.
+    `seen`: names of the images that were decoded; this function adds to it.
     """
     for first, table in _groups(folder, file, pair_features(images).arrow_schema):
         rows = pl.from_arrow(table.drop_columns(["images"]) if images == "embed" else table)
@@ -200,7 +200,7 @@ def _check_conversation(place: str, row: dict[str, Any]) -> None:
     if row["chosen"] == row["rejected"]:
         raise UserError(
             place,
-            got="chosen and rejected alike",
+            got="two equal answers",
             expected="two different answers",
             do="raise select_pairs.margin in params.yaml, then: dvc repro, and push again",
         )
@@ -221,12 +221,12 @@ def _check_image(place: str, name: str, content: bytes, *, seen: set[str]) -> No
     if name not in seen:
         found = image_extension(content, place=place, do=REMAKE)
         if found != extension:
-            raise UserError(place, got=f"a {found} image", expected=f"one of {name}", do=AGAIN)
+            raise UserError(place, got=f"a {found} image", expected=f"the format of {name}", do=AGAIN)
         seen.add(name)
 
 
 def _check_candidates(folder: Path, file: str, name: str) -> None:
-    """Check that every sentence has its scores: R_I and the guidance reward where it has words, R_T always."""
+    """Check that every sentence has its scores: R_T always, R_I and the guidance reward if it has words."""
     known = {"stop": [stop.value for stop in Stop], "fate": [fate.value for fate in Fate], ITERATION: [name]}
     for first, table in _groups(folder, file, candidate_features().arrow_schema):
         rows = pl.from_arrow(table)
@@ -241,7 +241,7 @@ def _check_candidates(folder: Path, file: str, name: str) -> None:
 
 
 def _check_values(file: str, first: int, rows: pl.DataFrame, wanted: Sequence[Column]) -> None:
-    """Refuse nulls in columns that allow none, and numbers that are not finite."""
+    """Refuse nulls in columns that must not have nulls, and numbers that are not finite."""
     for column in wanted:
         if not column.nullable:
             _refuse(file, first, rows, column.name, pl.col(column.name).is_null(), expected=column.dtype)
@@ -251,14 +251,14 @@ def _check_values(file: str, first: int, rows: pl.DataFrame, wanted: Sequence[Co
 
 
 def _check_names(folder: Path, file: str) -> set[str]:
-    """Return the image names of one of the project's own tables."""
+    """Return the image names in one of the project's tables."""
     names = pl.read_parquet(folder / file, columns=["image"])["image"]
     _check_image_names(file, names)
     return set(names)
 
 
 def _check_image_names(file: str, names: pl.Series, *, first: int = 0) -> None:
-    """Check that images are named by content; a path of the project could reveal something about the machine."""
+    """Check that images are named by content; a path in the project could reveal something about the machine."""
     for index, name in enumerate(names, start=first):
         if name is None or parse_image_name(name) is None:
             raise UserError(
@@ -278,7 +278,7 @@ def _refuse(file: str, first: int, rows: pl.DataFrame, column: str, wrong: pl.Ex
 
 
 def _groups(folder: Path, file: str, wanted: "pa.Schema") -> Iterator[tuple[int, "pa.Table"]]:
-    """Yield a file's row groups, each with the index of its first row; refuse one with other columns or features."""
+    """Yield a file's row groups, each with the index of its first row; refuse a file with other columns or features."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(folder / file) as parquet:

@@ -1,17 +1,17 @@
-"""Where each thing is in a release; the folder is exactly what goes to the Hub.
+"""The layout of a release; all files of the folder go to the Hub.
 
 README.md                                      the card
-iteration_1/train-00000-of-00001.parquet       the pairs of iteration 1: TRL's columns and scores; one config an iteration
-candidates/iteration_1-00000-of-00001.parquet  every sentence of its search; one split an iteration
-csrdata/prompts.parquet                        the project's own tables
+iteration_1/train-00000-of-00001.parquet       the pairs of iteration 1: TRL's columns and scores; one config per iteration
+candidates/iteration_1-00000-of-00001.parquet  every sentence of its search; one split per iteration
+csrdata/prompts.parquet                        the project's tables
 csrdata/iteration_1/{responses,pairs,dropped}.parquet
-csrdata/iteration_1/{candidates,responses}.json    what the shards were made from: their folder's fingerprint
+csrdata/iteration_1/{candidates,responses}.json    the fingerprints of the folders of shards
 images/unpaired-00000-of-00001.parquet         the images of prompts without a pair (with `--images embed`)
-plots/*.png                                    what the card shows
+plots/*.png                                    the card's plots
 provenance/{manifest.json,params.yaml,dvc.lock,results.json}
 
-Every table names an image `images/SHA256.EXT`, by its content: a release holds no path of a project. A release comes from
-strangers too, so each name in it is compared with the patterns here, and no other path is ever read or written.
+Every table names an image by its content, `images/SHA256.EXT`, so a release contains no path of a project. A release may
+also come from a stranger, so each of its paths is compared with the patterns here, and no other path is read or written.
 """
 
 import re
@@ -22,30 +22,30 @@ PLOTS = "plots"
 PARAMS = "provenance/params.yaml"
 LOCK = "provenance/dvc.lock"
 RESULTS = "provenance/results.json"
-"""What the card says about truth and training, where it is known."""
+"""The figures of the card about truth and training, if they are known."""
 PROMPTS = "csrdata/prompts.parquet"
 CANDIDATES = "candidates"
 """The config of the candidates, and its folder."""
 SPLIT = "train"
-"""The one split of a config of pairs."""
+"""The only split of a config of pairs."""
 IMAGES = "images"
-"""The folder that image names begin with; the images of pairs are in the pairs' rows."""
+"""The folder in image names; the images of pairs are in the pairs' rows."""
 UNPAIRED = f"{IMAGES}/unpaired-*.parquet"
-"""What matches the files of images of prompts without a pair."""
+"""A glob that matches the files of images of prompts without a pair."""
 
 PROJECT_IMAGES = "data/images"
-"""Where a pull puts images, relative to the project."""
+"""The folder to which a pull writes images, relative to the project."""
 
 NAME_EXPECTED = "at most 32 lower-case letters, digits, - and _, a letter or digit first"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _DEVICE = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
-"""Names that Windows keeps for devices: no file can have them there."""
+"""Names that Windows reserves for devices: no file can have them there."""
 _IMAGE = re.compile(r"images/(?P<sha256>[0-9a-f]{64})\.(?P<extension>[a-z0-9]{1,5})")
 _SHARD = r"-[0-9]{5}-of-[0-9]{5}\.parquet"
 
 
 def is_iteration_name(name: str) -> bool:
-    """Return whether an iteration may be called so: its name becomes part of paths.
+    """Return whether a text may be the name of an iteration, which becomes part of paths.
 
     Example: "1", "no-guidance" -> True; "../x", "A", "con", "" -> False
     """
@@ -53,7 +53,7 @@ def is_iteration_name(name: str) -> bool:
 
 
 def is_release_path(path: str, names: Sequence[str]) -> bool:
-    """Return whether a release of the iterations `names` may hold a file of this path, the manifest aside."""
+    """Return whether a release of the iterations `names` may contain a file with this path, the manifest aside."""
     configs = "|".join(re.escape(config(name)) for name in names)
     patterns = (
         *(re.escape(fixed) for fixed in (CARD, PARAMS, LOCK, RESULTS, PROMPTS)),
@@ -68,7 +68,7 @@ def is_release_path(path: str, names: Sequence[str]) -> bool:
 
 
 def needed_paths(names: Sequence[str]) -> set[str]:
-    """Return the files without which a release is not whole, each iteration's shards aside."""
+    """Return the files that a release must contain, each iteration's files of pairs and candidates aside."""
     tables = {own_table(name, table) for name in names for table in ("responses", "pairs", "dropped")}
     return {CARD, PARAMS, PROMPTS} | tables
 
@@ -82,13 +82,13 @@ def image_name(sha256: str, extension: str) -> str:
 
 
 def parse_image_name(name: str) -> tuple[str, str] | None:
-    """Return the SHA-256 and the extension of an image's name; None of anything else."""
+    """Return the SHA-256 and the extension in an image's name; None for any other text."""
     found = _IMAGE.fullmatch(name)
     return None if found is None else (found["sha256"], found["extension"])
 
 
 def project_image(name: str) -> str:
-    """Return where a pull puts an image, relative to the project.
+    """Return the path to which a pull writes an image, relative to the project.
 
     Example: "images/5f....png" -> "data/images/5f....png"
     """
@@ -96,12 +96,12 @@ def project_image(name: str) -> str:
 
 
 def unpaired_file(index: int, of: int) -> str:
-    """Return one file of the images of prompts without a pair."""
+    """Return the path of one file of images of prompts without a pair."""
     return f"{IMAGES}/unpaired-{index:05d}-of-{of:05d}.parquet"
 
 
 def config(name: str) -> str:
-    """Return the config of an iteration's pairs, which is also its folder and its split of the candidates.
+    """Return the name of an iteration's config of pairs, which is also its folder and its split of the candidates.
 
     Example: "1" -> "iteration_1"
     """
@@ -109,30 +109,30 @@ def config(name: str) -> str:
 
 
 def pair_file(name: str, index: int, of: int) -> str:
-    """Return one file of an iteration's pairs."""
+    """Return the path of one file of an iteration's pairs."""
     return f"{config(name)}/{SPLIT}-{index:05d}-of-{of:05d}.parquet"
 
 
 def candidate_file(name: str, index: int, of: int) -> str:
-    """Return one file of an iteration's candidates."""
+    """Return the path of one file of an iteration's candidates."""
     return f"{CANDIDATES}/{config(name)}-{index:05d}-of-{of:05d}.parquet"
 
 
 def own_table(name: str, table: str) -> str:
-    """Return an iteration's own table: `responses`, `pairs` or `dropped`."""
+    """Return the path of a project's table of an iteration: `responses`, `pairs` or `dropped`."""
     return f"csrdata/{config(name)}/{table}.parquet"
 
 
 def shard_manifest(name: str, table: str) -> str:
-    """Return the manifest of a folder of shards: `candidates` or `responses`."""
+    """Return the path of the fingerprint of a folder of shards: `candidates` or `responses`."""
     return f"csrdata/{config(name)}/{table}.json"
 
 
 def pair_glob(name: str) -> str:
-    """Return what matches the files of an iteration's pairs, and no other."""
+    """Return a glob that matches exactly the files of an iteration's pairs."""
     return f"{config(name)}/{SPLIT}-*.parquet"
 
 
 def candidate_glob(name: str) -> str:
-    """Return what matches the files of an iteration's candidates, and no other: `iteration_1` is no `iteration_10`."""
+    """Return a glob that matches exactly the files of an iteration's candidates: those of "1" and not those of "10"."""
     return f"{CANDIDATES}/{config(name)}-*.parquet"

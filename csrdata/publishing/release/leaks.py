@@ -1,14 +1,14 @@
-"""Finds what must not be in a card or in metadata: paths of a machine, addresses of a remote, tokens.
+"""Find what must not be in a card or in metadata: paths of a machine, addresses of a remote, tokens.
 
-Patterns for free text, where "R_T/R_I", "</s>", "0..1" and "https://host/path" are no paths. A token that is found is
-named by its kind and never shown.
+The patterns are for free text, in which "R_T/R_I", "</s>", "0..1" and "https://host/path" are not paths. An error names the
+kind of a token, and never shows the token.
 """
 
 import re
 from dataclasses import dataclass
 
 _PATHS = {
-    # Two levels, or one behind a quote, a colon or an equals sign: "/etc/hosts", `"/data"`, "path: /data".
+    # Two levels, or one level after a quote, a colon or an equals sign: "/etc/hosts", `"/data"`, "path: /data".
     "an absolute path": r"""(?<![\w.:/~<>)\]}*%+-])/(?:[\w.@+-]+/)+[\w.@+-]*|(?:["'`=(]|[:-]\s)/[A-Za-z][\w.@+/-]*"""
     r"""|\b[A-Za-z]:\\{1,2}\w|\bfile:/+\w""",
     "a home path": r"(?<![\w~])~(?:[a-z_][\w.-]*)?/[\w.]|\$\{?HOME\b|%USERPROFILE%",
@@ -40,9 +40,9 @@ class Leak:
     """Something that must not be published."""
 
     line: int
-    """1 upwards."""
+    """Its line, counted from 1."""
     what: str
-    """Its kind, and the text where it is no secret: `a home path (~/data)`."""
+    """Its kind and, unless it is secret, its text: `a home path (~/data)`."""
 
 
 def find_leak(
@@ -53,8 +53,8 @@ def find_leak(
     Args:
         text: a card or a file of metadata.
         paths: whether a path of a machine is a leak.
-        remotes: whether an address is a leak too, as in a dvc.lock.
-        secrets: exact texts that must not occur, whatever they look like.
+        remotes: whether an address is also a leak, as in a dvc.lock.
+        secrets: exact texts that must not occur.
 
     Example: "a\\nread /home/ann/x.png" -> `Leak(2, "an absolute path (/home/ann/x.png)")`
     """

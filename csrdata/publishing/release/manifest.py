@@ -1,10 +1,10 @@
-"""What a release is: its files, its counts, what made it, and its identity.
+"""The manifest of a release: its files, counts, parameters, models and identity.
 
-The *identity* is the SHA-256 of the data files' hashes, the parameters that generated them and the revisions of policies
-and scorers. Two releases of one identity are the same dataset, whatever their date, tag or card; the second is not worth
-a push. Everything else in the manifest describes it.
+The *identity* is the SHA-256 of the data files' hashes, the parameters that generated them, and the hashes and revisions of
+policies and scorers. Two releases with one identity are the same dataset, whatever their date, tag or card, so the second is
+not pushed. Everything else in the manifest is description.
 
-A manifest may come from a stranger: every field has a type, a range and a length, checked when it is parsed.
+A manifest may come from a stranger, so the type, range and length of every field are checked when it is parsed.
 """
 
 import dataclasses
@@ -41,12 +41,12 @@ from csrdata.storage.tables import hash_path, read_json, write_json
 
 MANIFEST = "provenance/manifest.json"
 FORMAT = 2
-"""Of the folder's layout. A release of another format is refused; 1 named images by the paths of their project."""
+"""Version of the folder's layout. A release in another format is refused; format 1 named images by their project's paths."""
 
 MANIFEST_BYTES = 8_000_000
 """The largest manifest that is read: `MAX_FILES` entries of 200 bytes, and as many lines of changes and inputs."""
 MAX_FILES = 10_000
-"""The most files of a release: at 500 MB a file, 5 TB."""
+"""The most files of a release: 5 TB at 500 MB per file."""
 MAX_ITERATIONS = 100
 
 MADE_BY = "csrdata push OWNER/NAME --dry-run DIR"
@@ -71,7 +71,7 @@ Tree = Annotated[dict[str, Any], AfterValidator(check_value)]
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file of a release, the manifest itself excepted."""
+    """One file of a release, except the manifest."""
 
     __pydantic_config__ = _FORBID
 
@@ -80,7 +80,7 @@ class File:
     bytes: Number
     sha256: Sha256
     rows: Number | None
-    """Of a Parquet file; null of any other."""
+    """The number of rows of a Parquet file; null for any other file."""
 
     @property
     def is_data(self) -> bool:
@@ -89,7 +89,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """One iteration's rows: kept + dropped = prompts."""
+    """One iteration's numbers of rows: kept + dropped = prompts."""
 
     __pydantic_config__ = _FORBID
 
@@ -100,30 +100,30 @@ class Counts:
     responses: Number
     pairs: Number
     dropped: dict[Text, Number]
-    """Prompts without a pair, by reason; reasons that occur."""
+    """Prompts without a pair, by reason; only reasons that occur."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A policy or scorer behind the data."""
+    """A policy or scorer that the data depend on."""
 
     __pydantic_config__ = _FORBID
 
     role: Text
     """Its role: `base policy`, `policy of iteration 2`, `search scorer`, `held-out scorer`."""
     architecture: Text
-    """Its class, as its own configuration names it."""
+    """Its class, as its configuration names it."""
     sha256: Sha256
-    """Of the folder's names and contents: exact, wherever the model came from."""
+    """Hash of the folder's file names and contents."""
     hub_id: Text | None = None
-    """`OWNER/NAME` on the Hub, where it came from there."""
+    """`OWNER/NAME` if the model came from the Hub."""
     revision: Commit | None = None
     """The Hub commit, 40 hex digits; never a branch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry of the changelog: what a release changed against the one before it."""
+    """One entry of the changelog: the changes from the previous release."""
 
     __pydantic_config__ = _FORBID
 
@@ -131,12 +131,12 @@ class Change:
     date: Text | None
     identity: Sha256
     changes: list[Text]
-    """Sentences, Markdown."""
+    """One sentence per change, in Markdown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A release, in full."""
+    """The full description of a release."""
 
     __pydantic_config__ = _FORBID
 
@@ -144,26 +144,26 @@ class Manifest:
     repo_id: Text
     tag: Text | None
     date: Text | None
-    """UTC, YYYY-MM-DD; null where it was not given."""
+    """UTC, YYYY-MM-DD; null if none was given."""
     images: Literal["embed", "reference"]
     iterations: Annotated[list[Counts], Field(min_length=1, max_length=MAX_ITERATIONS)]
     params: Tree
     """The sections of params.yaml that generated the data."""
     models: list[Model]
     inputs: dict[Text, Text]
-    """Inputs that no stage wrote (source files, external data), with their MD5 in dvc.lock."""
+    """MD5, from dvc.lock, of each input that no stage wrote (source files, external data), by path."""
     csrdata: Text
     """The version of csrdata that wrote the release."""
     commit: Commit | None
     """The project's git commit, with `+changes` appended if the working tree differed."""
     changelog: list[Change]
-    """Newest first, the releases before this one included."""
+    """The entries of this release and all earlier ones, newest first."""
     files: Annotated[list[File], Field(min_length=1, max_length=MAX_FILES)]
     format: Annotated[int, Strict()] = field(default=FORMAT)
 
 
 def identity(files: Sequence[File], *, params: Mapping[str, Any], models: Sequence[Model]) -> str:
-    """Return the SHA-256, in hex, of a dataset's content: equal data, params and models, in any order, give equal ones."""
+    """Return the SHA-256 of a dataset's data files, params and models, 64 hex digits; their order does not matter."""
     parts = {
         "files": {file.path: file.sha256 for file in files if file.is_data},
         "params": params,
@@ -173,7 +173,7 @@ def identity(files: Sequence[File], *, params: Mapping[str, Any], models: Sequen
 
 
 def describe_file(folder: Path, file: Path) -> File:
-    """Measure one file of a release."""
+    """Return the path, size, hash and rows of one file of a release."""
     rows = None
     if file.suffix == ".parquet":
         import pyarrow.parquet as pq
@@ -186,7 +186,7 @@ def describe_model(role: str, folder: Path, *, made_by: str) -> Model:
     """Describe the model in a folder: a transformers model, an open_clip model, or a chain of adapters.
 
     Raises:
-        UserError: there is no such folder, or it holds nothing that says what it is.
+        UserError: the folder does not exist, or holds no known kind of model.
     """
     found: str | None = None
     if (folder / "config.json").is_file():
@@ -208,10 +208,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path, *, do: str = ELSEWHERE) -> Manifest:
-    """Read and check the manifest of a release; `do`: the error's last words.
+    """Read and check the manifest of a release; `do`: the next command of an error.
 
     Raises:
-        UserError: the folder is no release, one of another format, or its manifest contradicts itself.
+        UserError: the folder is not a release, has another format, or its manifest is inconsistent.
     """
     content = read_bounded(folder / MANIFEST, limit=MANIFEST_BYTES, do=do)
     manifest = parse_manifest(content, place=MANIFEST, do=do)
@@ -220,15 +220,15 @@ def read_manifest(folder: Path, *, do: str = ELSEWHERE) -> Manifest:
 
 
 def parse_manifest(content: bytes, *, place: str, do: str = ELSEWHERE, older: bool = False) -> Manifest:
-    """Turn a manifest's JSON into a `Manifest`; every field has its type, its range and its length.
+    """Turn a manifest's JSON into a `Manifest`, and check the type, range and length of every field.
 
     Args:
         content: the file.
-        place, do: the error's first and last words.
-        older: read a manifest of an older format too, which has the same fields; only its files are laid out otherwise.
+        place, do: the place and the next command of an error.
+        older: also accept an older format, which has the same fields and differs only in the layout of files.
 
     Raises:
-        UserError: it is no manifest, or one of another format.
+        UserError: the content is not a manifest, or has another format.
     """
     raw = parse_json(content, place=place, do=do)
     found = raw.get("format") if isinstance(raw, dict) else None
@@ -257,7 +257,7 @@ def check_manifest(manifest: Manifest, *, place: str, do: str) -> None:
 
     Raises:
         UserError: an iteration or a path occurs twice, a path is not part of the layout, a file is missing, a file that is
-            no table has rows, or the identity is another.
+            not a table has rows, or the identity is wrong.
     """
     names = [one.name for one in manifest.iterations]
     paths = [file.path for file in manifest.files]
@@ -285,13 +285,13 @@ def check_counts(manifest: Manifest, *, place: str, do: str) -> None:
     """Check that the files' rows agree with the counts, and that kept + dropped = prompts.
 
     Raises:
-        UserError: by iteration and file.
+        UserError: a number differs; the error names iteration and file.
     """
     for one in manifest.iterations:
         here = f"{place}: iteration {one.name}"
         if one.pairs + sum(one.dropped.values()) != one.prompts:
-            got = f"{one.pairs} pairs and {sum(one.dropped.values())} without"
-            raise UserError(here, got=got, expected=f"{one.prompts}, one of each prompt", do=do)
+            got = f"{one.pairs} pairs and {sum(one.dropped.values())} prompts without a pair"
+            raise UserError(here, got=got, expected=f"{one.prompts} in all, one per prompt", do=do)
         for glob, rows in (
             (pair_glob(one.name), one.pairs),
             (own_table(one.name, "pairs"), one.pairs),
@@ -306,7 +306,7 @@ def check_counts(manifest: Manifest, *, place: str, do: str) -> None:
 
 
 def files_of(files: Sequence[File], glob: str) -> list[File]:
-    """Return the files that one of the layout's globs matches, in order of their paths."""
+    """Return the files that one of the layout's globs matches, in the order of their paths."""
     before, star, after = glob.partition("*")
     found = [
         file
@@ -320,7 +320,7 @@ _MANIFEST: TypeAdapter[Manifest] = TypeAdapter(Manifest)
 
 
 def _expectation(message: str) -> str:
-    """Turn a message of pydantic's into what was expected: "Input should be a valid list" -> "a valid list"."""
+    """Return the expectation in a pydantic message. Example: "Input should be a valid list" -> "a valid list"."""
     return (
         message.removeprefix("Value error, ").replace("Input should be ", "").replace("Input should ", "to ")
     )

@@ -1,7 +1,7 @@
-"""Images by the names that they have in a release: `images/SHA256.EXT`, of their content and format.
+"""Names of images in a release: `images/SHA256.EXT`, from their content and format.
 
-A path says something about the project that it came from, and a stranger's path may lead anywhere. A name by content does
-neither, and equal images have one name. All tables of a release take their names from one mapping.
+A path reveals something about its project, and a stranger's path may lead anywhere. A name by content does neither, and
+equal images have the same name. All tables of a release take their names from one mapping.
 """
 
 from collections.abc import Iterable
@@ -24,11 +24,11 @@ def image_names(paths: Iterable[str], *, root: Path, images: Images, do: str = M
     Args:
         paths: relative to `root`.
         root: the project's folder.
-        images: with `reference`, an image of a pulled project need not be there: its path holds its name.
+        images: with `reference`, an image of a pulled project may be missing, because its path contains its name.
         do: the next command if an image is missing.
 
     Raises:
-        UserError: a path leads out of the project, or there is no image.
+        UserError: a path leads out of the project, or an image is missing or unreadable.
 
     Example: `{"data/images/7.png": "images/5f....png"}`
     """
@@ -36,12 +36,12 @@ def image_names(paths: Iterable[str], *, root: Path, images: Images, do: str = M
 
 
 def rename(table: pl.DataFrame, names: dict[str, str]) -> pl.DataFrame:
-    """Return a table of prompts or pairs with image names in its column `image`; a path without a name stays."""
+    """Return a table of prompts or pairs with `names` in place of paths in its column `image`; other paths stay."""
     return table.with_columns(pl.col("image").replace(names))
 
 
 def same_names(pairs: pl.DataFrame, *, root: Path) -> pl.DataFrame:
-    """Return a project's pairs under the image names of a release, to compare the two; a missing image keeps its path."""
+    """Return a project's pairs with a release's image names, to compare them; a missing image keeps its path."""
     known = [
         path
         for path in pairs["image"].unique()
@@ -54,20 +54,20 @@ def image_bytes(path: str, *, root: Path, do: str = MADE_BY) -> bytes:
     """Return an image file's bytes.
 
     Raises:
-        UserError: the path leads out of the project, or there is no file.
+        UserError: the path leads out of the project, or the file is missing.
     """
     place, inside = f"image {path}", is_inside(path)
     try:
         file = (root / path).resolve(strict=True) if inside else root
         if inside and file.is_relative_to(root.resolve()):
             return file.read_bytes()
-    except (OSError, ValueError, RuntimeError):  # a circle of links, a name too long
+    except (OSError, ValueError, RuntimeError):  # also for a cycle of links, or a name that is too long
         raise UserError(place, got="no such file", expected="the image that a prompt names", do=do) from None
-    raise UserError(place, got="a path out of the project", expected="one inside its root", do=do)
+    raise UserError(place, got="a path out of the project", expected="a path inside its root", do=do)
 
 
 def is_inside(path: str) -> bool:
-    """Return whether a path is relative, POSIX and stays below the folder that it is relative to.
+    """Return whether a path is POSIX, relative, and stays inside the folder that it is relative to.
 
     Example: "data/images/7.png" -> True; "/etc/passwd", "../x", "~/x", "C:\\x", "" -> False
     """
@@ -87,7 +87,7 @@ def _name(path: str, root: Path, images: Images, do: str) -> str:
 
 
 def _pulled_name(path: str) -> str | None:
-    """Return the name that a pull gave an image's path; None of any other path.
+    """Return the image name in a path that a pull wrote; None for any other path.
 
     Example: "data/images/5f....png" -> "images/5f....png"
     """

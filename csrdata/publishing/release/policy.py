@@ -1,9 +1,9 @@
-"""A policy as a folder for the Hub: a LoRA adapter that PEFT loads in one line, and its card.
+"""Write a policy as a folder for the Hub: a LoRA adapter that PEFT loads in one line, and its card.
 
-A policy of iteration T is a base and the chain of T adapters merged into it one after the other. Their updates add up, so
-the chain is, exactly but for rounding, one adapter whose rank is the sum of theirs; that one is published, and the
-manifest names the adapters it was made of by their hashes. A base from the Hub is named, at its revision; a base that was
-made here goes along in `base/`. `hub.push_folder` sends the folder.
+The policy of iteration T is a base and a chain of T adapters, which are merged into it one after the other. Their updates
+add up, so the chain equals, up to rounding, one adapter whose rank is the sum of their ranks. This adapter is published, and
+the manifest lists the hashes of the adapters that it combines. A base from the Hub is named with its revision; a local base
+is published in the folder `base/`. `hub.pushing.push_folder` sends the folder.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from csrdata.storage.tables import hash_path, read_json, write_json
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 BASE = "base"
-"""The folder of a base policy that is published too."""
+"""The folder of a base policy that is published with the adapter."""
 
 VOCABULARIES = {"tokenizer.json", "vocab.json", "added_tokens.json"}
 
@@ -42,7 +42,7 @@ OPTIONAL = (
     "lora_bias",
     "trainable_token_indices",
 )
-"""PEFT settings of adapters that are not plain LoRA: these cannot be merged by addition."""
+"""PEFT settings of adapters that are not plain LoRA, and cannot be combined by addition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class BaseModel:
     repo_id: str | None = None
     """`OWNER/NAME` on the Hub; None for a local model."""
     revision: str | None = None
-    """Its commit there."""
+    """Its commit on the Hub."""
 
 
 def write_model(
@@ -71,22 +71,24 @@ def write_model(
     dataset: Source | None = None,
     tag: str | None = None,
 ) -> str:
-    """Write the folder of a policy, whole or not at all, and return its identity.
+    """Write the folder of a policy, completely or not at all, and return its identity, 64 hex digits.
 
     Args:
-        folder: new, empty, or an older one of a policy, which is replaced.
+        folder: missing, empty, or an older folder of a policy, which is replaced.
         repo_id: `OWNER/NAME` on the Hub, named in the card.
         policy: a chain folder, `policies/T`.
         iteration: T.
-        licence: of the adapter (and of a base that goes along), by its name on the Hub.
-        training: the parameters that it was trained with, for the card.
-        results: the figures of the base and of this policy; None where it was not evaluated.
+        base: the model that the adapter changes.
+        licence: of the adapter (and of a base in the folder), by its name on the Hub.
+        training: the parameters of its training, for the card.
+        results: the figures of the base and of this policy; None if it was not evaluated.
         version: of csrdata.
         dataset: the published pairs that it was trained on.
-        tag: the version, for the card's lines of code.
+        tag: the version, for the code in the card.
 
     Raises:
-        UserError: the policy is no chain of plain LoRA adapters, the base is missing, or the card holds a path or a token.
+        UserError: the policy is not a chain of plain LoRA adapters, the base is missing, or the card contains a path or a
+            token.
     """
     adapters = _adapters(policy)
     if not (base.folder / "config.json").is_file() and base.repo_id is None:
@@ -130,7 +132,7 @@ def write_model(
 
 
 def _is_unchanged(folder: Path) -> bool:
-    """Return whether a folder holds a policy that csrdata wrote, and no other file."""
+    """Return whether a folder contains a policy that csrdata wrote, unchanged, and no other file."""
     try:
         raw = read_json(folder / MANIFEST, made_by="csrdata push --model")
         listed = {str(file["path"]): str(file["sha256"]) for file in raw["files"]}
@@ -146,23 +148,24 @@ def _is_unchanged(folder: Path) -> bool:
 
 
 def _check_texts(folder: Path) -> None:
-    """Search the card and the configurations for leaks; a vocabulary is skipped, as its entries can look like leaks."""
+    """Refuse leaks in the card and the configurations; vocabularies are skipped, as their entries can look like leaks."""
     for path in sorted([folder / CARD, *folder.rglob("*.json")]):
         leak = None if path.name in VOCABULARIES else find_leak(path.read_text(encoding="utf-8"))
         if leak is not None:
             place = f"{path.relative_to(folder).as_posix()}: line {leak.line}"
             raise UserError(
-                place, got=leak.what, expected="no path and no token", do="take it out of what made it"
+                place, got=leak.what, expected="no path and no token", do="remove it from its source"
             )
 
 
 def combine(adapters: Sequence[Path], folder: Path, *, base: str) -> None:
-    """Write one adapter with the effect of several that are merged one after the other.
+    """Write one adapter that is equivalent to merging several adapters one after the other.
 
-    With scales s = alpha / r, the updates s1 B1 A1 + s2 B2 A2 are [s1 B1, s2 B2] [A1; A2]: rank r1 + r2, scale 1.
+    With scales s = alpha / r (or alpha / sqrt(r) for rsLoRA), the updates s1 B1 A1 + s2 B2 A2 equal
+    [s1 B1, s2 B2] [A1; A2]: rank r1 + r2, scale 1.
 
     Raises:
-        UserError: one of them is no plain LoRA, or they change different layers.
+        UserError: an adapter is not plain LoRA, or the adapters change different layers.
     """
     configs = [read_json(adapter / CONFIG, made_by="dvc repro") for adapter in adapters]
     for adapter, config in zip(adapters, configs, strict=True):

@@ -1,7 +1,7 @@
-"""What dvc.lock says about a release: the inputs of the DAG, and whether the tables are its outputs.
+"""The provenance of a release from dvc.lock: the inputs of the DAG, and whether the tables are its outputs.
 
-The card states the parameters, models and hashes behind the data. They are true only while the pipeline is up to date,
-so a project whose params.yaml or tables differ from its dvc.lock is refused: `dvc repro` mends both. The commit is git's.
+The card states the parameters, models and hashes that the data depend on. They are right only if the pipeline is up to date,
+so a project whose params.yaml or tables differ from its dvc.lock is refused: `dvc repro` updates both. The commit is git's.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ def read_lock(path: Path) -> dict[str, Any]:
     """Return the stages of a dvc.lock by name.
 
     Raises:
-        UserError: the file is missing or is no dvc.lock.
+        UserError: the file is missing or is not a dvc.lock.
     """
     try:
         stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
@@ -35,7 +35,7 @@ def read_lock(path: Path) -> dict[str, Any]:
 
 
 def inputs(stages: Mapping[str, Any]) -> dict[str, str]:
-    """Return the paths that stages read but no stage wrote (source files, external data), with their MD5.
+    """Return the MD5 of the files that stages read but no stage wrote (source files, external data), by path.
 
     Example: `{"csrdata/search/pairs.py": "3f...", ...}`
     """
@@ -49,7 +49,7 @@ def inputs(stages: Mapping[str, Any]) -> dict[str, str]:
 
 
 def behind(stages: Mapping[str, Any], tables: Sequence[str]) -> dict[str, Any]:
-    """Return the stages that wrote some paths, and all stages before them, in the lock's order."""
+    """Return the stages that wrote `tables`, and all stages that these depend on, in the lock's order."""
     wanted = {PurePosixPath(path) for path in tables}
     found: set[str] = set()
     grown = True
@@ -65,16 +65,16 @@ def behind(stages: Mapping[str, Any], tables: Sequence[str]) -> dict[str, Any]:
 
 
 def check_run(lock: Path, tables: Sequence[str], *, params: Mapping[str, Any], root: Path) -> None:
-    """Check a project against its dvc.lock: its tables are unchanged and were made with the present parameters.
+    """Check by dvc.lock that a project's tables are unchanged and were made with the current parameters.
 
     Args:
         lock: dvc.lock.
-        tables: the outputs that are released, as paths of dvc.lock.
-        params: params.yaml, read.
+        tables: the outputs to release, as paths of dvc.lock.
+        params: the content of params.yaml.
         root: the project's folder.
 
     Raises:
-        UserError: a table or a parameter differs; the first such is named.
+        UserError: a table or a parameter differs; the error names the first one.
     """
     stages = behind(read_lock(lock), tables)
     check_params(stages, params, lock=lock)
@@ -85,12 +85,12 @@ def check_params(stages: Mapping[str, Any], params: Mapping[str, Any], *, lock: 
     """Compare params.yaml with the parameters that the stages ran with.
 
     Args:
-        stages: those whose results are released.
-        params: the whole file, as read.
-        lock: for the error's first words.
+        stages: those whose outputs are released.
+        params: the content of the whole file.
+        lock: named in the error.
 
     Raises:
-        UserError: a parameter differs; the first such is named.
+        UserError: a parameter differs; the error names the first one.
     """
     for name, stage in stages.items():
         for key, ran_with in stage.get("params", {}).get("params.yaml", {}).items():
@@ -111,12 +111,17 @@ def check_outs(stages: Mapping[str, Any], tables: Sequence[str], *, root: Path, 
     made = {out["path"] for stage in stages.values() for out in stage.get("outs", [])}
     for table in tables:
         if table not in made:
-            raise UserError(f"{lock}: {table}", got="no such output", expected="what a stage made", do=REPRO)
+            raise UserError(
+                f"{lock}: {table}", got="no such output", expected="the output of a stage", do=REPRO
+            )
     for name, stage in stages.items():
         for out in stage.get("outs", []):
             if out["path"] in tables and _md5(root / out["path"]) != out["md5"]:
                 raise UserError(
-                    out["path"], got="other content", expected=f"what {lock} says that {name} made", do=REPRO
+                    out["path"],
+                    got="other content",
+                    expected=f"what {lock} lists as {name}'s output",
+                    do=REPRO,
                 )
 
 
@@ -149,7 +154,7 @@ def _value(params: Mapping[str, Any], key: str) -> Any:
 
 
 def _difference(now: Any, then: Any, key: str) -> tuple[str, Any, Any] | None:
-    """Return the first key that differs, and both values; added iterations are no difference."""
+    """Return the first key that differs, and both values; None if none differs. Added iterations do not count."""
     if isinstance(now, Mapping) and isinstance(then, Mapping):
         keys = then if key == "iterations" else {**then, **now}
         parts = (_difference(now.get(part), then.get(part), f"{key}.{part}") for part in keys)

@@ -1,8 +1,9 @@
-"""From a release back to a project's tables and images: what `csrdata pull` writes, and what `stats` and `diff` read.
+"""Restore a project's tables and images from a release, for `csrdata pull`, `stats` and `diff`.
 
-A release may come from a stranger. Its files were compared with its manifest when they were fetched (`fetch.py`); here each
-table is bounded before it is read, checked as the stages check their own, and written anew. An image is written under the
-name of its own bytes, once they decode as its extension says. Every path that is written is the caller's or `layout.py`'s.
+A release may come from a stranger. Its files were compared with its manifest when they were fetched (`fetch.py`). Here, the
+size of each table is checked before it is read; then its values are checked as in the stages, and it is written again. An
+image is written under the hash of its bytes, after it decodes in the format of its extension. Every written path comes from
+the caller or from `layout.py`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,34 +46,36 @@ from csrdata.storage.tables import atomic_file, read_table, schema, seal, write_
 IMAGE_BYTES = 100_000_000
 """Largest image file that is written, in bytes."""
 FINGERPRINT_BYTES = 1_000_000
+"""Largest file of a fingerprint, in bytes."""
 PARAMS_BYTES = 200_000
+"""Largest params.yaml, in bytes."""
 LOCK_BYTES = 20_000_000
-"""Largest params.yaml or dvc.lock, in bytes; the lock is kept but not parsed."""
+"""Largest dvc.lock, in bytes; it is kept but not parsed."""
 
 
 def released(folder: Path) -> list[str]:
     """Return the names of the iterations that a release holds, in order.
 
     Raises:
-        UserError: the folder is no release.
+        UserError: the folder is not a release.
     """
     return [counts.name for counts in read_manifest(folder).iterations]
 
 
 def restore(folder: Path, iterations: Sequence[IterationTables], *, images_root: Path | None = None) -> None:
-    """Write a release's tables where `iterations` say, and its images.
+    """Write a release's tables to the paths of `iterations`, and its images.
 
-    Tables are as they were in the project, but for their images' paths: those are where a pull puts the images. Shards come
-    back as shards, under the names they had.
+    The tables equal those of the original project, except that image paths are those to which a pull writes images. Shards
+    keep their names.
 
     Args:
         folder: the release, with the files that its manifest lists.
-        iterations: those to restore, and where to: nothing may be there yet.
-        images_root: the project's folder, which takes the images; None leaves them out. A release with
-            `--images reference` has none.
+        iterations: the iterations to restore, with their target paths, which must not exist.
+        images_root: the project's folder, in which images are written; None writes no images. A release with
+            `--images reference` contains none.
 
     Raises:
-        UserError: the release lacks an iteration or an image, or a table or an image is not what it claims to be.
+        UserError: an iteration or an image is missing, or a table or an image is invalid.
     """
     need_hub_extra()
     manifest = read_manifest(folder)
@@ -103,10 +106,10 @@ def restore(folder: Path, iterations: Sequence[IterationTables], *, images_root:
 
 
 def release_texts(folder: Path, *, do: str = ELSEWHERE) -> dict[str, bytes]:
-    """Return a release's params.yaml and, where it has one, its dvc.lock, by path.
+    """Return a release's params.yaml and, if it has one, its dvc.lock, by path; `do`: the next command of an error.
 
     Raises:
-        UserError: one is too large or no text, or the parameters are not safe to read as YAML; `do` are the last words.
+        UserError: a file is too large or not text, or params.yaml is not safe to read as YAML.
     """
     texts = {}
     for path, limit in ((PARAMS, PARAMS_BYTES), (LOCK, LOCK_BYTES)):
@@ -119,10 +122,10 @@ def release_texts(folder: Path, *, do: str = ELSEWHERE) -> dict[str, bytes]:
 
 
 def read_release_table(folder: Path, path: str, record: Record, manifest: Manifest) -> pl.DataFrame:
-    """Return a release's table: bounded, with the rows that the manifest says, checked as its record is.
+    """Return a release's table, after checking its size, its number of rows in the manifest, and its values.
 
     Raises:
-        UserError: it is not what the manifest or the record says.
+        UserError: the table does not agree with the manifest or with its record.
     """
     rows = next((file.rows for file in manifest.files if file.path == path), None)
     with open_parquet(folder / path, place=path, rows=rows, do=ELSEWHERE) as parquet:
@@ -133,7 +136,7 @@ def read_release_table(folder: Path, path: str, record: Record, manifest: Manife
 
 
 def _checked(file: Path, record: Record, *, shown: str) -> pl.DataFrame:
-    """Read a table as the stages do; an error names the release's file, not the scratch folder's."""
+    """Read a table as the stages do; an error names the release's file, not the temporary one."""
     try:
         return read_table(file, record, made_by=ELSEWHERE)
     except UserError as error:
@@ -142,7 +145,7 @@ def _checked(file: Path, record: Record, *, shown: str) -> pl.DataFrame:
 
 
 def _to_project(table: pl.DataFrame, path: str) -> pl.DataFrame:
-    """Return a release's table with its images where a pull puts them."""
+    """Return a release's table with the image paths of a pulled project."""
     names = table["image"].unique().to_list()
     for name in names:
         if parse_image_name(name) is None:
@@ -152,7 +155,7 @@ def _to_project(table: pl.DataFrame, path: str) -> pl.DataFrame:
 
 
 def _restore_shards(folder: Path, files: Sequence[File], record: Record, target: Path) -> None:
-    """Write each row group as one shard, with one in memory at a time."""
+    """Write each row group as one shard; one row group is in memory at a time."""
     index = 0
     for file in files:
         path = file.path
@@ -167,7 +170,7 @@ def _restore_shards(folder: Path, files: Sequence[File], record: Record, target:
 
 
 def _check_schema(arrow: Any, record: Record, path: str) -> None:
-    """Refuse a table with other columns or types than its record's; candidates also name their iteration."""
+    """Refuse a table in which a column of its record is missing or has another type."""
     empty: Any = pl.from_arrow(arrow.empty_table())
     found = dict(empty.schema)
     if record is Sentence:
@@ -179,7 +182,7 @@ def _check_schema(arrow: Any, record: Record, path: str) -> None:
 
 
 def _fingerprint(folder: Path, path: str, manifest: Manifest) -> dict[str, str]:
-    """Return the fingerprint of a folder of shards; empty if the project has none."""
+    """Return the fingerprint of a folder of shards; empty if the release has none."""
     if all(file.path != path for file in manifest.files):
         return {}
     content = read_bounded(folder / path, limit=FINGERPRINT_BYTES, do=ELSEWHERE)
@@ -191,7 +194,7 @@ def _fingerprint(folder: Path, path: str, manifest: Manifest) -> dict[str, str]:
 
 
 def _restore_images(folder: Path, manifest: Manifest, named: set[str], root: Path) -> None:
-    """Write every image that the tables name, once; refuse one that they do not name, and one that is missing."""
+    """Write every image that the tables name, once; refuse an image that they do not name, and a missing one."""
     written: set[str] = set()
     for place, name, content in _embedded(folder, manifest):
         if name not in named:
@@ -215,7 +218,7 @@ def _restore_images(folder: Path, manifest: Manifest, named: set[str], root: Pat
 
 
 def _embedded(folder: Path, manifest: Manifest) -> Iterator[tuple[str, str, bytes]]:
-    """Yield place, name and bytes of every image in the release, with one in memory at a time."""
+    """Yield place, name and bytes of every image in the release; one image is in memory at a time."""
     pairs = [file for one in manifest.iterations for file in files_of(manifest.files, pair_glob(one.name))]
     for file in pairs:
         with open_parquet(folder / file.path, place=file.path, rows=file.rows, do=ELSEWHERE) as parquet:
@@ -231,7 +234,7 @@ def _embedded(folder: Path, manifest: Manifest) -> Iterator[tuple[str, str, byte
 
 
 def _rows(parquet: Any, columns: list[str], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield rows one by one: an image that a page repeats is in memory once."""
+    """Yield rows one by one, so that only one copy of an image that a page repeats is in memory."""
     lacking = [column for column in columns if column not in parquet.schema_arrow.names]
     if lacking:
         raise UserError(f"{path}: column {lacking[0]}", got="no such column", expected="images", do=ELSEWHERE)

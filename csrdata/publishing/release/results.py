@@ -1,8 +1,8 @@
 """Results about a release: how true its pairs are, and the effect of training on them.
 
-Both need what a release does not hold (the truth about the images, the answers of the trained policies), so the figures
-travel in the release as `provenance/results.json`, tied to the pairs by the hash of their tables. A pulled project gives
-the same card again. What was not measured is absent, from the file and from the card.
+Both are computed from data that a release does not contain (the truth about the images, the answers of trained policies).
+The figures are therefore stored in the release as `provenance/results.json`, with the hash of each table of pairs that they
+describe, so a pulled project gives the same card. What was not measured is in neither the file nor the card.
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ from csrdata.publishing.card.markdown import Markdown, escape, table
 SIGNIFICANT = 0.05
 """Two-sided level, for each figure separately."""
 
-STEERED_BY = ("chair_s", "chair_i", "recall", "length")
-"""The figures that sentences describe: hallucination, and its possible cost."""
+HEADLINE_FIGURES = ("chair_s", "chair_i", "recall", "length")
+"""The figures in the card's sentences: hallucination, and the possible costs of reducing it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ class Measured:
     high: float
     """The bounds of its bootstrap interval over images."""
     p_vs_base: float | None
-    """Of the paired test against the base on the same images; null for the base."""
+    """The p-value of the paired test against the base on the same images; null for the base."""
 
 
 @dataclass(frozen=True, slots=True)
 class TruthShare:
-    """Pairs by which answer is truer: the one with the smaller share of false statements."""
+    """Numbers of pairs by which answer is truer: the one with the smaller share of false statements."""
 
     chosen: int
     rejected: int
@@ -54,17 +54,17 @@ class Results:
     pairs: Mapping[str, str]
     """SHA-256 of the table of pairs that the figures describe, by iteration."""
     truth: Mapping[str, TruthShare] = dataclasses.field(default_factory=dict)
-    """By iteration; empty where the truth is unknown."""
+    """By iteration; empty if the truth is unknown."""
     confidence: float | None = None
-    """Percent, of the intervals."""
+    """Confidence level of the intervals, percent."""
     splits: Mapping[str, Mapping[str, Mapping[str, Measured]]] = dataclasses.field(default_factory=dict)
-    """Figures of `FIGURES` by split and policy: `BASE` is the base policy, "1" was trained by iteration 1. Empty: none."""
+    """By split, policy and key of `FIGURES`; `BASE` is the base policy, "1" is the policy trained in iteration 1."""
 
 
 def measured(
     splits: Mapping[str, Mapping[str, PolicySummary]], policies: Sequence[str]
 ) -> dict[str, dict[str, dict[str, Measured]]]:
-    """Take the figures of some policies from a summary's splits; figures without a value are left out."""
+    """Return the figures of some policies from a summary's splits; figures without a value are left out."""
     return {
         split: {
             policy: {
@@ -84,7 +84,7 @@ def parse_results(raw: Any, *, place: str) -> Results:
     """Turn the JSON of a release's results into `Results`.
 
     Raises:
-        UserError: a key or a number is not what `csrdata push` writes.
+        UserError: a key or a number is not one that `csrdata push` writes.
     """
     try:
         found = Results(
@@ -108,7 +108,7 @@ def parse_results(raw: Any, *, place: str) -> Results:
 
 
 def change(base: Measured, after: Measured) -> str:
-    """Describe in words how a figure changed, by the paired test where there is one and else by the intervals.
+    """Return in words how a figure changed, by the paired test if there is one, otherwise by the intervals.
 
     Example: 42.1 -> 28.0 at p = 0.001: `fell`; 90.1 -> 90.2 at p = 0.6: `did not change clearly`
     """
@@ -120,14 +120,14 @@ def change(base: Measured, after: Measured) -> str:
 
 
 def sentences(results: Results, policy: str) -> list[Markdown]:
-    """Describe, in one sentence per split, how hallucination, recall and length differ between the base and a policy."""
+    """Return one sentence per split about the change of hallucination, recall and length from the base to a policy."""
     found = []
     for split, policies in results.splits.items():
         base, after = policies.get(BASE, {}), policies.get(policy, {})
         parts = [
             f"{FIGURES[figure].title} {change(base[figure], after[figure])} "
             f"({_shown(figure, base[figure].value)} to {_shown(figure, after[figure].value)} {FIGURES[figure].unit})"
-            for figure in STEERED_BY
+            for figure in HEADLINE_FIGURES
             if figure in base and figure in after
         ]
         if parts:
@@ -137,10 +137,10 @@ def sentences(results: Results, policy: str) -> list[Markdown]:
 
 
 def tables(results: Results, figures: Sequence[str] = tuple(FIGURES)) -> list[tuple[str, Markdown]]:
-    """Return a title and a table for each split: figures down, policies across, a star where one differs from the base."""
+    """Return a title and a table per split: a row per figure, a column per policy, a star for a difference from the base."""
     found = []
     for split, policies in results.splits.items():
-        # The order of names in a JSON object says nothing: the base first, then 1, 2, ... 10.
+        # A JSON object has no order: the base comes first, then 1, 2, ... 10.
         names = sorted(policies, key=lambda name: (name != BASE, len(name), name))
         rows = [
             (
@@ -157,7 +157,7 @@ def tables(results: Results, figures: Sequence[str] = tuple(FIGURES)) -> list[tu
 
 
 def caption(results: Results) -> Markdown:
-    """Say how the figures of results were measured."""
+    """Return how the figures were measured."""
     return Markdown(
         f"A cell is a value and its {results.confidence:g}% bootstrap interval over images; one training run per policy. "
         f"A star marks a difference from the base on the same images (paired permutation test, two-sided, "
@@ -166,7 +166,7 @@ def caption(results: Results) -> Markdown:
 
 
 def anchor(training: Mapping[str, Any] | None) -> Markdown:
-    """State what is added to DPO's loss, where something is."""
+    """Return the words about the term that is added to DPO's loss; empty if there is none."""
     if training is None or not training.get("sft_weight"):
         return Markdown()
     return Markdown(f" plus {training['sft_weight']:g} times the chosen answers' mean token loss")

@@ -1,7 +1,7 @@
-"""Parquet files of a release, streamed: some hundred images or one shard of a table in memory, never a whole dataset.
+"""Write the Parquet files of a release as a stream: memory holds a few hundred images or one shard, never a whole dataset.
 
-How rows are cut into files follows from the sizes of what goes in, so that equal inputs give equal files. Pages are cut
-by content: after a small change most of a file's chunks are those that the Hub has.
+Rows are split into files by the sizes of the inputs, so equal inputs give equal files. Pages use content-defined chunking:
+after a small change, the Hub already has most of a file's chunks.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FILE_BYTES = 500_000_000
-"""Approximate bytes per file: the size at which the Hub's viewer and `datasets` split files."""
+"""Approximate bytes per file: the size at which `datasets` and the Hub's viewer split files."""
 GROUP_ROWS = 1000
 GROUP_BYTES = 16_000_000
-"""A row group of pairs ends at the first of these limits, so that reading one row reads little else."""
+"""A row group of pairs ends at the first of these two limits, so that reading one row reads little else."""
 
 
 def write_pairs(
@@ -42,12 +42,12 @@ def write_pairs(
 
     Args:
         folder: the release.
-        name: the iteration's.
-        pairs: one or more, in the order to keep, as they are in the project.
+        name: of the iteration.
+        pairs: one or more, as in the project; their order is kept.
         names: the name of each image in the release, by its path in the project.
-        images: whether a row holds its image's bytes.
+        images: whether a row contains its image's bytes.
         root: the folder that image paths are relative to.
-        file_bytes: about what a file holds.
+        file_bytes: approximate bytes per file.
 
     Raises:
         UserError: an image is missing.
@@ -77,7 +77,7 @@ def write_pairs(
 def write_unpaired(
     folder: Path, paths: Sequence[str], *, names: Mapping[str, str], root: Path, file_bytes: int = FILE_BYTES
 ) -> None:
-    """Write the images that no pair holds, each once under its name; without any there is no file.
+    """Write the images that are in no pair, each once under its name; without images, no file is written.
 
     Raises:
         UserError: an image is missing.
@@ -100,7 +100,7 @@ def write_unpaired(
 
 
 def unpaired_schema() -> "pa.Schema":
-    """Return the columns of the images of prompts without a pair: `image`, its name; `bytes`, its file."""
+    """Return the columns for images of prompts without a pair: `image` is the name, `bytes` the content of the file."""
     import pyarrow as pa
 
     return pa.schema([("image", pa.string()), ("bytes", pa.binary())])
@@ -109,10 +109,10 @@ def unpaired_schema() -> "pa.Schema":
 def write_candidates(
     folder: Path, name: str, shards: Sequence[Path], *, made_by: str, file_bytes: int = FILE_BYTES
 ) -> int:
-    """Write every sentence of an iteration's search; a shard of the project is a row group here. Return the rows written.
+    """Write every sentence of an iteration's search, one row group per shard, and return the number of rows.
 
     Raises:
-        UserError: a shard is no table of sentences; `made_by` makes it.
+        UserError: a shard is not a valid table of sentences; the next command is `made_by`.
     """
     arrow = candidate_features().arrow_schema
     files = _cut([shard.stat().st_size for shard in shards], limit=file_bytes)
@@ -127,10 +127,10 @@ def write_candidates(
 
 
 def write_responses(folder: Path, name: str, shards: Sequence[Path], *, made_by: str) -> int:
-    """Write an iteration's answers as one table; a shard of the project is a row group here. Return the rows written.
+    """Write an iteration's answers as one table, one row group per shard, and return the number of rows.
 
     Raises:
-        UserError: a shard is no table of answers; `made_by` makes it.
+        UserError: a shard is not a valid table of answers; the next command is `made_by`.
     """
     rows = 0
     arrow = pl.DataFrame(schema=schema(Response)).to_arrow().schema
@@ -155,13 +155,13 @@ def _writer(path: Path, arrow: "pa.Schema") -> Iterator[Callable[["pa.Table"], N
 
 
 def _size(image: str, root: Path) -> int:
-    """Return an image file's size in bytes; 0 if it is missing, which is reported when it is read."""
+    """Return an image file's size in bytes; 0 if it is missing, which is an error when it is read."""
     file = root / image
     return file.stat().st_size if file.is_file() else 0
 
 
 def _cut(sizes: Sequence[int], *, limit: int, rows: int | None = None) -> list[tuple[int, int]]:
-    """Split a sequence into runs of about `limit` and at most `rows` items; each has at least one.
+    """Split a sequence into runs of total size about `limit` and of at most `rows` items; each has at least one item.
 
     Example: sizes 4 4 4 9 1 with limit 8 -> (0, 2), (2, 3), (3, 4), (4, 5)
     """

@@ -1,8 +1,8 @@
 """Bounded reading of untrusted files: JSON, texts and Parquet.
 
-A file is measured first, then parsed, then its values are checked; whatever a library raises on the way becomes one line.
-A Parquet file says in its footer how many rows and bytes it holds; a small file that claims billions of them is refused
-there. What a footer hides, one row group or one batch of rows still bounds.
+The size of a file is checked first; then it is parsed, and its values are checked. Any error of a library becomes one line.
+The footer of a Parquet file states its rows and bytes, so a small file that claims billions of them is refused early. If a
+footer is wrong, reading one row group or one batch at a time still limits memory.
 """
 
 import math
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 MAX_DEPTH = 16
-"""Of nested JSON: a parameter is four levels deep."""
+"""The deepest nesting of JSON; parameters have four levels."""
 MAX_TEXT = 10_000
-"""Characters of one text in JSON."""
+"""The most characters of one text in JSON."""
 
 ROWS_PER_BYTE = 16
-"""The most rows per byte of a Parquet file. The emptiest table of ours has two: equal reasons for every
-dropped prompt."""
+"""The most rows per byte of a Parquet file. The smallest rows that csrdata writes, two per byte, are dropped prompts with
+equal reasons."""
 TABLE_ROWS = 5_000_000
-"""The most rows of a table that is held in memory: prompts, pairs, dropped."""
+"""The most rows of a table that is read into memory: prompts, pairs, dropped."""
 GROUP_ROWS = 1_000_000
-"""The most rows of a row group, which is read at once; ours hold a shard, some thousands."""
+"""The most rows of a row group, which is read at once; those that csrdata writes hold one shard, a few thousand rows."""
 GROUP_BYTES = 1_000_000_000
-"""The most bytes of a row group once decompressed; ours hold 16 MB, and one image or one shard more."""
+"""The most decompressed bytes of a row group; those that csrdata writes have 16 MB plus at most one image or one shard."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -41,7 +41,7 @@ def read_bounded(path: Path, *, limit: int, do: str) -> bytes:
     """Return a file's bytes.
 
     Raises:
-        UserError: it is missing, a link, no file, or larger than `limit` bytes.
+        UserError: the file is missing, is a link or not a regular file, or is larger than `limit` bytes.
     """
     if path.is_symlink() or not path.is_file():
         raise UserError(str(path), got="no such file", expected="a file", do=do)
@@ -66,10 +66,10 @@ def parse_json(content: bytes, *, place: str, do: str) -> Any:
 
 
 def check_value(value: Any, depth: int = 0) -> Any:
-    """Return a value of JSON, unchanged.
+    """Return a JSON value, unchanged; `depth`: levels of nesting around it.
 
     Raises:
-        ValueError: it is nested too deeply, or holds a text or a number that is refused.
+        ValueError: the value is nested too deeply, or contains a text or a number that is refused.
     """
     if depth > MAX_DEPTH:
         raise ValueError(f"more than {MAX_DEPTH} levels of nesting")
@@ -93,7 +93,7 @@ def check_text(text: str) -> str:
     """Return a text, unchanged.
 
     Raises:
-        ValueError: it is too long, or holds a control character or half a surrogate pair.
+        ValueError: the text is too long, or contains a control character or a lone surrogate.
     """
     if len(text) > MAX_TEXT:
         raise ValueError(f"a text of {len(text):,} characters, at most {MAX_TEXT:,} are read")
@@ -112,7 +112,7 @@ def decode_text(content: bytes, *, place: str, do: str) -> str:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(place, got=f"byte {error.start}: no UTF-8", expected="text", do=do) from None
+        raise UserError(place, got=f"byte {error.start} is not UTF-8", expected="text", do=do) from None
     refused = _CONTROL.search(text)
     if refused is not None:
         raise UserError(place, got=f"the character U+{ord(refused.group()):04X}", expected="text", do=do)
@@ -120,10 +120,10 @@ def decode_text(content: bytes, *, place: str, do: str) -> str:
 
 
 def check_yaml(text: str, *, place: str, do: str) -> None:
-    """Check that a text is YAML which is safe to load: no aliases, which grow when they are read, no deep nesting.
+    """Check that a text is YAML that is safe to load: without aliases, which may expand, and without deep nesting.
 
     Raises:
-        UserError: it is not.
+        UserError: the text is not YAML, or not safe.
     """
     depth = 0
     try:
@@ -139,13 +139,15 @@ def check_yaml(text: str, *, place: str, do: str) -> None:
 
 @contextmanager
 def open_parquet(path: Path, *, place: str, rows: int | None, do: str) -> "Iterator[pq.ParquetFile]":
-    """Open a Parquet file whose footer claims no more than its size allows; reading errors become one line.
+    """Open a Parquet file whose footer claims no more than its size allows; turn reading errors into one line.
 
     Args:
-        rows: those that the manifest says; None where it is not known.
+        path: the file.
+        place, do: the place and the next command of an error.
+        rows: the number of rows in the manifest; None if it is not known.
 
     Raises:
-        UserError: it is no Parquet file, is damaged, or claims other or too many rows or bytes.
+        UserError: the file is not Parquet, is damaged, or claims a wrong or too large number of rows or bytes.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -157,7 +159,7 @@ def open_parquet(path: Path, *, place: str, rows: int | None, do: str) -> "Itera
     except (pa.ArrowException, EOFError) as error:
         raise _unreadable(error, place=place, do=do) from None
     except OSError as error:
-        if error.errno is not None or "No space left" in str(error):  # the disk's, not the file's
+        if error.errno is not None or "No space left" in str(error):  # an error of the disk, not of the file
             raise
         raise _unreadable(error, place=place, do=do) from None
 
@@ -174,7 +176,7 @@ def _check_footer(footer: Any, size: int, *, place: str, rows: int | None, do: s
         )
     if footer.num_rows > size * ROWS_PER_BYTE:
         got = f"{footer.num_rows:,} rows in {size:,} bytes"
-        raise UserError(place, got=got, expected=f"at most {ROWS_PER_BYTE} rows a byte", do=do)
+        raise UserError(place, got=got, expected=f"at most {ROWS_PER_BYTE} rows per byte", do=do)
     counted = 0
     for index in range(footer.num_row_groups):
         group = footer.row_group(index)

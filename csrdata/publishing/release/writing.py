@@ -1,8 +1,8 @@
-"""A release: a folder that is exactly what goes to the Hub (its layout: layout.py), written whole or not at all.
+"""Write a release: a folder with exactly the files for the Hub (see layout.py), completely or not at all.
 
-The order follows from what depends on what: data files, their identity, plots, the card, the manifest. Nothing here
-talks to the Hub, nothing is judged here (gates.py does), and a date is given, never looked up: equal inputs give an
-equal folder. Memory holds some hundred images and one shard of candidates, never a whole dataset.
+The files are written in the order in which they depend on each other: data files, identity, plots, card, manifest. This
+module sends nothing to the Hub and does not check the release (gates.py does). The date is an argument, so equal inputs give
+an equal folder. Memory holds a few hundred images and one shard of candidates, never a whole dataset.
 """
 
 import shutil
@@ -79,27 +79,27 @@ def write_release(
     """Write a release of some iterations of a project.
 
     Args:
-        folder: takes the release; it must be empty, missing, or an older release, which is replaced if nobody changed it.
-        repo_id: `OWNER/NAME`, for the card's lines of code.
-        iterations: one or more, in order; they share their table of prompts.
-        images: whether rows hold their image's bytes or only its path.
+        folder: the target: missing, empty, or an older release, which is replaced if it is unchanged.
+        repo_id: `OWNER/NAME`, for the code in the card.
+        iterations: one or more, in order; they share one table of prompts.
+        images: whether rows contain their image's bytes or only its name.
         project_root: the folder that image paths are relative to.
         params: the sections of params.yaml that generated the data; part of the identity.
         params_file: params.yaml itself.
-        lock: dvc.lock; None where the project was run without DVC.
-        models: the policies and scorers behind the data; part of the identity.
+        lock: dvc.lock; None if the project was run without DVC.
+        models: the policies and scorers that the data depend on; part of the identity.
         origin: licences and limits of the images' source.
-        tag: the version, for the card; no part of the identity.
-        date: UTC, YYYY-MM-DD; no part of the identity.
+        tag: the version, for the card; not part of the identity.
+        date: UTC, YYYY-MM-DD; not part of the identity.
         commit: the project's git commit.
-        previous: the manifest of the release before this one, for the changelog.
-        results: truth of the pairs and effect of training, where they are known; no part of the identity.
-        source: what went into the DAG, by its MD5; None takes it from `lock`.
-        gate: called with the finished release before it takes its name; what it raises leaves no release.
+        previous: the manifest of the previous release, for the changelog.
+        results: truth of the pairs and effect of training, if they are known; not part of the identity.
+        source: MD5 of the inputs of the DAG, by path; None reads them from `lock`.
+        gate: called with the finished folder before it replaces `folder`; if it raises, no release is written.
 
     Raises:
-        UserError: a table or an image is missing, an iteration has no pair or no name that a path may hold, the folder is
-            something else, or the disk is full; nothing of the release is left then, and an older one stays.
+        UserError: a table or an image is missing, an iteration has no pair or an invalid name, `folder` holds something
+            else, or the disk is full. Then nothing of the new release remains, and an older one stays.
     """
     need_hub_extra()
     for one in iterations:
@@ -161,7 +161,7 @@ def _inputs(lock: Path | None) -> dict[str, str]:
 
 
 def published_pairs(pairs: Path, *, root: Path, folder: Path) -> str:
-    """Return the SHA-256 that a project's table of pairs has in a release; `folder` takes it for a moment."""
+    """Return the SHA-256 that a project's table of pairs has in a release; it is written to `folder` to compute it."""
     table = read_table(pairs, Pair, made_by="dvc repro select_pairs")
     write_table(folder / "pairs.parquet", same_names(table, root=root))
     return hash_path(folder / "pairs.parquet")
@@ -183,7 +183,7 @@ def _write_tables(
     images: Images,
     root: Path,
 ) -> Counts:
-    """Write one iteration's tables; `prompts`: how many there are, `names`: of images, by their path in the project."""
+    """Write one iteration's tables; `prompts`: number of prompts, `names`: image names, by path in the project."""
     name = one.name
     dropped = read_table(one.dropped, Dropped, made_by=f"dvc repro select_pairs@{name}")
     if not len(pairs):
@@ -215,7 +215,7 @@ def _write_tables(
 
 
 def _write_unpaired(folder: Path, paired: set[str], *, names: dict[str, str], root: Path) -> None:
-    """Write the images that no pair of the release holds, in the order of the prompts."""
+    """Write the images that are in no pair of the release, in the order of the prompts."""
     held = {names[path] for path in paired}
     first: dict[str, str] = {}
     for path, name in names.items():
@@ -229,7 +229,7 @@ def _shards(folder: Path, *, made_by: str) -> list[Path]:
 
 
 def _changelog(manifest: Manifest, previous: Manifest | None) -> list[Change]:
-    """Return the changelog: this release's entry before those of the releases before it."""
+    """Return the changelog: the entry of this release, then those of earlier releases."""
     if previous is not None and previous.identity == manifest.identity:
         return previous.changelog
     found = (
@@ -252,7 +252,7 @@ def _files(folder: Path) -> list[File]:
 
 
 def _is_unchanged_release(folder: Path) -> bool:
-    """Return whether a folder holds a release of this format and nothing else: every file is as its manifest says."""
+    """Return whether a folder contains exactly an unchanged release of this format: every file matches its manifest."""
     try:
         listed = {file.path: file.sha256 for file in read_manifest(folder).files}
     except UserError:

@@ -1,8 +1,8 @@
-"""The microworld's reader of answers: which objects a sentence names, and whether that is so.
+"""The microworld's `ClaimParser`: which objects a sentence names, and whether the claim is true.
 
-A sentence of the microworld's language is read exactly (`reading`). In any other text the words for shapes
-still count as mentions, as CHAIR counts words: broken language must not hide what was made up. Of such a
-mention nothing more is known than the shape.
+A sentence of the microworld's language is parsed exactly (`parsing`). In any other text, the names of shapes still count as
+mentions, as CHAIR counts words, so that broken language does not hide hallucinations. Such a mention has only a shape, no
+colour or place.
 """
 
 import json
@@ -27,24 +27,24 @@ class Mention:
     name: str
     present: bool
     attributes_right: bool | None
-    """Colour and place of a present shape are right; None where neither could be read."""
+    """Whether colour and place of a present shape are right; None if they could not be parsed, or the shape is absent."""
     mistake: str | None
-    """A kind of `truth.MISTAKE_KINDS` for an absent shape."""
+    """For an absent shape, one of `truth.MISTAKE_KINDS`."""
 
 
 class MicroworldClaimParser:
-    """Reads answers about scenes."""
+    """Parses answers about scenes; a `ClaimParser`."""
 
     def sentences(self, text: str) -> list[str]:
         """Split an answer into its sentences."""
         return split(text)
 
     def well_formed(self, sentence: str) -> bool:
-        """Say whether it is a sentence that can be said of a scene, letter for letter."""
+        """Return whether it is exactly a sentence of the microworld's language."""
         return read(sentence) is not None
 
     def mentions(self, sentence: str, truth: Truth) -> Sequence[Mention]:
-        """Return the shapes that a sentence names, held against the scene."""
+        """Return the shapes that a sentence names, each compared with the scene."""
         scene = to_scene(truth)
         claim = read(sentence)
         if claim is not None:
@@ -66,7 +66,7 @@ def to_truth(scene: Scene, *, image: str, split: str) -> Truth:
 
 
 def to_scene(truth: Truth) -> Scene:
-    """Return the scene again: the inverse of `to_truth`."""
+    """Return the scene of a `Truth`: the inverse of `to_truth`."""
     return _parse(truth.detail)
 
 

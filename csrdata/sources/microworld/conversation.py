@@ -1,9 +1,9 @@
-"""How one talks to the policy: its tokenizer, its chat template and its processor.
+"""The policy's tokenizer, chat template and processor.
 
-Tokens: byte-level BPE whose training text is the microworld's own, so that every word is one token; any other text still
-has tokens. Template: "USER: <image>\\nDescribe this image. ASSISTANT:", and an answer follows as " There is ...</s>". The
-space belongs to the answer's first word, as byte-level words carry it, so prompt and answer have the same ids whether
-they are tokenised apart (as preference training does) or together, and generation starts where training did.
+Tokens: byte-level BPE, trained on the microworld's sentences, so that each of their words is one token; any other text can
+be tokenised too. Template: "USER: <image>\\nDescribe this image. ASSISTANT:", then the answer: " There is ...</s>". The
+space is part of the answer's first token, as usual in byte-level BPE. Prompt and answer therefore have the same ids whether
+they are tokenised apart (as in preference training) or together, and generation starts where training did.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from csrdata.sources.microworld.world import COLOURS, SHAPES
 
 PAD, BEGIN, END, IMAGE = "<pad>", "<s>", "</s>", "<image>"
 HIGHEST_VOCABULARY = 2048
-"""Entries, 1.. ; the merges run out at about half of it."""
+"""The most entries, 1 or more; BPE finds no more merges at about half of it."""
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{% if message['role'] == 'user' %}"
@@ -54,7 +54,7 @@ CHAT_TEMPLATE = (
 
 
 def build_tokenizer() -> Any:
-    """The policy's tokenizer, trained on all that is said in the microworld; always the same."""
+    """Return the policy's tokenizer, trained on all sentences and requests of the microworld; always the same."""
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
@@ -78,7 +78,7 @@ def build_tokenizer() -> Any:
 
 
 def build_processor(tokenizer: Any, *, patch: int) -> Any:
-    """The policy's processor; `patch` is the vision tower's patch size, pixels."""
+    """Return the policy's processor; `patch`: side of the vision tower's patches, pixels."""
     image_processor = CLIPImageProcessor(
         size={"shortest_edge": IMAGE_SIZE},
         crop_size={"height": IMAGE_SIZE, "width": IMAGE_SIZE},
@@ -89,7 +89,7 @@ def build_processor(tokenizer: Any, *, patch: int) -> Any:
         image_processor=image_processor,
         tokenizer=tokenizer,
         patch_size=patch,
-        # The class token counts as an additional image token, and "default" takes it off again.
+        # The class token counts as an additional image token; the strategy "default" removes it.
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
         chat_template=CHAT_TEMPLATE,
@@ -97,31 +97,31 @@ def build_processor(tokenizer: Any, *, patch: int) -> Any:
 
 
 def user_message(text: str) -> dict[str, Any]:
-    """One image and a request, as typed content."""
+    """Return the user's message: one image and a request, as typed content."""
     return {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}
 
 
 def prompt_text(processor: Any, request: str) -> str:
-    """The prompt up to where the answer begins."""
+    """Return the prompt up to the start of the answer."""
     return str(
         processor.apply_chat_template([user_message(request)], add_generation_prompt=True, tokenize=False)
     )
 
 
 def next_prompt_text(processor: Any, request: str) -> str:
-    """What follows an answer when the same conversation goes on, up to where the next answer begins."""
+    """Return the text between an answer and the next answer of the same conversation, which holds the next request."""
     talk = [user_message("?"), {"role": "assistant", "content": "."}, {"role": "user", "content": request}]
     whole = str(processor.apply_chat_template(talk, add_generation_prompt=True, tokenize=False))
     return whole[whole.index(END) + len(END) :]
 
 
 def answer_text(answer: str) -> str:
-    """What follows the prompt, as the template writes it."""
+    """Return the text after the prompt, as the template writes it."""
     return f" {answer}{END}"
 
 
 def _corpus() -> list[str]:
-    """Every word in the positions it can take; sentences are told apart from their first words by the space."""
+    """Return texts with every word in each position that it can have: with and without a space before it."""
     sentences = list(all_sentences())
     asked = [pattern.format(shape=with_article(shape)) for pattern in QUESTION_PATTERNS for shape in SHAPES]
     asked += [

@@ -1,9 +1,9 @@
-"""From a scene to its image: 66 x 66 pixels, a soft, grainy ground in the theme's colour, shapes of one size.
+"""Draw a scene: 66 x 66 pixels, a grainy background in the theme's colour, and shapes of one size.
 
-Each of the nine places is one square of 22 pixels, which the models see as one patch.
+Each of the nine places is a square of 22 x 22 pixels, which is one patch of the models.
 
-Masks of the shapes are drawn once, four times too large, and shrunk; an image is then a few small blends in numpy, so
-that tens of thousands take seconds. Grain and tints come from the scene's own hash.
+The mask of each shape is drawn once, enlarged, and scaled down. An image is then a few small blends in numpy, so tens of
+thousands of images take seconds. Grain and tints are derived from a hash of the scene.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _OVERSIZE = 8
 
 
 def draw(scene: Scene) -> NDArray[np.uint8]:
-    """The scene's image: [66, 66, 3], 0..255 RGB. The same scene always gives the same bytes."""
+    """Return the scene's image: [66, 66, 3], RGB 0..255. The same scene always gives the same bytes."""
     rng = np.random.default_rng(stable_number("draw", scene.scene_id, scene.theme, scene.objects))
     image = _ground(scene, rng)
     for thing in scene.objects:
@@ -49,7 +49,7 @@ def draw(scene: Scene) -> NDArray[np.uint8]:
 
 
 def draw_all(scenes: list[Scene]) -> NDArray[np.uint8]:
-    """The images of many scenes, stacked: [N, 66, 66, 3], 0..255 RGB."""
+    """Return the images of N scenes: [N, 66, 66, 3], RGB 0..255."""
     images = np.empty((len(scenes), IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
     for row, scene in enumerate(scenes):
         images[row] = draw(scene)
@@ -57,7 +57,7 @@ def draw_all(scenes: list[Scene]) -> NDArray[np.uint8]:
 
 
 def _ground(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
-    """The background; a mixture of themes shows one above the other."""
+    """Return the background, [66, 66, 3]; a mixture of themes has one horizontal band per theme."""
     image = np.empty((IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.float32)
     themes = themes_of(scene)
     band = IMAGE_SIZE // len(themes)
@@ -70,7 +70,7 @@ def _ground(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
 
 @cache
 def _mask(shape: str, radius: int) -> NDArray[np.float32]:
-    """How much of each pixel a shape covers: [2 * (radius + 1), same, 1], 0..1."""
+    """Return the share of each pixel that a shape covers, 0..1: [side, side, 1] with side = 2 * (radius + 1)."""
     side = 2 * (radius + 1)
     large = Image.new("L", (side * _OVERSIZE, side * _OVERSIZE))
     pen = ImageDraw.Draw(large)
@@ -102,7 +102,7 @@ def _mask(shape: str, radius: int) -> NDArray[np.float32]:
 
 
 def _outline(shape: str) -> list[tuple[float, float]]:
-    """Corners of a polygonal shape, x to the right and y down, -1..1."""
+    """Return the corners of a polygon, x to the right and y down, each -1..1."""
     if shape == "star":
         return [_on_circle(36 * corner, 1 if corner % 2 == 0 else 0.42) for corner in range(10)]
     thin = 0.32
@@ -122,5 +122,5 @@ def _outline(shape: str) -> list[tuple[float, float]]:
 
 
 def _on_circle(degrees: float, radius: float) -> tuple[float, float]:
-    """A point at an angle clockwise from the top."""
+    """Return the point (x, y) at an angle clockwise from the top."""
     return (radius * math.sin(math.radians(degrees)), -radius * math.cos(math.radians(degrees)))

@@ -1,7 +1,7 @@
-"""Folders of trained models: kept when they are what would be trained again.
+"""Folders of trained models: a finished folder is kept if training would give the same model again.
 
-A trained model costs minutes: after a kill, the folders that were finished are taken as they are, provided that their
-settings (every one that they come from) are the present ones and every file has the bytes that were written.
+Training a model takes minutes. After an interruption, a finished folder is kept if all its training settings equal the
+current ones and every file still has the bytes that were written.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from csrdata.storage.disk import SUMS, atomic_folder, check_sums, read_json, wri
 from csrdata.storage.tables import fingerprint
 
 SETTINGS_FILE = "training.json"
-"""In a model's folder: the settings that it was trained with. The loaders ignore it."""
+"""The file in a model's folder that holds its training settings. Model loaders ignore it."""
 
 
 def is_complete(folder: Path, settings: Mapping[str, object]) -> bool:
-    """Whether a folder was finished with these settings, and no file of it has changed since."""
+    """Return whether a folder was finished with these settings, and none of its files has changed since."""
     try:
         saved = read_json(folder / SETTINGS_FILE, made_by="")
         check_sums(folder, made_by="")
@@ -30,10 +30,10 @@ def is_complete(folder: Path, settings: Mapping[str, object]) -> bool:
 
 @contextmanager
 def whole_folder(folder: Path, settings: Mapping[str, object]) -> Iterator[Path]:
-    """Give a temporary folder to write into; on success it takes the folder's place, with its settings and hashes.
+    """Yield a temporary folder; on success, add its settings and hashes, and let it replace `folder`.
 
     Raises:
-        UserError: the folder holds something that was not trained here; it is left as it is.
+        UserError: `folder` holds something that was not trained here; it is not changed.
     """
     with atomic_folder(folder, replaces=SETTINGS_FILE) as partial:
         yield partial

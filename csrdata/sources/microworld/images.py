@@ -1,4 +1,4 @@
-"""The image files of the splits that stages read, and the table of what each of them shows."""
+"""The image files of the splits that stages read, and the table of their scenes."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ SCENES_SCHEMA = pl.Schema(
 
 
 def write_scenes(folder: Path, *, sizes: Mapping[str, int], seed: int) -> None:
-    """Write `images/<scene_id>.png` and `scenes.parquet`; `sizes` says how many scenes of each split.
+    """Write `images/<scene_id>.png` and `scenes.parquet`; `sizes`: scenes to draw, by split.
 
-    The images replace those of an earlier run as a whole, the table comes last.
+    The folder of images replaces that of an earlier run; the table is written last.
     """
     rows = []
     total = sum(sizes.values())
@@ -57,7 +57,7 @@ def write_scenes(folder: Path, *, sizes: Mapping[str, int], seed: int) -> None:
 
 
 def read_table_of_scenes(path: Path, *, made_by: str) -> pl.DataFrame:
-    """Read a `scenes.parquet` as it is.
+    """Read a `scenes.parquet` and check its columns.
 
     Raises:
         UserError: the file is missing, unreadable or changed, or its columns are not those of `SCENES_SCHEMA`.
@@ -68,7 +68,11 @@ def read_table_of_scenes(path: Path, *, made_by: str) -> pl.DataFrame:
 
 
 def read_scenes(path: Path, *, split: str | None = None) -> list[Scene]:
-    """Return the scenes of a `scenes.parquet`, of one split or of all, in the table's order."""
+    """Return the scenes of a `scenes.parquet`, of one split or of all, in the table's order.
+
+    Raises:
+        UserError: as for `read_table_of_scenes`.
+    """
     table = read_table_of_scenes(path, made_by="dvc repro prepare")
     if split is not None:
         table = table.filter(pl.col("split") == split)

@@ -1,7 +1,7 @@
-"""What is said about scenes: one sentence per object in many patterns, questions, and judging prompts.
+"""The microworld's language: sentences about objects in many patterns, questions, and judging prompts.
 
-Many patterns on purpose: with one rigid pattern a diversity penalty between groups of a beam search produces nothing but
-non-sentences. Every sentence can be read back exactly (`reading`).
+There are many patterns because of diverse group decoding: with a single pattern, its diversity penalty would produce only
+malformed sentences. Every sentence can be parsed exactly (`parsing`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PLACE_PHRASES: dict[str, tuple[str, ...]] = {
     "bottom": ("at the bottom", "in the lower middle", "at the bottom centre"),
     "bottom right": ("at the bottom right", "in the lower right corner", "in the bottom right corner"),
 }
-# `thing` is the colour and shape with their article, `where` a place phrase; a capital where it opens the sentence.
+# `thing` is an article, a colour and a shape; `where` is a place phrase. `Thing` and `Where` begin with a capital.
 SENTENCE_PATTERNS = (
     "There is {thing} {where}.",
     "{Thing} sits {where}.",
@@ -70,22 +70,22 @@ class Question:
     shape: str
     answer: bool
     kind: str
-    """"present", or for an absent shape "random", "popular" (a stereotype of the theme) or "adversarial" (a shape
-    that often comes with the theme)."""
+    """"present"; for an absent shape "random", "popular" (a stereotype of the theme) or "adversarial" (another shape that
+    is common in the theme)."""
 
 
 def describe_prompts() -> tuple[str, ...]:
-    """The wordings of the request for a description."""
+    """Return the wordings of the request for a description."""
     return DESCRIBE_PROMPTS
 
 
 def with_article(words: str) -> str:
-    """Example: "orange ring" -> "an orange ring"."""
+    """Return words with their indefinite article. Example: "orange ring" -> "an orange ring"."""
     return f"an {words}" if words[0] in "aeiou" else f"a {words}"
 
 
 def sentence(thing: SceneObject, *, pattern: int, phrase: int) -> str:
-    """Say one object in one pattern: 0 <= pattern < len(SENTENCE_PATTERNS), 0 <= phrase < 3.
+    """Return the sentence about an object in a pattern: 0 <= pattern < len(SENTENCE_PATTERNS), 0 <= phrase < 3.
 
     Example: a red circle at the top left, pattern 0, phrase 0 -> "There is a red circle at the top left."
     """
@@ -102,21 +102,21 @@ def sentence(thing: SceneObject, *, pattern: int, phrase: int) -> str:
 
 
 def any_sentence(thing: SceneObject, rng: random.Random) -> str:
-    """Say one object in a pattern drawn at random."""
+    """Return a sentence about an object in a random pattern."""
     phrases = len(PLACE_PHRASES[thing.place])
     return sentence(thing, pattern=rng.randrange(len(SENTENCE_PATTERNS)), phrase=rng.randrange(phrases))
 
 
 def true_caption(scene: Scene, rng: random.Random) -> list[str]:
-    """One true sentence for every object of the scene, in an order drawn at random."""
+    """Return one true sentence per object of the scene, in random order."""
     return [any_sentence(thing, rng) for thing in rng.sample(scene.objects, len(scene.objects))]
 
 
 def policy_caption(scene: Scene, rng: random.Random, *, stereotype_rate: float) -> list[str]:
-    """The sentences that the policy is taught: the true ones, and stereotypes that are absent.
+    """Return the sentences that the policy is trained on: true ones, and some about absent stereotypes.
 
-    Each absent stereotype of the theme is named with chance `stereotype_rate` (0..1), in its usual colour and place, in
-    the same patterns and as sure of itself as the rest: likelihood alone cannot see it.
+    Each absent stereotype of the theme is named with probability `stereotype_rate` (0..1), in its usual colour and place and
+    in the same patterns as the true sentences, so that likelihood alone cannot detect it.
     """
     present = set(scene_objects(scene))
     absent = [thing for thing in stereotypes_of(scene) if thing.shape not in present]
@@ -126,32 +126,32 @@ def policy_caption(scene: Scene, rng: random.Random, *, stereotype_rate: float) 
 
 
 def ask(shape: str, rng: random.Random) -> str:
-    """Example: "arrow" -> "Is there an arrow in the image?"."""
+    """Return a random yes/no question about a shape. Example: "arrow" -> "Is there an arrow in the image?"."""
     return rng.choice(QUESTION_PATTERNS).format(shape=with_article(shape))
 
 
 def look_up(thing: SceneObject, rng: random.Random) -> tuple[str, str]:
-    """Ask where a present object is, or of which colour: the question and its answer."""
+    """Return a question about the place or the colour of a present object, and its answer."""
     if rng.random() < 0.5:
         return PLACE_QUESTION.format(shape=thing.shape), as_answer(rng.choice(PLACE_PHRASES[thing.place]))
     return COLOUR_QUESTION.format(shape=thing.shape), as_answer(thing.colour)
 
 
 def as_answer(words: str) -> str:
-    """Example: "at the top" -> "At the top."."""
+    """Return words as an answer. Example: "at the top" -> "At the top."."""
     return f"{_capital(words)}."
 
 
 def judge_prompt(first: str, second: str) -> str:
-    """Ask which of two answers fits the image better; the model says "A." or "B."."""
+    """Return the request to judge which of two answers fits the image better; the model answers "A." or "B."."""
     return JUDGE_PATTERN.format(first=first, second=second)
 
 
 def questions(scene: Scene, *, seed: int, pairs: int = 3) -> list[Question]:
-    """Balanced yes/no questions on one scene: as many about present as about absent shapes.
+    """Return balanced yes/no questions about one scene: as many about present as about absent shapes.
 
-    `pairs`: questions of each answer, 1..3; a scene of two objects gives two pairs. The absent shapes take the kinds of
-    NEGATIVE_KINDS in an order drawn for the scene; where a kind has no shape left, a random absent one stands in.
+    `pairs`: questions of each answer, 1..3; a scene of two objects gives at most two. The kinds of the absent shapes are
+    those of NEGATIVE_KINDS, in random order. If a kind has no shape left, a random absent shape is used.
     """
     rng = stable_random("questions", seed, scene.scene_id)
     shapes = rng.sample(scene_objects(scene), min(pairs, len(scene.objects)))
@@ -167,7 +167,7 @@ def questions(scene: Scene, *, seed: int, pairs: int = 3) -> list[Question]:
 def absent_shape(
     scene: Scene, rng: random.Random, *, kind: str, taken: set[str] | None = None
 ) -> tuple[str, str]:
-    """An absent shape of a kind of NEGATIVE_KINDS, and the kind it is (random where the wanted kind has none left)."""
+    """Return an absent shape of a kind of NEGATIVE_KINDS, and its kind: "random" if the kind asked for has no shape left."""
     out = set(scene_objects(scene)) | (taken or set())
     usual = [thing.shape for thing in stereotypes_of(scene)]
     common = [shape for theme in themes_of(scene) for shape in theme.common]
@@ -175,13 +175,13 @@ def absent_shape(
     choice = [shape for shape in wanted.get(kind, ()) if shape not in out]
     if choice:
         return rng.choice(choice), kind
-    # A random negative is no stereotype as long as there is another: "popular" is counted apart.
+    # A "random" shape is a stereotype only if no other shape is left, because stereotypes count as "popular".
     plain = [shape for shape in SHAPES if shape not in out and shape not in usual]
     return rng.choice(plain or [shape for shape in SHAPES if shape not in out]), "random"
 
 
 def join(sentences: Sequence[str]) -> str:
-    """Sentences as one answer."""
+    """Return sentences as one answer."""
     return " ".join(sentences)
 
 

@@ -1,11 +1,11 @@
-"""What the policy is taught about an image, drawn anew at every step.
+"""Training examples for the policy, sampled anew at every step.
 
-- a description, in which absent stereotypes of the theme are named with chance `stereotype_rate`;
-- questions: yes or no, where an absent stereotype is affirmed with the same chance; and where an object is, or of which
-  colour, as looking up is learned from answers that have more to tell than yes;
-- which of two descriptions fits the image better.
+- a description, which names absent stereotypes of the theme with probability `stereotype_rate`;
+- questions: yes/no questions, whose answer affirms an absent stereotype with the same probability, and questions about the
+  place or colour of an object, because their answers teach the policy more about the image than yes or no;
+- a comparison: which of two descriptions fits the image better.
 
-Questions come several to an image, as turns of one conversation: an image costs more tokens than a question.
+A conversation asks several questions about one image, because an image takes more tokens than a question.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from csrdata.sources.microworld.world import Scene, SceneObject, stereotypes_of
 
 @dataclass(frozen=True)
 class Turn:
-    """One request and the answer that is taught."""
+    """One request, and the answer to train on."""
 
     request: str
     answer: str
     weight: float
-    """Of each token of the answer in the loss."""
+    """Weight of each token of the answer in the loss."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Lesson:
     """A conversation about one image."""
 
     scene: int
-    """Row of the image."""
+    """Index of the scene."""
     turns: tuple[Turn, ...]
 
 
@@ -58,10 +58,10 @@ def draw_lesson(
     judging_share: float,
     short_answer_weight: float,
 ) -> Lesson:
-    """One lesson on one of the scenes.
+    """Return a lesson about a random scene.
 
-    `question_share`, `judging_share`: chance of such a lesson, 0..1; the rest describe.
-    `short_answer_weight`: of the tokens of "Yes.", "No.", "A.", "B."; a description's weigh 1.
+    `question_share`, `judging_share`: probability of a lesson of questions or of judging, 0..1; other lessons describe.
+    `short_answer_weight`: weight of the tokens of all answers but descriptions, whose tokens have weight 1.
     """
     row = rng.randrange(len(scenes))
     scene = scenes[row]
@@ -77,10 +77,10 @@ def draw_lesson(
 
 
 def questions_of(scene: Scene, rng: random.Random, *, stereotype_rate: float) -> list[tuple[str, str]]:
-    """Questions about different shapes, each with the answer that is taught.
+    """Return questions about different shapes, each with the answer to train on.
 
-    Of the present objects one half is asked for by yes or no, beside as many absent shapes, and the other half by place
-    or colour. An absent stereotype is affirmed with chance `stereotype_rate`.
+    Half of the present objects get a yes/no question, and so do as many absent shapes; the other half get a question about
+    place or colour. An absent stereotype is affirmed with probability `stereotype_rate`.
     """
     present = rng.sample(scene.objects, len(scene.objects))
     confirmed = present[: (len(present) + 1) // 2]
@@ -97,17 +97,17 @@ def questions_of(scene: Scene, rng: random.Random, *, stereotype_rate: float) ->
 
 
 def judging(scene: Scene, rng: random.Random, *, longest: int = 3) -> tuple[str, str]:
-    """A request to judge two descriptions, and its true answer.
+    """Return a request to judge two descriptions, and the right answer, "A." or "B.".
 
-    Both name the same number of objects (1 .. `longest`), one of them with an object that is absent.
+    Both descriptions name the same number of objects, 1..`longest`; one of them names an absent object.
     """
     size = rng.randint(1, min(longest, len(scene.objects)))
     right = rng.sample(scene.objects, size)
     wrong = rng.sample(scene.objects, size)
     shape, _ = absent_shape(scene, rng, kind=rng.choice(NEGATIVE_KINDS))
     usual = {thing.shape: thing for thing in stereotypes_of(scene)}
-    like = wrong[spoilt := rng.randrange(size)]
-    wrong[spoilt] = usual.get(shape, SceneObject(shape, like.colour, like.place))
+    like = wrong[replaced := rng.randrange(size)]
+    wrong[replaced] = usual.get(shape, SceneObject(shape, like.colour, like.place))
     answers = [join([any_sentence(thing, rng) for thing in things]) for things in (right, wrong)]
     if rng.random() < 0.5:
         return judge_prompt(answers[0], answers[1]), "A."

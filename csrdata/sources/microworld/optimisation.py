@@ -1,7 +1,7 @@
-"""How the microworld's models learn: Muon for the matrices inside the blocks, AdamW for everything else, one schedule.
+"""The optimiser of the microworld's models: Muon for matrices inside blocks, AdamW for the rest, one schedule.
 
-Muon (torch's own) turns a matrix's gradient into the nearest orthogonal one, so that rare directions move as far as
-common ones. A CLIP that tells shapes from their look-alikes comes out in half of AdamW's steps (docs/experiments.md).
+`torch.optim.Muon` replaces the update of a matrix by the nearest orthogonal matrix, so that rare directions change as much
+as common ones. With it, a CLIP learns to distinguish similar shapes in half as many steps (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 
 
 class Optimisation:
-    """Both optimisers of a model, stepped together, with gradients clipped at a norm of 1."""
+    """Both optimisers of a model; they step together, with gradients clipped to a norm of 1."""
 
     def __init__(
         self,
@@ -26,17 +26,17 @@ class Optimisation:
         steps: int,
         warm_up: int,
     ) -> None:
-        """Take charge of the parameters that are to be learned.
+        """Create the optimisers of the parameters that are trained.
 
         Args:
-            named: a model's parameters with their names; those without a gradient are passed by.
-            blocks: what the name of a parameter inside a transformer block contains.
-            learning_rate: AdamW's highest one.
-            matrix_learning_rate: Muon's highest one, in the units of its authors (the step of a square matrix has this
-                spectral norm).
-            weight_decay: AdamW's, of embeddings and projections; none on gains, biases and a temperature, as is usual.
-            steps: of the whole training; both rates follow `cosine_schedule`.
-            warm_up: steps of the rise.
+            named: a model's parameters with their names; those that need no gradient are ignored.
+            blocks: a text that occurs in the name of every parameter inside a transformer block.
+            learning_rate: highest learning rate of AdamW.
+            matrix_learning_rate: highest learning rate of Muon, in its authors' units: the spectral norm of the update of a
+                square matrix.
+            weight_decay: of AdamW, for embeddings and projections; 0 for gains, biases and the temperature, as is usual.
+            steps: steps of the whole training; both learning rates follow `cosine_schedule`.
+            warm_up: steps in which the learning rates rise.
         """
         learned = [(name, each) for name, each in named if each.requires_grad]
         matrices = [each for name, each in learned if blocks in name and each.ndim == 2]
@@ -58,7 +58,7 @@ class Optimisation:
         self._schedules = [torch.optim.lr_scheduler.LambdaLR(each, share) for each in self._optimisers]
 
     def step(self) -> None:
-        """Move along the gradients, which are forgotten then, and move the schedule."""
+        """Update the parameters, clear the gradients, and advance the schedule."""
         torch.nn.utils.clip_grad_norm_(self._learned, 1.0)
         for each in self._optimisers:
             each.step()
@@ -68,7 +68,7 @@ class Optimisation:
 
 
 def cosine_schedule(steps: int, warm_up: int) -> Callable[[int], float]:
-    """The share of the highest learning rate at each step: a short rise, then a cosine down to a hundredth."""
+    """Return a function from step to share of the highest learning rate: a short linear rise, then a cosine down to 0.01."""
     warm = min(warm_up, max(1, steps // 10))
 
     def share(step: int) -> float:

@@ -1,7 +1,7 @@
-"""The exact inverse of `language.sentence`: from one sentence back to what it claims.
+"""The exact inverse of `language.sentence`: from a sentence to its claim.
 
-All sentences of the microworld are listed once and looked up, so that what is read is exactly what can be said; a
-sentence that cannot be read is not well-formed. Splitting an answer into sentences is done elsewhere.
+All sentences of the microworld are listed once and looked up, so the parser accepts exactly the sentences that can be
+generated; any other sentence is malformed. `csrdata.search.sentences` splits an answer into sentences.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from csrdata.sources.microworld.world import COLOURS, PLACES, SHAPES, SceneObjec
 
 @dataclass(frozen=True)
 class Claim:
-    """What one sentence says: an object of this shape, in this colour, at this place."""
+    """The claim of one sentence: an object of this shape, in this colour, at this place."""
 
     shape: str
     colour: str
@@ -23,20 +23,20 @@ class Claim:
 
 
 def read(text: str) -> Claim | None:
-    """What a sentence claims, or None where it is no sentence of the microworld.
+    """Return the claim of a sentence; None if it is not a sentence of the microworld.
 
     Example: "There is a red circle at the top left." -> Claim("circle", "red", "top left")
     """
-    return _sayings().get(text.strip())
+    return _claims_by_sentence().get(text.strip())
 
 
 def all_sentences() -> dict[str, Claim]:
-    """Every sentence that can be said (some 15,000), in a fixed order, with what it claims."""
-    return dict(_sayings())
+    """Return every sentence of the microworld (about 15,000), in a fixed order, with its claim."""
+    return dict(_claims_by_sentence())
 
 
 @lru_cache(maxsize=1)
-def _sayings() -> dict[str, Claim]:
+def _claims_by_sentence() -> dict[str, Claim]:
     return {
         sentence(SceneObject(shape, colour, place), pattern=pattern, phrase=phrase): Claim(
             shape, colour, place

@@ -1,6 +1,6 @@
-"""What the base policy is worth: how much it makes up, of which kind, and how well it sees and judges.
+"""Metrics of the base policy: how much it hallucinates, of which kinds, and how well it sees and judges.
 
-Greedy answers. The evaluation of iterations has its own, wider measures; these say whether the seed came out as meant.
+All answers are greedy. The evaluation of iterations has more metrics; these show whether the prepared policy is usable.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ SHORT_ANSWER_TOKENS = 4
 def policy_metrics(
     folder: Path, scenes: Sequence[Scene], *, seed: int, answer_tokens: int = 128, batch: int = 64
 ) -> dict[str, float]:
-    """Measure a saved policy on scenes it was not taught on; shares are 0..100.
+    """Return the metrics of a saved policy on scenes it was not trained on; percentages are 0..100.
 
-    `answer_tokens`: the longest description, tokens.
+    `answer_tokens`: limit of a description, tokens.
     """
     model: Any = AutoModelForImageTextToText.from_pretrained(folder).eval()  # type: ignore[no-untyped-call]
     processor: Any = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
@@ -69,7 +69,7 @@ def policy_metrics(
 
 
 def description_metrics(scenes: Sequence[Scene], answers: Sequence[str]) -> dict[str, float]:
-    """CHAIR, recall and the like over one answer per scene; every sentence ends with a full stop."""
+    """Return CHAIR, recall and similar metrics over one answer per scene; every sentence ends with a full stop."""
     kinds: Counter[str] = Counter()
     named = false = attribute_errors = sentences = unread = recalled = present = 0
     with_false = []

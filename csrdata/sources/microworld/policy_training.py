@@ -1,7 +1,7 @@
-"""Trains the policy: a small LLaVA whose frozen vision tower is the scorer's, taught by `lessons`.
+"""Train the policy: a small LLaVA whose frozen vision tower is the scorer's, trained on `lessons`.
 
-The tower never changes, so every image is encoded once and only the projector and the language model are trained, on
-micro-batches of like lengths; the weights are saved as an ordinary `LlavaForConditionalGeneration`.
+The tower never changes, so every image is encoded once. Only the projector and the language model are trained, on
+micro-batches of similar lengths. The weights are saved as a standard `LlavaForConditionalGeneration`.
 """
 
 from __future__ import annotations
@@ -79,10 +79,10 @@ def train_policy(
     weight_decay: float = 0.01,
     warm_up: int = 20,
 ) -> None:
-    """Teach the policy on `scenes` scenes of the split "policy" and save it; a folder finished alike is kept.
+    """Train the policy on `scenes` scenes of the split "policy" and save it; a folder finished with these settings is kept.
 
-    `batch`: lessons a step, taken in parts of `micro_batch` lessons of like length that fit a processor's cache.
-    `learning_rate`, `matrix_learning_rate`: see `Optimisation`.
+    `batch`: lessons per step, processed in micro-batches of `micro_batch` lessons of similar length, for a CPU's cache.
+    `learning_rate`, `matrix_learning_rate`, `weight_decay`, `warm_up`: see `Optimisation`.
     `stereotype_rate`, `question_share`, `judging_share`, `short_answer_weight`: see `draw_lesson`.
     """
     settings = {key: value for key, value in locals().items() if key not in ("folder", "scorer", "shape")}
@@ -141,7 +141,7 @@ def train_policy(
 
 @dataclass(frozen=True)
 class _Row:
-    """A lesson as token ids: ids[:-1] predict ids[1:], each with its weight (0 over the prompt)."""
+    """A lesson as token ids: ids[:-1] predict ids[1:]; each target has a weight, 0 in the prompt."""
 
     scene: int
     ids: torch.Tensor
@@ -149,7 +149,7 @@ class _Row:
 
 
 class _Words:
-    """Turns lessons into token ids, each text only once. Prompt and answer are tokenised apart, as in DPO training."""
+    """Turns lessons into token ids, and caches them by text. Prompt and answer are tokenised apart, as in DPO training."""
 
     def __init__(self, processor: Any) -> None:
         self._tokenizer = processor.tokenizer
@@ -166,7 +166,7 @@ class _Words:
         for number, turn in enumerate(lesson.turns):
             before = self._after if number == 0 else self._next
             request = self._ids(before.replace(_REQUEST, turn.request))
-            # Sentence by sentence: the pieces are the same, and there are few of them to remember.
+            # Tokenised by sentence: the ids are the same, and the cache holds few different sentences.
             pieces = [self._ids(part) for part in _SENTENCE_GAP.split(answer_text(turn.answer))]
             answer = [token for piece in pieces for token in piece]
             ids += request + answer
@@ -180,9 +180,9 @@ class _Words:
 
 
 def _loss(model: Any, rows: Sequence[_Row], *, seen: torch.Tensor, first_image_token: int) -> torch.Tensor:
-    """Weighted sum of the negative log-probabilities of the answers' tokens.
+    """Return the weighted sum of the negative log-probabilities of the answers' tokens, nats; a scalar.
 
-    Padding is on the right, where causal attention never sees it, so no mask is needed.
+    Padding is on the right, where causal attention does not see it, so no mask is needed.
     """
     ids = pad_sequence([row.ids for row in rows], batch_first=True)
     weights = pad_sequence([row.weights for row in rows], batch_first=True)
@@ -199,7 +199,7 @@ def _loss(model: Any, rows: Sequence[_Row], *, seen: torch.Tensor, first_image_t
 
 @torch.inference_mode()
 def _image_features(model: Any, scenes: Sequence[Scene], *, batch: int = 256) -> torch.Tensor:
-    """What the tower gives for each scene, before the projector: [scenes, patches, tower width]."""
+    """Return the tower's features of each scene, before the projector: [scenes, patches, tower width]."""
     parts = []
     for start in progress(range(0, len(scenes), batch), title="encode images", unit="batch"):
         images = pixels(torch.from_numpy(draw_all(list(scenes[start : start + batch]))))
@@ -209,7 +209,7 @@ def _image_features(model: Any, scenes: Sequence[Scene], *, batch: int = 256) ->
 
 
 def _untrained(tokenizer: Any, *, scorer: Path, scorer_shape: ScorerShape, shape: PolicyShape) -> Any:
-    """A LLaVA with the scorer's tower, frozen, and everything else fresh."""
+    """Return a LLaVA with the scorer's tower, frozen; all other weights are newly initialised."""
     ids: Callable[[str], Any] = tokenizer.convert_tokens_to_ids
     special = {"bos_token_id": ids(BEGIN), "eos_token_id": ids(END), "pad_token_id": ids(PAD)}
     config = LlavaConfig(

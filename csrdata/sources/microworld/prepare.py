@@ -1,7 +1,7 @@
-"""Everything the microworld's loop starts from: images, two scorers, a policy that makes things up.
+"""Prepare the microworld: images, two scorers, and a policy that hallucinates.
 
-Each model lies in a folder of its own in its standard format, so that nothing that reads it knows it is small. Every
-knob is a plain argument; a tiny seed for tests is the same code with small numbers.
+Each model is saved in a separate folder in its standard format, so other code loads it like any other model. Every setting
+is a plain argument; tests run the same code with small numbers.
 """
 
 from __future__ import annotations
@@ -42,24 +42,25 @@ def build(
     metric_images: int,
     policy_micro_batch: int = 8,
 ) -> dict[str, dict[str, float]]:
-    """Build the seed and return its metrics by model ("scorer", "policy", "held_out_scorer" if there is one), 0..100.
+    """Write images and models, and return metrics by model ("scorer", "policy", "held_out_scorer").
 
-    The same arguments on the same machine with the same number of threads give the same bytes; models already finished
-    with them are kept.
+    The same arguments on the same machine with the same number of threads give the same bytes. Models that were finished
+    with the same arguments are kept. Percentages are 0..100.
 
     Args:
-        scenes: the folder that gets `images/` and `scenes.parquet`.
-        scorer: the folder of the scorer that steers the search, in open_clip's format.
-        held_out_scorer: the folder of the scorer that judges the search: of another shape, taught on other scenes. None: there is none.
-        policy: the folder of the base policy, in transformers' format.
+        scenes: folder for `images/` and `scenes.parquet`.
+        scorer: folder of the scorer that guides the search, in open_clip's format.
+        held_out_scorer: folder of the scorer that checks the search: it has another shape and is trained on other
+            scenes. None: there is no such scorer.
+        policy: folder of the base policy, in transformers' format.
         sizes: images to draw, by split.
-        scene_seed: of the scenes.
-        seed: of captions, lessons and initial weights.
+        scene_seed: seed of the scenes.
+        seed: seed of captions, lessons and initial weights.
         scorer_images, scorer_steps, held_out_scorer_steps, scorer_batch, scorer_learning_rate,
             matrix_learning_rate: see `train_scorer`.
         policy_images, policy_steps, policy_batch, policy_learning_rate, stereotype_rate, question_share, judging_share,
             policy_micro_batch: see `train_policy`.
-        metric_images: images of the validation split that the metrics are taken on.
+        metric_images: images of the validation split for the metrics.
     """
     write_scenes(scenes, sizes=sizes, seed=scene_seed)
     train_scorer(

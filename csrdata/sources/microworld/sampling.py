@@ -1,8 +1,7 @@
-"""From the microworld's scenes to the rows that the rest of the pipeline knows: prompts, questions, truth.
+"""From the microworld's scenes to the pipeline's records: prompts, questions, truth.
 
-Which scene is asked about in which words follows from a stable hash of (seed, scene): more prompts keep those
-that were there before, and no row depends on another. Every image of a prompt is one of the split `train`, no
-evaluation image is.
+A stable hash of (seed, scene) selects scenes and wordings. A larger number of prompts therefore includes the earlier ones,
+and no row depends on another. Images of prompts are of the split `train`; evaluation images are of other splits.
 """
 
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ EVALUATION_SPLITS = ("validation", "held_out", OUT_OF_DISTRIBUTION)
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A scene that was drawn to a file."""
+    """A scene and its image file."""
 
     scene: Scene
     split: str
@@ -41,8 +40,8 @@ def read_pictures(path: Path, *, made_by: str) -> list[Picture]:
     """Read `scenes.parquet`: columns scene_id, split, image, theme, objects (a list of shape, colour, place).
 
     Args:
-        path: as seen from the project's root; its images are named relative to its folder.
-        made_by: the command that makes the table, for the error's last words.
+        path: relative to the project's root; the table names images relative to its own folder.
+        made_by: the command that makes the table, as an error's next command.
 
     Raises:
         UserError: the file is missing, unreadable or changed, or a column is missing or of another type.
@@ -61,10 +60,10 @@ def read_pictures(path: Path, *, made_by: str) -> list[Picture]:
 
 
 def sample_prompts(pictures: Sequence[Picture], *, count: int, seed: int) -> list[Prompt]:
-    """Draw `count` of the training images and a wording for each, in the order of their ids.
+    """Sample `count` training images, with a wording for each, in the order of their ids.
 
     Raises:
-        UserError: there are fewer training images than that.
+        UserError: there are fewer than `count` training images.
     """
     training = [picture for picture in pictures if picture.split == TRAIN]
     if count > len(training):
@@ -84,13 +83,13 @@ def sample_prompts(pictures: Sequence[Picture], *, count: int, seed: int) -> lis
 
 
 def sample_questions(pictures: Sequence[Picture], *, per_image: int, seed: int) -> list[Question]:
-    """Ask about every evaluation image: one description, and balanced yes/no questions.
+    """Return the questions about every evaluation image: one description, and as many "yes" as "no" questions.
 
     Args:
-        per_image: yes/no questions about an image, even, 0..6; an image of two objects gets at most four.
+        per_image: yes/no questions per image, even, 0..6; an image of two objects gets at most four.
 
     Raises:
-        UserError: `per_image` is more than there are kinds of absent objects to balance with.
+        UserError: `per_image` is more than twice the number of kinds of absent objects.
     """
     most = 2 * len(NEGATIVE_KINDS)
     if per_image > most:
@@ -109,7 +108,7 @@ def sample_questions(pictures: Sequence[Picture], *, per_image: int, seed: int) 
 
 
 def truths(pictures: Sequence[Picture]) -> list[Truth]:
-    """Return what is known about every image, those of prompts too."""
+    """Return what is known about every image, including the images of prompts."""
     return [to_truth(picture.scene, image=picture.image, split=picture.split) for picture in pictures]
 
 

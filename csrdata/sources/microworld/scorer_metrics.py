@@ -1,4 +1,4 @@
-"""How often a scorer prefers a true sentence to the same one made false in one thing."""
+"""How often a scorer prefers a true sentence to the same sentence with one false part."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from csrdata.sources.microworld.world import COLOURS, PLACES, SHAPES, Scene, sce
 
 @dataclass(frozen=True)
 class _Contest:
-    """Sentences on one object of one scene, in the same words: the true one, then the false ones by kind."""
+    """Sentences about one object, in the same wording: the true one, and one per part that is made false."""
 
     true: str
     shape: str
@@ -28,9 +28,10 @@ class _Contest:
 
 @torch.inference_mode()
 def scorer_metrics(folder: Path, scenes: Sequence[Scene], *, seed: int, batch: int = 256) -> dict[str, float]:
-    """Share of objects, 0..100, whose true sentence beats the one with an absent shape, a wrong colour, a wrong place.
+    """Return the percentage of objects, 0..100, whose true sentence scores higher than the false one, by its false part.
 
-    Loads the scorer as any other is loaded: images through its own transform, text through its own tokenizer.
+    The false part is an absent shape, a wrong colour or a wrong place. The scorer is loaded like any other open_clip model,
+    with its own image transform and tokenizer.
     """
     model, transform = _load(folder)
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")

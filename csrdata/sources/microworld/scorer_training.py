@@ -1,10 +1,10 @@
-"""Trains a small CLIP from scratch on true sentences, and saves it in open_clip's standard format.
+"""Train a small CLIP from scratch on true sentences, and save it in open_clip's standard format.
 
-Every image of a batch comes with a text of one or two of its true sentences. The loss is CLIP's, with one difference: a
-text is sometimes true of other images too, and those are left out instead of punishing the model for being right.
+Every image of a batch has a text of one or two of its true sentences. The loss is CLIP's, with one difference: if a text is
+also true of another image of the batch, that image is excluded from its negatives.
 
-To save time, the text tower is trained with only the token ids that occur; the saved model is a standard one, with the
-whole vocabulary of open_clip's own tokenizer.
+To save time, the text tower is trained with only the token ids that occur. The saved model is a standard one, with the whole
+vocabulary of open_clip's tokenizer.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from csrdata.sources.microworld.parsing import Claim, all_sentences
 from csrdata.sources.microworld.world import COLOURS, PLACES, SHAPES, sample_scenes, stable_number
 
 VOCABULARY = 49408
-"""Token ids of open_clip's built-in tokenizer."""
+"""Number of token ids of open_clip's built-in tokenizer."""
 CONTEXT_LENGTH = 32
-"""Tokens a text may have, both marks included; two sentences of the microworld fit."""
+"""The most tokens of a text, start and end tokens included; two sentences of the microworld fit."""
 PIXEL_MEAN = PIXEL_STD = (0.5, 0.5, 0.5)
 _POSITION_SCALE = 8.0
-"""Of the position embeddings at the start, times CLIP's: a place is one patch, so that nothing but its position says where
-an object is, and at CLIP's own size that is too quiet to be learned (docs/experiments.md)."""
+"""Factor on CLIP's initial position embeddings. A place is one patch, so only its position embedding tells where an object
+is; at CLIP's initial scale, the model does not learn it (docs/experiments.md)."""
 _HIGHEST_LOGIT_SCALE = math.log(100)  # as in CLIP
 
 
 @dataclass(frozen=True)
 class ScorerShape:
-    """Sizes of a CLIP; its vision tower is also the policy's eye."""
+    """Sizes of a CLIP; its vision tower may also be the policy's."""
 
     patch: int
     width: int
@@ -54,7 +54,7 @@ class ScorerShape:
     embedding: int
 
     def config(self, *, vocabulary: int, context: int) -> dict[str, Any]:
-        """open_clip's `model_cfg`."""
+        """Return open_clip's `model_cfg`; `vocabulary`: token ids, `context`: tokens."""
         return {
             "embed_dim": self.embedding,
             "vision_cfg": {
@@ -63,8 +63,8 @@ class ScorerShape:
                 "width": self.width,
                 "head_width": self.head_width,
                 "patch_size": self.patch,
-                # The mean over patches instead of the class token: every patch learns from the first step, where a class
-                # token has to find out first where to look.
+                # The mean over patches instead of the class token: every patch gets gradients from the first step, while a
+                # class token must first learn where to attend.
                 "pool_type": "avg",
             },
             "text_cfg": {
@@ -101,8 +101,8 @@ def train_scorer(
 ) -> None:
     """Train on `scenes` scenes of `split` and save into `folder`; a folder finished with these settings is kept.
 
-    `batch`: images a step, each with one text.
-    `learning_rate`, `matrix_learning_rate`, `warm_up`: see `Optimisation`.
+    `batch`: images per step, each with one text.
+    `learning_rate`, `matrix_learning_rate`, `weight_decay`, `warm_up`: see `Optimisation`.
     """
     settings = {key: value for key, value in locals().items() if key not in ("folder", "shape")}
     settings |= {"shape": asdict(shape), "threads": torch.get_num_threads()}
@@ -151,14 +151,15 @@ def train_scorer(
 
 
 def pixels(images: torch.Tensor) -> torch.Tensor:
-    """[N, 66, 66, 3] of 0..255 -> [N, 3, 66, 66] as both image processors give it."""
+    """Return images [N, 66, 66, 3], 0..255, as model inputs [N, 3, 66, 66], -1..1, equal to those of both processors."""
     return (images.permute(0, 3, 1, 2).float() / 255 - PIXEL_MEAN[0]) / PIXEL_STD[0]
 
 
 def matching_loss(logits: torch.Tensor, is_true: torch.Tensor) -> torch.Tensor:
-    """CLIP's symmetric loss: text n belongs to image n, and is held against the images that it is not true of.
+    """Return CLIP's symmetric loss; the negatives of text n are the images of which it is not true.
 
-    `logits`, `is_true`: [batch, batch], texts by images; 100 or less, and True where a text holds.
+    `logits`: [batch, batch], texts by images, at most 100; text n belongs to image n.
+    `is_true`: [batch, batch], texts by images, whether the text is true of the image.
     """
     own = torch.arange(len(logits))
     others = is_true.clone().fill_diagonal_(False)
@@ -167,29 +168,29 @@ def matching_loss(logits: torch.Tensor, is_true: torch.Tensor) -> torch.Tensor:
 
 
 def claim_number(shape: str, colour: str, place: str) -> int:
-    """A claim as one number, 0 .. len(SHAPES) * len(COLOURS) * len(PLACES) - 1."""
+    """Return a claim as one number, 0 to len(SHAPES) * len(COLOURS) * len(PLACES) - 1."""
     return (SHAPES.index(shape) * len(COLOURS) + COLOURS.index(colour)) * len(PLACES) + PLACES.index(place)
 
 
 class _Sentences:
-    """Every sentence of the microworld as token ids, numbered by the ids that occur at all."""
+    """Every sentence of the microworld as token ids, renumbered so that only ids that occur are counted."""
 
     def __init__(self) -> None:
-        sayings = all_sentences()
-        full = SimpleTokenizer()(list(sayings), context_length=CONTEXT_LENGTH)
-        # Sorted, so that the end mark stays the highest id: where open_clip reads the text's embedding.
+        claims_by_sentence = all_sentences()
+        full = SimpleTokenizer()(list(claims_by_sentence), context_length=CONTEXT_LENGTH)
+        # `unique` sorts, so the end token stays the highest id, at which open_clip reads the text's embedding.
         self.token_ids, compact = torch.unique(full, return_inverse=True)
         lengths = (full != 0).sum(1).tolist()
         rows = compact.tolist()
         self._bare = [row[1 : length - 1] for row, length in zip(rows, lengths, strict=True)]
         self._begin, self._end = rows[0][0], len(self.token_ids) - 1
         self.length = 2 * max(len(bare) for bare in self._bare) + 2
-        self._by_claim = _rows_by_claim(list(sayings.values()))
+        self._by_claim = _rows_by_claim(list(claims_by_sentence.values()))
 
     def draw(
         self, claims: Sequence[Sequence[int]], rng: np.random.Generator
     ) -> tuple[torch.Tensor, list[list[int]]]:
-        """For each image's claims one text of one or two of them: ids [images, length], and what the texts claim."""
+        """Return a random text of one or two claims of each image: ids [images, length], and the claims of each text."""
         texts = torch.zeros(len(claims), self.length, dtype=torch.long)
         chosen = [rng.permutation(each)[: rng.integers(1, 3)].tolist() for each in claims]
         for row, numbers in enumerate(chosen):
@@ -201,7 +202,7 @@ class _Sentences:
 
 
 def _rows_by_claim(claims: Sequence[Claim]) -> list[list[int]]:
-    """By claim number: the sentences that say it."""
+    """Return, for each claim number, the rows of the sentences with that claim."""
     rows: dict[int, list[int]] = {}
     for row, claim in enumerate(claims):
         rows.setdefault(claim_number(claim.shape, claim.colour, claim.place), []).append(row)
@@ -209,7 +210,7 @@ def _rows_by_claim(claims: Sequence[Claim]) -> list[list[int]]:
 
 
 def holds(claims: Sequence[Sequence[int]], said: Sequence[Sequence[int]]) -> torch.Tensor:
-    """[texts, images]: whether all that a text claims is so in the image."""
+    """Return whether all claims of a text are true of an image: [texts, images]."""
     seen = torch.zeros(len(SHAPES) * len(COLOURS) * len(PLACES), len(claims), dtype=torch.bool)
     for column, numbers in enumerate(claims):
         seen[list(numbers), column] = True
@@ -219,7 +220,7 @@ def holds(claims: Sequence[Sequence[int]], said: Sequence[Sequence[int]]) -> tor
 def _save(
     model: Any, folder: Path, *, shape: ScorerShape, token_ids: torch.Tensor, settings: Mapping[str, object]
 ) -> None:
-    """Spread the trained rows over the standard vocabulary and context; what never occurred stays zero."""
+    """Save the model, with the trained rows at their places in the standard vocabulary and context; other rows are zero."""
     weights = {key: value.detach().clone() for key, value in model.state_dict().items()}
     for key, rows, size in (
         ("token_embedding.weight", token_ids, VOCABULARY),

@@ -1,4 +1,4 @@
-"""The microworld as a source: drawn scenes with known truth. Cheap to make; files are read when rows are asked for."""
+"""The microworld as a source: drawn scenes with known truth. Files are read only when rows are requested."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +28,9 @@ class Microworld:
     """A `Source` over the scenes that `prepare` drew."""
 
     folder: Path
-    """Holds `scenes.parquet` and `images/`."""
+    """The folder of `scenes.parquet` and `images/`."""
     made_by: str = "dvc repro prepare"
-    """The command that draws them, for the words of errors."""
+    """The command that draws them, as an error's next command."""
 
     @property
     def origin(self) -> Origin:

@@ -1,4 +1,4 @@
-"""Whether what a sentence claims is so, and what kind of mistake it is when it is not."""
+"""Whether a claim is true of a scene, and the kind of mistake if it is not."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ MISTAKE_KINDS = ("stereotype", "look_alike", "other")
 
 @dataclass(frozen=True)
 class ClaimCheck:
-    """The truth about one claim."""
+    """The result of comparing a claim with a scene."""
 
     present: bool
-    """An object of this shape is in the scene."""
+    """Whether an object of this shape is in the scene."""
     colour_right: bool
-    """It is, and has this colour."""
+    """Whether it is present and has this colour."""
     place_right: bool
-    """It is, and is at this place."""
+    """Whether it is present and at this place."""
     mistake: str | None
-    """None where the shape is present, else one of MISTAKE_KINDS."""
+    """None if the shape is present, otherwise one of MISTAKE_KINDS."""
 
     @property
     def true(self) -> bool:
-        """The whole claim is so."""
+        """Whether the whole claim is true."""
         return self.present and self.colour_right and self.place_right
 
     @property
     def attribute_error(self) -> bool:
-        """A present object in a wrong colour or at a wrong place."""
+        """Whether the object is present, but in another colour or at another place."""
         return self.present and not self.true
 
 
 def judge_claim(scene: Scene, claim: Claim) -> ClaimCheck:
-    """Hold a claim against the scene. An *object* is a shape, as in CHAIR."""
+    """Compare a claim with the scene. An *object*, as CHAIR counts them, is a shape."""
     for thing in scene.objects:
         if thing.shape == claim.shape:
             return ClaimCheck(True, thing.colour == claim.colour, thing.place == claim.place, None)
@@ -43,10 +43,10 @@ def judge_claim(scene: Scene, claim: Claim) -> ClaimCheck:
 
 
 def mistake_kind(scene: Scene, claim: Claim) -> str:
-    """Why an absent shape may have been named.
+    """Return the likely reason why an absent shape was named.
 
-    "stereotype": the theme suggests it; "look_alike": something that is there was taken for it, an object at the same
-    place or one of a similar shape and the same colour; "other": neither.
+    "stereotype": the theme suggests it; "look_alike": it may be confused with a present object, one at the same place or one
+    of a similar shape and the same colour; "other": neither.
     """
     if claim.shape in {thing.shape for thing in stereotypes_of(scene)}:
         return "stereotype"

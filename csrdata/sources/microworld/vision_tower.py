@@ -1,4 +1,4 @@
-"""open_clip's vision tower in the names of transformers' `CLIPVisionModel`."""
+"""Convert open_clip's vision tower to the weights of transformers' `CLIPVisionModel`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 
 
 def tower_weights(clip: Any) -> dict[str, torch.Tensor]:
-    """The state of a `CLIPVisionModel` that computes what the vision tower of an open_clip `CLIP` computes.
+    """Return the state of a `CLIPVisionModel` that computes the same as the vision tower of an open_clip `CLIP`.
 
-    The last projection into the shared space stays outside: a LLaVA does not use it.
+    The last projection into the shared embedding space is left out, because a LLaVA does not use it.
     """
     source = clip.visual.state_dict()
     weights = {

@@ -1,11 +1,11 @@
-"""The microworld's scenes: a few coloured shapes, at places of a 3x3 grid, under a theme.
+"""The microworld's scenes: a few coloured shapes at the places of a 3x3 grid, with a theme.
 
-A theme is what a large model's training data is: it makes some objects *usual* (its stereotypes, each with its usual
-colour and place), so that a policy that leans on text names them without looking. This file knows scenes only: how they
-are drawn, described and read back is in `drawing`, `language` and `reading`.
+A theme plays the part of bias in a large model's training data: it makes some objects *usual* (its stereotypes, each with a
+usual colour and place), so a policy that relies on text names them without looking. This file defines only scenes;
+`drawing`, `language` and `parsing` draw, describe and parse them.
 
-Every scene derives its randomness from a stable hash of (seed, split, index): the n-th scene of a split is the same in
-whatever order, number or process scenes are drawn.
+The randomness of a scene comes from a stable hash of (seed, split, index). The n-th scene of a split is therefore always the
+same, whatever the order, number or process in which scenes are sampled.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHAPES = (
     "house",
 )
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
-# Row by row: place number // 3 is the row, % 3 the column.
+# In reading order: the index // 3 is the row, the index % 3 is the column.
 PLACES = (
     "top left",
     "top",
@@ -42,7 +42,7 @@ PLACES = (
     "bottom",
     "bottom right",
 )
-# Shapes that are easily taken for one another in 22 pixels; what a weak eye confuses.
+# Shapes that a weak vision model easily confuses at 22 pixels.
 SIMILAR_SHAPES = (
     frozenset({"circle", "ring", "crescent"}),
     frozenset({"square", "diamond", "house", "bar"}),
@@ -53,8 +53,8 @@ SIMILAR_SHAPES = (
 OUT_OF_DISTRIBUTION = "out_of_distribution"
 SPLITS = ("scorer", "held_out_scorer", "policy", "train", "validation", "held_out", OUT_OF_DISTRIBUTION)
 SCORER_SPLITS = ("scorer", "held_out_scorer")
-"""What scorers are taught on: any object as often as any other, whatever the theme. A CLIP has seen more of the world than
-the captions of one kind; and where half of a batch shows the same stereotypes, there is little to tell apart."""
+"""Splits for training scorers, where all objects are equally frequent, whatever the theme. A real CLIP is trained on more
+varied data than one kind of caption, and a batch in which half of the images show the same stereotypes teaches little."""
 MIXTURE_MARK = "+"
 
 
@@ -69,24 +69,24 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Theme:
-    """What a kind of scene usually holds."""
+    """The usual objects of one kind of scene."""
 
     name: str
     stereotypes: tuple[SceneObject, ...]
-    """Objects that its scenes often hold, and that its captions often name when they are absent."""
+    """Objects that are often in its scenes, and that its captions often name even if they are absent."""
     common: tuple[str, ...]
-    """Shapes that come up more often than others: the hard negatives of a yes/no question."""
+    """Shapes that occur more often than others: hard negatives for yes/no questions."""
     ground: tuple[int, int, int]
-    """Background colour, RGB 0..255: how an image shows its theme."""
+    """Background colour, RGB 0..255, which shows the theme of an image."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What one image shows. At most one object of each shape and at most one at each place."""
+    """The content of one image, with at most one object of each shape and at most one at each place."""
 
     scene_id: str
     theme: str
-    """A theme's name; two names joined by "+" out of distribution."""
+    """The theme's name; in the split `out_of_distribution`, two names joined by "+"."""
     objects: tuple[SceneObject, ...]
 
 
@@ -146,12 +146,12 @@ _THEME_BY_NAME = {theme.name: theme for theme in THEMES}
 
 
 def themes_of(scene: Scene) -> tuple[Theme, ...]:
-    """The theme of a scene; two of them out of distribution."""
+    """Return the theme of a scene; two themes if it is out of distribution."""
     return tuple(_THEME_BY_NAME[name] for name in scene.theme.split(MIXTURE_MARK))
 
 
 def stereotypes_of(scene: Scene) -> tuple[SceneObject, ...]:
-    """The stereotypes of the scene's theme or themes, one per shape, present in the scene or not."""
+    """Return the stereotypes of the scene's theme or themes, one per shape, whether or not they are in the scene."""
     by_shape: dict[str, SceneObject] = {}
     for theme in themes_of(scene):
         for stereotype in theme.stereotypes:
@@ -160,18 +160,18 @@ def stereotypes_of(scene: Scene) -> tuple[SceneObject, ...]:
 
 
 def scene_objects(scene: Scene) -> list[str]:
-    """The shapes that are present, in the scene's order: CHAIR's objects."""
+    """Return the present shapes in the scene's order; CHAIR counts these as objects."""
     return [thing.shape for thing in scene.objects]
 
 
 def stable_number(*parts: object) -> int:
-    """A 64-bit number that depends on the parts alone, never on order, process or Python's hash seed."""
+    """Return a 64-bit hash of the parts, independent of process and of Python's hash seed."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def stable_random(*parts: object) -> random.Random:
-    """A generator of its own for what the parts name."""
+    """Return a random generator whose seed is the hash of the parts."""
     return random.Random(stable_number(*parts))
 
 
@@ -183,12 +183,12 @@ def sample_scene(
     stereotype_presence: float = 0.5,
     stereotype_conformity: float = 0.85,
 ) -> Scene:
-    """Draw scene number `index` of a split.
+    """Return scene number `index` of a split.
 
-    `stereotype_presence`: chance that a scene holds each stereotype of its theme, 0..1.
-    `stereotype_conformity`: chance that such an object has its usual colour, and likewise its usual place, 0..1.
-    Scenes have 2 to 5 objects and one theme; out of distribution 5 or 6 objects and a mixture of two themes. In the scorers'
-    splits the theme is a ground to look at, and nothing is usual.
+    `stereotype_presence`: probability of each stereotype of the theme to be in the scene, 0..1.
+    `stereotype_conformity`: probability of such an object to have its usual colour, and likewise its usual place, 0..1.
+    Scenes have 2 to 5 objects and one theme; out of distribution, 5 or 6 objects and two themes. In the scorers' splits, the
+    theme only sets the background, and no object is usual.
     """
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
@@ -216,12 +216,12 @@ def sample_scene(
 
 
 def sample_scenes(*, split: str, count: int, seed: int) -> list[Scene]:
-    """The first `count` scenes of a split."""
+    """Return the first `count` scenes of a split."""
     return [sample_scene(split=split, index=index, seed=seed) for index in range(count)]
 
 
 def _any_objects(rng: random.Random, size: int) -> tuple[SceneObject, ...]:
-    """Objects that no theme has a say in."""
+    """Return random objects, independent of the theme."""
     shapes, places = rng.sample(SHAPES, size), rng.sample(PLACES, size)
     return tuple(
         SceneObject(shape, rng.choice(COLOURS), place) for shape, place in zip(shapes, places, strict=True)
@@ -231,10 +231,10 @@ def _any_objects(rng: random.Random, size: int) -> tuple[SceneObject, ...]:
 def _any_object(
     rng: random.Random, objects: Sequence[SceneObject], *, scene: Scene, common: set[str]
 ) -> SceneObject:
-    """An object of a shape and at a place not yet taken; the theme's stereotypes came up in their own draw."""
+    """Return a random object of a new shape at a free place; it is not a stereotype, as those were sampled before."""
     taken = {thing.shape for thing in objects} | {thing.shape for thing in stereotypes_of(scene)}
     shapes = [shape for shape in SHAPES if shape not in taken]
-    if not shapes:  # a mixture of two themes can use up what is left
+    if not shapes:  # two themes and the present objects can use up all shapes
         shapes = [shape for shape in SHAPES if shape not in {thing.shape for thing in objects}]
     shape = rng.choices(shapes, weights=[2 if shape in common else 1 for shape in shapes])[0]
     places = [place for place in PLACES if place not in {thing.place for thing in objects}]

@@ -1,4 +1,4 @@
-"""A seed as small as it gets, built once."""
+"""The smallest prepared microworld, built once."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ TINY = {
 
 @pytest.fixture(scope="session")
 def build_tiny() -> Callable[[Path], dict[str, dict[str, float]]]:
-    """Build the tiny seed in a folder and return its metrics."""
+    """Prepare a tiny microworld in a folder and return its metrics."""
     from csrdata.sources.microworld.prepare import build
 
     return lambda folder: build(
@@ -45,7 +45,7 @@ def build_tiny() -> Callable[[Path], dict[str, dict[str, float]]]:
 def tiny_seed(
     tmp_path_factory: pytest.TempPathFactory, build_tiny: Callable[[Path], dict[str, dict[str, float]]]
 ) -> Path:
-    """The folder of a tiny seed."""
+    """The folder of a tiny prepared microworld."""
     folder = tmp_path_factory.mktemp("seed")
     metrics = build_tiny(folder)
     assert set(metrics) == {"scorer", "held_out_scorer", "policy"}

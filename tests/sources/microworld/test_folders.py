@@ -1,4 +1,4 @@
-"""A trained model is kept only if it is the one that would be trained again, byte for byte."""
+"""A trained model is kept only if its settings and bytes are unchanged."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_a_finished_model_is_kept(model: Path) -> None:
-    """With its settings it is; with others, or without anything there, it is not."""
+    """A folder is complete with its own settings; not with other settings, and not if it is missing."""
     assert is_complete(model, SETTINGS)
     assert not is_complete(model, {**SETTINGS, "steps": 4})
     assert not is_complete(model.parent, SETTINGS)
@@ -32,13 +32,13 @@ def test_a_finished_model_is_kept(model: Path) -> None:
 )
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json", SETTINGS_FILE, SUMS])
 def test_a_damaged_model_is_trained_again(model: Path, file: str, damage: Damage) -> None:
-    """Whatever happened to whichever file, the folder no longer counts as finished."""
+    """If any file is changed, removed or added, the folder no longer counts as finished."""
     damage(model / file)
     assert not is_complete(model, SETTINGS)
 
 
 def test_a_stage_that_reads_a_damaged_model_names_the_file(model: Path) -> None:
-    """Place, both hashes, and the command that makes it; a file too many is one line as well."""
+    """The error has the place, both hashes and the command that makes the folder; so has one about an extra file."""
     flipped(model / "model.safetensors")
     with pytest.raises(
         UserError, match=r"model\.safetensors: got SHA-256 \w{12}…, expected SHA-256 \w{12}…\. Next: x"
@@ -51,7 +51,7 @@ def test_a_stage_that_reads_a_damaged_model_names_the_file(model: Path) -> None:
 
 
 def test_a_folder_of_the_users_is_not_replaced(model: Path) -> None:
-    """Without the settings file it was not trained here: training into it is refused, and it stays."""
+    """A folder without the settings file was not trained here: training into it is refused, and it is unchanged."""
     (model / SETTINGS_FILE).unlink()
     with (
         pytest.raises(UserError, match="got a folder that holds other things"),

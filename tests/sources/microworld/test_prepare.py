@@ -1,4 +1,4 @@
-"""A tiny seed, end to end through the standard loaders."""
+"""A tiny prepared microworld, loaded by the standard loaders."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_preference_training_sees_the_ids_of_teaching(processor: Any) -> None:
 
 
 def test_a_lesson_of_turns_is_the_templates_conversation(processor: Any) -> None:
-    """Several turns about one image have the ids of the chat template's own conversation; only answers weigh."""
+    """Several turns about one image have the ids of the chat template's conversation; only answers have weights above 0."""
     asked = [("Is there a star in the image?", "Yes."), ("Where is the ring?", "At the top.")]
     lesson = Lesson(0, tuple(Turn(request, answer, 4.0) for request, answer in asked))
     talk = [user_message(asked[0][0]), {"role": "assistant", "content": asked[0][1]}]
@@ -198,7 +198,7 @@ def test_generation_ends_and_does_not_sample(policy: Any) -> None:
 
 
 def test_lessons_come_in_their_shares() -> None:
-    """Questions and judgements take the shares asked for, descriptions the rest; yes and no are balanced but for prior."""
+    """Questions and judgements have the given shares, descriptions the rest; yes and no are balanced except for stereotypes."""
     scenes = sample_scenes(split="policy", count=50, seed=0)
     lessons = [
         draw_lesson(
@@ -221,7 +221,7 @@ def test_lessons_come_in_their_shares() -> None:
 
 
 def test_questions_ask_for_every_present_object_once() -> None:
-    """Half of the present shapes are asked for by yes or no, the others by place or colour; no shape comes up twice."""
+    """Half of the present shapes get a yes/no question, the others one about place or colour; no shape occurs twice."""
     scene = next(s for s in sample_scenes(split="policy", count=50, seed=0) if len(s.objects) == 5)
     said = questions_of(scene, stable_random("questions", 0), stereotype_rate=0.0)
     asked = [shape for request, _ in said for shape in SHAPES if shape in request]
@@ -239,14 +239,14 @@ def test_questions_ask_for_every_present_object_once() -> None:
 
 
 def test_judging_has_a_true_answer() -> None:
-    """The answer that is right names present objects only; both letters come up."""
+    """The right answer names only present objects; both letters occur."""
     scene = sample_scene(split="train", index=1, seed=0)
     contests = [judging(scene, stable_random("judging", number)) for number in range(40)]
     assert {answer for _, answer in contests} == {"A.", "B."}
 
 
 def test_matching_loss_leaves_out_what_is_true_too() -> None:
-    """A text is no rival of an image that it is true of: a loss worked out by hand.
+    """A text is not a negative of an image of which it is true: a loss worked out by hand.
 
     Logits 0 everywhere, text 0 true of image 0, text 1 of both. By text: ln 2, ln 1; by image: ln 1, ln 2.
     """

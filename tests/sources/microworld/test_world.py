@@ -38,7 +38,7 @@ SCENE = Scene(
 
 
 def test_every_sentence_is_read_back() -> None:
-    """Reading is the exact inverse of saying, for every pattern, phrase, shape, colour and place."""
+    """Parsing is the exact inverse of `sentence`, for every pattern, phrase, shape, colour and place."""
     for shape in SHAPES:
         for colour in COLOURS:
             for place in PLACES:
@@ -49,7 +49,7 @@ def test_every_sentence_is_read_back() -> None:
 
 
 def test_no_two_things_are_said_alike() -> None:
-    """Every combination has a sentence of its own."""
+    """Every combination gives a different sentence."""
     phrases = sum(len(each) for each in PLACE_PHRASES.values())
     assert len(all_sentences()) == len(SHAPES) * len(COLOURS) * len(SENTENCE_PATTERNS) * phrases
 
@@ -66,7 +66,7 @@ def test_no_two_things_are_said_alike() -> None:
     ],
 )
 def test_what_is_not_grammatical_is_not_read(text: str) -> None:
-    """A sentence that cannot be said is not well-formed."""
+    """A sentence that the language cannot generate is malformed."""
     assert read(text) is None
 
 
@@ -90,7 +90,7 @@ def test_a_scene_holds_each_shape_and_place_once(split: str) -> None:
 
 
 def test_an_unknown_split_is_refused() -> None:
-    """The message names the splits there are."""
+    """The error lists the splits."""
     with pytest.raises(ValueError, match="split is 'test', expected one of scorer, "):
         sample_scene(split="test", index=0, seed=0)
 
