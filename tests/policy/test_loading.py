@@ -82,15 +82,6 @@ def test_merged_equals_stacked(base: Path) -> None:
         assert not torch.allclose(merged, logits(stacked, policy.processor), atol=1e-2)
 
 
-def test_merging_comes_before_casting(base: Path) -> None:
-    """In bfloat16 the weights are the float32 merge, rounded once: two updates too small to survive alone add up."""
-    folder = chain_of_two(base)
-    exact, cast = load_policy(folder), load_policy(folder, dtype="bfloat16")
-    for (name, weight), rounded in zip(exact.model.named_parameters(), cast.model.parameters(), strict=True):
-        assert rounded.dtype == torch.bfloat16
-        assert torch.equal(weight.to(torch.bfloat16), rounded), name
-
-
 def test_a_loaded_chain_is_a_plain_model(base: Path) -> None:
     """No trace of PEFT is left, so that the next adapter starts afresh."""
     policy = load_policy(chain_of_two(base))

@@ -31,6 +31,7 @@ KNOBS: dict[str, Any] = {
     "lora_alpha": 8.0,
     "lora_dropout": 0.0,
     "reference_tolerance": 1e-4,
+    "gradient_checkpointing": False,
     "seed": 0,
     "progress": False,
 }

@@ -263,7 +263,7 @@ def _advice(connection: Connection, cause: BaseException) -> tuple[str, str]:
         f"a {connection.repo_type} that exists, and a token that may read it",
         f"check the name, or {LOGIN}",
     )
-    known = {
+    known: dict[int | None, tuple[str, str]] = {
         401: ("a token that the Hub accepts", LOGIN) if connection.token else unseen,
         403: (
             f"a token that may write to {connection.repo_id.partition('/')[0]}",
@@ -276,7 +276,7 @@ def _advice(connection: Connection, cause: BaseException) -> tuple[str, str]:
         known[status] = "access to a gated model", f"accept its terms on its page, {LOGIN}"
     if isinstance(cause, RevisionNotFoundError):
         known[status] = f"a branch, tag or commit of the {connection.repo_type}", "name another revision"
-    if status in known:
+    if status is not None and status in known:
         return known[status]
     if isinstance(cause, OfflineModeIsEnabled):
         return "a connection to the Hub", "unset HF_HUB_OFFLINE"
