@@ -78,7 +78,7 @@ class MicroworldModels(Section):
 
 Folder = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
 HubName = Annotated[str, Field(pattern=HUB_ID)]
-Revision = Annotated[str, Field(pattern=r"^[\w./-]{1,250}$")]
+Revision = Annotated[str, Field(min_length=1, max_length=250, pattern=r"^[A-Za-z0-9_./-]+$")]
 
 
 class HubModel(Section):
@@ -118,8 +118,8 @@ class OpenClipScorer(Section):
 
 class OpenClipNameScorer(Section):
     kind: Literal["open_clip_name"]
-    name: Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")]
-    tag: Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")]
+    name: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9_.-]+$")]
+    tag: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9_.-]+$")]
 
 
 class OpenClipHubScorer(Section):

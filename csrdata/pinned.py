@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from csrdata.errors import UserError
 from csrdata.storage.disk import hash_path, read_json, write_json
@@ -25,20 +25,10 @@ from csrdata.validation import explain
 LARGE = 2**24
 """Bytes from which on a hash is remembered."""
 
-HUB_ID = r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}$"
+HUB_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}$"
 COMMIT = r"^[0-9a-f]{40}$"
-HUB_NAMES = "OWNER/NAME, as on the Hub"
 
 
-def _is_inside(name: str) -> str:
-    """Refuse the name of a file that is not inside its folder."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.name or "\\" in name or not name.isprintable():
-        raise ValueError("a relative path inside the model's folder")
-    return name
-
-
-FileName = Annotated[str, Field(max_length=1024), AfterValidator(_is_inside)]
 Pixels = Annotated[int, Field(ge=1, le=2**30)]
 
 
@@ -63,17 +53,11 @@ class Pinned(_Strict):
     """The branch, tag or commit that params.yaml named; None for the main branch."""
     folder: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     """Relative to the project, or absolute."""
-    files: dict[FileName, FileFacts]
+    files: dict[str, FileFacts]
     min_pixels: Pixels | None = None
     """Pixels of an image after resizing, at least; None: the processor's own limit. Of a policy alone."""
     max_pixels: Pixels | None = None
     """At most."""
-
-    @model_validator(mode="after")
-    def _one_place(self) -> "Pinned":
-        if (self.folder is None) == (self.id is None) or (self.id is None) != (self.revision is None):
-            raise ValueError("either an id and a revision, or a folder")
-        return self
 
     @property
     def name(self) -> str:
@@ -94,9 +78,26 @@ def read_pinned(path: Path, *, made_by: str) -> Pinned:
     """
     raw = read_json(path, made_by=made_by)
     try:
-        return Pinned.model_validate(raw)
+        found = Pinned.model_validate(raw)
     except ValidationError as error:
         raise explain(error, Pinned, raw, place=str(path), do=made_by) from None
+    if (found.folder is None) == (found.id is None) or (found.id is None) != (found.revision is None):
+        got = (
+            ", ".join(key for key in ("id", "revision", "folder") if raw.get(key) is not None)
+            or "none of them"
+        )
+        raise UserError(str(path), got=got, expected="either id and revision, or folder", do=made_by)
+    for name in found.files:
+        if not _is_inside(name):
+            expected = "a relative path inside the model's folder"
+            raise UserError(f"{path}: files", got=name, expected=expected, do=made_by)
+    return found
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    odd = path.is_absolute() or ".." in path.parts or not path.name
+    return not odd and "\\" not in name and name.isprintable()
 
 
 def write_pinned(path: Path, pinned: Pinned) -> None:

@@ -76,7 +76,11 @@ def test_loading_makes_no_float32_copy(base: Path) -> None:
             self, function: Any, types: Any, arguments: Any = (), options: Any = None
         ) -> Any:
             found = function(*arguments, **(options or {}))
-            if isinstance(found, torch.Tensor) and found.dtype == torch.float32 and found.device.type == "cpu":
+            if (
+                isinstance(found, torch.Tensor)
+                and found.dtype == torch.float32
+                and found.device.type == "cpu"
+            ):
                 largest.append(found.numel())
             return found
 

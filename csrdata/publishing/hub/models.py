@@ -65,24 +65,30 @@ def _bring(repo_id: str, revision: str | None, select: Select, *, key: str) -> t
         if not re.fullmatch(COMMIT, info.sha or ""):
             raise UserError(place, got=f"the commit {info.sha}", expected="40 hex digits", do="dvc repro")
         names = select([file.rfilename for file in info.siblings or []], place)
-        _download(connection, str(info.sha), names)
+        # By the name that was asked for: the cache then knows that name too, for a run without the Hub.
+        commit = _download(connection, revision, names)
+    if commit != info.sha:
+        got = f"commit {commit[:12]} after {str(info.sha)[:12]}"
+        raise UserError(place, got=got, expected="one commit: somebody pushed meanwhile", do="dvc repro")
     return str(info.sha), names
 
 
-def _download(connection: "Connection", commit: str, names: Sequence[str]) -> None:
+def _download(connection: "Connection", revision: str | None, names: Sequence[str]) -> str:
+    """Bring files to the cache and return their commit."""
     from huggingface_hub import constants, snapshot_download
 
     again = "make room, or set HF_HOME to a larger disk, then: dvc repro"
     with room(Path(constants.HF_HUB_CACHE), expected=f"room for {connection.repo_id}", do=again):
-        connection.ask(
+        folder = connection.ask(
             lambda: snapshot_download(
                 connection.repo_id,
-                revision=commit,
+                revision=revision,
                 endpoint=connection.api.endpoint,
                 token=connection.token or False,
                 allow_patterns=[re.sub(r"([*?\[])", r"[\1]", name) for name in names],
             )
         )
+    return Path(folder).name
 
 
 def _from_cache(repo_id: str, revision: str | None, select: Select, *, key: str) -> tuple[str, Sequence[str]]:
