@@ -38,10 +38,13 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
 class Compute(Section):
     threads: Count
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
-    dtype: Literal["float32", "bfloat16", "float16"]
+    dtype: Dtype
 
 
 class Engine(Section):

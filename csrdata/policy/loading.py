@@ -97,10 +97,8 @@ def load_policy(folder: Path, *, device: str = "cpu", dtype: Dtype = "float32") 
             to the others; code from a folder never runs.
     """
     chain = read_chain(folder)
-    _check_base(chain.model)
-    _check_fingerprints(folder, chain)
+    model = load_base(folder, chain, dtype=getattr(torch, dtype))
     processor = load_processor(chain)
-    model = _load_model(chain.model, dtype=getattr(torch, dtype))
     if dtype == "float32":
         for adapter in chain.adapters:
             model = merge(model, adapter)
@@ -114,6 +112,13 @@ def load_policy(folder: Path, *, device: str = "cpu", dtype: Dtype = "float32") 
             (*model.state_dict().items(), *model.named_buffers()), place=f"{folder} as {dtype}", do=AGAIN
         )
     return Policy(model=model, processor=processor, folder=folder)
+
+
+def load_base(folder: Path, chain: Chain, *, dtype: torch.dtype | Literal["auto"]) -> PreTrainedModel:
+    """Return the base of a policy, once it and the adapters are known to belong together; "auto": in its own numbers."""
+    _check_base(chain.model)
+    _check_fingerprints(folder, chain)
+    return _load_model(chain.model, dtype=dtype)
 
 
 def load_processor(chain: Chain) -> ProcessorMixin:
@@ -287,7 +292,7 @@ def _fingerprint(base: Path) -> str:
     return fingerprint(weight_files(base, WEIGHTS, do=AGAIN))
 
 
-def _load_model(base: Path, *, dtype: torch.dtype) -> PreTrainedModel:
+def _load_model(base: Path, *, dtype: torch.dtype | Literal["auto"]) -> PreTrainedModel:
     """Load a model folder; every weight of the model comes from it, and every weight in it is used."""
     model, report = _from_pretrained(
         AutoModelForImageTextToText,

@@ -92,19 +92,23 @@ def _download(connection: "Connection", revision: str | None, names: Sequence[st
 
 
 def _from_cache(repo_id: str, revision: str | None, select: Select, *, key: str) -> tuple[str, Sequence[str]]:
-    """Return a model's commit and files as the cache has them."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    """Return a model's commit and files as the cache has them, in its documented layout: `refs` and `snapshots`.
 
-    at = f" --revision {revision}" if revision else ""
-    try:
-        folder = Path(snapshot_download(repo_id, revision=revision, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError):
+    The library itself refuses a snapshot of which some files were not downloaded, such as pickles and pictures.
+    """
+    snapshots = place_of(Pinned(id=repo_id, revision="0" * 40, files={})).parent
+    commit = revision or "main"
+    ref = snapshots.parent / "refs" / commit
+    if ref.is_file():
+        commit = ref.read_text(encoding="utf-8").strip()
+    folder = snapshots / commit
+    if not re.fullmatch(COMMIT, commit) or not folder.is_dir():
+        at = f" --revision {revision}" if revision else ""
         raise UserError(
             f"params.yaml: {key}",
             got=f"{repo_id}{f' at {revision}' if revision else ''}, which the cache lacks",
             expected="a model in the cache, as HF_HUB_OFFLINE is set",
             do=f"HF_HUB_OFFLINE=0 hf download {repo_id}{at}",
-        ) from None
+        )
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    return folder.name, select(names, f"hub {repo_id}")
+    return commit, select(names, f"hub {repo_id}")
