@@ -5,9 +5,11 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from csrdata import paths, pinned
 from csrdata.errors import UserError
@@ -15,8 +17,10 @@ from csrdata.params import Params
 from csrdata.pinned import hash_once
 from csrdata.pipeline import prepare
 from csrdata.pipeline.inputs import need_policy
+from csrdata.pipeline.publish_policy import _base as published_base
 from csrdata.pipeline.scorers import open_scorer, scorer_folder
 from csrdata.policy.loading import load_policy, new_chain
+from csrdata.policy.pretrained import set_pixels
 from csrdata.storage.tables import hash_path, read_json
 from tests.pipeline.world import SIZES, small_params
 from tests.policy.test_loading import write_adapter
@@ -357,3 +361,37 @@ def test_a_record_of_others_is_checked(
     RECORD.write_text(json.dumps(record))
     with pytest.raises(UserError, match=words):
         load_policy(Path("policies/base"))
+
+
+def test_a_policy_on_a_base_of_the_hub_is_published_alone(
+    hub: Hub, model: Path, clip: Path, tmp_path: Path
+) -> None:
+    """The manifest names id and commit, and no weight of the base goes along; a base in a folder goes with its files."""
+    commit = upload(hub, ID, model)
+    prepare.run(settings(clip, policy={"id": ID, "revision": None}))
+    base = published_base()
+    assert (base.repo_id, base.revision) == (ID, commit)
+    folder = shutil.copytree(model, tmp_path / "mine")
+    (folder / "notes.txt").write_text("not the model's")
+    (folder / "photo.png").write_text("nor this")
+    prepare.run(settings(clip, policy={"folder": str(folder)}))
+    base = published_base()
+    assert (base.folder, base.repo_id) == (folder, None)
+    assert base.files is not None
+    assert "model.safetensors" in base.files
+    assert "photo.png" not in base.files
+
+
+def test_limits_of_image_sizes_are_set(tmp_path: Path) -> None:
+    """Qwen-VL's and GLM-4V's "edges" count pixels: fewer of them are fewer image tokens."""
+    from transformers import Glm4vImageProcessor, Qwen2VLImageProcessor
+
+    picture = Image.new("RGB", (800, 600))
+    for kind in (Qwen2VLImageProcessor, Glm4vImageProcessor):
+        processor = SimpleNamespace(image_processor=kind())
+        before = processor.image_processor(images=[picture], return_tensors="pt")["pixel_values"].shape[0]
+        set_pixels(processor, min_pixels=None, max_pixels=112 * 112 * 4)
+        after = processor.image_processor(images=[picture], return_tensors="pt")["pixel_values"].shape[0]
+        assert 0 < after * 14 * 14 <= 112 * 112 * 4 < before * 14 * 14
+    with pytest.raises(UserError, match="min_pixels: got 100,000, expected at most max_pixels, 50,176"):
+        set_pixels(processor, min_pixels=100_000, max_pixels=None)
