@@ -26,7 +26,7 @@ def run(params: Params, name: str) -> None:
     set_up_process(params.compute)
     from csrdata.evaluation.answers import evaluation_answers
     from csrdata.evaluation.scorecard import scorecards
-    from csrdata.policy.loading import load_policy, without_adapters
+    from csrdata.policy.loading import base_in_place_of, load_policy
 
     settings, compute = params.evaluate_policy, params.compute
     questions = read_rows(paths.QUESTIONS, Question, made_by="dvc repro sample_prompts")
@@ -42,7 +42,7 @@ def run(params: Params, name: str) -> None:
         None if held_out is None else open_scorer(held_out, role="held_out", device=compute.device),
     )
     answers = evaluation_answers(
-        policy, partial(without_adapters, policy), scorers, questions, root=Path(), **settings.model_dump()
+        policy, partial(base_in_place_of, policy, paths.policy(paths.BASE)), scorers, questions, root=Path(), **settings.model_dump()
     )
     cards = scorecards(
         questions,

@@ -133,28 +133,27 @@ def load_processor(chain: Chain) -> ProcessorMixin:
     return processor
 
 
-def without_adapters(policy: Policy) -> Policy:
-    """Return the base of a policy, in the policy's place: the two are never in memory together.
+def base_in_place_of(policy: Policy, base: Path) -> Policy:
+    """Return the base policy in a policy's place: the two are never in memory together.
 
-    Adapters on top of the base are switched off. Where they are merged, the policy's weights are dropped and the base's
-    are loaded. Either way the policy given must not be used afterwards.
+    Adapters on top of this base are switched off. Otherwise, as where they are merged, the policy's weights are dropped and
+    the base's are loaded. Either way the policy given must not be used afterwards.
 
     Raises:
         UserError: see `load_policy`.
     """
-    chain = read_chain(policy.folder)
-    if not chain.adapters:
+    if policy.folder == base:
         return policy
     layers = stacked_layers(policy.model)
-    for layer in layers:
-        layer.on = False
-    if layers:
-        return Policy(model=policy.model, processor=policy.processor, folder=chain.base)
+    if layers and read_chain(policy.folder).base == base:
+        for layer in layers:
+            layer.on = False
+        return Policy(model=policy.model, processor=policy.processor, folder=base)
     device, dtype = policy.device, policy.model.dtype
     for tensor in (*policy.model.parameters(), *policy.model.buffers()):
         tensor.data = torch.empty(0, dtype=tensor.dtype)
     name: Any = str(dtype).removeprefix("torch.")
-    return load_policy(chain.base, device=str(device), dtype=name)
+    return load_policy(base, device=str(device), dtype=name)
 
 
 def read_chain(folder: Path) -> Chain:

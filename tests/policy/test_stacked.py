@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForImageTextToText
 
 from csrdata.errors import UserError
-from csrdata.policy.loading import Dtype, load_policy, new_chain, without_adapters
+from csrdata.policy.loading import Dtype, base_in_place_of, load_policy, new_chain
 from csrdata.policy.stacked import StackedLinear, Update, merged, stack, stacked_layers
 from csrdata.policy.training import language_layers
 from tests.policy.test_loading import chain_of_two, logits, write_adapter
@@ -97,14 +97,14 @@ def test_without_its_adapters_a_policy_is_its_base(base: Path, dtype: Dtype) -> 
     wanted = load_policy(base, dtype=dtype)
     policy = load_policy(chain_of_two(base), dtype=dtype)
     before = policy.model
-    found = without_adapters(policy)
+    found = base_in_place_of(policy, base)
     assert found.folder == base
     assert torch.equal(logits(found.model, found.processor), logits(wanted.model, wanted.processor))
     if dtype == "bfloat16":
         assert found.model is before
     else:
         assert sum(weight.numel() for weight in before.parameters()) == 0
-    assert without_adapters(wanted) is wanted
+    assert base_in_place_of(wanted, base) is wanted
 
 
 def test_the_next_adapter_goes_on_top(base: Path) -> None:
