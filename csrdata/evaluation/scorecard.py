@@ -4,6 +4,7 @@ Answers are held against the truth once; what remains are ratios over a split's 
 the images in the order of the questions, so that two policies' ratios pair up image by image.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -72,24 +73,20 @@ def scorecards(
     """Measure a policy's answers, by split.
 
     Args:
-        questions: every image has one that asks for a description.
+        questions: see `check_questions`.
         answers: one for each question, in any order.
         truths: by image.
         made_by: the command that makes the answers, for the error's last words.
 
     Raises:
-        UserError: a question has no answer, or its image no truth.
+        UserError: a question has no answer, or `check_questions` refuses them.
     """
+    check_questions(questions, truths)
     given = {answer.question_id: answer for answer in answers}
     for question in questions:
-        place = f"question {question.question_id}"
         if question.question_id not in given:
+            place = f"question {question.question_id}"
             raise UserError(place, got="no answer", expected="one answer for each question", do=made_by)
-        if question.image not in truths:
-            got = f"nothing known about {question.image}"
-            raise UserError(
-                place, got=got, expected="the truth about its image", do="dvc repro sample_prompts"
-            )
     splits = dict.fromkeys(question.split for question in questions)
     return {
         split: _scorecard(
@@ -97,6 +94,28 @@ def scorecards(
         )
         for split in splits
     }
+
+
+def check_questions(questions: Sequence[Question], truths: Mapping[str, Truth]) -> None:
+    """Validate what is needed to measure the answers to some questions; it can be known before they are answered.
+
+    Args:
+        questions: of all splits, in any order.
+        truths: by image.
+
+    Raises:
+        UserError: an image has no truth, or a split does not ask exactly once to describe each of its images.
+    """
+    describing = Counter((row.split, row.image) for row in questions if row.kind == Kind.DESCRIBE)
+    for question in questions:
+        place, do = f"question {question.question_id}", "dvc repro sample_prompts"
+        if question.image not in truths:
+            got = f"nothing known about {question.image}"
+            raise UserError(place, got=got, expected="the truth about its image", do=do)
+        count = describing[question.split, question.image]
+        if count != 1:
+            got = f"{count} questions that ask to describe {question.image}"
+            raise UserError(place, got=got, expected="1", do=do)
 
 
 def _scorecard(

@@ -25,12 +25,14 @@ def run(params: Params, name: str) -> None:
     """
     set_up_process(params.compute)
     from csrdata.evaluation.answers import evaluation_answers
-    from csrdata.evaluation.scorecard import scorecards
+    from csrdata.evaluation.scorecard import check_questions, scorecards
     from csrdata.policy.loading import base_in_place_of, load_policy
 
-    settings, compute = params.evaluate_policy, params.compute
+    settings, compute, parser = params.evaluate_policy, params.compute, claim_parser(params.source)
     questions = read_rows(paths.QUESTIONS, Question, made_by="dvc repro sample_prompts")
-    truths = read_rows(paths.TRUTH, Truth, made_by="dvc repro sample_prompts")
+    known = read_rows(paths.TRUTH, Truth, made_by="dvc repro sample_prompts")
+    truths = {truth.image: truth for truth in known}
+    check_questions(questions, truths)
     need_images(question.image for question in questions)
     policy = load_policy(need_policy(name), device=compute.device, dtype=compute.dtype)
     search, held_out = params.scorers.search, params.scorers.held_out
@@ -42,15 +44,14 @@ def run(params: Params, name: str) -> None:
         None if held_out is None else open_scorer(held_out, role="held_out", device=compute.device),
     )
     answers = evaluation_answers(
-        policy, partial(base_in_place_of, policy, paths.policy(paths.BASE)), scorers, questions, root=Path(), **settings.model_dump()
-    )
-    cards = scorecards(
+        policy,
+        partial(base_in_place_of, policy, paths.policy(paths.BASE)),
+        scorers,
         questions,
-        answers,
-        {truth.image: truth for truth in truths},
-        claim_parser(params.source),
-        made_by="dvc repro",
+        root=Path(),
+        **settings.model_dump(),
     )
+    cards = scorecards(questions, answers, truths, parser, made_by="dvc repro")
     write_rows(paths.answers(name), answers, Answer)
     values = {split: card.values() for split, card in cards.items()}
     write_json(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from csrdata.errors import UserError
-from csrdata.policy.adapter import AGAIN, read_updates
+from csrdata.policy.adapter import RERUN, read_updates
 from csrdata.policy.loading import Dtype, load_base, load_processor, read_chain
 from csrdata.policy.stacked import Update, merged
 from csrdata.weights import check_finite
@@ -48,7 +48,7 @@ def write_checkpoint(policy: Path, folder: Path, *, dtype: Dtype) -> Merged:
             layer = model.get_submodule(name)
             if type(layer) is not nn.Linear:
                 expected = "adapters of linear layers"
-                raise UserError(f"{policy}: {name}", got=type(layer).__name__, expected=expected, do=AGAIN)
+                raise UserError(f"{policy}: {name}", got=type(layer).__name__, expected=expected, do=RERUN)
             found, wanted, square = _merge(
                 layer.weight, [one[name] for one in updates if name in one], number
             )
