@@ -328,7 +328,10 @@ def _load_model(base: Path, *, dtype: torch.dtype | Literal["auto"]) -> PreTrain
         )
     for error in report["error_msgs"]:
         raise UserError(str(base), got=error, expected=f"the weights of {kind}", do=RERUN)
-    check_finite(model.state_dict().items(), place=str(base), do=RERUN)
+    place = (
+        str(base) if dtype in (torch.float32, "auto") else f"{base} as {str(dtype).removeprefix('torch.')}"
+    )
+    check_finite(model.state_dict().items(), place=place, do=RERUN)
     return model  # type: ignore[no-any-return]
 
 

@@ -399,5 +399,9 @@ def test_a_cast_that_overflows(llava: Path) -> None:
     edit(llava / "model.safetensors", lambda weights: weights[FILED].fill_(1e6))
     folder = chain_of_two(llava)
     load_policy(folder)
-    assert f"policies/base: {HEAD}: got NaN" in refusal(lambda: load_policy(llava, dtype="float16"))
-    assert f"policies/2 as float16: {HEAD}: got NaN" in refusal(lambda: load_policy(folder, dtype="float16"))
+    assert f"policies/base as float16: {HEAD}: got NaN" in refusal(
+        lambda: load_policy(llava, dtype="float16")
+    )
+    assert f"policies/base as float16: {HEAD}: got NaN" in refusal(
+        lambda: load_policy(folder, dtype="float16")
+    )
