@@ -180,24 +180,49 @@ def diff(
 
 @app.command(
     short_help="Pairs and images for another trainer.",
-    epilog=examples("csrdata export --to trl out/trl", "csrdata export --to llava out/llava --iteration 2"),
+    epilog=examples(
+        "csrdata export --to trl out/trl",
+        "csrdata export --to llava out/llava --iteration 2",
+        "csrdata export --to checkpoint out/policy --dtype bfloat16",
+    ),
 )
 def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
     *,
     to: Annotated[
-        str, typer.Option("--to", metavar="TRAINER", help="trl, llava, llama-factory or ms-swift.")
+        str,
+        typer.Option(
+            "--to",
+            metavar="FORMAT",
+            help="trl, llava, llama-factory or ms-swift; checkpoint: the policy, merged.",
+        ),
     ],
     iteration: IterationOption = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DTYPE",
+            help="With --to checkpoint: float32, bfloat16 or float16; by default compute.dtype of params.yaml.",
+        ),
+    ] = None,
 ) -> None:
-    """Write an iteration's pairs and images in the format of another trainer."""
+    """Write an iteration's pairs and images in the format of another trainer, or its policy as one model."""
     from csrdata import paths
+    from csrdata.pipeline.checkpoint import CHECKPOINT, export_checkpoint
     from csrdata.pipeline.looking import images_root
     from csrdata.publishing.export.writing import export as write
     from csrdata.records import Pair
     from csrdata.storage.tables import read_rows
 
     chosen = _iteration(iteration)
+    if to == CHECKPOINT:
+        merged = export_checkpoint(folder, iteration=chosen, dtype=dtype)
+        left = "" if merged.kept is None else f"; {merged.kept:.1%} of their update is left after rounding"
+        say(f"policy {chosen}: {merged.adapters} adapters merged into its base{left}")
+        print(printable(folder))
+        return
+    if dtype is not None:
+        raise UserError("--dtype", got=dtype, expected="--to checkpoint with it", do="csrdata export --help")
     pairs = read_rows(paths.pairs(chosen), Pair, made_by=f"dvc repro select_pairs@{chosen}")
     done = write(pairs, to=to, folder=folder, root=images_root(), name=f"csrdata_iteration_{chosen}")
     say(f"iteration {chosen}: {done.pairs} pairs, {done.images} images in {done.folder}. To train on it:")

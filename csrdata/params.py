@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from csrdata.errors import UserError
+from csrdata.pinned import Pixels
 from csrdata.publishing.release.layout import is_iteration_name, same_split
 from csrdata.storage.values import MAX_PATH, MAX_PROMPT, MAX_TOKENS
 from csrdata.strict_yaml import read_yaml
@@ -44,10 +45,13 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
 class Compute(Section):
     threads: Count
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
-    dtype: Literal["float32", "bfloat16", "float16"]
+    dtype: Dtype
 
 
 class Engine(Section):
@@ -136,24 +140,82 @@ class MicroworldModels(Section):
     metric_images: Count
 
 
+class HubModel(Section):
+    """A model of the Hub: `{id: OWNER/NAME, revision: a branch, tag, commit or null}`."""
+
+    id: HubName
+    revision: Revision | None
+
+
+class FolderModel(Section):
+    """A model in a folder: `{folder: PATH}`."""
+
+    folder: PathText
+
+
+def _where(value: object) -> str:
+    return (
+        "folder"
+        if isinstance(value, FolderModel) or (isinstance(value, dict) and "folder" in value)
+        else "hub"
+    )
+
+
+class PretrainedModels(Section):
+    kind: Literal["pretrained"]
+    policy: Annotated[
+        Annotated[HubModel, Tag("hub")] | Annotated[FolderModel, Tag("folder")], Discriminator(_where)
+    ]
+    min_pixels: Pixels | None
+    max_pixels: Pixels | None
+
+
 class OpenClipScorer(Section):
     kind: Literal["open_clip"]
     folder: PathText
+
+
+class OpenClipNameScorer(Section):
+    kind: Literal["open_clip_name"]
+    name: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9_.-]+$")]
+    tag: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9_.-]+$")]
+
+
+class OpenClipHubScorer(Section):
+    kind: Literal["open_clip_hub"]
+    id: HubName
+    revision: Revision | None
+
+
+SingleScorer = Annotated[OpenClipScorer | OpenClipNameScorer | OpenClipHubScorer, Field(discriminator="kind")]
+"""The kinds of scorer that are one model."""
+
+
+class Member(Section):
+    weight: Positive
+    scorer: SingleScorer
+
+
+class EnsembleScorer(Section):
+    kind: Literal["ensemble"]
+    members: Annotated[list[Member], Field(min_length=2, max_length=16)]
 
 
 AnySource = Annotated[
     MicroworldSource | LlavaSource | TableSource | FolderSource | HubSource, Field(discriminator="kind")
 ]
 """The kinds of source."""
-AnyModels = MicroworldModels
-"""The ways to get the base policy and the scorers; a second one is added in the same way."""
-AnyScorer = OpenClipScorer
-"""The kinds of scorer; a second one is added in the same way."""
+AnyModels = Annotated[MicroworldModels | PretrainedModels, Field(discriminator="kind")]
+"""The ways to get the base policy; another one is added in the same way."""
+AnyScorer = Annotated[
+    OpenClipScorer | OpenClipNameScorer | OpenClipHubScorer | EnsembleScorer, Field(discriminator="kind")
+]
+"""The kinds of scorer; another one is added in the same way."""
 
 
 class Scorers(Section):
     search: AnyScorer
-    held_out: AnyScorer
+    held_out: AnyScorer | None
 
 
 class SamplePrompts(Section):
@@ -208,6 +270,7 @@ class TrainDpo(Section):
     lora_alpha: Positive
     lora_dropout: Share
     reference_tolerance: Positive
+    gradient_checkpointing: bool
     seed: Seed
 
 

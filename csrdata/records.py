@@ -181,10 +181,10 @@ class Response:
     """The same aggregate with image weight 0: the language term alone."""
     relevance: float
     """Mean R_I of its sentences, 0..100."""
-    relevance_held_out: float
-    """Mean R_I of its sentences by the held-out scorer, which the search does not use, 0..100."""
-    reward_held_out: float
-    """R(y) with the held-out scorer's R_I in place of the search's."""
+    relevance_held_out: float | None
+    """Mean R_I of its sentences by the held-out scorer, which the search does not use, 0..100; null without one."""
+    reward_held_out: float | None
+    """R(y) with the held-out scorer's R_I in place of the search's; null without such a scorer."""
     finished: bool
     """Whether it ended with end-of-sequence."""
     canonical: bool

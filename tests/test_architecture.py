@@ -13,7 +13,7 @@ LEVELS = [
     {"records", "errors", "progress"},
     {"search", "strict_yaml", "validation", "entry"},
     {"storage"},
-    {"images", "weights"},
+    {"images", "pinned", "weights"},
     {"policy", "relevance", "sources"},
     {"generation"},
     {"inspection", "evaluation", "engines", "checking"},

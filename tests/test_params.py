@@ -186,7 +186,7 @@ def test_names_that_differ_in_a_dash_alone_are_one_line(tmp_path: Path) -> None:
         f"{text}iterations:\n  a_b: {{previous: base}}\n  a-b: {{previous: a_b}}\n", encoding="utf-8"
     )
     assert (
-        "iterations.a-b: got a-b, expected a name that differs from a_b in more than - and _. Next: mend"
+        "iterations.a-b: got a-b, expected a name that differs from a_b in more than - and _. Next: fix"
         in line(path)
     )
 

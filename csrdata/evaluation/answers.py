@@ -1,6 +1,6 @@
 """A policy's answers to the evaluation questions, as `Answer` records."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -17,8 +17,8 @@ from csrdata.search.sentences import split
 
 def evaluation_answers(
     policy: Policy,
-    base: Policy,
-    scorers: tuple[Scorer, Scorer],
+    base: Callable[[], Policy],
+    scorers: tuple[Scorer, Scorer | None],
     questions: Sequence[Question],
     *,
     root: Path | ImageRoot,
@@ -30,8 +30,10 @@ def evaluation_answers(
 
     Args:
         policy: the policy that answers.
-        base: the policy that gives the descriptions' log-probabilities; may be the same.
-        scorers: the search's scorer and the held-out scorer; each gives the descriptions' relevance, 0..100.
+        base: returns the policy that gives the descriptions' log-probabilities; called when every question is answered, so
+            that it may take the place of `policy` in memory.
+        scorers: the search's scorer and the held-out scorer; each gives the descriptions' relevance, 0..100. Without a
+            held-out scorer its values are null.
         questions: descriptions and yes/no questions, in any order.
         root: the folder that image paths are relative to.
         max_new_tokens: token limit of a description; a yes/no answer has at most `pope.ANSWER_TOKENS` tokens.
@@ -62,7 +64,7 @@ def evaluation_answers(
         progress=progress,
     )
     logprobs = completion_logprobs(
-        base,
+        base(),
         describing,
         [reply.token_ids for reply in described],
         root=root,
@@ -74,7 +76,10 @@ def evaluation_answers(
         load_image(question.image, root=root, place=f"question {question.question_id}")
         for question in describing
     ]
-    relevances = [mean_relevance(scorer, images, [reply.text for reply in described]) for scorer in scorers]
+    texts = [reply.text for reply in described]
+    relevances = [
+        [None] * len(texts) if scorer is None else mean_relevance(scorer, images, texts) for scorer in scorers
+    ]
     unscored = [None] * len(asking)
     replies = [
         *zip(describing, described, logprobs, *relevances, strict=True),

@@ -18,7 +18,7 @@ def score(
     *,
     images: Mapping[str, str],
     root: Path | ImageRoot,
-    held_out: Scorer,
+    held_out: Scorer | None,
     image_weight: float,
     scale: str,
     repetition_threshold: float | None,
@@ -30,7 +30,7 @@ def score(
         sentences: rows of whole trees; the rows of a prompt are consecutive.
         images: the image file of each prompt, by `prompt_id`.
         root: the folder that image paths are relative to.
-        held_out: the scorer that the search did not use.
+        held_out: the scorer that the search did not use; None: its columns are null.
         image_weight, scale, repetition_threshold, aggregate_by: see `csrdata.search.responses.responses`.
 
     Raises:
@@ -40,6 +40,35 @@ def score(
     trees = {prompt_id: list(tree) for prompt_id, tree in groupby(searched, key=lambda row: row.prompt_id)}
     if not trees:
         return []
+    relevance = None if held_out is None else _relevance(trees, held_out, images=images, root=root)
+    return [
+        response
+        for prompt_id, tree in trees.items()
+        for response in responses(
+            tree,
+            None
+            if relevance is None
+            else {
+                node.node_id: relevance[prompt_id, node.node_id]
+                for node in tree
+                if node.relevance is not None
+            },
+            image_weight=image_weight,
+            scale=scale,
+            repetition_threshold=repetition_threshold,
+            aggregate_by=aggregate_by,
+        )
+    ]
+
+
+def _relevance(
+    trees: Mapping[str, Sequence[Sentence]],
+    held_out: Scorer,
+    *,
+    images: Mapping[str, str],
+    root: Path | ImageRoot,
+) -> dict[tuple[str, int], float]:
+    """Return the relevance of every sentence with a text, by `prompt_id` and `node_id`."""
     image_scores = held_out.open(
         [load_image(images[prompt_id], root=root, place=f"prompt {prompt_id}") for prompt_id in trees]
     )
@@ -52,19 +81,7 @@ def score(
     scores = image_scores.relevance(
         [position for position, _ in with_text], [sentence.text for _, sentence in with_text]
     )
-    relevance = {
+    return {
         (sentence.prompt_id, sentence.node_id): value
         for (_, sentence), (value, _) in zip(with_text, scores, strict=True)
     }
-    return [
-        response
-        for prompt_id, tree in trees.items()
-        for response in responses(
-            tree,
-            {node.node_id: relevance[prompt_id, node.node_id] for node in tree if node.relevance is not None},
-            image_weight=image_weight,
-            scale=scale,
-            repetition_threshold=repetition_threshold,
-            aggregate_by=aggregate_by,
-        )
-    ]

@@ -26,29 +26,31 @@ def run(params: Params, name: str) -> None:
     set_up_process(params.compute)
     from csrdata.evaluation.answers import evaluation_answers
     from csrdata.evaluation.scorecard import check_questions, scorecards
-    from csrdata.policy.loading import load_policy
+    from csrdata.policy.loading import base_in_place_of, load_policy
 
     settings, compute, parser = params.evaluate_policy, params.compute, claim_parser(params.source)
     questions = read_rows(paths.QUESTIONS, Question, made_by="dvc repro sample_prompts")
     known = read_rows(paths.TRUTH, Truth, made_by="dvc repro sample_prompts")
     truths = {truth.image: truth for truth in known}
     check_questions(questions, truths)
-    load = partial(
-        load_policy,
-        device=compute.device,
-        dtype=compute.dtype,
-        wordings=read_wordings(paths.QUESTION_WORDINGS),
-    )
+    wordings = read_wordings(paths.QUESTION_WORDINGS)
     images = need_images(params, (question.image for question in questions), listed=paths.QUESTION_IMAGES)
-    policy = load(need_policy(name))
-    base = policy if name == paths.BASE else load(need_policy(paths.BASE))
-    for one in (params.scorers.search, params.scorers.held_out):
-        need_scorer(scorer_folder(one))
-    search_scorer, held_out = (
-        open_scorer(one, device=compute.device) for one in (params.scorers.search, params.scorers.held_out)
+    policy = load_policy(need_policy(name), device=compute.device, dtype=compute.dtype, wordings=wordings)
+    search, held_out = params.scorers.search, params.scorers.held_out
+    need_scorer(scorer_folder(search, role="search"))
+    if held_out is not None:
+        need_scorer(scorer_folder(held_out, role="held_out"))
+    scorers = (
+        open_scorer(search, role="search", device=compute.device),
+        None if held_out is None else open_scorer(held_out, role="held_out", device=compute.device),
     )
     answers = evaluation_answers(
-        policy, base, (search_scorer, held_out), questions, root=images, **settings.model_dump()
+        policy,
+        partial(base_in_place_of, policy, paths.policy(paths.BASE)),
+        scorers,
+        questions,
+        root=images,
+        **settings.model_dump(),
     )
     cards = scorecards(questions, answers, truths, parser, made_by="dvc repro")
     write_rows(paths.answers(name), answers, Answer)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from csrdata import paths
-from csrdata.params import Params
+from csrdata.params import AnyScorer, Params
+from csrdata.pipeline.scorers import Role, record_folder
 from csrdata.pipeline.source import source_files
 
 KEY, PREVIOUS = "${key}", "${item.previous}"
@@ -64,11 +65,10 @@ class Step:
 
 def nodes(params: Params) -> tuple[Node, ...]:
     """Return the stages in the order of the DAG; the kinds of source, models and scorers decide some inputs."""
-    scenes = str(paths.SCENES)
     prompts, questions = str(paths.PROMPTS), str(paths.PROMPTS.parent)
     images, wordings = str(paths.IMAGES), str(paths.WORDINGS)
     files = source_files(params.source, images=Path(params.images.root))
-    search, held_out = _scorer("search"), _scorer("held_out")
+    search, held_out = _scorer(params, "search"), _scorer(params, "held_out")
     base, previous, own = (str(paths.policy(name)) for name in (paths.BASE, PREVIOUS, KEY))
     candidates, responses = str(paths.candidates(KEY)), str(paths.responses(KEY))
     pairs = str(paths.pairs(KEY))
@@ -78,13 +78,7 @@ def nodes(params: Params) -> tuple[Node, ...]:
             "prepare",
             inputs=(),
             params=("compute", "prepare", "scorers", "source"),
-            outputs=(
-                Output(scenes, persist=True),
-                Output(base, persist=True),
-                Output(held_out, persist=True),
-                Output(search, persist=True),
-                _figures(paths.PREPARE_METRICS),
-            ),
+            outputs=_prepared(params),
             comment="outs are kept before a re-run: a model that a killed run had finished, with the same settings, "
             "is not trained again",
         ),
@@ -98,7 +92,7 @@ def nodes(params: Params) -> tuple[Node, ...]:
         Node(
             "evaluate_base",
             "evaluate_policy",
-            inputs=(questions, base, held_out, search),
+            inputs=(questions, base, *held_out, *search),
             params=("compute", "evaluate_policy", "scorers", "source"),
             outputs=_evaluation(paths.BASE),
             argument=paths.BASE,
@@ -106,7 +100,7 @@ def nodes(params: Params) -> tuple[Node, ...]:
         Node(
             "generate_beams",
             "generate_beams",
-            inputs=(images, prompts, wordings, previous, search),
+            inputs=(images, prompts, wordings, previous, *search),
             params=("compute", "generate_beams", "scorers.search"),
             outputs=(Output(candidates, persist=True),),
             argument=KEY,
@@ -116,7 +110,7 @@ def nodes(params: Params) -> tuple[Node, ...]:
         Node(
             "score_beams",
             "score_beams",
-            inputs=(images, candidates, prompts, held_out),
+            inputs=(images, candidates, prompts, *held_out),
             params=("compute", "score_beams", "scorers.held_out"),
             outputs=(Output(responses, persist=True), _stage_figures("score_beams", KEY)),
             argument=KEY,
@@ -140,7 +134,7 @@ def nodes(params: Params) -> tuple[Node, ...]:
         Node(
             "evaluate_policy",
             "evaluate_policy",
-            inputs=(questions, own, base, held_out, search),
+            inputs=(questions, own, base, *held_out, *search),
             params=("compute", "evaluate_policy", "scorers", "source"),
             outputs=_evaluation(KEY),
             argument=KEY,
@@ -169,10 +163,7 @@ def nodes(params: Params) -> tuple[Node, ...]:
 
 def steps(params: Params) -> Iterator[Step]:
     """Yield every run of a stage, each after the runs that it depends on."""
-    folders = {
-        _scorer("search"): params.scorers.search.folder,
-        _scorer("held_out"): params.scorers.held_out.folder,
-    }
+    folders = _scorer_folders(params)
     once = {node.name: _filled(node, folders) for node in nodes(params)}
     each = [node for node in once.values() if node.each]
     for name in ("prepare", "sample_prompts", "evaluate_base"):
@@ -200,9 +191,43 @@ def _filled(node: Node, values: Mapping[str, str]) -> Node:
     )
 
 
-def _scorer(role: str) -> str:
-    """Return the folder of a scorer as DVC looks it up in params.yaml."""
+def _scorer(params: Params, role: Role) -> tuple[str, ...]:
+    """Return the folder that says what a scorer is, as DVC looks it up in params.yaml; empty if there is no such scorer."""
+    settings = params.scorers.search if role == "search" else params.scorers.held_out
+    if settings is None:
+        return ()
+    return (_folder_key(role),) if settings.kind == "open_clip" else (str(record_folder(role)),)
+
+
+def _folder_key(role: Role) -> str:
     return f"${{scorers.{role}.folder}}"
+
+
+def _scorer_folders(params: Params) -> dict[str, str]:
+    """Return the folders that stand in params.yaml, by the name that DVC looks up."""
+    both: dict[Role, AnyScorer | None] = {
+        "search": params.scorers.search,
+        "held_out": params.scorers.held_out,
+    }
+    return {
+        _folder_key(role): settings.folder
+        for role, settings in both.items()
+        if settings is not None and settings.kind == "open_clip"
+    }
+
+
+def _prepared(params: Params) -> tuple[Output, ...]:
+    """Return what `prepare` writes: drawn images, the base policy, and the scorers that it trains or records."""
+    drawn = (str(paths.SCENES),) if params.source.kind == "microworld" else ()
+    trains = params.prepare.kind == "microworld"
+    scorers: list[str] = []
+    roles: tuple[Role, Role] = ("held_out", "search")
+    for role in roles:
+        settings = params.scorers.search if role == "search" else params.scorers.held_out
+        if settings is not None and (trains or settings.kind != "open_clip"):
+            scorers += _scorer(params, role)
+    written = (*drawn, str(paths.policy(paths.BASE)), *scorers)
+    return (*(Output(path, persist=True) for path in written), _figures(paths.PREPARE_METRICS))
 
 
 def _evaluation(name: str) -> tuple[Output, ...]:

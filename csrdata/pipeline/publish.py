@@ -95,9 +95,10 @@ def release(
     models = {
         "base policy": paths.policy(paths.BASE),
         **{f"policy {name}": paths.policy(name) for name in wrote if name != paths.BASE},
-        "search scorer": scorer_folder(params.scorers.search),
-        "held-out scorer": scorer_folder(params.scorers.held_out),
+        "search scorer": scorer_folder(params.scorers.search, role="search"),
     }
+    if params.scorers.held_out is not None:
+        models["held-out scorer"] = scorer_folder(params.scorers.held_out, role="held_out")
     if origins is not None:
         lock = Path(KEPT_LOCK) if Path(KEPT_LOCK).is_file() else None
     return write_release(

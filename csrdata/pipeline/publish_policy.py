@@ -12,9 +12,11 @@ from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.evaluation.summary import BASE
 from csrdata.params import Params, load_params
+from csrdata.pinned import read_pinned
 from csrdata.pipeline.inputs import images_folder
 from csrdata.pipeline.results import LOCK, find_results
 from csrdata.pipeline.source import open_source
+from csrdata.policy.pretrained import MADE_BY, POINTER, model_folder
 from csrdata.publishing.hub.fetch import Source
 from csrdata.publishing.hub.pushing import published_manifest
 from csrdata.publishing.origins import model_licence
@@ -57,7 +59,7 @@ def write_policy(
         repo_id=repo_id,
         policy=paths.policy(iteration),
         iteration=iteration,
-        base=BaseModel(paths.policy(paths.BASE)),
+        base=_base(),
         licence=known,
         training=params.train_dpo.model_dump(),
         results=_of_policy(find_results(params, [iteration]), iteration),
@@ -65,6 +67,17 @@ def write_policy(
         dataset=dataset,
         tag=tag,
     )
+
+
+def _base() -> BaseModel:
+    """Return the base: of the Hub by id and commit, or the folder whose files go along."""
+    folder = paths.policy(paths.BASE)
+    if not (folder / POINTER).is_file():
+        return BaseModel(folder)
+    pinned = read_pinned(folder / POINTER, made_by=MADE_BY)
+    if pinned.id is not None:
+        return BaseModel(folder, pinned.id, pinned.revision)
+    return BaseModel(model_folder(folder), files=tuple(sorted(pinned.files)))
 
 
 def _of_policy(results: Results | None, iteration: str) -> Results | None:

@@ -1,5 +1,6 @@
 """Wiring of `score_beams`: candidate sentences and the held-out scorer in, whole answers with their rewards out."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ def run(params: Params, name: str) -> None:
     from csrdata.engines.runlog import RunLog
 
     prompts = read_rows(paths.PROMPTS, Prompt, made_by="dvc repro sample_prompts")
+    held_out = params.scorers.held_out
     made_by = f"dvc repro generate_beams@{name}"
     candidates = check_shards(paths.candidates(name), made_by=made_by)
     shards = [paths.candidates(name) / file for file in candidates.names()]
@@ -38,12 +40,14 @@ def run(params: Params, name: str) -> None:
         fingerprint=fingerprint(
             candidates=[candidates.files[file].sha256 for file in candidates.names()],
             images=root.hashes(),
-            held_out=need_scorer(scorer_folder(params.scorers.held_out)),
+            held_out=None if held_out is None else need_scorer(scorer_folder(held_out, role="held_out")),
             code=stage_hash("score_beams"),
             params=[params.score_beams.model_dump(), params.compute.model_dump()],
         ),
         shards=len(shards),
     )
+    if held_out is None:
+        sys.stderr.write("scorers.held_out is null: relevance_held_out and reward_held_out are null\n")
     images = {prompt.prompt_id: prompt.image for prompt in prompts}
     workers = fitting_workers(
         params.engine.workers, device=params.compute.device, threads=params.compute.threads
@@ -69,12 +73,13 @@ def _open_worker(
     from csrdata.engines.local import take_device
     from csrdata.generation.scoring import score
 
-    settings = params.score_beams
+    settings, held_out = params.score_beams, params.scorers.held_out
+    device = take_device(params.compute.device, number)
     judge = partial(
         score,
         images=images,
         root=root,
-        held_out=open_scorer(params.scorers.held_out, device=take_device(params.compute.device, number)),
+        held_out=None if held_out is None else open_scorer(held_out, role="held_out", device=device),
         image_weight=settings.image_weight,
         scale=settings.scale,
         repetition_threshold=settings.repetition_threshold,
@@ -94,5 +99,5 @@ def _metrics(responses: pl.DataFrame, *, prompts: int) -> dict[str, float]:
         "responses_per_prompt": len(responses) / prompts,
         "finished": 100 * float(responses["finished"].mean() or 0),  # type: ignore[arg-type]
         "canonical": 100 * float(responses["canonical"].mean() or 0),  # type: ignore[arg-type]
-        **{f"mean_{name}": value for name, value in means.row(0, named=True).items()},
+        **{f"mean_{name}": value for name, value in means.row(0, named=True).items() if value is not None},
     }

@@ -1,23 +1,56 @@
 """Open the scorer that `scorers.*.kind` names; no other module depends on the kind."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from csrdata.params import AnyScorer
+from csrdata.params import AnyScorer, SingleScorer
 
 if TYPE_CHECKING:
     from csrdata.relevance.base import Scorer
 
-
-def scorer_folder(settings: AnyScorer) -> Path:
-    """Return the folder of a scorer: the files that a result depends on."""
-    return Path(settings.folder)
+Role = Literal["search", "held_out"]
+"""`search` guides the search; `held_out` judges it."""
 
 
-def open_scorer(settings: AnyScorer, *, device: str) -> "Scorer":
-    """Load a scorer. A new kind needs a case here and a section in `csrdata.params`."""
+def scorer_folder(settings: AnyScorer, *, role: Role) -> Path:
+    """Return the folder that says what a scorer is: what a result depends on.
+
+    A scorer by folder is there itself. Of any other kind `prepare` writes the record to `scorers/ROLE`.
+    """
+    return Path(settings.folder) if settings.kind == "open_clip" else record_folder(role)
+
+
+def record_folder(role: Role, member: int | None = None) -> Path:
+    """Return where the record of a scorer is, or that of one member of an ensemble."""
+    folder = Path("scorers") / role
+    return folder if member is None else folder / str(member)
+
+
+def open_scorer(settings: AnyScorer, *, role: Role, device: str) -> "Scorer":
+    """Load a scorer; a new kind is one more case here and in `_open_one`, and one more section in `csrdata.params`.
+
+    Raises:
+        UserError: it is missing, is not what `prepare` recorded, or cannot be read.
+    """
+    from csrdata.relevance.elsewhere import open_recorded
+    from csrdata.relevance.ensemble import Ensemble
+
+    if settings.kind == "ensemble":
+        return Ensemble(
+            [
+                (member.weight, open_recorded(record_folder(role, number), device=device))
+                for number, member in enumerate(settings.members)
+            ]
+        )
+    return _open_one(settings, record_folder(role), device=device)
+
+
+def _open_one(settings: SingleScorer, record: Path, *, device: str) -> "Scorer":
+    from csrdata.relevance.elsewhere import open_recorded
     from csrdata.relevance.open_clip import load_open_clip
 
     match settings.kind:
         case "open_clip":
-            return load_open_clip(scorer_folder(settings), device=device)
+            return load_open_clip(settings.folder, device=device)
+        case "open_clip_name" | "open_clip_hub":
+            return open_recorded(record, device=device)

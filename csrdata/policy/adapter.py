@@ -1,4 +1,4 @@
-"""A LoRA adapter on disk: checked, then merged into a model.
+"""A LoRA adapter on disk: checked, then merged into a model or read as updates of its layers.
 
 Adapter files are untrusted. The configuration is checked against an allow-list before PEFT reads it, because PEFT can import
 modules that a configuration names and can change the base's weights while loading. PEFT only warns about tensors that do not
@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from csrdata.errors import UserError
+from csrdata.policy.stacked import Update
 from csrdata.storage.tables import read_json
 from csrdata.weights import check_finite, check_shapes, read_shapes, weight_files
 
@@ -82,6 +83,35 @@ def merge(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
     Raises:
         UserError: the adapter is missing, damaged, not finite or not a plain LoRA, or its tensors do not match the model.
     """
+    return _without_peft(_open(model, adapter).merge_and_unload())
+
+
+def read_updates(model: PreTrainedModel, adapter: Path) -> dict[str, Update]:
+    """Return what a LoRA adapter adds to each layer of a model, which stays as it is; see `merge`.
+
+    Raises:
+        UserError: as for `merge`, or the adapter changes something else than linear layers.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    opened = _open(model, adapter)
+    updates = {}
+    for name, layer in opened.get_base_model().named_modules():
+        if isinstance(layer, LoraLayer):
+            if not layer.lora_A:
+                expected = "adapters of linear layers"
+                raise UserError(f"{adapter}: {name}", got=type(layer).__name__, expected=expected, do=RERUN)
+            down: Any = layer.lora_A["default"]
+            up: Any = layer.lora_B["default"]
+            updates[name] = Update(
+                down.weight.detach().float(), up.weight.detach().float(), float(layer.scaling["default"])
+            )
+    _without_peft(opened.unload())
+    return updates
+
+
+def _open(model: PreTrainedModel, adapter: Path) -> Any:
+    """Put an adapter on a model by PEFT, after it has passed every check."""
     from peft import PeftModel, get_peft_model_state_dict
 
     check_config(adapter)
@@ -97,13 +127,16 @@ def merge(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
         expected = "an adapter of this model"
         raise UserError(str(adapter), got=_first_line(error), expected=expected, do=RERUN) from None
     state: dict[str, Any] = get_peft_model_state_dict(stacked, save_embedding_layers=False)
-    expected_shapes = {name: tuple(value.shape) for name, value in state.items()}
-    check_shapes(shapes, expected_shapes, place=str(adapter), do=RERUN)
-    merged: PreTrainedModel = stacked.merge_and_unload()
-    if hasattr(merged, "peft_config"):
-        # Merging leaves this attribute; TRL and PEFT would conclude that the model still has an adapter.
-        del merged.peft_config
-    return merged
+    fitting = {name: tuple(value.shape) for name, value in state.items()}
+    check_shapes(shapes, fitting, place=str(adapter), do=RERUN)
+    return stacked
+
+
+def _without_peft(model: PreTrainedModel) -> PreTrainedModel:
+    if hasattr(model, "peft_config"):
+        # Left behind by merging; TRL and PEFT would take the model for one that still carries an adapter.
+        del model.peft_config
+    return model
 
 
 def check_config(adapter: Path) -> None:

@@ -1,9 +1,12 @@
 """A policy on disk: a base model, alone or with the chain of adapters trained on it.
 
-A *model folder* is what transformers saves. A *chain folder* holds `chain.json` and every adapter trained since the base;
-`chain.json` names the base folder, which is not copied. Adapters are merged one after the other in float32, and the result
-is cast afterwards, because a small update merged in bfloat16 can be lost to rounding. The code is the same for all model
-families.
+A *model folder* is what transformers saves. A *chain folder* holds `chain.json` and every adapter since the base, so that
+one folder says all about a policy; the base itself is named, not copied. A base may be a *pointer folder*: its files are on
+the Hub or in another folder (`csrdata.policy.pretrained`).
+
+In float32 adapters are merged, one after the other. In bfloat16 and float16 they stay on top of the base
+(`csrdata.policy.stacked`): a small update that is merged and rounded can vanish, and no float32 copy of the base is needed.
+Nothing here knows a model family by name.
 """
 
 import json
@@ -12,7 +15,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -27,8 +30,11 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from csrdata.errors import UserError
-from csrdata.policy.adapter import RERUN, merge
+from csrdata.policy.adapter import RERUN, merge, read_updates
+from csrdata.policy.pixels import limit_pixels
+from csrdata.policy.pretrained import POINTER, model_folder, pixel_limits
 from csrdata.policy.prompting import render_prompt
+from csrdata.policy.stacked import stack, stacked_layers
 from csrdata.storage.disk import write_sums
 from csrdata.storage.tables import atomic_folder, hash_path, read_json, write_json
 from csrdata.weights import check_finite, fingerprint, read_shapes, weight_files
@@ -52,7 +58,7 @@ class Policy:
     """A vision-language model, ready to answer, and the folder that it was loaded from."""
 
     model: PreTrainedModel
-    """A plain transformers model in evaluation mode, with all adapters merged."""
+    """In evaluation mode, a plain transformers model: adapters are merged into it, or part of its linear layers."""
     processor: ProcessorMixin
     folder: Path
     wordings: Mapping[str, str] = field(default_factory=dict)
@@ -75,18 +81,24 @@ class Policy:
 
 @dataclass(frozen=True)
 class Chain:
-    """The base model's folder and the adapters to merge into it, in order."""
+    """The base model's folder and the adapters on it, in order."""
 
     base: Path
+    """In the project: a model folder or a pointer folder."""
+    model: Path
+    """The folder of the base's files."""
     adapters: tuple[Path, ...]
     fingerprints: Mapping[str, str]
     """Fingerprints of the base's weights and of each adapter, by name; empty for a model folder."""
 
 
 def load_processor(folder: Path) -> ProcessorMixin:
-    """Load a policy's processor alone, without its weights; see `load_policy`."""
-    processor: ProcessorMixin = _from_pretrained(AutoProcessor, read_chain(folder).base)
-    return processor
+    """Load a policy's processor alone, without its weights, with the limits of image sizes that its base's pointer records.
+
+    Raises:
+        UserError: see `load_policy`; or the processor has no such limits.
+    """
+    return _load_processor(read_chain(folder))
 
 
 def load_policy(
@@ -102,7 +114,7 @@ def load_policy(
         folder: the policy. In a chain folder, `chain.json` names the base relative to the working directory, which is the
             project's root.
         device: `cpu`, `cuda` or `cuda:N`.
-        dtype: type of the loaded weights; adapters are merged in float32 in any case.
+        dtype: the numbers to compute in. The weights are held in them once, and in no others.
         wordings: rendered prompts by their instruction, as stored at sampling.
 
     Raises:
@@ -110,18 +122,58 @@ def load_policy(
             the one that the chain was trained with. Code in a folder never runs.
     """
     chain = read_chain(folder)
-    torch_dtype: torch.dtype = getattr(torch, dtype)
-    _check_base(chain.base)
-    _check_fingerprints(folder, chain)
-    processor = _from_pretrained(AutoProcessor, chain.base)
-    model = _load_model(chain.base, dtype=torch.float32 if chain.adapters else torch_dtype)
-    for adapter in chain.adapters:
-        model = merge(model, adapter)
-    untyped: Any = model  # transformers' type of `to` is wrong
-    model = untyped.to(device=device, dtype=torch_dtype).eval()
+    model = load_base(folder, chain, dtype=getattr(torch, dtype))
+    processor = _load_processor(chain)
+    if dtype == "float32":
+        for adapter in chain.adapters:
+            model = merge(model, adapter)
+    elif chain.adapters:
+        updates = [read_updates(model, adapter) for adapter in chain.adapters]
+        stack(model, updates, place=str(folder), do=RERUN)
+    placed: Any = model  # transformers' `to` is mistyped
+    model = placed.to(device=device).eval()
     if chain.adapters:
-        check_finite(model.state_dict().items(), place=f"{folder} as {dtype}", do=RERUN)
+        check_finite(
+            (*model.state_dict().items(), *model.named_buffers()), place=f"{folder} as {dtype}", do=RERUN
+        )
     return Policy(model=model, processor=processor, folder=folder, wordings=wordings or {})
+
+
+def load_base(folder: Path, chain: Chain, *, dtype: torch.dtype | Literal["auto"]) -> PreTrainedModel:
+    """Return the base of a policy, once it and the adapters are known to belong together; "auto": in its own numbers."""
+    _check_base(chain.model)
+    _check_fingerprints(folder, chain)
+    return _load_model(chain.model, dtype=dtype)
+
+
+def base_in_place_of(policy: Policy, base: Path) -> Policy:
+    """Return the base policy in a policy's place: the two are never in memory together.
+
+    Adapters on top of this base are switched off. Otherwise, as where they are merged, the policy's weights are dropped and
+    the base's are loaded. Either way the policy given must not be used afterwards.
+
+    Raises:
+        UserError: see `load_policy`.
+    """
+    if policy.folder == base:
+        return policy
+    layers = stacked_layers(policy.model)
+    if layers and read_chain(policy.folder).base == base:
+        for layer in layers:
+            layer.on = False
+        return replace(policy, folder=base)
+    device, dtype = policy.device, policy.model.dtype
+    for tensor in (*policy.model.parameters(), *policy.model.buffers()):
+        tensor.data = torch.empty(0, dtype=tensor.dtype)
+    name: Any = str(dtype).removeprefix("torch.")
+    return load_policy(base, device=str(device), dtype=name, wordings=policy.wordings)
+
+
+def _load_processor(chain: Chain) -> ProcessorMixin:
+    processor: ProcessorMixin = _from_pretrained(AutoProcessor, chain.model)
+    least, most = pixel_limits(chain.base)
+    limit_pixels(processor, min_pixels=least, max_pixels=most, place=str(chain.base / POINTER))
+    return processor
 
 
 def read_chain(folder: Path) -> Chain:
@@ -136,19 +188,15 @@ def read_chain(folder: Path) -> Chain:
         if not _is_chain(raw):
             expected = 'a "base" folder and a list of "adapters"'
             raise UserError(str(folder / CHAIN), got=raw, expected=expected, do=RERUN)
-        chain = Chain(
-            base=Path(raw["base"]),
-            adapters=tuple(folder / name for name in raw["adapters"]),
-            fingerprints=raw.get("fingerprints", {}),
-        )
-        place = f"{folder / CHAIN}: base {raw['base']}"
+        base, adapters = Path(raw["base"]), tuple(folder / name for name in raw["adapters"])
+        fingerprints, place = raw.get("fingerprints", {}), f"{folder / CHAIN}: base {raw['base']}"
     else:
-        chain = Chain(base=folder, adapters=(), fingerprints={})
-        place = str(folder)
-    if not (chain.base / "config.json").is_file():
-        got = "no config.json in it" if chain.base.is_dir() else "no such folder"
+        base, adapters, fingerprints, place = folder, (), {}, str(folder)
+    model = model_folder(base)
+    if not (model / "config.json").is_file():
+        got = "no config.json in it" if model.is_dir() else "no such folder"
         raise UserError(place, got=got, expected="a policy: a model folder or a chain of adapters", do=RERUN)
-    return chain
+    return Chain(base=base, model=model, adapters=adapters, fingerprints=fingerprints)
 
 
 @contextmanager
@@ -174,9 +222,9 @@ def new_chain(folder: Path, *, previous: Path, name: str) -> Iterator[Path]:
         yield new
         _tidy(new, base=base)
         names.append(f"adapters/{name}")
-        fingerprints = {adapter: hash_path(partial / adapter) for adapter in names}
-        fingerprints[BASE] = _fingerprint(before.base)
-        write_json(partial / CHAIN, {"base": base, "adapters": names, "fingerprints": fingerprints})
+        prints = {adapter: hash_path(partial / adapter) for adapter in names}
+        prints[BASE] = _fingerprint(before.model)
+        write_json(partial / CHAIN, {"base": base, "adapters": names, "fingerprints": prints})
         write_sums(partial)
 
 
@@ -255,7 +303,7 @@ def _check_fingerprints(folder: Path, chain: Chain) -> None:
         if not adapter.is_dir():
             raise UserError(str(adapter), got="no adapter_config.json", expected="a PEFT adapter", do=RERUN)
         _compare(folder, chain, name, hash_path(adapter), got=f"another adapter in {adapter}")
-    _compare(folder, chain, BASE, _fingerprint(chain.base), got=f"other weights in {chain.base}")
+    _compare(folder, chain, BASE, _fingerprint(chain.model), got=f"other weights in {chain.base}")
 
 
 def _compare(folder: Path, chain: Chain, name: str, now: str, *, got: str) -> None:
@@ -270,8 +318,8 @@ def _fingerprint(base: Path) -> str:
     return fingerprint(weight_files(base, WEIGHTS, do=RERUN))
 
 
-def _load_model(base: Path, *, dtype: torch.dtype) -> PreTrainedModel:
-    """Load a model folder. Its tensors must match those of the model exactly, in name and shape."""
+def _load_model(base: Path, *, dtype: torch.dtype | Literal["auto"]) -> PreTrainedModel:
+    """Load a model folder; every weight of the model comes from it, and every weight in it is used."""
     model, report = _from_pretrained(
         AutoModelForImageTextToText,
         base,
@@ -299,7 +347,10 @@ def _load_model(base: Path, *, dtype: torch.dtype) -> PreTrainedModel:
         )
     for error in report["error_msgs"]:
         raise UserError(str(base), got=error, expected=f"the weights of {kind}", do=RERUN)
-    check_finite(model.state_dict().items(), place=str(base), do=RERUN)
+    place = (
+        str(base) if dtype in (torch.float32, "auto") else f"{base} as {str(dtype).removeprefix('torch.')}"
+    )
+    check_finite(model.state_dict().items(), place=place, do=RERUN)
     return model  # type: ignore[no-any-return]
 
 

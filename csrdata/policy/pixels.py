@@ -42,6 +42,6 @@ def limit_pixels(
             place,
             got=f"min_pixels {least}, max_pixels {most}",
             expected="min_pixels of 1 or more, and at most max_pixels",
-            do="mend params.yaml, then: dvc repro",
+            do="fix params.yaml, then: dvc repro",
         )
     images.size = type(size)(shortest_edge=least, longest_edge=most)

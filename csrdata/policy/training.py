@@ -117,6 +117,7 @@ def train(
     lora_alpha: float,
     lora_dropout: float,
     reference_tolerance: float,
+    gradient_checkpointing: bool,
     seed: int,
     progress: bool = True,
 ) -> TrainingReport:
@@ -141,6 +142,7 @@ def train(
         lora_rank, lora_alpha, lora_dropout: options of the adapter. It is on every linear layer of the language model; the
             vision tower, the projector and the output layer are frozen.
         reference_tolerance: nats; see `check_references`.
+        gradient_checkpointing: keep the input of each layer alone, and compute the layer again in the backward pass.
         seed: seed of the adapter's initial weights, the order of the pairs and the dropout.
         progress: show progress bars.
 
@@ -184,6 +186,7 @@ def train(
                 batch_size=batch_size,
                 accumulation=accumulation,
                 warmup_share=warmup_share,
+                gradient_checkpointing=gradient_checkpointing,
                 seed=seed,
                 progress=progress,
             ),
@@ -268,6 +271,7 @@ def _config(
     batch_size: int,
     accumulation: int,
     warmup_share: float,
+    gradient_checkpointing: bool,
     seed: int,
     progress: bool,
 ) -> DPOConfig:
@@ -294,7 +298,7 @@ def _config(
         use_cpu=on_cpu,
         bf16=policy.model.dtype == torch.bfloat16,
         fp16=policy.model.dtype == torch.float16,
-        gradient_checkpointing=not on_cpu,
+        gradient_checkpointing=gradient_checkpointing,
         dataloader_pin_memory=not on_cpu,
         seed=seed,
         data_seed=seed,

@@ -26,7 +26,8 @@ from csrdata.relevance.base import Relevance
 from csrdata.relevance.config import CONFIG, ScorerConfig, read_config
 from csrdata.weights import check_finite, check_shapes, read_shapes, weight_files
 
-WEIGHTS = "open_clip_model.safetensors"
+WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "pytorch_model.safetensors")
+"""What the weights may be called; the first that is there counts."""
 HUB = "hf-hub:"
 """open_clip's prefix for the name of a model on the Hugging Face Hub."""
 DO = "dvc repro prepare"
@@ -111,9 +112,12 @@ class OpenClipScorer:
         """Return token ids [N, context_length] and whether each text was cut to fit.
 
         The tokenizer cuts a text silently. So it is called with a limit of context_length + 2: a text that needs the
-        additional slots does not fit.
+        additional slots does not fit. A tokenizer of transformers is called for the whole text, because SigLIP's pads with
+        the token that ends a text.
         """
         limit = self.context_length
+        if isinstance(self.tokenizer, HFTokenizer):
+            return self.tokenizer(texts, context_length=limit), _too_long(self.tokenizer, texts, limit)
         wide = self.tokenizer(["", *texts], context_length=limit + 2)
         padding, wide = wide[0, -1], wide[1:]
         cut = (wide[:, limit] != padding).tolist()
@@ -128,6 +132,16 @@ class OpenClipScorer:
             self.tokenizer([""], context_length=self.context_length).to(self.device)
         ).shape[-1]
         return torch.zeros(0, width, device=self.device)
+
+
+def _too_long(tokenizer: HFTokenizer, texts: list[str], limit: int) -> list[bool]:
+    """Return which texts have more tokens than `limit`, marks included."""
+    is_clips = tokenizer.tokenizer_mode == "clips"
+    whole = tokenizer.tokenizer(
+        [tokenizer.clean_fn(text) for text in texts], add_special_tokens=not is_clips, verbose=False
+    ).input_ids
+    most = limit - 3 if is_clips else limit  # "clips" adds three marks of its own
+    return [len(tokens) > most for tokens in whole]
 
 
 @dataclass(frozen=True)
@@ -160,13 +174,16 @@ class OpenClipScores:
         return [max((next(cosines) for _ in before), default=0.0) for before in earlier]
 
 
-def load_open_clip(folder: str | Path, *, device: str = "cpu") -> OpenClipScorer:
+def load_open_clip(
+    folder: str | Path, *, config_folder: Path | None = None, device: str = "cpu"
+) -> OpenClipScorer:
     """Load a scorer in eval mode and float32, without running code from its folder or reading files outside it.
 
     Args:
         folder: contains `open_clip_config.json`, `open_clip_model.safetensors` and, if the configuration has an
             `hf_tokenizer_name`, a `tokenizer.json`.
-        device: a torch device: `cpu` or `cuda`.
+        config_folder: holds `open_clip_config.json` where the folder's own is not to be read.
+        device: a torch device, `cpu` or `cuda`.
 
     Raises:
         UserError: a file is missing, the configuration has a key or value that is not allowed, or the weights are pickled,
@@ -174,14 +191,15 @@ def load_open_clip(folder: str | Path, *, device: str = "cpu") -> OpenClipScorer
     """
     folder = Path(folder)
     _check_place(str(folder))
-    config = read_config(folder, do=DO)
-    files = weight_files(folder, WEIGHTS, do=DO)
+    config = read_config(config_folder or folder, do=DO)
+    names = [name for name in WEIGHTS if (folder / name).is_file()]
+    files = weight_files(folder, names[0] if names else WEIGHTS[0], do=DO)
     # Built on the meta device first: a configuration of another model is refused before memory is allocated.
     with torch.device("meta"):
-        shell = _build(config, folder)
+        shell = _build(config, config_folder or folder)
     expected = {name: tuple(value.shape) for name, value in shell.state_dict().items()}
     check_shapes(read_shapes(files, do=DO), expected, place=str(folder), do=DO)
-    model = _build(config, folder).to(device=device)
+    model = _build(config, config_folder or folder).to(device=device)
     model.load_state_dict({name: value for file in files for name, value in load_file(file).items()})
     check_finite(model.state_dict().items(), place=str(folder), do=DO)
     # open_clip returns the model in train mode: dropout would be on.
@@ -189,7 +207,7 @@ def load_open_clip(folder: str | Path, *, device: str = "cpu") -> OpenClipScorer
     tokenizer, vocabulary = _tokenizer(config, folder)
     if vocabulary > model.vocab_size:
         got, expected_size = f"{model.vocab_size}", f"at least the tokenizer's {vocabulary}"
-        place = f"{folder / CONFIG}: model_cfg.text_cfg.vocab_size"
+        place = f"{(config_folder or folder) / CONFIG}: model_cfg.text_cfg.vocab_size"
         raise UserError(place, got=got, expected=expected_size, do=DO)
     return OpenClipScorer(model, _preprocessing(config, model), tokenizer, model.context_length, device)
 

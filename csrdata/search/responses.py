@@ -13,7 +13,7 @@ from csrdata.search.words import word_count
 
 def responses(
     tree: Sequence[Sentence],
-    held_out: Mapping[int, float],
+    held_out: Mapping[int, float] | None,
     *,
     image_weight: float,
     scale: str,
@@ -24,7 +24,8 @@ def responses(
 
     Args:
         tree: all sentences of the prompt, including pruned ones, because `rank` and `zscore` are relative to all of them.
-        held_out: R_I from the held-out scorer, 0..100, by `node_id`, for every sentence with a text.
+        held_out: R_I from the held-out scorer, 0..100, by `node_id`, for every sentence with a text; None without
+            such a scorer.
         image_weight: lambda of equation 4, 0..1.
         scale: a `csrdata.search.reward.Scale`.
         repetition_threshold: see `csrdata.search.reward.without_repetitions`; repetition is measured by the search's scorer.
@@ -50,7 +51,11 @@ def responses(
     own = [sentence.relevance for sentence in with_text if sentence.relevance is not None]
     reward = rewards(own, image_weight)
     likelihood = rewards(own, 0.0)
-    reward_held_out = rewards([held_out[sentence.node_id] for sentence in with_text], image_weight)
+    reward_held_out = (
+        None
+        if held_out is None
+        else rewards([held_out[sentence.node_id] for sentence in with_text], image_weight)
+    )
     answers = []
     for leaf in tree:
         if leaf.fate not in (Fate.FINISHED, Fate.CUT):
@@ -69,15 +74,21 @@ def responses(
                 logprob=sum(sentence.logprob for sentence in path),
                 reward=aggregate([reward[node] for node in scored], aggregate_by),
                 likelihood=aggregate([likelihood[node] for node in scored], aggregate_by),
-                relevance=fmean(nodes[node].relevance or 0.0 for node in scored) if scored else 0.0,
-                relevance_held_out=fmean(held_out[node] for node in scored) if scored else 0.0,
-                reward_held_out=aggregate([reward_held_out[node] for node in scored], aggregate_by),
+                relevance=_mean([nodes[node].relevance or 0.0 for node in scored]),
+                relevance_held_out=None if held_out is None else _mean([held_out[node] for node in scored]),
+                reward_held_out=None
+                if reward_held_out is None
+                else aggregate([reward_held_out[node] for node in scored], aggregate_by),
                 finished=leaf.fate == Fate.FINISHED,
                 end=leaf.token_ids[-1] if leaf.fate == Fate.FINISHED else None,
                 canonical=bool(leaf.canonical),
             )
         )
     return answers
+
+
+def _mean(values: Sequence[float]) -> float:
+    return fmean(values) if values else 0.0
 
 
 def path_to(leaf: Sentence, nodes: Mapping[int, Sentence]) -> list[Sentence]:

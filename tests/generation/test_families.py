@@ -173,6 +173,7 @@ def test_answers_make_pairs_and_pairs_train(
         lora_alpha=8,
         lora_dropout=0.0,
         reference_tolerance=1e-4,
+        gradient_checkpointing=False,
         seed=0,
         progress=False,
     )

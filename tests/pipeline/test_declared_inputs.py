@@ -35,7 +35,8 @@ def test_a_stage_that_makes_pairs_needs_no_truth(
 ) -> None:
     """In a project that holds its declared inputs alone, it writes the same bytes as in one with the truth."""
     (tmp_path / "params.yaml").write_bytes((finished_project / "params.yaml").read_bytes())
-    for path in _paths(stage, "deps"):
+    # Images are no dependency: their hashes are, in images.parquet.
+    for path in (*_paths(stage, "deps"), paths.SCENES / "images"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         if (finished_project / path).is_dir():
             shutil.copytree(finished_project / path, tmp_path / path)

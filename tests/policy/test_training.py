@@ -31,6 +31,7 @@ KNOBS: dict[str, Any] = {
     "lora_alpha": 8.0,
     "lora_dropout": 0.0,
     "reference_tolerance": 1e-4,
+    "gradient_checkpointing": False,
     "seed": 0,
     "progress": False,
 }
@@ -242,6 +243,30 @@ def test_chain_trains_on(base: Path) -> None:
     assert report.steps[0].loss == pytest.approx(math.log(2), abs=1e-5)
     assert sorted(path.name for path in Path("policies/2/adapters").iterdir()) == ["1", "2"]
     assert hash_path(Path("policies/2/adapters/1")) == hash_path(Path("policies/1/adapters/1"))
+
+
+@ONE_FAMILY
+@pytest.mark.parametrize("dtype", HALF)
+def test_chain_trains_on_in_half_types(base: Path, dtype: Dtype) -> None:
+    """With the adapters on top of the base, the reference is policy 1 too: the pairs that it wrote start at ln 2."""
+    iterate(Path("policies/1"), previous=base, pairs=written_by(base, dtype=dtype), dtype=dtype)
+    previous = Path("policies/1")
+    pairs = written_by(previous, dtype=dtype)
+    report = iterate(Path("policies/2"), previous=previous, pairs=pairs, dtype=dtype)
+    assert report.references_checked == len(pairs)
+    assert report.steps[0].loss == pytest.approx(math.log(2), abs=0.1)
+    assert sorted(path.name for path in Path("policies/2/adapters").iterdir()) == ["1", "2"]
+
+
+@ONE_FAMILY
+def test_gradient_checkpointing_is_the_same_training(base: Path) -> None:
+    """Layers that are computed again in the backward pass give the same steps but for rounding."""
+    pairs = written_by(base)
+    plain = iterate(Path("policies/1"), previous=base, pairs=pairs)
+    spared = iterate(Path("policies/1"), previous=base, pairs=pairs, gradient_checkpointing=True)
+    assert plain.steps[0].grad_norm > 0
+    for one, other in zip(plain.steps, spared.steps, strict=True):
+        assert (other.loss, other.grad_norm) == pytest.approx((one.loss, one.grad_norm), rel=1e-3)
 
 
 def test_equal_runs_give_equal_bytes(base: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from csrdata import paths
+from csrdata.evaluation.intervals import Figure
+from csrdata.evaluation.summary import PairSummary, PolicySummary, Summary
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
 from csrdata.storage.tables import hash_path, read_rows, seal, write_json, write_rows
 from tests.imports import ROOT
@@ -58,13 +60,16 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (adapter / "adapter_model.safetensors").write_bytes(b"weights")
     chain = {"base": "policies/base", "adapters": ["adapters/1"]}
     (folder / paths.policy("1") / "chain.json").write_text(json.dumps(chain), encoding="utf-8")
-    figure = {"value": 39.2, "low": 36.3, "high": 42.2, "p_vs_base": 0.0005}
-    entry = {"chair_s": figure, "false_by_kind": {}}
-    splits = {"held_out": {"base": entry, "1": entry, "2": entry}}
-    rewards = {"chosen_reward": PAIR.scores.chosen_reward, "rejected_reward": PAIR.scores.rejected_reward}
-    pairs = {"1": {"kept": 1, "dropped": {}, "truth_preference": {}, **rewards}}
-    names = ["base", "1", "2"]
-    write_json(folder / paths.SUMMARY, {"iterations": names, "splits": splits, "pairs": pairs})
+    policy = PolicySummary({"chair_s": Figure(39.2, 36.3, 42.2, 0.0005)}, {})
+    chosen, rejected = PAIR.scores.chosen_reward, PAIR.scores.rejected_reward
+    summary = Summary(
+        iterations=("base", "1", "2"),
+        splits={"held_out": dict.fromkeys(("base", "1", "2"), policy)},
+        pairs={"1": PairSummary(1, {}, chosen, rejected, None, None, None)},
+        training={},
+        prepared=None,
+    )
+    write_json(folder / paths.SUMMARY, summary.as_json())
     return folder
 
 
@@ -300,7 +305,7 @@ def test_a_mistake_is_one_line(run: Run, tmp_path: Path) -> None:
     """No tag, or an unknown dataset: one line on stderr, exit code 1, and no folder remains."""
     for words, message in (
         (["pull", "me/set"], "got me/set, expected OWNER/NAME@TAG"),
-        (["pull", "me/nothing@v1"], "expected a dataset that is there"),
+        (["pull", "me/nothing@v1"], "expected a dataset that exists"),
     ):
         done = run(tmp_path, *words)
         assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)

@@ -256,14 +256,14 @@ def _explain(connection: Connection, error: BaseException) -> UserError:
 
 def _advice(connection: Connection, cause: BaseException) -> tuple[str, str]:
     """Return what was expected, and what to do before trying again."""
-    from huggingface_hub.errors import OfflineModeIsEnabled
+    from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RevisionNotFoundError
 
     status = _status(cause)
     unseen = (
         f"a {connection.repo_type} that exists, and a token that may read it",
         f"check the name, or {LOGIN}",
     )
-    known = {
+    known: dict[int | None, tuple[str, str]] = {
         401: ("a token that the Hub accepts", LOGIN) if connection.token else unseen,
         403: (
             f"a token that may write to {connection.repo_id.partition('/')[0]}",
@@ -272,7 +272,11 @@ def _advice(connection: Connection, cause: BaseException) -> tuple[str, str]:
         404: unseen,
         412: ("no push by somebody else at the same time", ""),
     }
-    if status in known:
+    if isinstance(cause, GatedRepoError):
+        known[status] = "access to a gated model", f"accept its terms on its page, {LOGIN}"
+    if isinstance(cause, RevisionNotFoundError):
+        known[status] = f"a branch, tag or commit of the {connection.repo_type}", "name another revision"
+    if status is not None and status in known:
         return known[status]
     if isinstance(cause, OfflineModeIsEnabled):
         return "a connection to the Hub", "unset HF_HUB_OFFLINE"

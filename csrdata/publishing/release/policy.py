@@ -56,6 +56,8 @@ class BaseModel:
     """`OWNER/NAME` on the Hub; None for a local model."""
     revision: str | None = None
     """Its commit on the Hub."""
+    files: tuple[str, ...] | None = None
+    """The files of the folder that are the model; None: all."""
 
 
 def write_model(
@@ -92,14 +94,14 @@ def write_model(
             token.
     """
     adapters = _adapters(policy)
-    if not (base.folder / "config.json").is_file() and base.repo_id is None:
+    if base.repo_id is None and not (base.folder / "config.json").is_file():
         raise UserError(
             str(base.folder), got="no config.json in it", expected="the base", do="dvc repro prepare"
         )
     with new_folder(folder, replaces=_is_unchanged) as partial:
         combine(adapters, partial, base=base.repo_id or BASE)
         if base.repo_id is None:
-            shutil.copytree(base.folder, partial / BASE)
+            _copy_base(base, partial / BASE)
         files = {
             path.relative_to(partial).as_posix(): path
             for path in sorted(partial.rglob("*"))
@@ -130,6 +132,15 @@ def write_model(
         (partial / CARD).write_text(text, encoding="utf-8")
         _check_texts(partial)
     return identity
+
+
+def _copy_base(base: BaseModel, folder: Path) -> None:
+    if base.files is None:
+        shutil.copytree(base.folder, folder)
+        return
+    for name in base.files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(base.folder / name, folder / name)
 
 
 def _is_unchanged(folder: Path) -> bool:

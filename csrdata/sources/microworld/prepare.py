@@ -21,7 +21,7 @@ def build(
     *,
     scenes: Path,
     scorer: Path,
-    held_out_scorer: Path,
+    held_out_scorer: Path | None,
     policy: Path,
     sizes: Mapping[str, int],
     scene_seed: int,
@@ -42,7 +42,7 @@ def build(
     metric_images: int,
     policy_micro_batch: int = 8,
 ) -> dict[str, dict[str, float]]:
-    """Write images and models, and return metrics by model ("scorer", "held_out_scorer", "policy").
+    """Write images and models, and return metrics by model ("scorer", "policy", "held_out_scorer").
 
     The same arguments on the same machine with the same number of threads give the same bytes. Models that were finished
     with the same arguments are kept. Percentages are 0..100.
@@ -50,7 +50,8 @@ def build(
     Args:
         scenes: folder for `images/` and `scenes.parquet`.
         scorer: folder of the scorer that guides the search, in open_clip's format.
-        held_out_scorer: folder of the scorer that checks the search: it has another shape and is trained on other scenes.
+        held_out_scorer: folder of the scorer that checks the search: it has another shape and is trained on other
+            scenes. None: there is no such scorer.
         policy: folder of the base policy, in transformers' format.
         sizes: images to draw, by split.
         scene_seed: seed of the scenes.
@@ -89,20 +90,23 @@ def build(
         judging_share=judging_share,
         seed=seed,
     )
-    train_scorer(
-        held_out_scorer,
-        shape=HELD_OUT_SCORER,
-        split="held_out_scorer",
-        scenes=scorer_images,
-        steps=held_out_scorer_steps,
-        batch=scorer_batch,
-        learning_rate=scorer_learning_rate,
-        matrix_learning_rate=matrix_learning_rate,
-        seed=seed,
-    )
+    if held_out_scorer is not None:
+        train_scorer(
+            held_out_scorer,
+            shape=HELD_OUT_SCORER,
+            split="held_out_scorer",
+            scenes=scorer_images,
+            steps=held_out_scorer_steps,
+            batch=scorer_batch,
+            learning_rate=scorer_learning_rate,
+            matrix_learning_rate=matrix_learning_rate,
+            seed=seed,
+        )
     shown = sample_scenes(split="validation", count=metric_images, seed=seed)
-    return {
+    metrics = {
         "scorer": scorer_metrics(scorer, shown, seed=seed),
-        "held_out_scorer": scorer_metrics(held_out_scorer, shown, seed=seed),
         "policy": policy_metrics(policy, shown, seed=seed),
     }
+    if held_out_scorer is not None:
+        metrics["held_out_scorer"] = scorer_metrics(held_out_scorer, shown, seed=seed)
+    return metrics

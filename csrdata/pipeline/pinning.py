@@ -1,0 +1,124 @@
+"""What `prepare` does about models that somebody else trained: resolve, check, record; nothing of them is copied."""
+
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+
+from csrdata import paths
+from csrdata.errors import UserError
+from csrdata.params import AnyScorer, HubModel, PretrainedModels, SingleScorer
+from csrdata.pinned import Pinned, checked_folder, facts, read_pinned, write_pinned
+from csrdata.pipeline.scorers import Role, open_scorer, record_folder
+from csrdata.publishing.hub.models import Select, pin
+from csrdata.storage.disk import SUMS, atomic_folder, write_json, write_sums
+
+WEIGHTS = "weights.json"
+"""In the record folder of an ensemble: the members' weights, in order."""
+MEND = "mend params.yaml, then: dvc repro"
+
+
+def pin_policy(settings: PretrainedModels) -> Pinned:
+    """Write `policies/base/model.json`, and return what it records.
+
+    Raises:
+        UserError: the model is missing or changed, or cannot be a policy; an earlier record stays as it is then.
+    """
+    from csrdata.policy.pretrained import (
+        MADE_BY,
+        POINTER,
+        check_index,
+        check_pretrained,
+        files_of_policy,
+        need_safetensors,
+    )
+
+    record, where = paths.policy(paths.BASE) / POINTER, settings.policy
+    known = _known(record)
+
+    def select(names: Collection[str], place: str) -> list[str]:
+        need_safetensors(names, place=place)
+        return files_of_policy(names)
+
+    if isinstance(where, HubModel):
+        found = pin(where.id, where.revision, select, key="prepare.policy", known=known)
+    else:
+        found = _pin_folder(Path(where.folder), select, key="prepare.policy.folder", known=known)
+    limits = {"min_pixels": settings.min_pixels, "max_pixels": settings.max_pixels}
+    found = found.model_copy(update=limits)
+    folder = checked_folder(found, place=str(record), made_by=MADE_BY)
+    check_index(folder, found.files)
+    check_pretrained(folder, **limits)
+    with atomic_folder(record.parent, replaces=SUMS) as partial_folder:
+        write_pinned(partial_folder / POINTER, found)
+        write_sums(partial_folder)
+    return found
+
+
+def pin_scorer(settings: AnyScorer, *, role: Role) -> list[Pinned]:
+    """Write the record of a scorer that is elsewhere, load it once, and return what was recorded.
+
+    A scorer by folder needs no record, unless it is a member of an ensemble: the folder is the dependency.
+
+    Raises:
+        UserError: the scorer is missing, changed or not a scorer.
+    """
+    found: list[Pinned] = []
+    if settings.kind == "ensemble":
+        with atomic_folder(record_folder(role), replaces=SUMS) as partial_folder:
+            for number, member in enumerate(settings.members):
+                key = f"scorers.{role}.members.{number}.scorer"
+                known = record_folder(role, number)
+                found.append(_pin_one(member.scorer, partial_folder / str(number), key=key, known=known))
+            # The record says all that a result depends on.
+            write_json(partial_folder / WEIGHTS, [member.weight for member in settings.members])
+            write_sums(partial_folder)
+    elif settings.kind != "open_clip":
+        with atomic_folder(record_folder(role), replaces=SUMS) as partial_folder:
+            key = f"scorers.{role}"
+            found.append(_pin_one(settings, partial_folder, key=key, known=record_folder(role)))
+            write_sums(partial_folder)
+    else:
+        open_scorer(settings, role=role, device="cpu")
+    return found
+
+
+def _pin_one(settings: SingleScorer, folder: Path, *, key: str, known: Path) -> Pinned:
+    """Write the record of one scorer into a folder."""
+    from csrdata.relevance.config import CONFIG
+    from csrdata.relevance.elsewhere import MADE_BY, RECORD, by_name, files_of_scorer, open_recorded
+
+    named = by_name(settings.name, settings.tag, place=key) if settings.kind == "open_clip_name" else None
+    select = partial(files_of_scorer, named=named is not None)
+    earlier = _known(known / RECORD)
+    match settings.kind:
+        case "open_clip":
+            found = _pin_folder(Path(settings.folder), select, key=f"{key}.folder", known=earlier)
+        case "open_clip_hub":
+            found = pin(settings.id, settings.revision, select, key=key, known=earlier)
+        case "open_clip_name":
+            found = pin(named.repo_id if named else "", None, select, key=key, known=earlier)
+    checked_folder(found, place=str(known / RECORD), made_by=MADE_BY)
+    folder.mkdir(exist_ok=True)
+    write_pinned(folder / RECORD, found)
+    if named is not None:
+        write_json(folder / CONFIG, named.config)
+    open_recorded(folder, device="cpu")
+    return found
+
+
+def _pin_folder(folder: Path, select: Select, *, key: str, known: Pinned | None) -> Pinned:
+    """Return the record of a folder's files: the earlier one, if it is of this folder."""
+    if not folder.is_dir():
+        raise UserError(f"params.yaml: {key}", got=str(folder), expected="a folder that is there", do=MEND)
+    if known is not None and known.folder == folder.as_posix():
+        return known
+    names = select([path.name for path in folder.iterdir() if path.is_file()], str(folder))
+    return Pinned(folder=folder.as_posix(), files=facts(folder, names))
+
+
+def _known(record: Path) -> Pinned | None:
+    """Return an earlier record; one that cannot be read is made again."""
+    try:
+        return read_pinned(record, made_by="dvc repro prepare")
+    except UserError:
+        return None
