@@ -241,7 +241,7 @@ def main() -> None:
     row = parser.parse_args().row
     if row:
         with tempfile.TemporaryDirectory() as folder:
-            print(json.dumps(asdict(_row(*row, Path(folder)))))
+            print(json.dumps(asdict(_row(row[0], row[1], Path(folder)))))
         return
     print("| run | size | memory, estimated | measured | ratio | seconds, estimated | measured | ratio |")
     print("|---|---|---|---|---|---|---|---|")

@@ -70,9 +70,7 @@ def check_time(
     least, most = (duration(one) for one in search)
     deep = f"{depths[0]} to {depths[1]} sentences" if depths[0] < depths[1] else f"{depths[1]} sentences"
     words = f"search {least} to {most} for answers of {deep}" if least != most else f"search {most}"
-    words = (
-        f"one iteration: {words}, training at most {duration(training)}; {iterations} iterations"
-    )
+    words = f"one iteration: {words}, training at most {duration(training)}; {iterations} iterations"
     return [ok("time", words), ok("estimates", MEASURED)]
 
 

@@ -52,7 +52,8 @@ def check_images(
         words = f"none of {of} images can be used, such as {_named(unreadable)}"
         findings.append(error("images", words, do=unreadable[0].do))
     elif unreadable:
-        words = f"{len(unreadable)} of {len(chosen)} images read cannot be used and cost their prompts, such as {_named(unreadable)}"
+        cost = f"{len(unreadable)} of {len(chosen)} images read cannot be used and cost their prompts"
+        words = f"{cost}, such as {_named(unreadable)}"
         do = "replace them, or list them in a file that source.exclude names"
         findings.append(warning("images", words, do=f"{do}: csrdata check --all-images counts all"))
     return findings or [ok("images", f"{of} images are readable")]

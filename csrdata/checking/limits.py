@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from csrdata.checking.findings import Finding, error, ok, warning
+from csrdata.errors import UserError
 from csrdata.policy.loading import Policy
 from csrdata.policy.preflight import context_limit
 from csrdata.policy.prompting import encode
@@ -26,8 +27,21 @@ class Measured:
 
 
 def measure(policy: Policy, prompt: Prompt, image: Any) -> Measured:
-    """Return how many tokens a prompt has with its image."""
-    ids = encode(policy.processor, [image], [policy.prompt(prompt.text)])["input_ids"][0]
+    """Return how many tokens a prompt has with its image.
+
+    Raises:
+        UserError: the processor does not take the image.
+    """
+    rendered = policy.prompt(prompt.text)
+    try:
+        ids = encode(policy.processor, [image], [rendered])["input_ids"][0]
+    except Exception as problem:  # noqa: BLE001 - a processor raises whatever an image makes it raise
+        raise UserError(
+            f"prompt {prompt.prompt_id}: image of {image.width} x {image.height} pixels",
+            got=f"{type(problem).__name__}: {problem}",
+            expected=f"an image that {type(policy.processor).__name__} takes",
+            do="leave such images out (source.exclude), then: csrdata check",
+        ) from None
     model: Any = policy.model
     return Measured(prompt.prompt_id, int((ids == model.config.image_token_id).sum()), len(ids))
 

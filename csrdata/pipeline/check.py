@@ -11,32 +11,33 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from csrdata import paths
 from csrdata.checking.disk import adapter_bytes, check_disk, shard_bytes
-from csrdata.checking.findings import Finding, collecting, fails, ok, warning
+from csrdata.checking.findings import Finding, collecting, fails, ok, refusal, warning
 from csrdata.checking.images import check_images
 from csrdata.checking.packages import check_packages
 from csrdata.checking.project_files import check_files
 from csrdata.checking.units import size
+from csrdata.errors import UserError
 from csrdata.images import load_image
 from csrdata.params import Params
 from csrdata.pipeline import runtime
 from csrdata.pipeline.check_inputs import (
     SAMPLE_PROMPTS,
     Inputs,
-    check_models,
+    Models,
     check_origin,
+    find_models,
     read_prompts,
-    roles,
+    scorers,
 )
 from csrdata.pipeline.dag import FILE, Form, dvc_yaml, project_files
-from csrdata.pipeline.scorers import open_scorer
+from csrdata.pipeline.scorers import Role, open_scorer
 from csrdata.records import Pair, Prompt, Response, Sentence
 
 if TYPE_CHECKING:
@@ -63,35 +64,28 @@ def check(params: Params, *, all_images: bool = False) -> list[Finding]:
     findings += (packages := check_packages())
     if fails(packages):
         return [*findings, *_disk(params, adapter=0)]
-    with collecting(findings, "device"):
+    said: list[Finding] = []
+    with collecting(said, "device"):
         runtime.set_up_process(params.compute)
-        findings += _device(params)
+        said += _device(params)
     findings += check_origin(params)
-    inputs, said = read_prompts(params)
-    findings += said
-    if not paths.policy(paths.BASE).exists():
-        words = "it has not run: the models are not checked yet, and no prompt was tried"
-        findings.append(warning("prepare", words, do=f"{SAMPLE_PROMPTS}, then: csrdata check"))
-    elif inputs is None and not fails(said):
-        words = "it has not run: no image was read and no prompt was tried"
-        findings.append(warning("sample_prompts", words, do=f"{SAMPLE_PROMPTS}, then: csrdata check"))
-    blocking = list(said)
+    inputs, read = read_prompts(params)
+    said += read
     if inputs is not None:
         images = list(dict.fromkeys(prompt.image for prompt in inputs.prompts))
-        blocking += (
-            read := check_images(
-                images, load=partial(_load, inputs), all_images=all_images, sampled=inputs.sampled
-            )
-        )
-        findings += read
-    if paths.policy(paths.BASE).exists():
-        models: list[Finding] = []
-        with collecting(models, "models"):
-            models += check_models(params)
-        findings += models
-        if inputs is not None and not fails([*blocking, *models]):
+        load = partial(_load, inputs)
+        said += check_images(images, load=load, all_images=all_images, sampled=inputs.sampled)
+    findings += said
+    with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
+        models, resolved = find_models(params, Path(scratch))
+        findings += resolved
+        if models is not None and inputs is not None and not fails(said):
             with _quietly():
-                return [*findings, *_try(params, inputs)]
+                return [*findings, *_try(params, inputs, models)]
+    if (models is None and not fails(resolved)) or (inputs is None and not fails(said)):
+        stage = "prepare" if models is None else "sample_prompts"
+        words = "it has not run: two prompts could not be tried, nor memory and time estimated"
+        findings.append(warning(stage, words, do=f"{SAMPLE_PROMPTS}, then: csrdata check"))
     return [*findings, *_disk(params, adapter=0)]
 
 
@@ -139,36 +133,50 @@ def _disk(params: Params, *, adapter: int) -> list[Finding]:
     )
 
 
-def _try(params: Params, inputs: Inputs) -> list[Finding]:
+def _try(params: Params, inputs: Inputs, models: Models) -> list[Finding]:
     """Take two prompts the whole way; return what that shows, and the estimates of disk, memory and time."""
     from csrdata.checking.trial import PROMPTS, try_pairs, try_training
 
-    tried = _unlike(inputs.prompts)[:PROMPTS]
-    facts, findings = _search(params, inputs, tried)
+    some = _readable(inputs)
+    tried = [prompt for prompt, _ in some[:PROMPTS]]
+    try:
+        facts, findings = _search(params, inputs, models, some)
+    except UserError as problem:
+        return [refusal("models", problem), *_disk(params, adapter=0)]
     _free()
     adapter = facts.shape.adapter(params.train_dpo.lora_rank)
     searched = facts.searched
     if not searched.sentences:
         return [*findings, *_disk(params, adapter=adapter)]
     pairs, said = try_pairs(
-        tried, searched.sentences, score=lambda rows: _score(params, inputs, rows), select=_select(params)
+        tried,
+        searched.sentences,
+        score=lambda rows: _score(params, inputs, models, rows),
+        select=_select(params),
     )
     findings += said
     _free()
     step = None
     if pairs:
-        step, said = try_training(pairs, lambda chosen: _train(params, inputs, chosen))
+        step, said = try_training(pairs, lambda chosen: _train(params, inputs, models, chosen))
         findings += said
     return [*findings, *_disk(params, adapter=adapter), *_budget(params, facts, step)]
 
 
-def _unlike(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """Return the first prompt and the one with the longest text that has another image, then the others."""
-    first = prompts[0]
-    others = sorted(
-        prompts[1:], key=lambda prompt: (prompt.image == first.image, -len(prompt.text), prompt.prompt_id)
-    )
-    return [first, *others]
+def _readable(inputs: Inputs) -> "list[tuple[Prompt, Image]]":
+    """Return at most `MEASURED` prompts with images that are readable: the first, then others of long texts and other images."""
+    first = inputs.prompts[0]
+
+    def order(prompt: Prompt) -> tuple[bool, bool, int, str]:
+        return prompt != first, prompt.image == first.image, -len(prompt.text), prompt.prompt_id
+
+    found = []
+    for prompt in sorted(inputs.prompts, key=order):
+        with suppress(UserError):  # `check_images` counts them
+            found.append((prompt, _load(inputs, prompt.image)))
+        if len(found) == MEASURED:
+            break
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,21 +191,22 @@ class _Facts:
     scorer_bytes: int
 
 
-def _search(params: Params, inputs: Inputs, tried: Sequence[Prompt]) -> tuple[_Facts, list[Finding]]:
+def _search(
+    params: Params, inputs: Inputs, models: Models, some: "Sequence[tuple[Prompt, Image]]"
+) -> tuple[_Facts, list[Finding]]:
     """Load the policy and the search's scorer; check template, limits and path; search the two prompts."""
     from csrdata.checking.decoding_path import check_path, decoding_path
     from csrdata.checking.estimate import shape_of
     from csrdata.checking.limits import check_context, check_sentences, measure
     from csrdata.checking.template import check_template
-    from csrdata.checking.trial import try_search
+    from csrdata.checking.trial import PROMPTS, try_search
 
     settings = params.generate_beams
-    policy = _policy(params, inputs)
-    search_scorer = open_scorer(params.scorers.search, device=params.compute.device)
+    policy = _policy(params, inputs, models)
+    search_scorer = _scorer(params, models, "search")
+    tried, images = [prompt for prompt, _ in some[:PROMPTS]], [image for _, image in some[:PROMPTS]]
     findings = check_template(policy, tried[0].text)
-    some = _unlike(inputs.prompts)[:MEASURED]
-    images = [_load(inputs, prompt.image) for prompt in some]
-    measured = [measure(policy, prompt, image) for prompt, image in zip(some, images, strict=True)]
+    measured = [measure(policy, prompt, image) for prompt, image in some]
     findings += check_context(
         policy,
         measured,
@@ -207,12 +216,12 @@ def _search(params: Params, inputs: Inputs, tried: Sequence[Prompt]) -> tuple[_F
     findings += check_sentences(
         max_sentence_tokens=settings.max_sentence_tokens,
         max_response_tokens=settings.max_response_tokens,
-        text_limits={f"scorers.{role}": _text_limit(params, role) for role in roles(params)},
+        text_limits=_text_limits(params, models),
     )
     path = decoding_path(
         policy,
         tried,
-        images[: len(tried)],
+        images,
         at_once=len(tried),
         answer_tokens=settings.max_response_tokens,
     )
@@ -228,17 +237,28 @@ def _search(params: Params, inputs: Inputs, tried: Sequence[Prompt]) -> tuple[_F
     return facts, [*findings, *searched.findings]
 
 
-def _text_limit(params: Params, role: str) -> int | None:
-    """Return the tokens that a scorer reads of a text; None if it does not say."""
-    scorer = open_scorer(getattr(params.scorers, role), device="cpu")
-    return getattr(scorer, "context_length", None)
+def _scorer(params: Params, models: Models, role: Role) -> "Scorer":
+    return open_scorer(
+        scorers(params)[role], role=role, device=params.compute.device, at=models.records[role]
+    )
 
 
-def _policy(params: Params, inputs: Inputs) -> "Policy":
+def _text_limits(params: Params, models: Models) -> dict[str, int | None]:
+    """Return the tokens of a text that each scorer reads, by its place in params.yaml; None if it does not say."""
+    found: dict[str, int | None] = {}
+    for role in models.records:
+        opened: Any = _scorer(params, models, role)
+        members = [one for _, one in getattr(opened, "members", [(1.0, opened)])]
+        limits = [getattr(one, "context_length", None) for one in members]
+        found[f"scorers.{role}"] = min((one for one in limits if one is not None), default=None)
+    return found
+
+
+def _policy(params: Params, inputs: Inputs, models: Models) -> "Policy":
     from csrdata.policy.loading import load_policy
 
     return load_policy(
-        paths.policy(paths.BASE),
+        models.policy,
         device=params.compute.device,
         dtype=params.compute.dtype,
         wordings=inputs.wordings,
@@ -246,9 +266,11 @@ def _policy(params: Params, inputs: Inputs) -> "Policy":
 
 
 def _weights_of(scorer: "Scorer") -> int:
-    """Return the bytes of a scorer's weights; 0 if it has no model."""
-    model: Any = getattr(scorer, "model", None)
-    return 0 if model is None else sum(one.numel() * one.element_size() for one in model.parameters())
+    """Return the bytes of the weights of a scorer or of an ensemble's members; 0 for one without a model."""
+    opened: Any = scorer
+    models = [getattr(one, "model", None) for _, one in getattr(opened, "members", [(1.0, opened)])]
+    weights = [one for model in models if model is not None for one in model.parameters()]
+    return sum(one.numel() * one.element_size() for one in weights)
 
 
 def _generate(
@@ -277,7 +299,7 @@ def _generate(
     return rows, sum(clock.take().values())
 
 
-def _score(params: Params, inputs: Inputs, rows: Sequence[Sentence]) -> list[Response]:
+def _score(params: Params, inputs: Inputs, models: Models, rows: Sequence[Sentence]) -> list[Response]:
     """Score the answers of the trial as `score_beams` does."""
     from csrdata.generation.scoring import score
 
@@ -286,7 +308,7 @@ def _score(params: Params, inputs: Inputs, rows: Sequence[Sentence]) -> list[Res
         rows,
         images={prompt.prompt_id: prompt.image for prompt in inputs.prompts},
         root=inputs.root,
-        held_out=open_scorer(params.scorers.held_out, device=params.compute.device),
+        held_out=_scorer(params, models, "held_out") if "held_out" in models.records else None,
         image_weight=settings.image_weight,
         scale=settings.scale,
         repetition_threshold=settings.repetition_threshold,
@@ -301,14 +323,14 @@ def _select(params: Params) -> Any:
     return partial(select, margin=settings.margin, max_length_gap=settings.max_length_gap)
 
 
-def _train(params: Params, inputs: Inputs, pairs: Sequence[Pair]) -> "Step":
+def _train(params: Params, inputs: Inputs, models: Models, pairs: Sequence[Pair]) -> "Step":
     """Train one step as `train_dpo` does, into a temporary folder; time the forward passes of the language model."""
     from csrdata.checking.trial import Step
     from csrdata.policy.training import train
 
     section = params.train_dpo
     runtime.set_up_process(params.compute, seed=section.seed)
-    policy, starts = _policy(params, inputs), list[float]()
+    policy, starts = _policy(params, inputs, models), list[float]()
     decoder: Any = policy.model.get_decoder()  # type: ignore[no-untyped-call]
     decoder.register_forward_pre_hook(lambda *_: starts.append(time.perf_counter()))
     batch = min(section.batch_size, len(pairs))
@@ -371,7 +393,7 @@ def _budget(params: Params, facts: _Facts, step: "Step | None") -> list[Finding]
             batch_size=train.batch_size,
             tokens=longest + usual,
             lora_rank=train.lora_rank,
-            gradient_checkpointing=params.compute.device != "cpu",
+            gradient_checkpointing=train.gradient_checkpointing,
         ),
         available=available,
         batch_size=train.batch_size,

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from csrdata import paths
-from csrdata.checking.findings import Finding, ok, refusal, warning
+from csrdata.checking.findings import Finding, fails, ok, refusal, warning
 from csrdata.errors import UserError
 from csrdata.images import ImageRoot
-from csrdata.params import FILE, MicroworldSource, Params
+from csrdata.params import FILE, AnyScorer, MicroworldModels, MicroworldSource, Params
 from csrdata.pipeline.inputs import images_folder, need_exclusion, need_images, need_policy, need_scorer
-from csrdata.pipeline.scorers import scorer_folder
+from csrdata.pipeline.pinning import pin_policy, pin_scorer
+from csrdata.pipeline.scorers import Role, scorer_folder
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.wordings import read_wordings
 from csrdata.records import Prompt
@@ -76,15 +77,61 @@ def check_origin(params: Params) -> list[Finding]:
     return [warning("licences", words, do=do)] if missing else [ok("licences", "stated in source.origin")]
 
 
-def check_models(params: Params) -> list[Finding]:
-    """Return whether each model is there, and is what its stage wrote."""
-    found = {"policy": need_policy(paths.BASE)}
-    for role in roles(params):
-        found[f"scorers.{role}"] = need_scorer(scorer_folder(getattr(params.scorers, role)))
-    return [ok(place, f"{folder}, as it was written") for place, folder in found.items()]
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Where the models of a project are."""
+
+    policy: Path
+    """The base's folder: a model or a pointer to one."""
+    records: Mapping[Role, Path | None]
+    """For each scorer of the project, the folder of its record; None for its usual place."""
 
 
-def roles(params: Params) -> list[str]:
+def find_models(params: Params, scratch: Path) -> tuple[Models | None, list[Finding]]:
+    """Return the base policy and the scorers; None with findings if one is missing or cannot be used.
+
+    What `prepare` has written is taken. Models of others are resolved into a temporary folder before; their files go to the
+    cache of the Hub, as `prepare` would bring them.
+
+    Args:
+        params: the project's.
+        scratch: a temporary folder.
+    """
+    findings: list[Finding] = []
+    records: dict[Role, Path | None] = {}
+    base = paths.policy(paths.BASE)
+    if isinstance(params.prepare, MicroworldModels) and not base.exists():
+        return None, []
+    try:
+        if isinstance(params.prepare, MicroworldModels) or base.exists():
+            policy = need_policy(paths.BASE)
+            findings.append(ok("policy", f"{policy}, as prepare wrote it"))
+        else:
+            policy = scratch / "policy"
+            found = pin_policy(params.prepare, at=policy)
+            findings.append(ok("policy", f"{found.name}, which prepare will record"))
+    except UserError as problem:
+        return None, [refusal("policy", problem)]
+    for role, settings in scorers(params).items():
+        folder = scorer_folder(settings, role=role)
+        try:
+            if settings.kind == "open_clip" or folder.exists():
+                records[role] = None
+                findings.append(ok(f"scorers.{role}", f"{need_scorer(folder)}, as it was written"))
+            else:
+                records[role] = scratch / role
+                pinned = pin_scorer(settings, role=role, at=scratch / role)
+                names = ", ".join(one.name for one in pinned)
+                findings.append(ok(f"scorers.{role}", f"{names}, which prepare will record"))
+        except UserError as problem:
+            findings.append(refusal(f"scorers.{role}", problem))
+    return None if fails(findings) else Models(policy, records), findings
+
+
+def scorers(params: Params) -> dict[Role, AnyScorer]:
     """Return the scorers that a project has."""
-    both = ["search", "held_out"]
-    return [role for role in both if getattr(params.scorers, role) is not None]
+    both: dict[Role, AnyScorer | None] = {
+        "search": params.scorers.search,
+        "held_out": params.scorers.held_out,
+    }
+    return {role: settings for role, settings in both.items() if settings is not None}

@@ -17,8 +17,12 @@ WEIGHTS = "weights.json"
 MEND = "mend params.yaml, then: dvc repro"
 
 
-def pin_policy(settings: PretrainedModels) -> Pinned:
+def pin_policy(settings: PretrainedModels, *, at: Path | None = None) -> Pinned:
     """Write `policies/base/model.json`, and return what it records.
+
+    Args:
+        settings: which model.
+        at: the folder to write to instead of `policies/base`, whose earlier record still counts.
 
     Raises:
         UserError: the model is missing or changed, or cannot be a policy; an earlier record stays as it is then.
@@ -48,23 +52,28 @@ def pin_policy(settings: PretrainedModels) -> Pinned:
     folder = checked_folder(found, place=str(record), made_by=MADE_BY)
     check_index(folder, found.files)
     check_pretrained(folder, **limits)
-    with atomic_folder(record.parent, replaces=SUMS) as partial_folder:
+    with atomic_folder(at or record.parent, replaces=SUMS) as partial_folder:
         write_pinned(partial_folder / POINTER, found)
         write_sums(partial_folder)
     return found
 
 
-def pin_scorer(settings: AnyScorer, *, role: Role) -> list[Pinned]:
+def pin_scorer(settings: AnyScorer, *, role: Role, at: Path | None = None) -> list[Pinned]:
     """Write the record of a scorer that is elsewhere, load it once, and return what was recorded.
 
     A scorer by folder needs no record, unless it is a member of an ensemble: the folder is the dependency.
+
+    Args:
+        settings: which scorer.
+        role: what it is for.
+        at: the folder to write to instead of `scorers/ROLE`, whose earlier record still counts.
 
     Raises:
         UserError: the scorer is missing, changed or not a scorer.
     """
     found: list[Pinned] = []
     if settings.kind == "ensemble":
-        with atomic_folder(record_folder(role), replaces=SUMS) as partial_folder:
+        with atomic_folder(at or record_folder(role), replaces=SUMS) as partial_folder:
             for number, member in enumerate(settings.members):
                 key = f"scorers.{role}.members.{number}.scorer"
                 known = record_folder(role, number)
@@ -73,7 +82,7 @@ def pin_scorer(settings: AnyScorer, *, role: Role) -> list[Pinned]:
             write_json(partial_folder / WEIGHTS, [member.weight for member in settings.members])
             write_sums(partial_folder)
     elif settings.kind != "open_clip":
-        with atomic_folder(record_folder(role), replaces=SUMS) as partial_folder:
+        with atomic_folder(at or record_folder(role), replaces=SUMS) as partial_folder:
             key = f"scorers.{role}"
             found.append(_pin_one(settings, partial_folder, key=key, known=record_folder(role)))
             write_sums(partial_folder)

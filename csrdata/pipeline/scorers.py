@@ -26,8 +26,14 @@ def record_folder(role: Role, member: int | None = None) -> Path:
     return folder if member is None else folder / str(member)
 
 
-def open_scorer(settings: AnyScorer, *, role: Role, device: str) -> "Scorer":
+def open_scorer(settings: AnyScorer, *, role: Role, device: str, at: Path | None = None) -> "Scorer":
     """Load a scorer; a new kind is one more case here and in `_open_one`, and one more section in `csrdata.params`.
+
+    Args:
+        settings: which scorer.
+        role: what it is for.
+        device: a torch device.
+        at: the folder of its record, if it is not `scorers/ROLE`.
 
     Raises:
         UserError: it is missing, is not what `prepare` recorded, or cannot be read.
@@ -35,14 +41,15 @@ def open_scorer(settings: AnyScorer, *, role: Role, device: str) -> "Scorer":
     from csrdata.relevance.elsewhere import open_recorded
     from csrdata.relevance.ensemble import Ensemble
 
+    record = at or record_folder(role)
     if settings.kind == "ensemble":
         return Ensemble(
             [
-                (member.weight, open_recorded(record_folder(role, number), device=device))
+                (member.weight, open_recorded(record / str(number), device=device))
                 for number, member in enumerate(settings.members)
             ]
         )
-    return _open_one(settings, record_folder(role), device=device)
+    return _open_one(settings, record, device=device)
 
 
 def _open_one(settings: SingleScorer, record: Path, *, device: str) -> "Scorer":

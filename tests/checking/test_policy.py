@@ -70,7 +70,7 @@ def test_an_end_that_is_no_token(policy: Policy) -> None:
     """An end of sequence that is no token of the tokenizer is an error."""
     tokenizer: Any = policy.tokenizer
     tokenizer.unk_token = "<pad>"
-    tokenizer._special_tokens_map["eos_token"] = "<eot>"
+    tokenizer._special_tokens_map.update(eos_token="<eot>")
     found = _only(check_template(policy, "Describe it."), Level.ERROR)
     assert "got <eot>, expected one token of the tokenizer" in found.words
 

@@ -82,11 +82,11 @@ def test_a_search_that_fails() -> None:
 def test_prompts_that_the_policy_does_not_take() -> None:
     """One refused prompt is a warning with its reason; two are an error."""
     other = replace(REFUSED, prompt_id="p1")
-    warned = try_search(PROMPTS, lambda prompts: ([ROW, other], 1.0)).findings
+    warned = try_search(PROMPTS, lambda _: ([ROW, other], 1.0)).findings
     assert warned[1].line() == (
         "warning search: the policy does not take prompt p1: 600 tokens with its image, expected at most 512"
     )
-    failed = try_search(PROMPTS, lambda prompts: ([REFUSED, other], 1.0))
+    failed = try_search(PROMPTS, lambda _: ([REFUSED, other], 1.0))
     assert failed.findings[0].words.startswith("the policy takes none of 2 prompts: 600 tokens")
     assert failed.findings[0].level is Level.ERROR
     assert failed.sentences == ()
@@ -95,7 +95,7 @@ def test_prompts_that_the_policy_does_not_take() -> None:
 def test_long_and_unreadable_answers() -> None:
     """Sentences over the scorer's limit are counted; answers that are never read back as their tokens are an error."""
     row = replace(ROW, relevance_truncated=True, canonical=False)
-    _, cut, unlike = try_search(PROMPTS, lambda prompts: ([row], 1.0)).findings
+    _, cut, unlike = try_search(PROMPTS, lambda _: ([row], 1.0)).findings
     assert cut.words.startswith("1 of 1 candidates are longer than the scorer's text limit")
     assert unlike.level is Level.ERROR
     assert unlike.words.startswith("none of 1 answers gives its own tokens again")

@@ -1,0 +1,113 @@
+"""`csrdata check` on a whole small project, on its parts, and before any stage has run."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from csrdata import paths
+from csrdata.checking.findings import Finding, Level, fails
+from csrdata.cli import app
+from csrdata.params import load_params
+from csrdata.pipeline.check import check
+from csrdata.pipeline.dag import write_project_files
+from tests.faults.project import snapshot
+from tests.pipeline.world import small_params
+
+
+@pytest.fixture
+def project(finished_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the finished project with its own dvc.yaml and code.yaml, as the present folder."""
+    folder = tmp_path / "project"
+    shutil.copytree(finished_project, folder)
+    monkeypatch.chdir(folder)
+    write_project_files(load_params())
+    return folder
+
+
+def _errors(findings: Sequence[Finding]) -> list[str]:
+    return [one.line() for one in findings if one.level is Level.ERROR]
+
+
+def test_a_sound_project_goes_the_whole_way(project: Path) -> None:
+    """Two prompts are searched, scored, paired and trained on; every subject has a finding; no file changes."""
+    before = snapshot(project)
+    findings = check(load_params())
+    assert snapshot(project) == before
+    assert _errors(findings) == []
+    words = {one.subject: one.words for one in findings if one.level is Level.OK}
+    assert words["policy"] == "policies/base, as prepare wrote it"
+    assert words["images"] == "6 of 6 images are readable"
+    assert words["search"].endswith("tokens each")
+    assert words["pairs"] == "2 of 2 prompts give a pair"
+    assert words["training"].startswith("one step of 2 pairs: loss ")
+    assert "references within" in words["training"]
+    assert words["decoding"].startswith("shared prefix: ")
+    assert {
+        "dag",
+        "packages",
+        "device",
+        "disk",
+        "memory",
+        "time",
+        "estimates",
+        "chat template",
+        "end tokens",
+        "context",
+    } <= set(words)
+
+
+def test_what_would_fail_is_named(project: Path) -> None:
+    """A stale dvc.yaml, a missing image and a changed scorer are errors of one line, all at once."""
+    (project / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
+    (project / "scorers/held_out/open_clip_config.json").write_text("{}", encoding="utf-8")
+    next(iter(sorted((project / paths.SCENES / "images").rglob("*.png")))).unlink()
+    errors = _errors(check(load_params()))
+    assert errors[0].startswith("error   dag: dvc.yaml: got an outdated text")
+    assert errors[0].endswith("Next: csrdata dag, then: csrdata check")
+    assert any("scorers.held_out: scorers/held_out" in line for line in errors)
+
+
+def test_a_damaged_policy_is_an_error(project: Path) -> None:
+    """Weights that are cut are found before anything runs."""
+    weights = project / "policies/base/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    (error,) = _errors(check(load_params()))
+    assert error.startswith("error   policy: policies/base/model.safetensors")
+
+
+def test_before_any_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before `prepare`, check says so in one line, and checks packages, device, disk and DVC's files."""
+    monkeypatch.chdir(tmp_path)
+    params = small_params()
+    write_project_files(params)
+    findings = check(params)
+    assert not fails(findings)
+    (waiting,) = [one for one in findings if one.level is Level.WARNING]
+    assert waiting.line() == (
+        "warning prepare: it has not run: two prompts could not be tried, nor memory and time estimated. "
+        "Next: dvc repro sample_prompts, then: csrdata check"
+    )
+    assert {"dag", "packages", "device", "disk"} == {one.subject for one in findings} - {"prepare"}
+
+
+def test_the_command_exits_with_1_if_a_stage_would_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`csrdata check` prints one line per finding, or one JSON object, and its exit code says whether a stage would fail."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(Path(__file__).parents[2] / "params.yaml", tmp_path)
+    failed = CliRunner().invoke(app, ["check", "--json"])
+    assert failed.exit_code == 1
+    said = json.loads(failed.stdout)
+    assert said["fails"]
+    assert said["findings"][0]["words"].startswith("dvc.yaml: got no such file")
+    write_project_files(load_params())
+    passed = CliRunner().invoke(app, ["check"])
+    assert passed.exit_code == 0
+    assert passed.stdout.startswith(
+        "ok      dag: dvc.yaml, code.yaml as this version of csrdata writes them\n"
+    )
