@@ -164,7 +164,7 @@ def _try(params: Params, inputs: Inputs, models: Models) -> list[Finding]:
 
 
 def _readable(inputs: Inputs) -> "list[tuple[Prompt, Image]]":
-    """Return at most `MEASURED` prompts with images that are readable: the first, then others of long texts and other images."""
+    """Return at most `MEASURED` prompts with their readable images: the first, then those with long texts and other images."""
     first = inputs.prompts[0]
 
     def order(prompt: Prompt) -> tuple[bool, bool, int, str]:

@@ -69,7 +69,7 @@ def test_an_end_that_the_tokenizer_lacks(policy: Policy) -> None:
 def test_an_end_that_is_no_token(policy: Policy) -> None:
     """An end of sequence that is no token of the tokenizer is an error."""
     tokenizer: Any = policy.tokenizer
-    tokenizer.unk_token = "<pad>"
+    tokenizer.unk_token = "<pad>"  # noqa: S105 - no password
     tokenizer._special_tokens_map.update(eos_token="<eot>")
     found = _only(check_template(policy, "Describe it."), Level.ERROR)
     assert "got <eot>, expected one token of the tokenizer" in found.words
