@@ -1,8 +1,10 @@
 """A policy's answers to the evaluation questions, as `Answer` records."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import overload
 
 from PIL.Image import Image
 
@@ -18,7 +20,7 @@ from csrdata.search.sentences import split
 def evaluation_answers(
     policy: Policy,
     base: Policy,
-    scorers: tuple[Scorer, Scorer],
+    scorers: tuple[Scorer, Scorer | None],
     questions: Sequence[Question],
     *,
     root: Path,
@@ -31,7 +33,8 @@ def evaluation_answers(
     Args:
         policy: the policy that answers.
         base: the policy that gives the descriptions' log-probabilities; may be the same.
-        scorers: the search's scorer and the held-out scorer; each gives the descriptions' relevance, 0..100.
+        scorers: the search's scorer and the held-out scorer; each gives the descriptions' relevance, 0..100. Without a
+            held-out scorer, its relevance is None.
         questions: descriptions and yes/no questions, in any order.
         root: the folder that image paths are relative to.
         max_new_tokens: token limit of a description; a yes/no answer has at most `pope.ANSWER_TOKENS` tokens.
@@ -70,11 +73,11 @@ def evaluation_answers(
         title="log-likelihood under the base",
         progress=progress,
     )
-    images = [
-        load_image(question.image, root=root, place=f"question {question.question_id}")
-        for question in describing
+    images = LazyImages(describing, root)
+    texts = [reply.text for reply in described]
+    relevances = [
+        [None] * len(texts) if scorer is None else mean_relevance(scorer, images, texts) for scorer in scorers
     ]
-    relevances = [mean_relevance(scorer, images, [reply.text for reply in described]) for scorer in scorers]
     unscored = [None] * len(asking)
     replies = [
         *zip(describing, described, logprobs, *relevances, strict=True),
@@ -93,6 +96,29 @@ def evaluation_answers(
         for question, reply, logprob, relevance, relevance_held_out in replies
     }
     return [found[question.question_id] for question in questions]
+
+
+@dataclass(frozen=True)
+class LazyImages(Sequence[Image]):
+    """The images of questions, each read from its file whenever it is asked for: never all of them in memory."""
+
+    questions: Sequence[Question]
+    root: Path
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Image]: ...
+
+    def __getitem__(self, index: int | slice) -> Image | Sequence[Image]:
+        if isinstance(index, slice):
+            return LazyImages(self.questions[index], self.root)
+        question = self.questions[index]
+        return load_image(question.image, root=self.root, place=f"question {question.question_id}")
+
+    def __len__(self) -> int:
+        return len(self.questions)
 
 
 def mean_relevance(scorer: Scorer, images: Sequence[Image], texts: Sequence[str]) -> list[float | None]:
