@@ -223,7 +223,8 @@ class Dropped:
 class Truth:
     """What is known to be in an image. It is only for evaluation: no stage that makes pairs reads it.
 
-    One row for each image; a table has one row or more.
+    One row for each image and split: two splits may know different things about one image. A table has no rows where
+    nothing is known.
     """
 
     image: str
@@ -236,7 +237,7 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One evaluation question about one image. One row for each `question_id`; a table has one row or more."""
+    """One evaluation question about one image. One row for each `question_id`; a table may have no rows."""
 
     question_id: str
     split: str

@@ -37,7 +37,14 @@ def test_one_name_everywhere() -> None:
     """A stage, its script, its wiring and its section of params.yaml share one name."""
     assert {_script(name) for name in BODIES} == set(STAGES)
     assert {path.stem for path in (ROOT / "stages").glob("*.py")} == set(STAGES)
-    assert set(Params.model_fields) == set(STAGES) | {"compute", "engine", "iterations", "scorers", "source"}
+    assert set(Params.model_fields) == set(STAGES) | {
+        "compute",
+        "engine",
+        "evaluation_sets",
+        "iterations",
+        "scorers",
+        "source",
+    }
     assert all((ROOT / f"csrdata/pipeline/{stage}.py").is_file() for stage in STAGES)
 
 

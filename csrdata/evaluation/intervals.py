@@ -44,10 +44,10 @@ class Ratio:
             count: number of groups; one without entries has a denominator of 0.
         """
         index = np.asarray(groups, dtype=np.int64)
-        sums = [np.zeros(count), np.zeros(count)]
-        for total, values in zip(sums, (self.numerators, self.denominators), strict=True):
-            np.add.at(total, index, values)
-        return Ratio(*sums, self.scale)
+        above, below = np.zeros(count), np.zeros(count)
+        np.add.at(above, index, self.numerators)
+        np.add.at(below, index, self.denominators)
+        return Ratio(above, below, self.scale)
 
     @property
     def value(self) -> float | None:

@@ -24,7 +24,7 @@ ANSWER_TOKENS = 16
 
 _WORDS = re.compile(r"[^\W\d_]+")
 _NEGATIONS = {"no", "not"}
-PUNCTUATION = STOPS | CLOSERS | frozenset("\"'“‘([{*,;:")
+PUNCTUATION = STOPS | CLOSERS | frozenset("\"'\u201c\u2018([{*,;:")
 """What may surround the word of a strict answer."""
 
 
@@ -50,13 +50,19 @@ def parse_yes_no(text: str) -> Side | None:
 
 
 def parse_keyword(text: str) -> Side:
-    """Return what an answer says by the rule of the original. Examples: "It is a circle." -> yes; "NO." -> yes"""
+    """Return what an answer says by the rule of the original.
+
+    Examples: "It is a circle." -> yes; "NO." -> yes; "No, it is not." -> no
+    """
     words = text.partition(".")[0].replace(",", "").split(" ")
     return Side.NO if not {"No", "no", "not"}.isdisjoint(words) else Side.YES
 
 
 def parse_strict(text: str) -> Side | None:
-    """Return what an answer says if it is one word. Examples: " Yes." -> yes; "No, there is not." -> None"""
+    """Return what an answer says if it is one word; None if it is unreadable.
+
+    Examples: " Yes." -> yes; "No, there is not." -> None
+    """
     word = text.strip().strip("".join(PUNCTUATION)).casefold()
     return Side(word) if word in set(Side) else None
 
@@ -69,9 +75,7 @@ RULES = (
 """The prefix of a rule's figures, the rule, and which of its figures are reported."""
 
 
-def ratios(
-    asked: Sequence[tuple[str, Side, str]], images: Sequence[str]
-) -> dict[str, Ratio]:
+def ratios(asked: Sequence[tuple[str, Side, str]], images: Sequence[str]) -> dict[str, Ratio]:
     """Return the figures of a split's questions by every rule, with one entry per image; see `figures_of`.
 
     Args:
@@ -111,9 +115,7 @@ def figures_of(answers: Sequence[YesNoAnswer], images: Sequence[str]) -> dict[st
     weighed = zip(hits, false_yes, misses, strict=True)
     return {
         "accuracy": percentage(count((Side.YES, Side.YES), (Side.NO, Side.NO)), asked),
-        "f1": percentage(
-            [2 * hit for hit in hits], [2 * hit + wrong + miss for hit, wrong, miss in weighed]
-        ),
+        "f1": percentage([2 * hit for hit in hits], [2 * hit + wrong + miss for hit, wrong, miss in weighed]),
         "yes_rate": percentage(count((Side.YES, Side.YES), (Side.NO, Side.YES)), asked),
         "unparsed": percentage(count((Side.YES, None), (Side.NO, None)), asked),
     }

@@ -1,13 +1,13 @@
 """What a policy was evaluated on and how: the facts without which its figures cannot be compared with others'.
 
-    {"description_tokens": 160, "yes_no_tokens": 16, "unfinished_sentence": "counted",
-     "versions": {PACKAGE: VERSION}, "sets": {SPLIT: {"images", "images_sha256", ...}}}
+{"description_tokens": 160, "yes_no_tokens": 16, "unfinished_sentence": "counted",
+"versions": {PACKAGE: VERSION}, "sets": {SPLIT: {"images", "images_sha256", ...}}}
 """
 
 import hashlib
 import importlib.metadata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 from csrdata.evaluation.pope import ANSWER_TOKENS
 from csrdata.evaluation.scorecard import Known
@@ -57,7 +57,11 @@ class EvaluationRecord:
     def as_json(self) -> dict[str, object]:
         """Return the record in the form of the file."""
         return {
-            **{one.name: getattr(self, one.name) for one in fields(self) if one.name not in {"versions", "sets"}},
+            **{
+                one.name: getattr(self, one.name)
+                for one in fields(self)
+                if one.name not in {"versions", "sets"}
+            },
             "versions": dict(self.versions),
             "sets": {name: asdict(one) for name, one in self.sets.items()},
         }
@@ -87,6 +91,20 @@ def describe_evaluation(
             for split in dict.fromkeys(question.split for question in questions)
         },
     )
+
+
+def common_record(records: Iterable[EvaluationRecord]) -> EvaluationRecord:
+    """Return the record of several policies of one protocol; a version that differs among them is listed whole.
+
+    Example: policies evaluated with torch 2.9 and 2.10 give `{"torch": "2.10, 2.9"}`.
+    """
+    every = list(records)
+    names = dict.fromkeys(name for one in every for name in one.versions)
+    versions = {
+        name: ", ".join(sorted({one.versions[name] for one in every if name in one.versions}))
+        for name in names
+    }
+    return replace(every[0], versions=versions)
 
 
 def read_record(value: JsonValue) -> EvaluationRecord:

@@ -121,9 +121,7 @@ def scorecards(
     }
 
 
-def _scorecard(
-    questions: Sequence[Question], given: Mapping[str, Answer], known: Known | None
-) -> Scorecard:
+def _scorecard(questions: Sequence[Question], given: Mapping[str, Answer], known: Known | None) -> Scorecard:
     describing = [question for question in questions if question.kind == Kind.DESCRIBE]
     asking = [question for question in questions if question.kind == Kind.YES_NO]
     images = list(dict.fromkeys(question.image for question in (*describing, *asking)))
@@ -143,9 +141,7 @@ def _scorecard(
         groups = [rows[question.image] for question in describing]
         found = {name: one.grouped(groups, count=len(images)) for name, one in found.items()}
     if asking:
-        asked = [
-            (question.image, _side(question), given[question.question_id].text) for question in asking
-        ]
+        asked = [(question.image, _side(question), given[question.question_id].text) for question in asking]
         found |= pope.ratios(asked, images)
     return Scorecard(tuple(images), {name: found[name] for name in FIGURES if name in found}, kinds)
 

@@ -92,7 +92,9 @@ def need_image(path: str, *, root: Path, place: str) -> str:
     """
     if not (root / path).is_file():
         do = "put the image there or correct images.root or the set's folder in params.yaml, then: dvc repro"
-        raise UserError(f"{place}: image {path}", got="no such file", expected=f"an image under {root}", do=do)
+        raise UserError(
+            f"{place}: image {path}", got="no such file", expected=f"an image under {root}", do=do
+        )
     return path
 
 

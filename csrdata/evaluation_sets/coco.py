@@ -58,7 +58,9 @@ def read_instances(paths: Sequence[Path]) -> Instances:
         for place, entry in _entries(raw, "images", path):
             number, file = _whole(entry, "id", place), _text(entry, "file_name", place, limit=MAX_PATH)
             if found.files.setdefault(number, file) != file:
-                raise malformed(f"{place}.file_name", file, f"{found.files[number]}, the other file of this id")
+                raise malformed(
+                    f"{place}.file_name", file, f"{found.files[number]}, the other file of this id"
+                )
         for place, entry in _entries(raw, "annotations", path):
             image = _known(entry, "image_id", found.files, place, "the id of an image of these files")
             category = _known(entry, "category_id", found.names, place, "the id of a category of these files")

@@ -43,7 +43,9 @@ class CocoChair:
         for image in known.files:
             if image not in captions:
                 raise malformed(
-                    ", ".join(map(str, self.captions)), f"no caption of image {image}", "captions of every image"
+                    ", ".join(map(str, self.captions)),
+                    f"no caption of image {image}",
+                    "captions of every image",
                 )
         questions, truths = [], []
         for image in sampled(known.files, count=self.images, seed=self.seed, name=self.name):
@@ -52,7 +54,13 @@ class CocoChair:
             need_image(path, root=self.root, place=place)
             questions.append(
                 Question(
-                    f"{self.name}-{image:012d}", self.name, Kind.DESCRIBE, path, self.prompt, answer=None, negative=None
+                    f"{self.name}-{image:012d}",
+                    self.name,
+                    Kind.DESCRIBE,
+                    path,
+                    self.prompt,
+                    answer=None,
+                    negative=None,
                 )
             )
             named = {name for caption in captions[image] for name, _ in parser.names(caption)}

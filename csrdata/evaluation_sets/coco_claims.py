@@ -1,8 +1,8 @@
 """Which objects of COCO an English text names: the claim parser of sets with COCO's truth.
 
 Words are read from left to right, and the longest phrase of the synonym table that begins at a word counts ("hot dog" is
-one mention of a hot dog, and none of a dog). Words of a phrase are separated by white space within a line, a hyphen or an apostrophe.
-Letter case does not matter. This is a list of words, not a grammar: "there is no dog" mentions a dog, as in CHAIR.
+one mention of a hot dog, and none of a dog). White space within a line, a hyphen or an apostrophe separates the words of a
+phrase. Letter case does not matter. This is a list of words, not a grammar: "there is no dog" mentions a dog, as in CHAIR.
 """
 
 import re
@@ -14,7 +14,7 @@ from csrdata.records import Truth
 from csrdata.search.sentences import split
 
 _WORD = re.compile(r"[^\W_]+")
-_GAP = re.compile(r"[^\S\r\n]+|[-'’‐‑]")
+_GAP = re.compile(r"[^\S\r\n]+|[-'\u2019\u2010\u2011]")
 """What may separate the words of a phrase; a new line ends a sentence."""
 
 
@@ -73,9 +73,7 @@ class CocoClaimParser:
     def _longest(self, text: str, found: Sequence[re.Match[str]]) -> int:
         """Return how many of the first words make the longest phrase of the table; 0 for none."""
         reach = 1
-        while reach < len(found) and _GAP.fullmatch(
-            text, found[reach - 1].end(), found[reach].start()
-        ):
+        while reach < len(found) and _GAP.fullmatch(text, found[reach - 1].end(), found[reach].start()):
             reach += 1
         phrase = tuple(word[0] for word in found[:reach])
         return next((size for size in range(reach, 0, -1) if phrase[:size] in self.synonyms.phrases), 0)

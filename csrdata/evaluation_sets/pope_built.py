@@ -111,5 +111,8 @@ class _Ranks:
 
 
 def question_text(name: str) -> str:
-    """Return POPE's question about a category. Example: "apple" -> "Is there an apple in the image?" """
+    """Return POPE's question about a category.
+
+    Example: "apple" -> "Is there an apple in the image?"
+    """
     return f"Is there {'an' if name[0].lower() in 'aeiou' else 'a'} {name} in the image?"

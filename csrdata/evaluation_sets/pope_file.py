@@ -63,10 +63,11 @@ class PopeFile:
             raise malformed(f"{place}: question_id", number, "a whole number, 0 or more")
         if not isinstance(image, str):
             raise malformed(f"{place}: image", image, "a file name")
-        if not isinstance(text, str) or not text.strip() or "\0" in text or len(text) > MAX_PROMPT:
-            expected = f"a text of 1 to {MAX_PROMPT:,} characters without NUL"
-            raise malformed(f"{place}: text", text, expected)
-        if label not in set(Side):
+        if not isinstance(text, str) or not _is_instruction(text):
+            raise malformed(
+                f"{place}: text", ascii(text), f"a text of 1 to {MAX_PROMPT:,} characters without NUL"
+            )
+        if not isinstance(label, str) or label not in set(Side):
             raise malformed(f"{place}: label", label, "yes or no")
         path = image_path(self.folder, image, place=f"{place}: image")
         need_image(path, root=self.root, place=place)
@@ -80,6 +81,12 @@ class PopeFile:
             answer=label,
             negative=negative,
         )
+
+
+def _is_instruction(text: str) -> bool:
+    """Return whether a table of questions takes a text; JSON can write halves of characters, which no file holds."""
+    whole = not any("\ud800" <= char <= "\udfff" for char in text)
+    return bool(text.strip()) and "\0" not in text and len(text) <= MAX_PROMPT and whole
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""Names of the objects that COCO annotates: our own table for its 80 categories, and a reader of tables in the published form.
+"""Names of the objects that COCO annotates: our table for its 80 categories, and a reader of tables in the published form.
 
 A name is one word or several. Both numbers count: `plural` gives the form that English makes. `NOT_OBJECTS` are phrases in
 which a name means another thing, or nothing that COCO annotates ("train station"); `SPECIAL` are phrases that mean
@@ -11,6 +11,7 @@ A published table has one line per category: its name, then the synonyms, separa
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 
@@ -108,15 +109,16 @@ COCO: Mapping[str, str] = {
 """Synonyms by category, separated by commas; plurals are made from them."""
 
 NOT_OBJECTS = (
-    "home plate, train track, train station, train platform, railroad track, bus stop, bus station, bus shelter, car park, "
-    "car seat, truck stop, boat house, dog house, bird house, bird bath, bird cage, cat litter, horse race, horse trailer, "
-    "table cloth, table tennis, table top, chair lift, ski lift, ski slope, ski resort, ski pole, ski mask, ski boot, "
-    "bike rack, bike lane, bike path, bicycle rack, street light, street lamp, orange juice, apple juice, apple pie, "
-    "apple cider, banana bread, banana peel, mouse pad, mouse trap, book shelf, book case, book store, bed room, bed sheet, "
-    "bed frame, bottle cap, bottle opener, cup holder, phone booth, telephone pole, telephone booth, cow bell, bull dog, "
-    "sink hole, knife block, toilet paper, toilet brush, toilet roll, ball park, ball game, football field, "
-    "football game, football stadium, basketball court, basketball hoop, basketball game, volleyball court, volleyball net, "
-    "orange cone, plane ticket, pizza box, pizza cutter, cake stand, player piano, kite string, boat dock, boat ramp"
+    "home plate, train track, train station, train platform, railroad track, bus stop, bus station, bus shelter, car "
+    "park, car seat, truck stop, boat house, dog house, bird house, bird bath, bird cage, cat litter, horse race, "
+    "horse trailer, table cloth, table tennis, table top, chair lift, ski lift, ski slope, ski resort, ski pole, ski "
+    "mask, ski boot, bike rack, bike lane, bike path, bicycle rack, street light, street lamp, orange juice, apple "
+    "juice, apple pie, apple cider, banana bread, banana peel, mouse pad, mouse trap, book shelf, book case, book "
+    "store, bed room, bed sheet, bed frame, computer mouse pad, bottle cap, bottle opener, cup holder, phone booth, "
+    "telephone pole, telephone booth, cow bell, bull dog, sink hole, knife block, toilet paper, toilet brush, toilet "
+    "roll, ball park, ball game, football field, football game, football stadium, basketball court, basketball hoop, "
+    "basketball game, volleyball court, volleyball net, orange cone, plane ticket, pizza box, pizza cutter, cake "
+    "stand, player piano, kite string, boat dock, boat ramp"
 )
 """Phrases that name no object of the 80 categories, although a word of theirs does elsewhere."""
 
@@ -172,7 +174,7 @@ class Synonyms:
     phrases: Mapping[tuple[str, ...], str | None]
     """Category by phrase, lower case, one text per word; None for a phrase that names no object."""
 
-    @property
+    @cached_property
     def longest(self) -> int:
         """Words of the longest phrase."""
         return max(map(len, self.phrases))
@@ -193,8 +195,8 @@ def read_synonyms(path: Path) -> Synonyms:
     """Read a table in the published form; `NOT_OBJECTS` and `SPECIAL` hold for it too, unless it has the phrase itself.
 
     Raises:
-        UserError: the file is missing, too large or not UTF-8, a line is blank of names, a category comes twice, or a name
-            belongs to two categories.
+        UserError: the file is missing, too large, empty or not UTF-8, a line begins with a comma or has a name without
+            letters, a category comes twice, or a name belongs to two categories.
     """
     if not path.is_file():
         do = "put it there or set synonyms to null in params.yaml, then: dvc repro"
@@ -205,15 +207,9 @@ def read_synonyms(path: Path) -> Synonyms:
     owners: dict[str, str] = {}
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         place = f"{path}: line {number}"
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8").casefold()
-        except UnicodeDecodeError as error:
-            raise malformed(place, f"byte {error.start} is not UTF-8", "UTF-8") from None
-        if not text.strip():
+        names = _names(line, place)
+        if not names:
             continue
-        names = _listed(text)
-        if not names or not text.split(",")[0].strip() or not all(words(name) for name in names):
-            raise malformed(place, text, "a category, then its synonyms, separated by commas")
         if names[0] in table:
             raise malformed(place, names[0], "each category once")
         for name in names:
@@ -225,8 +221,23 @@ def read_synonyms(path: Path) -> Synonyms:
     return _synonyms(table)
 
 
+def _names(line: bytes, place: str) -> list[str]:
+    """Return the category and the synonyms of a line, each once; none for a blank line."""
+    try:
+        text = line.decode("utf-8-sig").casefold()
+    except UnicodeDecodeError as error:
+        raise malformed(place, f"byte {error.start} is not UTF-8", "UTF-8") from None
+    names = _listed(text)
+    if text.strip() and (not text.split(",")[0].strip() or not all(words(name) for name in names)):
+        raise malformed(place, text, "a category, then its synonyms, separated by commas")
+    return names
+
+
 def words(phrase: str) -> tuple[str, ...]:
-    """Return a phrase's words, lower case. Example: "Stove-top oven" -> ("stove", "top", "oven")"""
+    """Return a phrase's words, lower case.
+
+    Example: "Stove-top oven" -> ("stove", "top", "oven")
+    """
     return tuple("".join(char if char.isalnum() else " " for char in phrase.casefold()).split())
 
 
@@ -234,7 +245,7 @@ def plural(word: str) -> str:
     """Return the plural of an English noun. Examples: bus -> buses, puppy -> puppies, fireman -> firemen, mouse -> mice."""
     if word in _IRREGULAR:
         return _IRREGULAR[word]
-    if word.endswith("man") and word not in {"human"}:
+    if word.endswith("man") and word != "human":
         return f"{word[:-2]}en"
     if word.endswith(("s", "x", "z", "ch", "sh")):
         return f"{word}es"

@@ -1,7 +1,11 @@
 """Wiring of `sample_prompts`: a source in; training prompts, evaluation questions and truth out."""
 
+from pathlib import Path
+
 from csrdata import paths
+from csrdata.evaluation_sets.base import Asked
 from csrdata.params import Params
+from csrdata.pipeline.evaluation_sets import add_evaluation_sets
 from csrdata.pipeline.source import open_source
 from csrdata.records import Prompt, Question, Truth
 from csrdata.storage.tables import write_rows
@@ -12,7 +16,8 @@ def run(params: Params) -> None:
     settings, source = params.sample_prompts, open_source(params.source)
     prompts = source.prompts(count=settings.prompts, seed=settings.seed)
     questions = source.questions(per_image=settings.questions_per_image, seed=settings.seed)
-    truths = source.truths()
+    asked = Asked(questions, source.truths())
+    asked = add_evaluation_sets(params.evaluation_sets, source, asked, training=prompts, images=Path())
     write_rows(paths.PROMPTS, prompts, Prompt)
-    write_rows(paths.QUESTIONS, questions, Question)
-    write_rows(paths.TRUTH, truths, Truth)
+    write_rows(paths.QUESTIONS, asked.questions, Question)
+    write_rows(paths.TRUTH, asked.truths, Truth)
