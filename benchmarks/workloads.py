@@ -153,7 +153,7 @@ class Workload:
         return search(
             [str(number) for number in range(count)],
             propose=propose,
-            reward=guide(
+            guide=guide(
                 self.scorer,
                 self.images[:count],
                 guidance="reward",

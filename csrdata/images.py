@@ -1,8 +1,8 @@
-"""The one place that opens an image: which file, which formats, how large, and how pixels become RGB.
+"""Loading of images: the only module that opens image files. It returns RGB images.
 
-Image files and the paths to them are untrusted. A path is relative to a root and stays inside it. Only the decoders in
-`EXTENSIONS` run, and only on images of at most `MAX_PIXELS` pixels. Colour profiles are ignored, as in the image processors
-of transformers and open_clip.
+Image files and their paths are untrusted. A path is relative to a root folder and must stay inside it. Only the decoders of
+the formats in `EXTENSIONS` run, and only on images of at most `MAX_PIXELS` pixels. Colour profiles are ignored, as in the
+image processors of transformers and open_clip.
 """
 
 import io
@@ -23,53 +23,54 @@ EXTENSIONS = {
     "BMP": "bmp",
     "GIF": "gif",
     "JPEG": "jpg",
-    "MPO": "jpg",  # a JPEG with a second picture behind it, as some cameras write; the first is read
+    "MPO": "jpg",  # a JPEG file with a second picture after the first, from some cameras; only the first is read
     "PNG": "png",
     "TIFF": "tiff",
     "WEBP": "webp",
 }
-"""Pillow's names of the formats that are opened, and their file extensions. None of their decoders runs a program."""
+"""The allowed formats (Pillow's names) and their file extensions. No decoder of these formats starts a program."""
 
 MAX_PIXELS = 89_478_485
-"""Width times height; Pillow warns above the same number."""
+"""Largest width * height; Pillow warns above the same number."""
 
 KINDS = "a PNG, JPEG, WebP, GIF, BMP or TIFF image"
 REPLACE = "put the image there or leave the prompt out, then: dvc repro"
 
 
 def load_image(path: str, *, root: Path, place: str, do: str = REPLACE) -> Image.Image:
-    """Read an image file as RGB, upright; an animation gives its first frame.
+    """Load an image file as RGB, rotated as its EXIF orientation says; of an animation, the first frame.
 
     Args:
         path: relative to `root`, with forward slashes.
-        root: the folder that the file must be in. A link inside it may lead to a file inside it.
-        place: what refers to the image (`prompt p-1`), for the error's first words.
-        do: the error's last words.
+        root: the folder that must contain the file. A symbolic link is allowed if its target is inside the folder.
+        place: the record that refers to the image (`prompt p-1`), with which the error begins.
+        do: the next command, for the error.
 
     Raises:
-        UserError: the path leaves the root, there is no such file, or `decode_image` refuses its content.
+        UserError: the path is not relative or leaves the root, the file is missing or unreadable, or `decode_image` raises.
     """
     place = f"{place}: image {_shown(path)}"
     file = _inside(path, root=root, place=place, do=do)
     try:
         with file.open("rb") as content:
             return _decode(content, place=place, do=do)
-    except OSError as error:  # the decoder's own are UserErrors
+    except OSError as error:  # errors of the decoder are already UserErrors
         raise UserError(place, got=_reason(error), expected="a readable file", do=do) from None
 
 
 def decode_image(content: bytes, *, place: str, do: str) -> Image.Image:
-    """Decode an image as RGB, upright; an animation gives its first frame.
+    """Decode an image as RGB, rotated as its EXIF orientation says; of an animation, the first frame.
 
-    16-bit grey is scaled to 8 bits, a float image is expected in 0..1. Transparent pixels are put over white: it is what
-    pages and viewers show under a picture, and the colour stored under them, often black, was never meant to be seen.
+    16-bit grey is scaled to 8 bits; float pixels must be in 0..1. Transparent images are drawn on white, as web pages and
+    viewers do: the colour stored in transparent pixels, often black, is not meant to be visible.
 
     Args:
-        content: the whole file.
-        place, do: the error's first and last words.
+        content: the bytes of the whole file.
+        place, do: the beginning of the error, and its next command.
 
     Raises:
-        UserError: the bytes are empty, damaged, in no known format, in a mode without a clear meaning, or too many pixels.
+        UserError: the content is empty, damaged or of another format, has more than `MAX_PIXELS` pixels, or has float or
+            integer pixels outside the allowed range.
     """
     return _decode(io.BytesIO(content), place=place, do=do)
 
@@ -77,19 +78,19 @@ def decode_image(content: bytes, *, place: str, do: str) -> Image.Image:
 def image_extension(content: bytes, *, place: str, do: str) -> str:
     """Return the file extension of an image's format, without the dot: `png`, `jpg`, `webp`, `gif`, `bmp` or `tiff`.
 
-    The content is decoded to the end, so that an extension is never given to a damaged file.
+    The whole content is decoded, so that a damaged file raises.
 
     Raises:
-        UserError: as `decode_image`, a mode without a clear meaning aside.
+        UserError: as for `decode_image`, except that the range of pixels is not checked.
     """
     with _opened(io.BytesIO(content), place=place, do=do) as image:
-        image.draft(None, (1, 1))  # a JPEG is decoded small: all of it is read, and sooner
+        image.draft(None, (1, 1))  # decode a JPEG at a small size: faster, and all of it is still read
         image.load()
         return EXTENSIONS[str(image.format)]
 
 
 def _inside(path: str, *, root: Path, place: str, do: str) -> Path:
-    """Return the file that a relative path leads to, links followed."""
+    """Return the file of a relative path, symbolic links resolved; raise UserError if it is not a file in the root."""
     if (
         not path
         or PurePosixPath(path).is_absolute()
@@ -103,8 +104,8 @@ def _inside(path: str, *, root: Path, place: str, do: str) -> Path:
         inside, regular = file.is_relative_to(root.resolve()), file.is_file()
     except FileNotFoundError:
         raise UserError(place, got="no such file", expected="an image", do=do) from None
-    except (OSError, RuntimeError, ValueError) as error:  # name too long, circle of links, lone surrogate
-        raise UserError(place, got=_reason(error), expected="a path of this file system", do=do) from None
+    except (OSError, RuntimeError, ValueError) as error:  # name too long, loop of links, lone surrogate
+        raise UserError(place, got=_reason(error), expected="a valid path", do=do) from None
     if not inside:
         expected = f"a file inside {root.resolve()}"
         raise UserError(place, got="a link that leads out of the root", expected=expected, do=do)
@@ -120,33 +121,35 @@ def _decode(content: IO[bytes], *, place: str, do: str) -> Image.Image:
 
 @contextmanager
 def _opened(content: IO[bytes], *, place: str, do: str) -> Iterator[Image.Image]:
-    """Open an image for decoding; turn whatever the decoder raises into one line."""
+    """Open an image for decoding; turn any error of the decoder into a UserError."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a damaged note is no news, and a large image is refused below
+            warnings.simplefilter(
+                "ignore"
+            )  # damaged metadata does not matter, and `_check_size` refuses a large image
             with Image.open(content, formats=[name for name in EXTENSIONS if name != "MPO"]) as image:
                 _check_size(image)
                 yield image
     except Image.DecompressionBombError as error:
-        got = str(error).partition(" exceeds")[0]  # Pillow's words go on about its own limit
+        got = str(error).partition(" exceeds")[0]  # the rest of the message is about Pillow's limit
         raise UserError(place, got=got, expected=f"at most {MAX_PIXELS:,} pixels", do=do) from None
     except UnidentifiedImageError:
         content.seek(0)
         got = "another format or a damaged header" if content.read(1) else "an empty file"
         raise UserError(place, got=got, expected=KINDS, do=do) from None
-    except Exception as error:  # noqa: BLE001 - damaged content raises whatever its decoder ran into
+    except Exception as error:  # noqa: BLE001 - damaged content can raise any error
         raise UserError(place, got=_reason(error), expected=f"{KINDS} that decodes", do=do) from None
 
 
 def _check_size(image: Image.Image) -> None:
-    """Refuse a large image before it is decoded: Pillow only warns up to twice its limit."""
+    """Raise for a large image before it is decoded: Pillow only warns up to twice its limit."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise Image.DecompressionBombError(f"{width} x {height} pixels")
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Return an image of any mode as RGB, 8 bits each."""
+    """Return an image of any mode as RGB, 8 bits per channel."""
     if image.mode == "F":
         values = np.asarray(image)
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
@@ -154,7 +157,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         return _grey(np.rint(values * 255))
     if image.mode.startswith(
         "I"
-    ):  # some 16-bit files are read as 32-bit `I`; wider values have no known white
+    ):  # Pillow reads some 16-bit files as 32-bit `I`; for larger values the maximum is unknown
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65_535:
             raise ValueError("integer pixels outside 0..65535")
@@ -170,12 +173,12 @@ def _grey(values: NDArray[np.generic]) -> Image.Image:
 
 
 def _reason(error: Exception) -> str:
-    """Return why a file cannot be read, without its path."""
+    """Return the reason why a file cannot be read, without its path."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return text or type(error).__name__
 
 
 def _shown(path: str, limit: int = 120) -> str:
-    """Return a path for an error: short, and escaped where it would not print."""
+    """Return a path for an error message: at most `limit` characters, escaped if it has unprintable ones."""
     text = path if path.isprintable() else ascii(path)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

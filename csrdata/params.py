@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from csrdata.errors import UserError
-from csrdata.publishing.release.layout import is_iteration_name
+from csrdata.publishing.release.layout import is_iteration_name, same_split
 from csrdata.storage.values import MAX_PROMPT, MAX_TOKENS
 from csrdata.strict_yaml import read_yaml
 from csrdata.validation import explain
@@ -308,3 +308,7 @@ def _check_chain(iterations: Mapping[str, Iteration], path: Path) -> None:
             raise UserError(
                 f"{place}.previous", got=iteration.previous, expected=f"one of {', '.join(earlier)}", do=do
             )
+    if alike := same_split(list(iterations)):
+        name, earlier_name = alike
+        expected = f"a name that differs from {earlier_name} in more than - and _"
+        raise UserError(f"{path}: iterations.{name}", got=name, expected=expected, do=do)

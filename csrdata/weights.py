@@ -1,7 +1,7 @@
-"""Weights on disk: safetensors only, whole, with the names and shapes that a model expects, and finite.
+"""Validation of weight files: safetensors only, complete, finite, with the tensor names and shapes that a model expects.
 
-Weight files are untrusted. A pickle can run code when it is read: it is refused by name and never opened. A safetensors file
-is data, but it may be damaged, or belong to another model.
+Weight files are untrusted. A pickle can run code when it is read, so it is refused by its file name and never opened. A
+safetensors file contains only data, but it can be damaged or belong to another model.
 """
 
 import hashlib
@@ -13,28 +13,28 @@ from typing import Any
 from csrdata.errors import UserError
 
 INDEX = ".index.json"
-"""What a file name gains where the weights are in several files: `model.safetensors.index.json`."""
+"""Suffix of the index file if the weights are in several files: `model.safetensors.index.json`."""
 
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 
 BLOCK = 4096
 BLOCKS = 16
-"""A fingerprint reads this many bytes at this many places of a tensor."""
+"""A fingerprint reads up to `BLOCKS` blocks of `BLOCK` bytes from each tensor."""
 
 Shapes = dict[str, tuple[int, ...]]
 """The shape of each tensor, by name."""
 
 
 def weight_files(folder: Path, name: str, *, do: str) -> list[Path]:
-    """Return the safetensors files that hold a model's weights: `name`, or those that its index lists.
+    """Return the safetensors files of a model's weights: the file `name`, or those that its index lists.
 
     Args:
-        folder: the model's.
-        name: `model.safetensors`, say.
-        do: the error's last words.
+        folder: the model's folder.
+        name: file name, for example `model.safetensors`.
+        do: the next command, for the error.
 
     Raises:
-        UserError: there are none, there are only pickles, or the index is malformed.
+        UserError: there is no safetensors file, a file is missing, or the index is malformed.
     """
     if (folder / name).is_file():
         return [folder / name]
@@ -46,10 +46,10 @@ def weight_files(folder: Path, name: str, *, do: str) -> list[Path]:
 
 
 def read_shapes(files: Sequence[Path], *, do: str) -> Shapes:
-    """Return the shapes of all tensors in some files; no values are read.
+    """Return the shapes of all tensors in the files, without reading values.
 
     Raises:
-        UserError: a file is empty, cut, or not in the safetensors format.
+        UserError: a file is missing, empty, cut, or not in the safetensors format.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -66,20 +66,21 @@ def read_shapes(files: Sequence[Path], *, do: str) -> Shapes:
 
 
 def check_shapes(
-    found: Mapping[str, Sequence[int]], expected: Mapping[str, Sequence[int]], *, place: str, do: str
+    actual: Mapping[str, Sequence[int]], expected: Mapping[str, Sequence[int]], *, place: str, do: str
 ) -> None:
-    """Refuse weights whose names or shapes are not the model's.
+    """Validate that the tensors of a file have the names and shapes that the model expects.
 
     Args:
-        found, expected: shapes by name.
-        place: what holds the weights.
-        do: the error's last words.
+        actual: shapes in the file, by name.
+        expected: shapes in the model, by name.
+        place: the folder of the weights, for the error.
+        do: the next command, for the error.
 
     Raises:
         UserError: naming the first tensor that is missing, unknown or of another shape.
     """
-    for name in sorted({*found, *expected}):
-        got, wanted = (_shape(shapes.get(name)) for shapes in (found, expected))
+    for name in sorted({*actual, *expected}):
+        got, wanted = (_shape(shapes.get(name)) for shapes in (actual, expected))
         if got != wanted:
             raise UserError(
                 f"{place}: {name}", got=got, expected=f"{wanted}: the weights of this model", do=do
@@ -87,12 +88,12 @@ def check_shapes(
 
 
 def check_finite(tensors: Iterable[tuple[str, Any]], *, place: str, do: str) -> None:
-    """Refuse weights with NaN or infinity in them.
+    """Validate that weights contain neither NaN nor infinity.
 
     Args:
         tensors: names and torch tensors.
-        place: what holds the weights.
-        do: the error's last words.
+        place: the folder of the weights, for the error.
+        do: the next command, for the error.
 
     Raises:
         UserError: naming the first tensor with such a value.
@@ -100,7 +101,7 @@ def check_finite(tensors: Iterable[tuple[str, Any]], *, place: str, do: str) -> 
     import torch
 
     for name, tensor in tensors:
-        # NaN and infinity both reach the extremes; unlike isfinite, this needs no memory.
+        # NaN and infinity always appear in the minimum or maximum; unlike `isfinite` on all values, this needs no memory.
         if (
             tensor.is_floating_point()
             and tensor.numel()
@@ -110,12 +111,12 @@ def check_finite(tensors: Iterable[tuple[str, Any]], *, place: str, do: str) -> 
 
 
 def fingerprint(files: Sequence[Path]) -> str:
-    """Return a SHA-256 that tells one model's weights from another's, without reading all of them.
+    """Return a SHA-256 that identifies a model's weights, without reading all of them.
 
-    It covers the name, type and shape of each tensor, and its values: all of a small tensor, `BLOCKS` evenly spaced blocks
-    of a large one. Training changes values everywhere, so that two models differ in some block; 14 GB of weights take a
-    fraction of a second. It tells models apart by accident, not a forgery: who can edit the weights can edit what is
-    compared with them. How the tensors are spread over files does not count.
+    It covers the name, type and shape of each tensor, and its values: all values of a small tensor, `BLOCKS` evenly spaced
+    blocks of a large one. Training changes values everywhere, so the blocks of two models differ. 14 GB of weights take a
+    fraction of a second. The fingerprint detects mistakes, not forgery: a person who can edit the weights can also edit the
+    stored fingerprint. The distribution of tensors over files has no effect.
 
     Args:
         files: valid safetensors files, as `weight_files` returns them.
@@ -132,7 +133,7 @@ def fingerprint(files: Sequence[Path]) -> str:
 
 
 def _blocks(size: int) -> list[tuple[int, int]]:
-    """Return the offset and length of each block that is read of a tensor of `size` bytes.
+    """Return the offset and length of each block to read from a tensor of `size` bytes.
 
     Example: _blocks(100) -> [(0, 100)]
     """
@@ -142,7 +143,7 @@ def _blocks(size: int) -> list[tuple[int, int]]:
 
 
 def _tensors(file: Path) -> dict[str, tuple[str, int, int]]:
-    """Return each tensor's type and shape as text, and where its bytes begin and end in the file."""
+    """Return for each tensor its type and shape as text, and the start and end of its bytes in the file."""
     with file.open("rb") as content:
         length = int.from_bytes(content.read(8), "little")
         header: dict[str, Any] = json.loads(content.read(length))
@@ -154,7 +155,7 @@ def _tensors(file: Path) -> dict[str, tuple[str, int, int]]:
 
 
 def _listed(index: Path, *, do: str) -> list[Path]:
-    """Return the files that an index lists; all are in its own folder."""
+    """Return the files that an index lists; all must be in the index's folder."""
     expected = 'a "weight_map" from tensors to safetensors files in the same folder'
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
@@ -166,7 +167,7 @@ def _listed(index: Path, *, do: str) -> list[Path]:
     for name in names:
         if not (index.parent / name).is_file():
             raise UserError(
-                str(index.parent / name), got="no such file", expected="what the index lists", do=do
+                str(index.parent / name), got="no such file", expected="a file that the index lists", do=do
             )
     return [index.parent / name for name in names]
 

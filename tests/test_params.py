@@ -178,6 +178,19 @@ def test_iterations_may_have_any_names(tmp_path: Path) -> None:
     assert list(load_params(path).iterations) == ["b-2", "a"]
 
 
+def test_names_that_differ_in_a_dash_alone_are_one_line(tmp_path: Path) -> None:
+    """A published split has `_` for `-`, so that two such iterations would share one."""
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8").partition("iterations:")[0]
+    path = tmp_path / "params.yaml"
+    path.write_text(
+        f"{text}iterations:\n  a_b: {{previous: base}}\n  a-b: {{previous: a_b}}\n", encoding="utf-8"
+    )
+    assert (
+        "iterations.a-b: got a-b, expected a name that differs from a_b in more than - and _. Next: mend"
+        in line(path)
+    )
+
+
 @pytest.mark.parametrize("name", ["base", "B", "../up", "a" * 33, "-a", "a b"])
 def test_an_iteration_with_an_unusable_name_is_one_line(tmp_path: Path, name: str) -> None:
     """A name becomes a folder, so a path, a flag and the base's own name are refused."""

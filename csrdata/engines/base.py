@@ -1,12 +1,12 @@
-"""What an engine promises, and what it is given: a store of shards, the items of each shard, and how to open a worker.
+"""The protocol of an engine. It receives a store of shards, the items of each shard, and a function that opens a worker.
 
-Every engine keeps these promises:
+Every engine guarantees:
 
 - A shard's rows depend on its items and its worker alone, not on the engine, the number of workers or their order.
-- A shard that is finished is kept, whatever happens to the others. A good shard is not made again.
-- One process lists finished shards: the one that called the engine.
-- A worker process that dies is reported in one line (`csrdata.errors.UserError`), and so is a user's mistake in a worker.
-- An interrupt ends all workers before the engine returns.
+- A finished shard is kept, even if others fail. A valid shard is not computed again.
+- Only the process that called the engine records finished shards in the store's manifest.
+- A worker process that dies is reported in one line (`csrdata.errors.UserError`), as is a user's mistake in a worker.
+- After an interrupt, all workers have ended before the engine returns.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,18 +21,18 @@ from csrdata.storage.tables import ShardStore
 
 @dataclass(frozen=True)
 class Worker:
-    """Makes shards, one after the other, in one process."""
+    """Computes shards one after the other in one process."""
 
     make: Callable[[Sequence[Any]], Sequence[Any]]
     """Return the rows of a shard, given its items."""
     clock: Clock = field(default_factory=Clock)
-    """Measures where the time of `make` goes."""
+    """Measures how `make` spends its time."""
 
 
 OpenWorker = Callable[[int], Worker]
-"""Loads what a worker needs, given the worker's number (from 0), in the process in which it will work.
+"""Opens a worker, given its number (from 0): loads what it needs, in the process in which it will run.
 
-Must be picklable: a function of a module, or a `partial` of one.
+Must be picklable: a function at the top level of a module, or a `partial` of one.
 """
 
 
@@ -42,19 +42,20 @@ Shard = tuple[int, Sequence[Any]]
 
 @dataclass(frozen=True)
 class ShardResult:
-    """A shard that has been written, and what it took."""
+    """A shard that has been written, with the time and memory it needed."""
 
     index: int
     file: ShardFile
     seconds: float
+    """Duration, writing included."""
     spent: dict[str, float]
-    """Seconds by what they were spent on."""
+    """Seconds by activity, from the worker's clock."""
     memory: dict[str, float]
-    """Peak memory of the process so far."""
+    """Peak memory of the process so far, MiB; see `peak_memory`."""
 
 
 class Engine(Protocol):
-    """Decides where and when the shards of a store are made."""
+    """Decides where and when the shards of a store are computed."""
 
     def run(
         self,
@@ -66,7 +67,7 @@ class Engine(Protocol):
         unit: str,
         log: RunLog,
     ) -> None:
-        """Make the shards that are missing from a store.
+        """Compute and write the shards that are missing from a store.
 
         Args:
             store: receives the rows.
@@ -74,7 +75,7 @@ class Engine(Protocol):
             open_worker: opens a worker, once per process; not called if no shard is missing.
             title: label of the progress bar.
             unit: name of one item, for the progress bar.
-            log: receives each shard's items, rows, seconds, and its process's peak memory.
+            log: receives one event per shard: items, rows, seconds, and peak memory of its process.
 
         Raises:
             UserError: a worker raised it, or a worker process died.

@@ -1,6 +1,6 @@
-"""The local engine: makes the missing shards of a store in this process, or in several processes on this machine.
+"""The local engine: it computes the missing shards of a store in this process, or in several processes on this machine.
 
-It keeps the promises of `csrdata.engines.base`.
+It gives the guarantees that `csrdata.engines.base` lists.
 """
 
 import multiprocessing
@@ -28,7 +28,7 @@ class LocalEngine:
     """An `Engine` on this machine."""
 
     workers: int = 1
-    """Processes, 1 or more; one worker works in this process."""
+    """Number of worker processes, 1 or more; a single worker runs in this process."""
 
     def run(
         self,
@@ -40,13 +40,13 @@ class LocalEngine:
         unit: str,
         log: RunLog,
     ) -> None:
-        """Make the shards that are missing from a store; see `csrdata.engines.base.Engine`."""
+        """Compute and write the shards that are missing from a store; see `csrdata.engines.base.Engine`."""
         shards = [(index, plan[index]) for index in store.missing()]
         workers = min(self.workers, len(shards))
         finished = (
             _in_processes(store, shards, open_worker, workers)
             if workers > 1
-            else _here(store, shards, open_worker)
+            else _in_this_process(store, shards, open_worker)
         )
         items = sum(map(len, plan))
         with progress(total=items, title=title, unit=unit, smoothing=0.1) as bar:
@@ -80,9 +80,14 @@ def shard(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
 
 
 def fitting_workers(workers: int, *, device: str, threads: int) -> int:
-    """Return how many workers are worth starting: on the CPU no more than its cores have threads for, with a warning.
+    """Return the number of workers to start: on the CPU at most cores / threads, with a warning if that is fewer.
 
-    Threads that wait for each other's cores take many times as long, and the number never changes a result.
+    More threads than cores make a run many times slower. The number of workers never changes a result.
+
+    Args:
+        workers: the number asked for, 1 or more.
+        device: a torch device; only `cpu` has the limit.
+        threads: threads of each worker, 1 or more.
     """
     if device != "cpu":
         return workers
@@ -98,7 +103,7 @@ def fitting_workers(workers: int, *, device: str, threads: int) -> int:
 
 
 def take_device(device: str, number: int) -> str:
-    """Return the device of worker `number`: of `cuda` this machine's GPUs one after the other; any other device as it is."""
+    """Set and return the torch device of worker `number`: for `cuda` one of the GPUs, in order; else `device` unchanged."""
     import torch
 
     if device == "cuda":
@@ -108,7 +113,9 @@ def take_device(device: str, number: int) -> str:
     return device
 
 
-def _here(store: ShardStore, shards: Sequence[Shard], open_worker: OpenWorker) -> Iterator[ShardResult]:
+def _in_this_process(
+    store: ShardStore, shards: Sequence[Shard], open_worker: OpenWorker
+) -> Iterator[ShardResult]:
     if shards:
         worker = open_worker(0)
         for index, items in shards:
@@ -126,17 +133,17 @@ def _make(worker: Worker, store: ShardStore, index: int, items: Sequence[Any]) -
 def _in_processes(
     store: ShardStore, shards: Sequence[Shard], open_worker: OpenWorker, workers: int
 ) -> Iterator[ShardResult]:
-    # Started afresh, not forked: a fork of a process whose libraries have threads, or a GPU, may hang.
+    # Spawn, not fork: a fork of a process with threads or a GPU can hang.
     context = multiprocessing.get_context("spawn")
     numbers = context.SimpleQueue()
     for number in range(workers):
         numbers.put(number)
-    with ProcessPoolExecutor(workers, context, _enter, (open_worker, numbers)) as pool:
-        # A terminal sends Ctrl-C to every process; the workers are ended by this one, which says so in one line.
-        with _interrupts_held_back():
-            made = [pool.submit(_make_in_process, store, index, items) for index, items in shards]
+    with ProcessPoolExecutor(workers, context, _start_process, (open_worker, numbers)) as pool:
+        # A terminal sends Ctrl-C to every process. The workers block it; this process ends them and reports one line.
+        with _interrupts_blocked():
+            futures = [pool.submit(_make_in_process, store, index, items) for index, items in shards]
         try:
-            for future in as_completed(made):
+            for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool:
             raise UserError(
@@ -146,16 +153,16 @@ def _in_processes(
                 do="lower it, then: dvc repro (finished shards are kept)",
             ) from None
         finally:
-            # After an error or an interrupt the shards under way are dropped.
-            if not all(future.done() for future in made):
+            # After an error or an interrupt, unfinished shards are dropped.
+            if not all(future.done() for future in futures):
                 for process in multiprocessing.active_children():
                     process.terminate()
             pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Hold back SIGINT for the body, and for good in the processes that it starts: they inherit the mask."""
+def _interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT during the body. Processes started in it inherit the mask, so SIGINT stays blocked in them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -175,14 +182,14 @@ class _Process:
 _process: _Process | None = None
 
 
-def _enter(open_worker: OpenWorker, numbers: Any) -> None:
-    global _process  # noqa: PLW0603 - a pool's processes have no other place for what they keep between calls
+def _start_process(open_worker: OpenWorker, numbers: Any) -> None:
+    global _process  # noqa: PLW0603 - a pool's process has no other place for state between calls
     _process = _Process(open_worker, numbers.get())
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _leave_with_parent() -> None:
-    """End this process when its parent is gone: a parent that is killed cannot end its workers."""
+def _exit_with_parent() -> None:
+    """Exit when the parent process has ended: a parent that is killed cannot end its workers."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -190,7 +197,7 @@ def _leave_with_parent() -> None:
 
 
 def _make_in_process(store: ShardStore, index: int, items: Sequence[Any]) -> ShardResult:
-    assert _process is not None  # noqa: S101 - `_enter` saw to it
+    assert _process is not None  # noqa: S101 - `_start_process` sets it
     if _process.worker is None:
         _process.worker = _process.open_worker(_process.number)
     return _make(_process.worker, store, index, items)

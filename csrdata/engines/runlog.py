@@ -1,6 +1,6 @@
-"""The run log: timings and facts of the machine, one JSON object a line.
+"""The run log: timings and facts about the machine, one JSON object per line.
 
-No output of the DAG: it is different on every run. A log that cannot be written never stops a stage.
+It is not an output of the DAG, because it differs in every run. A log that cannot be written does not stop a stage.
 """
 
 import json
@@ -13,14 +13,14 @@ from pathlib import Path
 
 
 class RunLog:
-    """Appends events to one file; the first is the machine."""
+    """Appends events to a file; the first event of a run describes the machine."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.add("start", machine=platform.machine(), cores=os.cpu_count(), python=platform.python_version())
 
     def add(self, event: str, **facts: object) -> None:
-        """Append one event with the time of day."""
+        """Append an event with its Unix time in seconds."""
         line = json.dumps({"event": event, "time": round(time.time(), 3), **facts})
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ class RunLog:
 
 
 def peak_memory() -> dict[str, float]:
-    """Return the most memory this process has held, in MiB; on an accelerator also there."""
+    """Return the peak memory of this process in MiB: `peak_mib`, and on an accelerator `peak_device_mib`."""
     import torch
 
     unit = 2**20 if sys.platform == "darwin" else 2**10

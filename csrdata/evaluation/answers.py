@@ -1,6 +1,6 @@
 """A policy's answers to the evaluation questions, as `Answer` records."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -19,7 +19,7 @@ from csrdata.search.sentences import split
 
 def evaluation_answers(
     policy: Policy,
-    base: Policy,
+    base: Callable[[], Policy],
     scorers: tuple[Scorer, Scorer | None],
     questions: Sequence[Question],
     *,
@@ -32,9 +32,10 @@ def evaluation_answers(
 
     Args:
         policy: the policy that answers.
-        base: the policy that gives the descriptions' log-probabilities; may be the same.
+        base: returns the policy that gives the descriptions' log-probabilities; called when every question is answered, so
+            that it may take the place of `policy` in memory.
         scorers: the search's scorer and the held-out scorer; each gives the descriptions' relevance, 0..100. Without a
-            held-out scorer, its relevance is None.
+            held-out scorer its values are null.
         questions: descriptions and yes/no questions, in any order.
         root: the folder that image paths are relative to.
         max_new_tokens: token limit of a description; a yes/no answer has at most `pope.ANSWER_TOKENS` tokens.
@@ -65,7 +66,7 @@ def evaluation_answers(
         progress=progress,
     )
     logprobs = completion_logprobs(
-        base,
+        base(),
         describing,
         [reply.token_ids for reply in described],
         root=root,

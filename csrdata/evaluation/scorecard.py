@@ -100,18 +100,14 @@ def scorecards(
         made_by: the command that makes the answers, for the error's last words.
 
     Raises:
-        UserError: a question has no answer, or its image no truth in a split whose truth is known.
+        UserError: a question has no answer, or `check_questions` refuses them.
     """
+    check_questions(questions, known)
     given = {answer.question_id: answer for answer in answers}
     for question in questions:
-        place = f"question {question.question_id}"
         if question.question_id not in given:
+            place = f"question {question.question_id}"
             raise UserError(place, got="no answer", expected="one answer for each question", do=made_by)
-        if question.split in known and question.image not in known[question.split].truths:
-            got = f"nothing known about {question.image}"
-            raise UserError(
-                place, got=got, expected="the truth about its image", do="dvc repro sample_prompts"
-            )
     splits = dict.fromkeys(question.split for question in questions)
     return {
         split: _scorecard(
@@ -119,6 +115,23 @@ def scorecards(
         )
         for split in splits
     }
+
+
+def check_questions(questions: Sequence[Question], known: Mapping[str, Known]) -> None:
+    """Validate what is needed to measure the answers to some questions; it can be known before they are answered.
+
+    Args:
+        questions: of all splits, in any order.
+        known: as in `scorecards`.
+
+    Raises:
+        UserError: an image has no truth in a split whose truth is known.
+    """
+    for question in questions:
+        if question.split in known and question.image not in known[question.split].truths:
+            place, got = f"question {question.question_id}", f"nothing known about {question.image}"
+            expected = "the truth about its image"
+            raise UserError(place, got=got, expected=expected, do="dvc repro sample_prompts")
 
 
 def _scorecard(questions: Sequence[Question], given: Mapping[str, Answer], known: Known | None) -> Scorecard:

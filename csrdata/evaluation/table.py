@@ -20,6 +20,8 @@ from csrdata.text import printable
 
 SIGNIFICANT = 0.05
 MISSING = "-"
+MACHINE = ("processor", "instructions", "threads", "torch")
+"""What the table says of the machine that trained the models."""
 UNBOUNDED = 10_000
 """Columns of a terminal that no table fills."""
 

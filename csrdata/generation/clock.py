@@ -1,4 +1,4 @@
-"""Where a worker's time goes: seconds added up by what they were spent on, nothing kept of the work itself."""
+"""A clock that measures how a worker spends its time: seconds per named activity."""
 
 import time
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ import torch
 
 
 class Clock:
-    """Adds up seconds by name until they are taken."""
+    """Adds up seconds by name."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
 
     @contextmanager
     def spend(self, name: str) -> Iterator[None]:
-        """Count the body's seconds under a name; what an accelerator is still doing is waited for."""
+        """Add the duration of the `with` body to `name`, including the accelerator's pending work."""
         start = _now()
         try:
             yield
@@ -25,7 +25,7 @@ class Clock:
 
     @contextmanager
     def spend_within(self, name: str, module: Any, rest: str) -> Iterator[None]:
-        """Count the seconds of a module's forwards under `name`, and what else the body takes under `rest`."""
+        """Add the time of a torch module's forward passes in the body to `name`, and the remaining time to `rest`."""
         before = self._seconds.get(name, 0.0)
         started: list[float] = []
         hooks = [
@@ -41,7 +41,7 @@ class Clock:
             self._add(rest, _now() - start - (self._seconds.get(name, 0.0) - before))
 
     def take(self) -> dict[str, float]:
-        """Return the seconds by name and start again from none."""
+        """Return the seconds by name and reset the clock."""
         taken, self._seconds = self._seconds, {}
         return {name: round(seconds, 4) for name, seconds in taken.items()}
 

@@ -1,7 +1,7 @@
-"""The worker of `generate_beams`: one shard of prompts in, all their candidate sentences out.
+"""The worker of `generate_beams`: it returns all candidate sentences for a shard of prompts.
 
-The decoder proposes candidates and the guidance ranks them. An engine (`csrdata/engines/`) decides which shard runs where; a
-shard's rows depend on its prompts, the models and the settings alone.
+The decoder proposes candidates and the guidance ranks them. An engine (`csrdata/engines/`) decides where a shard runs. The
+rows of a shard depend only on its prompts, the models and the settings.
 """
 
 from collections.abc import Sequence
@@ -53,21 +53,21 @@ def generate(
     repetition_threshold: float | None,
     clock: Clock,
 ) -> list[Sentence]:
-    """Search the answers to a shard of prompts and return every candidate, prompt by prompt.
+    """Run the search for a shard of prompts and return every candidate, prompt by prompt.
 
     Args:
-        prompts: searched together.
+        prompts: the shard's prompts.
         root: the folder that image paths are relative to.
         policy: proposes the sentences.
-        scorer: gives R_I.
+        scorer: computes R_I (equation 3).
         groups, diversity_penalty, max_sentence_tokens, max_response_tokens: see `SentenceDecoder`.
         keep_best, keep_worst, rank_by, max_sentences: see `search`.
-        prompts_at_once: prompts that are under way at a time; the next one comes in where one has finished.
+        prompts_at_once: number of prompts searched at the same time, 1 or more; when one is finished, the next one starts.
         guidance, image_weight, scale, repetition_threshold: see `guide`.
-        clock: is told what the time goes into: read, vision, prefill, decode, clip, check.
+        clock: receives the time spent on read, vision, prefill, decode, clip and check.
 
     Raises:
-        UserError: an image is missing or unreadable, or a prompt is empty.
+        UserError: an image is missing or unreadable, or a prompt is empty or contains a special token.
     """
     for prompt in prompts:
         check_prompt(prompt.text, prompt_id=prompt.prompt_id)
@@ -97,7 +97,7 @@ def generate(
         banned_ids=banned_ids(policy.model, policy.processor),
     )
     with clock.spend("clip"):
-        guiding = guide(
+        score_candidates = guide(
             scorer,
             images,
             guidance=guidance,
@@ -115,14 +115,14 @@ def generate(
         with clock.spend("decode"):
             return decoder.propose(branches)
 
-    def timed_guide(candidates: Sequence[Candidates]) -> Sequence[Sequence[Guidance]]:
+    def timed_guidance(candidates: Sequence[Candidates]) -> Sequence[Sequence[Guidance]]:
         with clock.spend("clip"):
-            return guiding(candidates)
+            return score_candidates(candidates)
 
     trees = search(
         [prompt.prompt_id for prompt in prompts],
         propose=propose,
-        reward=timed_guide,
+        guide=timed_guidance,
         keep_best=keep_best,
         keep_worst=keep_worst,
         rank_by=rank_by,
@@ -134,10 +134,10 @@ def generate(
 
 
 def mark_canonical(tree: Sequence[Sentence], *, policy: Policy) -> list[Sentence]:
-    """Say of each leaf whether tokenising its answer again gives exactly the tokens that were generated.
+    """Set `canonical` of each leaf: whether tokenising its answer's text gives the generated tokens again.
 
-    Training tokenises texts; where its tokens differ from those that were sampled it would see another answer, with
-    another probability, than the one that was scored.
+    Training tokenises texts. If its tokens differ from the generated ones, it sees another answer, with another probability,
+    than the one that was scored.
     """
     nodes = {sentence.node_id: sentence for sentence in tree}
 

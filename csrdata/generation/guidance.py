@@ -1,4 +1,4 @@
-"""What ranks candidates during the search: equation 4 over a depth of one prompt, from a scorer and the policy's likelihood.
+"""The guidance of the search: it ranks candidates by equation 4, from a scorer's relevance and the policy's likelihood.
 
 The search (`csrdata.search.beam`) takes its guidance as a function; `guide` returns that function.
 """
@@ -21,21 +21,21 @@ def guide(
     scale: str,
     repetition_threshold: float | None,
 ) -> Guide:
-    """Return the search's `Guide`: it scores all candidates of a depth together.
+    """Return a `Guide` for the search: it scores all candidates of a depth together.
 
     Args:
-        scorer: gives R_I (equation 3).
-        images: one per prompt, by the prompt's index.
+        scorer: computes R_I (equation 3).
+        images: one per prompt, in the order of the prompts.
         guidance: `reward` ranks by the calibrated reward (the paper), `likelihood` by the language term alone (the
-            released code), `none` leaves the candidates in the order of their groups.
+            authors' released code), `none` gives every candidate reward 0, which leaves them in the order of their groups.
         image_weight: lambda of equation 4, 0..1.
-        scale: a `csrdata.search.reward.Scale`, over the candidates of one prompt at one depth.
+        scale: a `csrdata.search.reward.Scale`, relative to the candidates of one prompt at one depth.
         repetition_threshold: see `csrdata.search.reward.without_repetitions`.
     """
     image_scores = scorer.open(images)
     weight = image_weight if guidance == "reward" else 0.0
 
-    def guide(depths: Sequence[Candidates]) -> list[list[Guidance]]:
+    def score_candidates(depths: Sequence[Candidates]) -> list[list[Guidance]]:
         owners = [prompt for prompt, candidates in depths for _ in candidates]
         texts = [proposal.text for _, candidates in depths for _, proposal in candidates]
         earlier = [branch.texts for _, candidates in depths for branch, _ in candidates]
@@ -44,7 +44,7 @@ def guide(
         scores = iter(image_scores.relevance(owners, texts))
         repetitions = iter(image_scores.repetition(texts, earlier))
         return [
-            weighed(
+            score_depth(
                 [proposal for _, proposal in candidates],
                 [next(scores) for _ in candidates],
                 [next(repetitions) for _ in candidates],
@@ -52,7 +52,7 @@ def guide(
             for _, candidates in depths
         ]
 
-    def weighed(
+    def score_depth(
         proposals: Sequence[Proposal], scores: Sequence[Relevance], repetitions: Sequence[float]
     ) -> list[Guidance]:
         relevances = [relevance for relevance, _ in scores]
@@ -70,4 +70,4 @@ def guide(
             for (relevance, truncated), repetition, reward in zip(scores, repetitions, rewards, strict=True)
         ]
 
-    return guide
+    return score_candidates

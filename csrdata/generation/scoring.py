@@ -1,6 +1,6 @@
-"""The worker of `score_beams`: the trees of a shard in, its answers out, scored by both scorers.
+"""The worker of `score_beams`: it returns the answers in the trees of a shard, with rewards from both scorers.
 
-The held-out scorer did not guide the search: a search must not be judged only by the score that it maximised.
+The held-out scorer is not part of the guidance: a search must not be evaluated only by the score that it maximised.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,28 +27,31 @@ def score(
     """Return the answers of all trees of a shard.
 
     Args:
-        sentences: rows of whole trees, those of a prompt together.
+        sentences: rows of whole trees; the rows of a prompt are consecutive.
         images: the image file of each prompt, by `prompt_id`.
         root: the folder that image paths are relative to.
-        held_out: the scorer that the search never saw.
+        held_out: the scorer that the search did not use.
         image_weight, scale, repetition_threshold, aggregate_by: see `csrdata.search.responses.responses`.
+
+    Raises:
+        UserError: an image is missing or unreadable.
     """
     trees = {prompt_id: list(tree) for prompt_id, tree in groupby(sentences, key=lambda row: row.prompt_id)}
     image_scores = held_out.open(
         [load_image(images[prompt_id], root=root, place=f"prompt {prompt_id}") for prompt_id in trees]
     )
-    spoken = [
+    with_text = [
         (position, sentence)
         for position, tree in enumerate(trees.values())
         for sentence in tree
         if sentence.relevance is not None
     ]
     scores = image_scores.relevance(
-        [position for position, _ in spoken], [sentence.text for _, sentence in spoken]
+        [position for position, _ in with_text], [sentence.text for _, sentence in with_text]
     )
     relevance = {
         (sentence.prompt_id, sentence.node_id): value
-        for (_, sentence), (value, _) in zip(spoken, scores, strict=True)
+        for (_, sentence), (value, _) in zip(with_text, scores, strict=True)
     }
     return [
         response

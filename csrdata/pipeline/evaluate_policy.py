@@ -11,7 +11,7 @@ from csrdata import paths
 from csrdata.entry import say
 from csrdata.evaluation.mentions import AbsentMention, absent_mentions
 from csrdata.evaluation.record import describe_evaluation
-from csrdata.evaluation.scorecard import scorecards
+from csrdata.evaluation.scorecard import check_questions, scorecards
 from csrdata.evaluation_sets.base import Asked
 from csrdata.params import Params
 from csrdata.pipeline.inputs import need_images, need_policy, need_scorer
@@ -37,6 +37,7 @@ def run(params: Params, name: str) -> None:
     questions = read_rows(paths.QUESTIONS, Question, made_by="dvc repro sample_prompts")
     truths = read_rows(paths.TRUTH, Truth, made_by="dvc repro sample_prompts")
     known = known_truth(params.evaluation_sets, open_source(params.source), Asked(questions, truths))
+    check_questions(questions, known)
     if not questions:
         say("there are no evaluation questions: no policy answers any (params.yaml: evaluation_sets)")
     answers = _answer(params, name, questions) if questions else []
@@ -61,14 +62,19 @@ def _answer(params: Params, name: str, questions: list[Question]) -> list[Answer
     load = partial(load_policy, device=compute.device, dtype=compute.dtype)
     need_images(question.image for question in questions)
     policy = load(need_policy(name))
-    base = policy if name == paths.BASE else load(need_policy(paths.BASE))
+    base = need_policy(paths.BASE)
     for one in (params.scorers.search, params.scorers.held_out):
         need_scorer(scorer_folder(one))
     search, held_out = (
         open_scorer(one, device=compute.device) for one in (params.scorers.search, params.scorers.held_out)
     )
     return evaluation_answers(
-        policy, base, (search, held_out), questions, root=Path(), **settings.model_dump()
+        policy,
+        lambda: policy if name == paths.BASE else load(base),
+        (search, held_out),
+        questions,
+        root=Path(),
+        **settings.model_dump(),
     )
 
 

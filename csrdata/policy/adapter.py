@@ -1,8 +1,8 @@
 """A LoRA adapter on disk: checked, then merged into a model.
 
-An adapter may come from a stranger. Its configuration passes an allow-list before PEFT sees it: PEFT can import modules that
-a configuration names, and can change the base's weights as it loads. PEFT also drops what does not fit with a warning; here
-every tensor of the file must have its place, and every place its tensor.
+Adapter files are untrusted. The configuration is checked against an allow-list before PEFT reads it, because PEFT can import
+modules that a configuration names and can change the base's weights while loading. PEFT only warns about tensors that do not
+fit. Here the tensors of the file must match those of the model's LoRA layers exactly.
 """
 
 import warnings
@@ -20,7 +20,7 @@ from csrdata.weights import check_finite, check_shapes, read_shapes, weight_file
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 
-AGAIN = "dvc repro"
+RERUN = "dvc repro"
 
 Names = str | list[str]
 Rank = Annotated[int, Field(ge=1, le=2**14)]
@@ -32,14 +32,14 @@ class _Strict(BaseModel):
 
 
 class AutoMapping(_Strict):
-    """The class of the model that was adapted; PEFT's automatic loading imports the module, so it is one of transformers."""
+    """The class of the adapted model. PEFT can import its module, so only modules of transformers are allowed."""
 
     base_model_class: str
     parent_library: Annotated[str, Field(pattern=r"^transformers\.models\.[\w.]+$")]
 
 
 class AdapterConfig(_Strict):
-    """The keys of an `adapter_config.json` that may have a value: those of a plain LoRA."""
+    """The keys of `adapter_config.json` that may have a value: the options of a plain LoRA."""
 
     peft_type: Literal["LORA"]
     r: Rank
@@ -55,71 +55,75 @@ class AdapterConfig(_Strict):
     layers_to_transform: int | list[int] | None = None
     layers_pattern: Names | None = None
     init_lora_weights: bool = True
-    """Other values change the base's weights."""
+    """Always true: other values change the base's weights."""
     auto_mapping: AutoMapping | None = None
     inference_mode: bool = True
     base_model_name_or_path: str | None = None
-    """Not followed: the chain names the base."""
+    """Not used: `chain.json` names the base."""
     revision: str | None = None
     peft_version: str | None = None
     megatron_core: Literal["megatron.core"] = "megatron.core"
-    """A module that PEFT would import."""
+    """Only the default: PEFT would import another module."""
     qalora_group_size: int = 16
-    """Without effect: `use_qalora` must be empty."""
+    """No effect, because `use_qalora` must be empty."""
 
 
 EMPTY: tuple[object, ...] = (None, False, {}, [], "")
-"""What any other key may be: PEFT writes every option that it has, and an empty one asks for nothing."""
+"""The values allowed for any other key. PEFT writes all of its options; an empty value turns an option off."""
 
 
 def merge(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
-    """Merge a LoRA adapter into a model, in the model's own numbers, and leave no trace of PEFT on it.
+    """Merge a LoRA adapter into a model, in the model's dtype, and return a plain transformers model.
+
+    Args:
+        model: changed in place.
+        adapter: a folder with `adapter_config.json` and `adapter_model.safetensors`.
 
     Raises:
-        UserError: the adapter is missing, damaged, not finite, no plain LoRA, or does not fit the model in every tensor.
+        UserError: the adapter is missing, damaged, not finite or not a plain LoRA, or its tensors do not match the model.
     """
     from peft import PeftModel, get_peft_model_state_dict
 
     check_config(adapter)
-    files = weight_files(adapter, WEIGHTS, do=AGAIN)
-    found = read_shapes(files, do=AGAIN)
+    files = weight_files(adapter, WEIGHTS, do=RERUN)
+    shapes = read_shapes(files, do=RERUN)
     for file in files:
-        check_finite(load_file(file).items(), place=str(adapter), do=AGAIN)
+        check_finite(load_file(file).items(), place=str(adapter), do=RERUN)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of tensors without a place: they are refused below
+            warnings.simplefilter("ignore")  # about tensors that do not fit: `check_shapes` refuses them
             stacked = PeftModel.from_pretrained(model, str(adapter))
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
         expected = "an adapter of this model"
-        raise UserError(str(adapter), got=_first_line(error), expected=expected, do=AGAIN) from None
+        raise UserError(str(adapter), got=_first_line(error), expected=expected, do=RERUN) from None
     state: dict[str, Any] = get_peft_model_state_dict(stacked, save_embedding_layers=False)
-    fitting = {name: tuple(value.shape) for name, value in state.items()}
-    check_shapes(found, fitting, place=str(adapter), do=AGAIN)
+    expected_shapes = {name: tuple(value.shape) for name, value in state.items()}
+    check_shapes(shapes, expected_shapes, place=str(adapter), do=RERUN)
     merged: PreTrainedModel = stacked.merge_and_unload()
     if hasattr(merged, "peft_config"):
-        # Left behind by merging; TRL and PEFT would take the model for one that still carries an adapter.
+        # Merging leaves this attribute; TRL and PEFT would conclude that the model still has an adapter.
         del merged.peft_config
     return merged
 
 
 def check_config(adapter: Path) -> None:
-    """Refuse an adapter whose configuration is not that of a plain LoRA.
+    """Validate that an adapter's configuration is that of a plain LoRA.
 
     Raises:
-        UserError: naming the first key with a value that is not allowed.
+        UserError: the configuration is missing or malformed, or a key has a value that is not allowed (the first is named).
     """
     path = adapter / CONFIG
     if not path.is_file():
-        raise UserError(str(adapter), got=f"no {CONFIG}", expected="a PEFT adapter", do=AGAIN)
-    raw = read_json(path, made_by=AGAIN)
+        raise UserError(str(adapter), got=f"no {CONFIG}", expected="a PEFT adapter", do=RERUN)
+    raw = read_json(path, made_by=RERUN)
     if not isinstance(raw, dict):
-        raise UserError(str(path), got=raw, expected="an object", do=AGAIN)
+        raise UserError(str(path), got=raw, expected="a JSON object", do=RERUN)
     known = AdapterConfig.model_fields
     used = {key: value for key, value in raw.items() if key in known or not _is_empty(value)}
     try:
         AdapterConfig.model_validate(used)
     except ValidationError as error:
-        # First what the adapter says that it is; an option of another kind follows from it.
+        # Report a wrong `peft_type` first: it explains the other unknown options.
         kinds = {"peft_type": 0}
         first = min(error.errors(), key=lambda item: kinds.get(str(item["loc"][0]), 1))
         key = str(first["loc"][0])
@@ -127,7 +131,7 @@ def check_config(adapter: Path) -> None:
         expected = f"a plain LoRA adapter ({first['msg'].lower()})"
         if first["type"] == "extra_forbidden":
             expected = "a plain LoRA adapter, without this option"
-        raise UserError(f"{path}: {key}", got=got, expected=expected, do=AGAIN) from None
+        raise UserError(f"{path}: {key}", got=got, expected=expected, do=RERUN) from None
 
 
 def _is_empty(value: object) -> bool:
@@ -135,7 +139,7 @@ def _is_empty(value: object) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    """Return an error's first line that says something: torch opens a list of mismatches with a line of its own."""
+    """Return an error's type and first informative line. torch puts a heading above its list of mismatches."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
-    telling = lines[1] if lines[0].startswith("Error(s) in loading") and len(lines) > 1 else lines[0]
-    return f"{type(error).__name__}: {telling}"
+    informative = lines[1] if lines[0].startswith("Error(s) in loading") and len(lines) > 1 else lines[0]
+    return f"{type(error).__name__}: {informative}"

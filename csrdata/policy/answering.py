@@ -1,8 +1,9 @@
 """A policy's greedy answers to questions about images, and the log-probability of given answers.
 
-Plain `generate` in batches; the search has its own decoder. Batches are made of prompts of similar length,
-results come back in the order of the questions. What a batch holds can move a logit's last bits, so the plan
-(order and batch size) is fixed: same questions, same batch size, same threads, same answers.
+Answers come from transformers' `generate`, in batches; the search uses `csrdata.policy.decoding` instead. A batch holds
+prompts of similar length. Results are in the order of the questions. The composition of a batch can change the last bits of
+a logit, so batches depend only on the questions and the batch size: the same questions, batch size and number of threads
+give the same answers.
 """
 
 from collections.abc import Sequence
@@ -34,9 +35,9 @@ class Reply:
 
     text: str
     token_ids: tuple[int, ...]
-    """As generated, end-of-sequence included where it came."""
+    """The generated tokens, including end-of-sequence if it was generated."""
     finished: bool
-    """It ended by itself, not at the token limit."""
+    """Whether the model ended the answer; False if the token limit cut it."""
 
 
 @torch.inference_mode()
@@ -50,16 +51,20 @@ def answer(
     title: str = "answers",
     progress: bool = True,
 ) -> list[Reply]:
-    """Answer each question greedily; image placeholder, padding and the like are never generated.
+    """Answer each question greedily; the tokens of `banned_ids` (image placeholder, padding and others) are never generated.
 
     Args:
         root: the folder that image paths are relative to.
-        max_new_tokens: of one answer.
+        max_new_tokens: limit on the tokens of one answer, end-of-sequence included.
         batch_size: questions in one batch.
-        title: what the progress bar says.
+        title: label of the progress bar.
+        progress: show the progress bar.
+
+    Returns:
+        One reply per question, in the same order.
 
     Raises:
-        UserError: an image is missing or unreadable, or a question is empty.
+        UserError: an image is missing or unreadable, or a question is empty or contains a special token.
     """
     prompts = _rendered(policy, questions)
     ends = end_ids(policy.model, policy.processor)
@@ -67,7 +72,7 @@ def answer(
         max_new_tokens=max_new_tokens,
         do_sample=False,
         num_beams=1,
-        # A model's own generation config may ask for a penalty; a greedy answer is the model's first choice.
+        # Override the penalty of the model's generation config: a greedy answer takes the most probable tokens.
         repetition_penalty=1.0,
         suppress_tokens=banned_ids(policy.model, policy.processor) or None,
         eos_token_id=ends,
@@ -98,31 +103,32 @@ def completion_logprobs(
     title: str = "log-probabilities",
     progress: bool = True,
 ) -> list[float]:
-    """Return the natural-log probability of each completion after its question: the sum over its tokens.
+    """Return the log-probability (nats) of each completion given its question: the sum over its tokens.
 
     Args:
-        completions: tokens as generated, end-of-sequence included where it came; an empty one gives 0.
-        root, batch_size, title: as in `answer`.
+        completions: the generated tokens for each question, including end-of-sequence if it was generated; an empty
+            completion has log-probability 0.
+        root, batch_size, title, progress: as in `answer`.
 
     Raises:
-        UserError: an image is missing or unreadable, or a question is empty.
+        UserError: an image is missing or unreadable, or a question is empty or contains a special token.
     """
     prompts = _rendered(policy, questions)
     lengths = [len(ids) for ids in completions]
-    found: dict[int, float] = {}
+    logprobs: dict[int, float] = {}
     with bar_of(total=len(questions), title=title, unit="answer", disable=not progress) as bar:
         for batch in _batches(lengths, batch_size):
             inputs = _encode(
                 policy, [questions[index] for index in batch], [prompts[index] for index in batch], root
             )
             sums = _sums(policy, inputs, [completions[index] for index in batch])
-            found.update(zip(batch, sums, strict=True))
+            logprobs.update(zip(batch, sums, strict=True))
             bar.update(len(batch))
-    return [found[index] for index in range(len(questions))]
+    return [logprobs[index] for index in range(len(questions))]
 
 
 def _sums(policy: Policy, inputs: BatchFeature, completions: Sequence[Sequence[int]]) -> list[float]:
-    """Feed B encoded prompts and their completions in one forward."""
+    """Return the log-probabilities of B completions, from one forward pass over B encoded prompts and their completions."""
     longest = max(map(len, completions))
     if not longest:
         return [0.0] * len(completions)
@@ -141,23 +147,23 @@ def _sums(policy: Policy, inputs: BatchFeature, completions: Sequence[Sequence[i
 
 
 def _extend(value: Tensor, shape: torch.Size, *, tokens: int) -> Tensor:
-    """Make room for more tokens in what runs along the prompts (ids, masks, token types), not in images."""
+    """Append `tokens` zeros to each row of an input with the shape of `input_ids`; return any other input unchanged."""
     if value.shape != shape:
         return value
     return torch.cat([value, value.new_zeros(shape[0], tokens)], dim=1)
 
 
 def _rendered(policy: Policy, questions: Sequence[Question]) -> list[str]:
-    """Check the questions and return their prompts; each wording is rendered once."""
+    """Validate the questions and return their rendered prompts; each distinct text is rendered once."""
     check_tokens(
         policy.processor, ((f"question {question.question_id}", question.text) for question in questions)
     )
-    wordings: dict[str, str] = {}
+    rendered: dict[str, str] = {}
     for question in questions:
         check_prompt(question.text, prompt_id=question.question_id)
-        if question.text not in wordings:
-            wordings[question.text] = render_prompt(policy.processor, question.text)
-    return [wordings[question.text] for question in questions]
+        if question.text not in rendered:
+            rendered[question.text] = render_prompt(policy.processor, question.text)
+    return [rendered[question.text] for question in questions]
 
 
 def _encode(
@@ -171,13 +177,13 @@ def _encode(
 
 
 def _batches(lengths: Sequence[int], size: int) -> list[list[int]]:
-    """Cut the indices into batches of similar length, the longest first: too large a batch shows at once."""
+    """Group indices into batches of similar length. The longest come first, so that a lack of memory shows at once."""
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def _reply(policy: Policy, ids: Sequence[int], ends: Sequence[int]) -> Reply:
-    """Cut one row at its end; what follows it is padding."""
+    """Cut one row after its first end token; the rest is padding."""
     stop = next((index for index, token in enumerate(ids) if token in ends), None)
     kept = tuple(ids if stop is None else ids[: stop + 1])
     return Reply(text=answer_text(policy.processor, kept), token_ids=kept, finished=stop is not None)

@@ -1,11 +1,12 @@
 """Batched diverse group decoding of sentences: which tokens are chosen, and when a sentence ends.
 
-`passes` computes a row's next-token logits: each prompt is encoded once, image included, and each token of a sentence
-once. Prompts may be admitted while others are under way, and are forgotten when they have no live answer.
+`csrdata.policy.passes` computes the next-token logits of each row. Prompts can be admitted while others are being decoded;
+a prompt is dropped when it has no live answer.
 
-Diverse group decoding (group size 1, arXiv 1610.02424): for every live answer `groups` rows decode greedily and in order;
-row g loses `diversity_penalty` nats on a token for each earlier row of the same answer that takes it at this step. The
-penalty is never subtracted from end-of-sequence, and is no part of a sentence's log-probability.
+Diverse group decoding (group size 1, arXiv 1610.02424): each live answer has `groups` rows, which choose their next token
+greedily, in order. For row g, a token's score is lowered by `diversity_penalty` nats for each earlier row of the same answer
+that chose this token at the same step. The penalty does not apply to end-of-sequence and is not part of a sentence's
+log-probability.
 
 The search (`csrdata.search.beam`) does not depend on this module.
 """
@@ -26,8 +27,8 @@ from csrdata.search.sentences import TERMINATORS, Boundary, boundary, ends_befor
 class SentenceDecoder:
     """Continues answers to a batch of prompts by one sentence at a time: the search's `Propose`.
 
-    A `Proposal.state` is the row that proposed it: the branches given to `propose` come from the call before, or are the
-    empty answers of prompts admitted since.
+    `Proposal.state` is the index of the row that proposed the sentence. Each branch given to `propose` must come from the
+    previous call, or be the empty answer of a prompt admitted since.
     """
 
     def __init__(
@@ -45,13 +46,13 @@ class SentenceDecoder:
         """Prepare to admit prompts.
 
         Args:
-            passes: of the policy.
-            tokenizer: of the policy; sentence ends are looked for in the text that it decodes.
-            groups: rows for each live answer.
+            passes: computes the policy's logits.
+            tokenizer: the policy's; sentence ends are detected in its decoded text.
+            groups: rows per live answer, 1 or more.
             diversity_penalty: nats, >= 0.
-            max_sentence_tokens: tokens of one sentence.
-            max_response_tokens: tokens of a whole answer, end-of-sequence included.
-            end_ids: the tokens that end an answer.
+            max_sentence_tokens: limit on the tokens of one sentence, 1 or more.
+            max_response_tokens: limit on the tokens of a whole answer, end-of-sequence included, 1 or more.
+            end_ids: tokens that end an answer.
             banned_ids: tokens that are never generated (the image placeholder, padding, beginning-of-sequence); may be
                 empty.
         """
@@ -63,17 +64,17 @@ class SentenceDecoder:
         self.rows: list[_Row] = []
 
     def admit(self, prompts: Sequence[int], inputs: Mapping[str, Tensor]) -> None:
-        """Admit prompts, to be answered from the next call of `propose` on.
+        """Admit prompts; `propose` can answer them from its next call.
 
         Args:
-            prompts: their numbers, as branches name them.
+            prompts: P prompt numbers, as in `Branch.prompt`.
             inputs: the processor's output for them: `input_ids` and `attention_mask` [P, L], padded on the left, and the
-                model's image inputs. One prompt at a time where the passes are plain.
+                model's image inputs. P must be 1 unless `passes.together`.
         """
         self.passes.admit(prompts, inputs)
 
     def propose(self, branches: Sequence[Branch]) -> list[list[Proposal]]:
-        """Return `groups` candidate sentences for each live answer, in the order of the groups."""
+        """Return `groups` candidate sentences for each live answer, ordered by group."""
         answers = [self._answer(branch) for branch in branches]
         nodes = [node for node, _ in answers]
         logits = self.passes.begin(nodes, groups=self.groups).repeat_interleave(self.groups, 0)
@@ -85,17 +86,17 @@ class SentenceDecoder:
         active = list(range(len(rows)))
         while True:
             tokens, logprobs = self._choose(logits, active)
-            going = [
+            unfinished = [
                 position
                 for position, (index, token, logprob) in enumerate(zip(active, tokens, logprobs, strict=True))
                 if not self._take(rows[index], token, logprob)
             ]
-            if not going:
+            if not unfinished:
                 break
-            if len(going) < len(active):
-                active = [active[position] for position in going]
-                self.passes.keep(going)
-            logits = self.passes.feed([tokens[position] for position in going])
+            if len(unfinished) < len(active):
+                active = [active[position] for position in unfinished]
+                self.passes.keep(unfinished)
+            logits = self.passes.feed([tokens[position] for position in unfinished])
         self.rows = rows
         return [
             [self._proposal(rows[index], index) for index in range(start, start + self.groups)]
@@ -103,7 +104,7 @@ class SentenceDecoder:
         ]
 
     def _answer(self, branch: Branch) -> tuple[Node, int]:
-        """Return the answer that a branch continues, and the characters of its text."""
+        """Return the answer that a branch continues, and the length of its text in characters."""
         if branch.state is None:
             return Node(branch.prompt, (), None), 0
         index = int(branch.state)  # type: ignore[call-overload]
@@ -111,21 +112,21 @@ class SentenceDecoder:
         return Node(branch.prompt, row.before + row.ids, index), row.offset + len(row.text)
 
     def _choose(self, logits: Tensor, active: Sequence[int]) -> tuple[list[int], list[float]]:
-        """Return the next token of each active row, and its natural-log probability without the penalty.
+        """Return the next token of each active row, and its log-probability (nats) without the penalty.
 
-        The rows of one group choose together for all answers; later groups are penalized for the tokens they chose.
+        All answers choose together, one group after the other; later groups are penalized for tokens already chosen.
 
         Args:
-            logits: [R, V], one row an active row.
-            active: the numbers of the R rows that go on; `groups` numbers belong to an answer.
+            logits: [R, V], one per active row.
+            active: R ascending row numbers; answer a owns the rows a * groups to (a + 1) * groups - 1.
         """
         logits, device = logits.float(), logits.device
         banned = torch.tensor(
             self.banned_ids, dtype=torch.long, device=device
-        )  # empty lists would be of floats
+        )  # an empty list would give a float tensor
         ends = torch.tensor(self.end_ids, dtype=torch.long, device=device)
         allowed = logits.index_fill(-1, banned, -torch.inf)
-        # The row of each answer and group, -1 where it has ended.
+        # [answers, groups]: the position of each row in `logits`, -1 if its sentence is complete.
         table = torch.full(((active[-1] // self.groups + 1) * self.groups,), -1)
         table[list(active)] = torch.arange(len(active))
         table = table.view(-1, self.groups).to(device)
@@ -144,7 +145,7 @@ class SentenceDecoder:
     def _take(self, row: "_Row", token: int, logprob: float) -> bool:
         """Add a token to a row; return whether its sentence is complete."""
         if row.waiting:
-            # The sentence ended here only if what follows says so; the token looked at is not part of it.
+            # The following text decides whether the sentence ended before this token.
             following = "" if token in self.end_ids else self._text(row, token)[len(row.text) :]
             if ends_before(row.text, following):
                 return self._complete(row)
@@ -158,17 +159,17 @@ class SentenceDecoder:
             return row.finish(Stop.END)
         if token in self.may_close:
             row.text = self._text(row)
-            found = boundary(row.text)
-            if found is Boundary.END:
+            result = boundary(row.text)
+            if result is Boundary.END:
                 return self._complete(row)
-            row.waiting = found is Boundary.NEXT
+            row.waiting = result is Boundary.NEXT
         if not row.waiting and (limit := self._limit(row)):
             row.text = self._text(row)
             return row.finish(limit)
         return False
 
     def _complete(self, row: "_Row") -> bool:
-        """Stop at the end of a sentence; an answer without room for one more token stops for good."""
+        """Stop a row at the end of its sentence, or at the response limit if the answer has no room for another token."""
         return row.finish(Stop.RESPONSE_LIMIT if self._is_full(row) else Stop.SENTENCE_END)
 
     def _limit(self, row: "_Row") -> Stop | None:
@@ -180,7 +181,7 @@ class SentenceDecoder:
         return len(row.before) + len(row.ids) >= self.max_response_tokens
 
     def _text(self, row: "_Row", *more: int) -> str:
-        """Return the row's text: what its tokens add to the text of the answer before it."""
+        """Return the text of the row's sentence, with `more` tokens after it: the decoded answer from `offset` on."""
         ids = list(row.before + row.ids + more)
         text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(text)[row.offset :]
@@ -195,14 +196,14 @@ class _Row:
 
     group: int
     before: tuple[int, ...]
-    """The tokens of the answer before this sentence."""
+    """Tokens of the answer before this sentence."""
     offset: int
-    """Characters of that answer's text."""
+    """Length of the text of `before`, in characters."""
     ids: tuple[int, ...] = ()
     logprob: float = 0.0
     text: str = ""
     waiting: bool = False
-    """The text may end a sentence here: the next token tells."""
+    """Whether the next token decides if the sentence has ended (`Boundary.NEXT`)."""
     stop: Stop = Stop.SENTENCE_END
 
     def finish(self, stop: Stop) -> bool:
@@ -211,7 +212,7 @@ class _Row:
 
 
 def _may_close(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Return the tokens after which a sentence may have ended: those with a terminator or a part of a character."""
+    """Return the tokens that can end a sentence: those that contain a terminator or only part of a character."""
     texts = tokenizer.batch_decode(
         [[index] for index in range(len(tokenizer))], clean_up_tokenization_spaces=False
     )

@@ -1,8 +1,9 @@
-"""A policy on disk: a base model, or a base model and the chain of adapters that training put on it.
+"""A policy on disk: a base model, alone or with the chain of adapters trained on it.
 
-A *model folder* is what transformers saves. A *chain folder* holds `chain.json` and every adapter since the base, so that
-one folder says all about a policy; the base itself is named, not copied. Adapters are merged in float32, one after the
-other, and only then cast: a small update merged in bfloat16 can round away. Nothing here knows a model family by name.
+A *model folder* is what transformers saves. A *chain folder* holds `chain.json` and every adapter trained since the base;
+`chain.json` names the base folder, which is not copied. Adapters are merged one after the other in float32, and the result
+is cast afterwards, because a small update merged in bfloat16 can be lost to rounding. The code is the same for all model
+families.
 """
 
 import json
@@ -26,15 +27,15 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from csrdata.errors import UserError
-from csrdata.policy.adapter import AGAIN, merge
+from csrdata.policy.adapter import RERUN, merge
 from csrdata.storage.disk import write_sums
 from csrdata.storage.tables import atomic_folder, hash_path, read_json, write_json
 from csrdata.weights import check_finite, fingerprint, read_shapes, weight_files
 
 CHAIN = "chain.json"
-"""What makes a folder a chain: `{"base": "policies/base", "adapters": ["adapters/1"], "fingerprints": {...}}`.
+"""The file that marks a chain folder: `{"base": "policies/base", "adapters": ["adapters/1"], "fingerprints": {...}}`.
 
-`fingerprints` has one for `base` and one for each adapter: what an adapter was trained on is part of what it is.
+`fingerprints` has an entry for `base` and for each adapter: an adapter is only valid on the weights it was trained on.
 """
 
 WEIGHTS = "model.safetensors"
@@ -47,10 +48,10 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 
 @dataclass(frozen=True)
 class Policy:
-    """A vision-language model, ready to answer, and the folder it came from."""
+    """A vision-language model, ready to answer, and the folder that it was loaded from."""
 
     model: PreTrainedModel
-    """In evaluation mode, a plain transformers model: adapters are merged into it."""
+    """A plain transformers model in evaluation mode, with all adapters merged."""
     processor: ProcessorMixin
     folder: Path
 
@@ -72,33 +73,34 @@ class Chain:
     base: Path
     adapters: tuple[Path, ...]
     fingerprints: Mapping[str, str]
-    """Of the base's weights and of each adapter, by name; none for a model folder."""
+    """Fingerprints of the base's weights and of each adapter, by name; empty for a model folder."""
 
 
 def load_policy(folder: Path, *, device: str = "cpu", dtype: Dtype = "float32") -> Policy:
     """Load a policy from a model folder or a chain folder.
 
     Args:
-        folder: a chain's base is looked up as `chain.json` names it, relative to the project's root.
+        folder: the policy. In a chain folder, `chain.json` names the base relative to the working directory, which is the
+            project's root.
         device: `cpu`, `cuda` or `cuda:N`.
-        dtype: the numbers to compute in; adapters are merged in float32 whatever it is.
+        dtype: type of the loaded weights; adapters are merged in float32 in any case.
 
     Raises:
-        UserError: the folder, the chain's base or one of its adapters is missing, damaged, not finite, or does not belong
-            to the others; code from a folder never runs.
+        UserError: the folder, the base or an adapter is missing, damaged or not finite, or the base or an adapter is not
+            the one that the chain was trained with. Code in a folder never runs.
     """
     chain = read_chain(folder)
-    number: torch.dtype = getattr(torch, dtype)
+    torch_dtype: torch.dtype = getattr(torch, dtype)
     _check_base(chain.base)
     _check_fingerprints(folder, chain)
     processor = _from_pretrained(AutoProcessor, chain.base)
-    model = _load_model(chain.base, dtype=torch.float32 if chain.adapters else number)
+    model = _load_model(chain.base, dtype=torch.float32 if chain.adapters else torch_dtype)
     for adapter in chain.adapters:
         model = merge(model, adapter)
-    placed: Any = model  # transformers' `to` is mistyped
-    model = placed.to(device=device, dtype=number).eval()
+    untyped: Any = model  # transformers' type of `to` is wrong
+    model = untyped.to(device=device, dtype=torch_dtype).eval()
     if chain.adapters:
-        check_finite(model.state_dict().items(), place=f"{folder} as {dtype}", do=AGAIN)
+        check_finite(model.state_dict().items(), place=f"{folder} as {dtype}", do=RERUN)
     return Policy(model=model, processor=processor, folder=folder)
 
 
@@ -106,13 +108,14 @@ def read_chain(folder: Path) -> Chain:
     """Return a policy's base and adapters; a model folder is a chain without adapters.
 
     Raises:
-        UserError: the folder is neither, or its base is missing.
+        UserError: the folder is neither a model folder nor a chain folder, `chain.json` is malformed, or the base is
+            missing.
     """
     if (folder / CHAIN).is_file():
-        raw = read_json(folder / CHAIN, made_by=AGAIN)
+        raw = read_json(folder / CHAIN, made_by=RERUN)
         if not _is_chain(raw):
             expected = 'a "base" folder and a list of "adapters"'
-            raise UserError(str(folder / CHAIN), got=raw, expected=expected, do=AGAIN)
+            raise UserError(str(folder / CHAIN), got=raw, expected=expected, do=RERUN)
         chain = Chain(
             base=Path(raw["base"]),
             adapters=tuple(folder / name for name in raw["adapters"]),
@@ -124,21 +127,21 @@ def read_chain(folder: Path) -> Chain:
         place = str(folder)
     if not (chain.base / "config.json").is_file():
         got = "no config.json in it" if chain.base.is_dir() else "no such folder"
-        raise UserError(place, got=got, expected="a policy: a model folder or a chain of adapters", do=AGAIN)
+        raise UserError(place, got=got, expected="a policy: a model folder or a chain of adapters", do=RERUN)
     return chain
 
 
 @contextmanager
 def new_chain(folder: Path, *, previous: Path, name: str) -> Iterator[Path]:
-    """Yield an empty folder for a new adapter; on success write the policy around it, on an error write nothing.
+    """Yield an empty folder for a new adapter, then write the new policy; after an error write nothing.
 
-    The policy holds every adapter of the policy before it, the new one as `adapters/NAME`, and the fingerprints of all of
-    them and of the base.
+    The new policy holds a copy of every adapter of the previous policy, the new one as `adapters/NAME`, and the fingerprints
+    of all adapters and of the base.
 
     Args:
-        folder: of the new policy: `policies/2`, say.
-        previous: of the policy that training started from, a model folder or a chain folder.
-        name: of the new adapter: the iteration that trains it.
+        folder: the new policy's folder, for example `policies/2`.
+        previous: folder of the policy that training starts from: a model folder or a chain folder.
+        name: name of the new adapter: the iteration that trains it.
     """
     before = read_chain(previous)
     base = before.base.as_posix()
@@ -151,14 +154,14 @@ def new_chain(folder: Path, *, previous: Path, name: str) -> Iterator[Path]:
         yield new
         _tidy(new, base=base)
         names.append(f"adapters/{name}")
-        prints = {adapter: hash_path(partial / adapter) for adapter in names}
-        prints[BASE] = _fingerprint(before.base)
-        write_json(partial / CHAIN, {"base": base, "adapters": names, "fingerprints": prints})
+        fingerprints = {adapter: hash_path(partial / adapter) for adapter in names}
+        fingerprints[BASE] = _fingerprint(before.base)
+        write_json(partial / CHAIN, {"base": base, "adapters": names, "fingerprints": fingerprints})
         write_sums(partial)
 
 
 def _tidy(folder: Path, *, base: str) -> None:
-    """Make a saved adapter's bytes depend on its training alone: no model card, the base by its name in the project."""
+    """Make the bytes of a saved adapter reproducible: remove the model card, name the base by its path in the project."""
     (folder / "README.md").unlink(missing_ok=True)
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
@@ -166,15 +169,17 @@ def _tidy(folder: Path, *, base: str) -> None:
 
 
 def _is_chain(raw: Any) -> bool:
-    """Say whether chain.json has the right form; adapters lie inside the chain's own folder."""
+    """Return whether the content of chain.json is well-formed and every adapter is inside the chain folder."""
     if (
         not isinstance(raw, dict)
         or not isinstance(raw.get("base"), str)
         or not isinstance(raw.get("adapters"), list)
     ):
         return False
-    prints = raw.get("fingerprints", {})
-    if not isinstance(prints, dict) or not all(isinstance(value, str) for value in prints.values()):
+    fingerprints = raw.get("fingerprints", {})
+    if not isinstance(fingerprints, dict) or not all(
+        isinstance(value, str) for value in fingerprints.values()
+    ):
         return False
     return all(
         isinstance(name, str)
@@ -185,25 +190,29 @@ def _is_chain(raw: Any) -> bool:
 
 
 def _check_base(base: Path) -> None:
-    """Refuse a model folder that would send transformers elsewhere, or whose weights are not whole.
+    """Validate that a model folder is self-contained and its weight files are complete.
 
-    A configuration can name another file of weights, and an attention that is downloaded and run; an adapter next to it
-    would be merged unseen. Code that a folder brings (`auto_map`) is ignored by transformers where it is not trusted.
+    A configuration can name another weight file, or an attention implementation that transformers would download and run.
+    An adapter in the folder would be loaded without a check. Code in the folder (`auto_map`) needs no check here:
+    transformers ignores it because `trust_remote_code` is False.
+
+    Raises:
+        UserError: naming the file or key.
     """
     if (base / "adapter_config.json").exists():
-        expected = "a model without an adapter in its folder: adapters are part of a chain"
-        raise UserError(str(base), got="adapter_config.json", expected=expected, do=AGAIN)
-    config = read_json(base / "config.json", made_by=AGAIN)
+        expected = "a model folder without an adapter: adapters are part of a chain"
+        raise UserError(str(base), got="adapter_config.json", expected=expected, do=RERUN)
+    config = read_json(base / "config.json", made_by=RERUN)
     for where, key, value in _keys(config):
         is_remote = key.lstrip("_").endswith("_implementation") and not _is_plain(value)
         if is_remote or (key == "transformers_weights" and value is not None):
             expected = f"weights in {WEIGHTS}, and the name of an implementation in transformers"
-            raise UserError(f"{base / 'config.json'}: {where}", got=repr(value), expected=expected, do=AGAIN)
-    read_shapes(weight_files(base, WEIGHTS, do=AGAIN), do=AGAIN)
+            raise UserError(f"{base / 'config.json'}: {where}", got=repr(value), expected=expected, do=RERUN)
+    read_shapes(weight_files(base, WEIGHTS, do=RERUN), do=RERUN)
 
 
 def _keys(value: object, path: str = "") -> Iterator[tuple[str, str, object]]:
-    """Yield the dotted name, the last key and the value of everything in a configuration."""
+    """Yield the dotted name, the last key and the value of every entry of a configuration, nested ones included."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield f"{path}{key}", key, inner
@@ -211,20 +220,20 @@ def _keys(value: object, path: str = "") -> Iterator[tuple[str, str, object]]:
 
 
 def _is_plain(value: object) -> bool:
-    """Say whether a value names an implementation in transformers (`sdpa`), for the model or for each of its parts."""
+    """Return whether a value names an implementation in transformers (`sdpa`), for the model or for each of its parts."""
     if isinstance(value, dict):
         return all(_is_plain(inner) for inner in value.values())
     return value is None or (isinstance(value, str) and re.fullmatch(r"\w*", value) is not None)
 
 
 def _check_fingerprints(folder: Path, chain: Chain) -> None:
-    """Refuse a chain whose base or adapters are not those that it was trained with."""
+    """Raise if a chain's base or adapters are not those it was trained with."""
     if not chain.adapters:
         return
     expected = {adapter.relative_to(folder).as_posix(): adapter for adapter in chain.adapters}
     for name, adapter in expected.items():
         if not adapter.is_dir():
-            raise UserError(str(adapter), got="no adapter_config.json", expected="a PEFT adapter", do=AGAIN)
+            raise UserError(str(adapter), got="no adapter_config.json", expected="a PEFT adapter", do=RERUN)
         _compare(folder, chain, name, hash_path(adapter), got=f"another adapter in {adapter}")
     _compare(folder, chain, BASE, _fingerprint(chain.base), got=f"other weights in {chain.base}")
 
@@ -232,65 +241,68 @@ def _check_fingerprints(folder: Path, chain: Chain) -> None:
 def _compare(folder: Path, chain: Chain, name: str, now: str, *, got: str) -> None:
     place = f"{folder / CHAIN}: {name}"
     if name not in chain.fingerprints:
-        raise UserError(place, got="no fingerprint", expected="the one of what it was trained with", do=AGAIN)
+        raise UserError(place, got="no fingerprint", expected="the fingerprint from training", do=RERUN)
     if chain.fingerprints[name] != now:
-        raise UserError(place, got=got, expected="what this policy was trained with", do=AGAIN)
+        raise UserError(place, got=got, expected="what this policy was trained with", do=RERUN)
 
 
 def _fingerprint(base: Path) -> str:
-    return fingerprint(weight_files(base, WEIGHTS, do=AGAIN))
+    return fingerprint(weight_files(base, WEIGHTS, do=RERUN))
 
 
 def _load_model(base: Path, *, dtype: torch.dtype) -> PreTrainedModel:
-    """Load a model folder; every weight of the model comes from it, and every weight in it is used."""
+    """Load a model folder. Its tensors must match those of the model exactly, in name and shape."""
     model, report = _from_pretrained(
         AutoModelForImageTextToText,
         base,
         dtype=dtype,
         use_safetensors=True,
         output_loading_info=True,
-        ignore_mismatched_sizes=True,  # reported, and refused here with the tensor's name
+        ignore_mismatched_sizes=True,  # so that the report lists them, and the error below names one
     )
     kind = type(model).__name__
     for name in sorted(report["missing_keys"]):
-        raise UserError(f"{base}: {name}", got="no such tensor", expected=f"the weights of {kind}", do=AGAIN)
+        raise UserError(f"{base}: {name}", got="no such tensor", expected=f"the weights of {kind}", do=RERUN)
     for name in sorted(report["unexpected_keys"]):
         raise UserError(
-            f"{base}: {name}", got=f"a tensor that {kind} lacks", expected="its weights", do=AGAIN
+            f"{base}: {name}",
+            got=f"a tensor that {kind} lacks",
+            expected="only the weights of this model",
+            do=RERUN,
         )
     for name, got, wanted in sorted(report["mismatched_keys"]):
         raise UserError(
             f"{base}: {name}",
             got=f"shape {list(got)}",
             expected=f"{list(wanted)}, as config.json says",
-            do=AGAIN,
+            do=RERUN,
         )
     for error in report["error_msgs"]:
-        raise UserError(str(base), got=error, expected=f"the weights of {kind}", do=AGAIN)
-    check_finite(model.state_dict().items(), place=str(base), do=AGAIN)
+        raise UserError(str(base), got=error, expected=f"the weights of {kind}", do=RERUN)
+    check_finite(model.state_dict().items(), place=str(base), do=RERUN)
     return model  # type: ignore[no-any-return]
 
 
 def _from_pretrained(auto: Any, folder: Path, **options: object) -> Any:
-    """Load a part of a model folder; only from the disk, and never code from it."""
+    """Load the model or the processor from a folder, without network access and without running code from the folder."""
     try:
         with _quiet():
             return auto.from_pretrained(
                 str(folder), local_files_only=True, trust_remote_code=False, **options
             )
-    except Exception as error:  # noqa: BLE001 - a foreign folder raises whatever its reader ran into
+    except Exception as error:  # noqa: BLE001 - loading an untrusted folder can raise any error
         part = auto.__name__.removeprefix("Auto")
         raise UserError(
             f"{folder}: {part}",
             got=_first_line(error),
             expected="an image-text-to-text model of transformers",
-            do=AGAIN,
+            do=RERUN,
         ) from None
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers from printing a table of tensors that do not fit: the first of them is refused by name."""
+    """Silence transformers' table of mismatched tensors: the error names the first of them."""
     before = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity(logging.ERROR)
     try:

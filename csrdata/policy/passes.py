@@ -1,12 +1,13 @@
-"""The passes through a model that decoding asks for: over a shared prefix, or plainly, everything encoded again.
+"""The forward passes that decoding needs: with a shared prefix, or plain, where everything is encoded again.
 
-The shared way (`shared_attention`) is for models that keep nothing of the past but keys and values, attend to all of it
-through transformers' attention interface, and place a token by counting. Most do; a sliding window, a recurrent layer or
-image tokens that share a position break it, and not always loudly. `passes_for` tries it on a prompt and takes it only
-where it gives the log-probabilities that a plain pass gives; any other model goes the plain way, slowly.
+`SharedPasses` (see `csrdata.policy.shared_attention`) needs a model whose only state is keys and values, that attends to all
+of them through transformers' attention interface, and whose positions count tokens. Most models meet these conditions. A
+sliding window, a recurrent layer or image tokens with one common position do not, sometimes without an error. `passes_for`
+therefore compares both on one prompt: it returns shared passes only if they give the log-probabilities of a plain pass. Any
+other model uses `PlainPasses`, which are slow.
 
-The shared way keeps the rows of the layer before, from which the next one branches; the plain way keeps nothing. What is
-chosen, and when a row stops, is `decoding`'s business.
+Shared passes keep the rows of the previous depth of the search, because the next depth continues some of them. Plain passes
+keep only the inputs of the prompts. `csrdata.policy.decoding` chooses the tokens and decides when a row stops.
 """
 
 import warnings
@@ -20,55 +21,55 @@ from transformers import DynamicCache, PreTrainedModel
 
 from csrdata.policy.shared_attention import AnswerCache, DecodingStep, PromptCache, gather, use_shared_prefix
 
-_NEAR = 1e-3
-"""Nats: how far the shared way's log-probabilities may lie from a plain pass's, in float32."""
-_NEAR_IN_HALF = 0.05
-"""Total variation of the two distributions in bfloat16 and float16, whose rounding moves unlikely tokens by tenths."""
+_TOLERANCE = 1e-3
+"""Largest difference, in nats, between the log-probabilities of shared and plain passes in float32."""
+_TOLERANCE_IN_HALF = 0.05
+"""Largest total variation distance (0..1) in half precision, where unlikely tokens move by tenths of a nat."""
 _PLAIN_ROWS = 8
-"""Rows of a plain pass: its logits take rows x tokens x vocabulary."""
+"""Rows per plain pass: its logits need memory for rows x tokens x vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A live answer that a layer starts from."""
+    """A live answer that a depth of the search starts from."""
 
     prompt: int
-    """The number it was admitted by."""
+    """The prompt's number, as given to `admit`."""
     tokens: tuple[int, ...]
     """Its tokens so far."""
     row: int | None
-    """The row of the layer before that its last sentence was; None for the empty answer."""
+    """The row of the previous depth that decoded its last sentence; None for the empty answer."""
 
 
 class Passes(Protocol):
-    """What decoding needs of a model; one layer of the search after another."""
+    """The forward passes that decoding needs: `admit` prompts, then `begin` and `feed` for each depth."""
 
     together: bool
-    """Whether prompts may be admitted together; else one by one."""
+    """Whether `admit` takes several prompts at once."""
 
     def admit(self, prompts: Sequence[int], inputs: Mapping[str, Tensor]) -> None:
-        """Take in prompts: the processor's output, `input_ids` and `attention_mask` [P, L] padded on the left."""
+        """Admit P prompts; `inputs` is the processor's output: `input_ids`, `attention_mask` [P, L], padded on the left."""
 
     def begin(self, nodes: Sequence[Node], *, groups: int) -> Tensor:
-        """Start a layer with `groups` rows for each node; return the nodes' next-token logits [N, V].
+        """Start a depth with `groups` rows for each of N nodes; return the nodes' next-token logits [N, V].
 
-        Prompts without a node are forgotten.
+        Row n * groups + g is group g of node n. Prompts without a node are dropped.
         """
 
     def keep(self, going: Sequence[int]) -> None:
-        """Go on with these of the rows that are going, in this order."""
+        """Continue only these of the current rows, in this order; `going` holds positions among them."""
 
     def feed(self, tokens: Sequence[int]) -> Tensor:
-        """Give each going row one token; return the next token's logits [rows, V]."""
+        """Feed one token to each current row; return the next-token logits [rows, V]."""
 
 
 class SharedPasses:
-    """Each prompt is encoded once; all rows of all its answers attend to that one prefix."""
+    """Encodes each prompt once; all rows of all its answers attend to that prefix."""
 
     together = True
 
     def __init__(self, model: PreTrainedModel) -> None:
-        """Switch the model's attention; ordinary calls of the model stay what they were."""
+        """Set the model's attention implementation; ordinary calls of the model give the same results as before."""
         use_shared_prefix(model)
         self.model = model
         self.prefix: PromptCache | None = None
@@ -77,11 +78,11 @@ class SharedPasses:
         self.step: DecodingStep | None = None
         self.groups = 0
         self.lengths: list[int] = []
-        """Tokens of each node's answer before the layer's sentences."""
+        """Tokens of each node's answer at the start of the depth."""
 
     @torch.inference_mode()
     def admit(self, prompts: Sequence[int], inputs: Mapping[str, Tensor]) -> None:
-        """Encode images and prompts once, and keep their keys and values."""
+        """Encode the images and prompts, and keep their keys and values."""
         mask = inputs["attention_mask"]
         cache = DynamicCache(config=self.model.config.get_text_config())
         output = self.model(
@@ -99,7 +100,7 @@ class SharedPasses:
 
     @torch.inference_mode()
     def begin(self, nodes: Sequence[Node], *, groups: int) -> Tensor:
-        """Feed the last token of each answer that goes on, and make room for the sentences that continue it."""
+        """Feed the last token of each non-empty answer, and make room for the sentences that continue the answers."""
         prefix = self._leave_only({node.prompt for node in nodes})
         owners = [self.present.index(node.prompt) for node in nodes]
         device = self.model.device
@@ -112,8 +113,8 @@ class SharedPasses:
             self.step = DecodingStep(prefix, owners, answers, [(index, 0) for index in going_on])
             logits = self.feed([nodes[index].tokens[-1] for index in going_on])
             first |= dict(zip(going_on, logits, strict=True))
-            spoken = torch.tensor([[node.row is not None] for node in nodes], device=device)
-            answers = answers.continued(spoken, groups)
+            has_token = torch.tensor([[node.row is not None] for node in nodes], device=device)
+            answers = answers.continued(has_token, groups)
         else:
             answers = AnswerCache(torch.zeros(len(nodes), 0, dtype=torch.bool, device=device), groups)
         rows = [(index, group) for index in range(len(nodes)) for group in range(groups)]
@@ -122,7 +123,7 @@ class SharedPasses:
         return torch.stack([first[index] for index in range(len(nodes))])
 
     def keep(self, going: Sequence[int]) -> None:
-        """Leave the other rows where they are: the next layer may branch from them."""
+        """Continue these rows; the others stay in memory, because the next depth may continue them."""
         self._step().keep(going)
 
     @torch.inference_mode()
@@ -140,11 +141,11 @@ class SharedPasses:
 
     def _step(self) -> DecodingStep:
         if self.step is None:
-            raise ValueError("no layer has begun")
+            raise ValueError("no depth has begun")
         return self.step
 
     def _leave_only(self, prompts: set[int]) -> PromptCache:
-        """Forget the prompts that have no live answer."""
+        """Drop the prompts that have no live answer; return the cache of the others."""
         if self.prefix is None:
             raise ValueError("no prompt has been admitted")
         if len(prompts) < len(self.present):
@@ -154,7 +155,7 @@ class SharedPasses:
         return self.prefix
 
     def _gather(self, nodes: Sequence[Node], groups: int) -> AnswerCache:
-        """Bring together what the answers have behind them, all but their last token."""
+        """Copy the keys and values of the answers, without those of their last token, into one cache."""
         step = self._step()
         where: list[tuple[int, int, Sequence[int]]] = []
         for node in nodes:
@@ -162,7 +163,7 @@ class SharedPasses:
                 where.append((0, 0, []))
                 continue
             parent, group = divmod(node.row, self.groups)
-            part, answer = step.home[node.row]
+            part, answer = step.location[node.row]
             past = self.lengths[parent]
             slots = step.parts[part].slots(group, past=past, tokens=len(node.tokens) - past - 1)
             where.append((part, answer, slots))
@@ -170,12 +171,12 @@ class SharedPasses:
 
 
 class PlainPasses:
-    """Every pass encodes image, prompt and answer again: slow, and right for any model."""
+    """Encodes image, prompt and answer again in every pass: slow, but correct for any model."""
 
     together = False
 
     def __init__(self, model: PreTrainedModel) -> None:
-        """Any image-text-to-text model of transformers."""
+        """Accept any image-text-to-text model of transformers."""
         self.model = model
         self.inputs: dict[int, Mapping[str, Tensor]] = {}
         self.rows: list[tuple[int, tuple[int, ...]]] = []
@@ -186,7 +187,7 @@ class PlainPasses:
         self.inputs[prompt] = inputs
 
     def begin(self, nodes: Sequence[Node], *, groups: int) -> Tensor:
-        """Encode each answer so far."""
+        """Encode each answer; see `Passes.begin`."""
         alive = {node.prompt for node in nodes}
         self.inputs = {prompt: inputs for prompt, inputs in self.inputs.items() if prompt in alive}
         answers = [(node.prompt, node.tokens) for node in nodes]
@@ -194,7 +195,7 @@ class PlainPasses:
         return self._logits(answers)
 
     def keep(self, going: Sequence[int]) -> None:
-        """Nothing is kept of the others."""
+        """Continue these rows and drop the others."""
         self.rows = [self.rows[row] for row in going]
 
     def feed(self, tokens: Sequence[int]) -> Tensor:
@@ -203,30 +204,30 @@ class PlainPasses:
         return self._logits(self.rows)
 
     def _logits(self, rows: Sequence[tuple[int, tuple[int, ...]]]) -> Tensor:
-        found: dict[int, Tensor] = {}
+        by_row: dict[int, Tensor] = {}
         for prompt, inputs in self.inputs.items():
-            mine = [index for index, (owner, _) in enumerate(rows) if owner == prompt]
-            for start in range(0, len(mine), _PLAIN_ROWS):
-                chunk = mine[start : start + _PLAIN_ROWS]
+            own_rows = [index for index, (owner, _) in enumerate(rows) if owner == prompt]
+            for start in range(0, len(own_rows), _PLAIN_ROWS):
+                chunk = own_rows[start : start + _PLAIN_ROWS]
                 logits = plain_logits(self.model, inputs, [rows[index][1] for index in chunk])
-                found |= dict(zip(chunk, logits, strict=True))
-        return torch.stack([found[index] for index in range(len(rows))])
+                by_row |= dict(zip(chunk, logits, strict=True))
+        return torch.stack([by_row[index] for index in range(len(rows))])
 
 
 @torch.inference_mode()
 def plain_logits(
     model: PreTrainedModel, inputs: Mapping[str, Tensor], answers: Sequence[tuple[int, ...]]
 ) -> Tensor:
-    """Return the next-token logits [N, V] of N answers to one prompt, from one pass over everything.
+    """Return the next-token logits [N, V] of N answers to one prompt, from one forward pass.
 
     Args:
         model: any image-text-to-text model.
         inputs: the processor's output for one prompt: `input_ids` and `attention_mask` [1, L].
-        answers: their tokens so far.
+        answers: the N answers' tokens so far; an answer may be empty.
     """
     shape = inputs["input_ids"].shape
     longest = max(map(len, answers))
-    rows = {name: _beside(value, shape, rows=len(answers), tokens=longest) for name, value in inputs.items()}
+    rows = {name: _repeat(value, shape, rows=len(answers), tokens=longest) for name, value in inputs.items()}
     for row, own in enumerate(answers):
         if own:
             end = shape[1] + len(own)
@@ -238,7 +239,7 @@ def plain_logits(
 
 
 def passes_for(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Passes:
-    """Return the shared way where it is the plain one, for this model, on this prompt; else the plain way, with a warning.
+    """Return `SharedPasses` if they give this model's plain results on one prompt; else warn and return `PlainPasses`.
 
     Args:
         model: any image-text-to-text model.
@@ -255,12 +256,15 @@ def passes_for(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Passes:
 
 @torch.inference_mode()
 def shares_prefix(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> bool:
-    """Say whether decoding two tokens over a shared prefix gives the log-probabilities of a plain pass."""
+    """Return whether decoding two tokens over a shared prefix gives the log-probabilities of a plain pass.
+
+    If not, the model keeps the attention implementation that it had.
+    """
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"} or not model._can_set_attn_implementation():  # noqa: SLF001 - no public one
+    if kinds != {"full_attention"} or not model._can_set_attn_implementation():  # noqa: SLF001 - no public name
         return False
-    before = model.config._attn_implementation  # noqa: SLF001 - the same
+    before = model.config._attn_implementation  # noqa: SLF001 - no public name
     expected = plain_logits(model, inputs, [()])
     token = int(expected.argmax())
     expected = plain_logits(model, inputs, [(token, token)])
@@ -269,26 +273,26 @@ def shares_prefix(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> bool:
         shared.admit([0], inputs)
         shared.begin([Node(0, (), None)], groups=2)
         shared.feed([token, token])
-        found = shared.feed([token, token])
+        actual = shared.feed([token, token])
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
-        agree = False  # its forward takes or gives something else
+        agree = False  # the model's forward has another signature or output
     else:
-        agree = near(found[:1], expected)
+        agree = near(actual[:1], expected)
     if not agree:
         model.set_attn_implementation(before)
     return agree
 
 
-def near(found: Tensor, expected: Tensor) -> bool:
-    """Say whether two rows of logits [1, V] are the same but for the rounding of their type."""
-    one, other = found.float().log_softmax(-1), expected.float().log_softmax(-1)
-    if found.dtype == torch.float32:
-        return float((one - other).abs().max()) <= _NEAR
-    return float((one.exp() - other.exp()).abs().sum()) / 2 <= _NEAR_IN_HALF
+def near(actual: Tensor, expected: Tensor) -> bool:
+    """Return whether two rows of logits [1, V] are equal within the rounding error of their dtype."""
+    one, other = actual.float().log_softmax(-1), expected.float().log_softmax(-1)
+    if actual.dtype == torch.float32:
+        return float((one - other).abs().max()) <= _TOLERANCE
+    return float((one.exp() - other.exp()).abs().sum()) / 2 <= _TOLERANCE_IN_HALF
 
 
-def _beside(value: Tensor, shape: torch.Size, *, rows: int, tokens: int) -> Tensor:
-    """Repeat a prompt's input for some rows; what runs along the prompt (ids, masks) gets room for more tokens."""
+def _repeat(value: Tensor, shape: torch.Size, *, rows: int, tokens: int) -> Tensor:
+    """Repeat a prompt's input for `rows` rows; append `tokens` zeros to inputs with the shape of `input_ids`."""
     if value.shape == shape:
         value = torch.cat([value, value.new_zeros(1, tokens)], dim=1)
     return value.repeat(rows, *[1] * (value.dim() - 1))

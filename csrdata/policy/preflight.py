@@ -1,8 +1,8 @@
-"""What must hold before training starts: the reference is right and no row lost a token.
+"""The checks before training starts: the reference is the policy that wrote the answers, and no row lost a token.
 
-The checks see the batches that training sees, as TRL's collator makes them: rows [chosen; rejected] of B pairs. DPO from a
-wrong reference still starts at a loss of ln 2 and still falls. Only the log-probabilities stored at generation show which
-policy wrote the answers, and to which prompt.
+They run on training's own batches, from TRL's collator: 2B rows for B pairs, all chosen answers, then all rejected ones.
+With a wrong reference, DPO's loss still starts at ln 2 and still falls. Only the log-probabilities stored at generation show
+which policy wrote the answers, and to which prompt.
 """
 
 import math
@@ -23,34 +23,35 @@ from csrdata.records import Pair
 
 @dataclass(frozen=True, slots=True)
 class ReferenceCheck:
-    """How much of a set's reference was compared with what generation stored."""
+    """The result of comparing the reference's log-probabilities with those stored at generation."""
 
     pairs: int
-    """Pairs with the log-probabilities of both answers stored; the others have nothing to compare with."""
+    """Pairs that have stored log-probabilities for both answers; only these are counted."""
     largest_gap: float | None
-    """Nats: the largest difference of an answer; None if no answer has a stored log-probability."""
+    """Largest difference for one answer, in nats; None if no answer has a stored log-probability."""
 
 
 _TEXT_INPUTS = {"input_ids", "attention_mask", "completion_mask", "token_type_ids", "mm_token_type_ids"}
 _REFERENCES = {"ref_chosen_logps", "ref_rejected_logps"}
 
 ROUNDING = {torch.bfloat16: 0.15, torch.float16: 0.03}
-"""Nats for one token: how far generation and training may differ by rounding; times the square root of an answer's tokens.
+"""Rounding allowance in nats: an answer of T tokens may differ by this times sqrt(T) between generation and training.
 
 Measured on the CPU between the decoder's shared prefix and TRL's batches, on the trained microworld policy and on random
-ones of 2, 8 and 24 layers, 7 to 275 tokens: the root mean square is at most 0.030 * sqrt(tokens) in bfloat16 and 0.005 in
-float16, the largest difference 0.064 and 0.014. These are 5 and 6 times the root mean square. Weights that are 10 times
-wider than a model's usual start, in 12 or more layers, round up to 6 times more: there `reference_tolerance` helps."""
+policies of 2, 8 and 24 layers, for answers of 7 to 275 tokens. Divided by sqrt(T), the differences have a root mean square
+of at most 0.030 in bfloat16 and 0.005 in float16; the largest is 0.064 and 0.014. The allowances are 5 and 6 times the
+root mean square. Weights 10 times wider than usual initial weights, in 12 or more layers, give up to 6 times more rounding:
+raise `reference_tolerance` for such a model."""
 MEAN_SHARE = 1 / 3
-"""Of what is allowed for one answer, the most that the answers of a set may differ on average. Rounding: at most 0.16;
-weights changed by 3% of their spread: 0.47 or more."""
+"""Limit on the mean of difference / allowance over the answers of a set, 0..1. Measured: rounding gives at most 0.16,
+weights changed by 3% of their spread 0.47 or more."""
 
 
 def check_texts(pair: Pair) -> None:
-    """Refuse a pair without an instruction or with an empty answer.
+    """Validate that a pair has an instruction and two answers that are not empty.
 
     Raises:
-        UserError: naming the prompt.
+        UserError: naming the prompt, and the side with an empty answer.
     """
     check_prompt(pair.prompt, prompt_id=pair.prompt_id)
     for side, text in (("chosen", pair.chosen), ("rejected", pair.rejected)):
@@ -62,29 +63,29 @@ def check_texts(pair: Pair) -> None:
 def check_batch(
     batch: Mapping[str, Tensor], pairs: Sequence[Pair], *, policy: Policy, model: PreTrainedModel
 ) -> None:
-    """Compare a collated batch with its B pairs: image tokens, length, and every token of every answer.
+    """Validate a collated batch against its B pairs: the number of image tokens, the length, and the tokens of every answer.
 
     Args:
-        batch: `input_ids`, `attention_mask`, `completion_mask` [2B, L], and the model's image inputs.
+        batch: `input_ids`, `attention_mask` and `completion_mask` [2B, L], and the model's image inputs.
         pairs: the B pairs, in the batch's order.
-        policy: whose processor made the batch.
-        model: the same policy's model, without a wrapper around it.
+        policy: the policy whose processor encoded the batch.
+        model: the policy's model, without PEFT's wrapper.
 
     Raises:
-        UserError: image placeholders and image features differ in number, a row is longer than the model has
-            positions, or an answer's tokens are not those of generation.
+        UserError: the number of image placeholders differs from the number of image features, a row has more tokens than
+            the model has positions, or an answer's tokens differ from those of generation.
     """
     needed = image_features(model, batch)
-    found = (batch["input_ids"] == model.config.image_token_id).sum(1).tolist()
+    placeholders = (batch["input_ids"] == model.config.image_token_id).sum(1).tolist()
     lengths = batch["attention_mask"].sum(1).tolist()
     limit = model.config.get_text_config().max_position_embeddings
     for row, (place, answer, tokens) in enumerate(_rows(pairs)):
-        if found[row] != needed[row]:
+        if placeholders[row] != needed[row]:
             raise UserError(
                 place,
-                got=f"{found[row]} image tokens",
+                got=f"{placeholders[row]} image tokens",
                 expected=f"{needed[row]}, one for each image feature",
-                do=f"mend the image and patch size in {policy.folder}'s processor_config.json, then: dvc repro",
+                do=f"correct the image size and patch size in {policy.folder}'s processor_config.json, then: dvc repro",
             )
         if lengths[row] > limit:
             raise UserError(
@@ -94,9 +95,9 @@ def check_batch(
                 do="lower generate_beams.max_response_tokens in params.yaml, then: dvc repro",
             )
         ids = batch["input_ids"][row][batch["completion_mask"][row].bool()].tolist()
-        whole = completion_ids(policy.processor, answer)
-        if ids != whole or tokens not in {None, len(ids)}:
-            wanted = len(whole) if tokens is None else tokens
+        expected_ids = completion_ids(policy.processor, answer)
+        if ids != expected_ids or tokens not in {None, len(ids)}:
+            wanted = len(expected_ids) if tokens is None else tokens
             raise UserError(
                 place,
                 got=f"{len(ids)} tokens of the answer",
@@ -113,24 +114,26 @@ def check_references(
     policy: Policy,
     tolerance: float,
 ) -> ReferenceCheck:
-    """Compare the reference's log-probabilities with those stored at generation, where there are any.
+    """Validate the reference's log-probabilities against those stored at generation; skip answers without a stored one.
 
-    In float32 every difference must be within `tolerance`. bfloat16 and float16 round more, by an amount that grows with
-    an answer's length (`allowed_gap`), so that one wrong answer may be near by chance: there the differences must also be
-    small on average, at most `MEAN_SHARE` of what is allowed for each. Another iterate differs on every answer.
+    In float32 every difference must be at most `tolerance`. bfloat16 and float16 allow more, by an amount that grows with an
+    answer's length (`allowed_gap`). A wrong reference can be that close on one answer by chance, but not on all of them. So
+    in these types the mean of difference / allowance must also be at most `MEAN_SHARE`.
 
     Args:
-        pairs: N pairs; stored log-probabilities are in nats, and null where no policy is known to have written the answer.
-        chosen: those of the reference, [N], summed over the answer's tokens, the end included.
-        rejected: likewise.
-        policy: the reference: its number type decides what is allowed, its folder is named in errors.
-        tolerance: nats; 1e-4 holds in float32. In bfloat16 and float16 it applies where it allows more than their rounding.
+        pairs: N pairs. Stored log-probabilities are in nats, and null if it is not known which policy wrote the answer.
+        chosen: the reference's log-probabilities of the chosen answers, [N], in nats, summed over all tokens including the
+            end.
+        rejected: those of the rejected answers, [N].
+        policy: the reference; its dtype decides the allowance, and errors name its folder.
+        tolerance: nats, >= 0; 1e-4 is enough in float32. In bfloat16 and float16 the larger of this and the rounding
+            allowance applies.
 
     Returns:
         How many pairs were checked, and the largest difference.
 
     Raises:
-        UserError: a difference exceeds what is allowed or is not a number, or their mean is too large.
+        UserError: a difference is not a number or exceeds its allowance, or the mean of difference / allowance is too large.
     """
     dtype: torch.dtype = policy.model.dtype
     name, half = str(dtype).removeprefix("torch."), dtype in ROUNDING
@@ -141,25 +144,25 @@ def check_references(
     gaps: list[float] = []
     shares: list[float] = []
     lengths: list[int] = []
-    whole = 0
-    for pair, *computed in zip(pairs, chosen, rejected, strict=True):
+    checked = 0
+    for pair, *recomputed in zip(pairs, chosen, rejected, strict=True):
         scores = pair.scores
-        whole += None not in {scores.chosen_logprob, scores.rejected_logprob}
+        checked += None not in {scores.chosen_logprob, scores.rejected_logprob}
         stored = (
             ("chosen", pair.chosen, scores.chosen_logprob, scores.chosen_tokens),
             ("rejected", pair.rejected, scores.rejected_logprob, scores.rejected_tokens),
         )
-        for now, (side, text, then, known) in zip(computed, stored, strict=True):
-            if then is None:
+        for value, (side, text, stored_value, stored_tokens) in zip(recomputed, stored, strict=True):
+            if stored_value is None:
                 continue
-            tokens = len(completion_ids(policy.processor, text)) if known is None else known
-            gap, allowed = abs(now - then), allowed_gap(tokens, dtype=dtype, tolerance=tolerance)
+            tokens = len(completion_ids(policy.processor, text)) if stored_tokens is None else stored_tokens
+            gap, allowed = abs(value - stored_value), allowed_gap(tokens, dtype=dtype, tolerance=tolerance)
             if not gap <= allowed:  # not `>`: NaN compares false
                 within = f"within {allowed:.2g} nats ({tokens} tokens in {name})"
                 raise UserError(
                     f"pair {pair.prompt_id}: {side}: reference log-probability under {policy.folder}",
-                    got=f"{now:.6f}, {gap:.2g} nats away",
-                    expected=f"{then:.6f} as stored at generation, {within}: {why}",
+                    got=f"{value:.6f}, {gap:.2g} nats away",
+                    expected=f"{stored_value:.6f} as stored at generation, {within}: {why}",
                     do=do,
                 )
             gaps.append(gap)
@@ -168,33 +171,33 @@ def check_references(
     if half and shares and (mean := fmean(shares)) > MEAN_SHARE:
         raise UserError(
             f"{len(gaps)} answers: reference log-probabilities under {policy.folder}",
-            got=f"{fmean(gaps):.2g} nats away on average, {mean:.0%} of what a single answer may be",
+            got=f"{fmean(gaps):.2g} nats away on average, {mean:.0%} of the limit for one answer",
             expected=f"at most {MEAN_SHARE:.0%} (about {round(fmean(lengths))} tokens in {name}): {why}",
             do=do,
         )
-    return ReferenceCheck(whole, max(gaps, default=None))
+    return ReferenceCheck(checked, max(gaps, default=None))
 
 
 def allowed_gap(tokens: int, *, dtype: torch.dtype, tolerance: float) -> float:
     """Return how far an answer's reference log-probability may be from the one stored at generation, in nats.
 
-    Roundings of tokens are independent, so that their sum grows with the square root of their number.
+    The rounding errors of tokens are independent, so their sum grows with the square root of the number of tokens.
 
-    Example: 46 tokens: 1e-4 in float32 with a tolerance of 1e-4, 1.0 in bfloat16, 0.2 in float16
+    Example: 46 tokens and a tolerance of 1e-4 -> 1e-4 in float32, 1.0 in bfloat16, 0.2 in float16
     """
     return max(tolerance, ROUNDING.get(dtype, 0.0) * math.sqrt(tokens))
 
 
 @torch.inference_mode()
 def image_features(model: Any, batch: Mapping[str, Tensor]) -> list[int]:
-    """Return how many image features the model makes for each row of a batch with one image a row."""
+    """Return how many image features the model computes for each row of a batch with one image per row."""
     inputs = {key: value for key, value in batch.items() if key not in _TEXT_INPUTS | _REFERENCES}
     features = model.get_image_features(**inputs, return_dict=True).pooler_output
     return [len(feature) for feature in features]
 
 
 def _rows(pairs: Sequence[Pair]) -> list[tuple[str, str, int | None]]:
-    """Return the place, text and generated tokens (None: unknown) of a batch's rows: all chosen, then all rejected ones."""
+    """Return the place, text and number of generated tokens (None: unknown) of each row: all chosen, then all rejected."""
     chosen = [(f"pair {pair.prompt_id}: chosen", pair.chosen, pair.scores.chosen_tokens) for pair in pairs]
     return chosen + [
         (f"pair {pair.prompt_id}: rejected", pair.rejected, pair.scores.rejected_tokens) for pair in pairs

@@ -1,12 +1,12 @@
-"""The one place where an instruction becomes tokens: for generation, evaluation and training alike.
+"""The conversion of instructions and answers to tokens, for generation, evaluation and training alike.
 
-A prompt is the model's chat template over one user turn, image first, up to where the answer begins. An answer is kept
-*verbatim*: its text is what was decoded right behind the prompt, leading white space included, and its tokens are those
-of `text + end`, `end` being the token that ends an assistant's turn. The template is never asked for the assistant's
-turn: templates strip answers, put a space before them, or write a line break behind the end ("Assistant: a
-cat<end_of_utterance>\n" in SmolVLM's), and training would then see tokens that were never generated. TRL's collator
-tokenises prompt and completion apart from each other and without special tokens, as here, so that rows of plain
-strings (`render_prompt`, `completion_text`) reach training unchanged.
+A prompt is the model's chat template applied to one user turn, image first, up to the start of the answer. An answer is kept
+*verbatim*: its text is what was decoded after the prompt, leading white space included, and its tokens are those of
+`text + end`, where `end` is the token that ends an assistant's turn. The template does not render the assistant's turn:
+templates strip answers, put a space before them, or write a line break after the end ("Assistant: a cat<end_of_utterance>\n"
+in SmolVLM's), so training would see tokens that were never generated. TRL's collator tokenises prompt and completion
+separately and without adding special tokens, as this module does. Rows of plain strings (`render_prompt`, `completion_text`)
+therefore reach training unchanged.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,22 +18,22 @@ from transformers import BatchFeature, PreTrainedModel, PreTrainedTokenizerBase,
 from csrdata.errors import UserError
 
 Message = dict[str, object]
-"""One message of a chat: `role` and `content`, as chat templates want it."""
+"""One message of a chat, in the form that chat templates read: `role` and `content`."""
 
 _PROBE = "csrdata-probe"
-"""A stand-in for an answer, to see what the template writes behind one."""
+"""A placeholder answer; `end_token` reads what the template writes after it."""
 
 
 def render_prompt(processor: ProcessorMixin, text: str) -> str:
-    """Return an instruction as the model's prompt: one image placeholder, the text, the opening of the answer.
+    """Return an instruction as the model's prompt: one image placeholder, the text and the start of the assistant's turn.
 
-    The string carries every special token, beginning-of-sequence too where the model wants one: tokenise it with
+    The string contains all special tokens, including beginning-of-sequence if the model uses one: tokenise it with
     `add_special_tokens=False`.
 
     Example: `render_prompt(processor, "Describe it.")` -> `"<s>USER: <image>\\nDescribe it. ASSISTANT:"`
 
     Raises:
-        UserError: the model has no chat template, or one that fails, or that leaves out the image or the text.
+        UserError: the chat template is missing, fails, or leaves out the image or the text.
     """
     prompt = _chat(processor, [_user(text)], add_generation_prompt=True)
     if text.strip() not in prompt:
@@ -47,7 +47,7 @@ def encode(processor: ProcessorMixin, images: Sequence[Image.Image], prompts: Se
     """Turn B images and B rendered prompts into a model's inputs, padded on the left.
 
     Returns:
-        `input_ids` and `attention_mask` [B, L], and whatever the model wants for its images.
+        `input_ids` and `attention_mask` [B, L], and the model's image inputs.
     """
     inputs: BatchFeature = processor(
         images=[[image] for image in images],
@@ -61,12 +61,12 @@ def encode(processor: ProcessorMixin, images: Sequence[Image.Image], prompts: Se
 
 
 def completion_text(processor: ProcessorMixin, answer: str) -> str:
-    """Return what training is to write behind the prompt: the answer, verbatim, and the end of the turn."""
+    """Return the completion for training: the answer, verbatim, and the token that ends the turn."""
     return answer + end_token(processor)
 
 
 def completion_ids(processor: ProcessorMixin, answer: str) -> list[int]:
-    """Return an answer's tokens as training sees them, the end included."""
+    """Return an answer's token ids as training sees them, including the end."""
     ids: list[int] = _tokenizer(processor)(completion_text(processor, answer), add_special_tokens=False)[
         "input_ids"
     ]
@@ -74,7 +74,7 @@ def completion_ids(processor: ProcessorMixin, answer: str) -> list[int]:
 
 
 def answer_text(processor: ProcessorMixin, token_ids: Sequence[int]) -> str:
-    """Return the text to keep for generated tokens, the end included or not: white space kept, special tokens left out."""
+    """Return the text of generated tokens, with or without the end: white space is kept, special tokens are left out."""
     text = _tokenizer(processor).decode(
         list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
@@ -82,20 +82,23 @@ def answer_text(processor: ProcessorMixin, token_ids: Sequence[int]) -> str:
 
 
 def is_canonical(processor: ProcessorMixin, token_ids: Sequence[int], *, answer: str | None = None) -> bool:
-    """Say whether tokenising the answer's text gives the generated tokens again, so that training sees them.
+    """Return whether tokenising the answer's text gives the generated tokens again, so that training sees the same tokens.
 
     Args:
-        token_ids: the whole answer as generated, the end included.
-        answer: the text as kept, if it was put together in another way than `answer_text` does.
+        token_ids: the generated tokens of the whole answer, including the end.
+        answer: the answer's stored text; None for `answer_text` of the tokens.
     """
     text = answer_text(processor, token_ids) if answer is None else answer
     return completion_ids(processor, text) == list(token_ids)
 
 
 def end_token(processor: ProcessorMixin) -> str:
-    """Return the token that ends an assistant's turn: the template's own, or else the tokenizer's end-of-sequence.
+    """Return the token that ends an assistant's turn: the template's, or the tokenizer's end-of-sequence if it has none.
 
     Example: "Assistant: a cat<end_of_utterance>\\n" -> `<end_of_utterance>`; "ASSISTANT: a cat " -> `</s>`
+
+    Raises:
+        UserError: the chat template is missing, fails, or leaves out the answer.
     """
     tokenizer = _tokenizer(processor)
     messages: list[Message] = [
@@ -105,15 +108,15 @@ def end_token(processor: ProcessorMixin) -> str:
     rendered = _chat(processor, messages)
     if _PROBE not in rendered:
         raise _bad_template(processor, "an assistant's turn without its text")
-    behind = rendered[rendered.rindex(_PROBE) + len(_PROBE) :].lstrip()
-    own = [token for token in _special_tokens(tokenizer) if behind.startswith(token)]
+    rest = rendered[rendered.rindex(_PROBE) + len(_PROBE) :].lstrip()
+    own = [token for token in _special_tokens(tokenizer) if rest.startswith(token)]
     if own:
         return max(own, key=len)
     return str(tokenizer.eos_token)
 
 
 def end_ids(model: PreTrainedModel, processor: ProcessorMixin) -> list[int]:
-    """Return the tokens at which an answer ends: those of the model's generation config, and `end_token`."""
+    """Return the ids of the tokens that end an answer: those of the model's generation config, and `end_token`."""
     config = model.generation_config
     listed = config.eos_token_id if config is not None else None
     ids = listed if isinstance(listed, list) else [] if listed is None else [listed]
@@ -121,10 +124,10 @@ def end_ids(model: PreTrainedModel, processor: ProcessorMixin) -> list[int]:
 
 
 def banned_ids(model: PreTrainedModel, processor: ProcessorMixin) -> list[int]:
-    """Return the tokens that no answer may hold: special ones that end nothing, and ids without a text.
+    """Return the ids that no answer may contain: special tokens that do not end an answer, and ids without a token.
 
-    That is the image placeholder (a policy can sample it, and re-encoding the answer then fails), padding,
-    beginning-of-sequence and the like, and the rows of a padded vocabulary that the tokenizer does not know.
+    These are the image placeholder (with it in an answer, encoding the answer again would fail), padding,
+    beginning-of-sequence and similar tokens, and the ids of a padded vocabulary that the tokenizer does not know.
     """
     tokenizer = _tokenizer(processor)
     special = {_id(processor, token) for token in _special_tokens(tokenizer)} | {model.config.image_token_id}
@@ -133,10 +136,10 @@ def banned_ids(model: PreTrainedModel, processor: ProcessorMixin) -> list[int]:
 
 
 def check_prompt(text: str, *, prompt_id: str) -> None:
-    """Refuse an instruction without words.
+    """Validate that an instruction is not empty.
 
     Raises:
-        UserError: the text is empty or white space.
+        UserError: the text is empty or only white space.
     """
     if not text.strip():
         do = "give it a text or leave it out, then: dvc repro"
@@ -144,13 +147,13 @@ def check_prompt(text: str, *, prompt_id: str) -> None:
 
 
 def check_tokens(processor: ProcessorMixin, texts: Iterable[tuple[str, str]]) -> None:
-    """Refuse texts that spell out one of the model's special tokens, such as the image placeholder.
+    """Validate that no text contains one of the model's special tokens as characters, such as the image placeholder.
 
-    The tokenizer would turn the characters into the token: an image that is not there, or an end in the middle of a turn.
+    The tokenizer would read these characters as the token: an image that does not exist, or an end in the middle of a turn.
 
     Args:
-        processor: the model's.
-        texts: what holds each text (`prompt p-1`), for the error's first words, and the text: an instruction or an answer.
+        processor: the model's processor.
+        texts: the place of each text, with which the error begins (`prompt p-1`), and the text: an instruction or an answer.
 
     Raises:
         UserError: naming the first such token.
@@ -165,26 +168,26 @@ def check_tokens(processor: ProcessorMixin, texts: Iterable[tuple[str, str]]) ->
 
 
 def _reserved(processor: ProcessorMixin) -> set[str]:
-    """Return the special tokens of the tokenizer, and those that the processor replaces in a prompt."""
+    """Return the special tokens of the tokenizer and the placeholders of the processor."""
     return {token for token in {*_special_tokens(_tokenizer(processor)), *_placeholders(processor)} if token}
 
 
 def _placeholders(processor: ProcessorMixin) -> set[str]:
-    """Return the tokens that the processor knows by name: `image_token`, and in some families more for an image."""
+    """Return the values of the processor's `*_token` attributes: `image_token`, and more image tokens in some families."""
     return {str(value) for name, value in vars(processor).items() if name.endswith("_token") and value}
 
 
 def _chat(processor: Any, messages: Sequence[Message], **options: bool) -> str:
-    """Render messages by the model's chat template; it is untrusted, and transformers runs it in a sandbox."""
+    """Render messages with the model's chat template. It is untrusted; transformers runs it in a sandbox."""
     try:
         return str(processor.apply_chat_template(list(messages), tokenize=False, **options))
-    except Exception as error:  # noqa: BLE001 - a template raises whatever its author or its faults make it raise
+    except Exception as error:  # noqa: BLE001 - an untrusted template can raise any error
         raise _bad_template(processor, str(error) or type(error).__name__) from None
 
 
 def _bad_template(processor: ProcessorMixin, got: str) -> UserError:
     folder = _folder(processor)
-    expected = "one that writes a user's turn with one image and a text"
+    expected = "a template for a user's turn with one image and a text"
     do = f"put the model's chat_template.jinja into {folder}, then: dvc repro"
     return UserError(f"{folder}: chat template", got=got, expected=expected, do=do)
 
@@ -199,7 +202,7 @@ def _user(text: str) -> Message:
 
 
 def _opening(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
-    """Return beginning-of-sequence where the tokenizer puts one and the template forgot it, else nothing."""
+    """Return beginning-of-sequence if the tokenizer adds it and the template left it out, else an empty string."""
     opening = tokenizer.bos_token
     if opening is None or prompt.startswith(opening):
         return ""
@@ -207,14 +210,14 @@ def _opening(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
 
 
 def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> Iterable[str]:
-    """Return every special token, those that carry no role (`<row_1_col_1>`) too."""
+    """Return every special token, including those without a named role (`<row_1_col_1>`)."""
     added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     return sorted(added | set(tokenizer.all_special_tokens))
 
 
 def _id(processor: ProcessorMixin, token: str) -> int:
-    found: Any = _tokenizer(processor).convert_tokens_to_ids(token)
-    return int(found)
+    token_id: Any = _tokenizer(processor).convert_tokens_to_ids(token)
+    return int(token_id)
 
 
 def _tokenizer(processor: Any) -> PreTrainedTokenizerBase:

@@ -1,10 +1,13 @@
-"""Shared-prefix attention: what rows have in common is stored and read once (as in Hydragen, arXiv 2402.05099).
+"""Shared-prefix attention: a prefix that several rows share is stored and read once (as in Hydragen, arXiv 2402.05099).
 
-Rows that decode a sentence attend to three things: their prompt, whose keys and values are kept once for all its rows;
-their answer so far, kept once for all rows that continue it; and the sentence itself, which every row keeps alone. It
-enters through transformers' attention interface, so that any model that uses it can be decoded this way.
+A row that decodes a sentence attends to three parts: its prompt, stored once for all rows of the prompt; its answer so far,
+stored once for all rows that continue it; and the sentence, stored per row. The attention is registered in transformers'
+attention interface, so it works for any model that uses this interface.
 
-No third-party package but torch and transformers. What is decoded, and when a row stops, is `decoding`'s business.
+The only packages used are torch and transformers. `csrdata.policy.decoding` chooses the tokens and decides when a row stops.
+
+Shapes: P prompts, L tokens of the longest prompt, N answers, d numbers per attention head. A row is one sentence being
+decoded: one group of one answer.
 """
 
 from collections.abc import Sequence
@@ -19,27 +22,27 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 SHARED_PREFIX = "csrdata_shared_prefix"
-"""The attention's name in transformers' interface."""
+"""The name of this attention in transformers' interface."""
 _ROOM = 16
-"""Tokens of room that sentences get at a time, so that no step copies the past."""
+"""Sentences get memory for this many tokens at a time, so that most steps copy nothing."""
 
 
 @dataclass(slots=True)
 class PromptCache:
-    """Keys and values of the prompts, images included, once a prompt."""
+    """Keys and values of the prompts, including their images: one entry per prompt."""
 
     keys: list[Tensor]
-    """A layer each: [P, kv_heads, L, d]."""
+    """One tensor per layer: [P, kv_heads, L, d]."""
     values: list[Tensor]
     mask: Tensor
-    """[P, L], True where there is a token."""
+    """[P, L], True at a token, False at padding."""
 
     def bytes(self) -> int:
-        """Memory of keys and values."""
+        """Return the memory of keys and values, in bytes."""
         return sum(tensor.numel() * tensor.element_size() for tensor in [*self.keys, *self.values])
 
     def join(self, more: "PromptCache") -> "PromptCache":
-        """Return these prompts and more behind them, the shorter ones padded on the left."""
+        """Return a cache of these prompts followed by `more`; shorter ones are padded on the left."""
         longest = max(self.mask.shape[1], more.mask.shape[1])
         both = [_padded_left(prompts, longest) for prompts in (self, more)]
         return PromptCache(
@@ -60,33 +63,33 @@ class PromptCache:
 
 @dataclass(slots=True)
 class AnswerCache:
-    """Keys and values of live answers, once an answer, and behind them those of the sentences that continue it.
+    """Keys and values of live answers, one entry per answer, followed by those of the sentences that continue it.
 
-    A layer is [N, kv_heads, capacity, d]. Of the slots, the first `start` are the answer so far, as `mask` says; then
-    come the sentences' tokens, `groups` slots a token: token t of group g lies in slot start + t * groups + g, and only
-    its own group sees it.
+    Keys and values are [N, kv_heads, capacity, d] per layer. The first `start` slots hold the answer so far, where `mask` is
+    True. The sentences' tokens follow, `groups` slots per token: token t of group g is in slot start + t * groups + g, and
+    only rows of group g attend to it.
     """
 
     mask: Tensor
-    """[N, start], True where there is a token."""
+    """[N, start], True at a token, False at padding."""
     groups: int
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
     length: int = 0
-    """Tokens of each sentence so far."""
+    """Tokens written for each sentence so far."""
 
     @property
     def start(self) -> int:
-        """Slots before the sentences' own."""
+        """Number of slots before those of the sentences."""
         return self.mask.shape[1]
 
     @property
     def used(self) -> int:
-        """Slots that have been written."""
+        """Number of slots that have been written."""
         return self.start + self.length * self.groups
 
     def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Store one token a slot, [N, kv_heads, groups, d]; return all keys and values, [N, kv_heads, n, d]."""
+        """Store one token per group, [N, kv_heads, groups, d]; return all keys and values, [N, kv_heads, n, d]."""
         end = self.used + self.groups
         for store, new in ((self.keys, key), (self.values, value)):
             if layer == len(store):
@@ -97,7 +100,7 @@ class AnswerCache:
         return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
 
     def scores_mask(self, dtype: torch.dtype) -> Tensor:
-        """What is added to the scores of the next token's slots: [N, 1, groups, n], 0 or -inf."""
+        """Return the mask to add to the next token's attention scores: [N, 1, groups, n], 0 or -inf."""
         tokens = self.length + 1
         past = self.mask[:, None].expand(-1, self.groups, -1)
         own = torch.eye(self.groups, dtype=torch.bool, device=self.mask.device).repeat(1, tokens)
@@ -121,34 +124,34 @@ class AnswerCache:
             self.length,
         )
 
-    def continued(self, spoken: Tensor, groups: int) -> "AnswerCache":
-        """Return the same answers with their sentences' one token, where `spoken` [N, 1], behind them: no copy."""
-        return AnswerCache(torch.cat([self.mask, spoken], -1), groups, self.keys, self.values)
+    def continued(self, has_token: Tensor, groups: int) -> "AnswerCache":
+        """Return the answers extended by their sentences' one token where `has_token` [N, 1] is True, without a copy."""
+        return AnswerCache(torch.cat([self.mask, has_token], -1), groups, self.keys, self.values)
 
     def slots(self, group: int, *, past: int, tokens: int) -> list[int]:
-        """Where an answer of `past` tokens and the first tokens of its sentence lie."""
-        # What is behind an answer lies in its first slots, but for the last token, which is behind all others.
-        behind = [*range(past - 1), self.start - 1] if past else []
-        return behind + [self.start + token * self.groups + group for token in range(tokens)]
+        """Return the slots of an answer of `past` tokens and of the first `tokens` tokens of its sentence."""
+        # An answer's last token is fed when its depth begins, into the last slot before the sentences (`continued`).
+        before = [*range(past - 1), self.start - 1] if past else []
+        return before + [self.start + token * self.groups + group for token in range(tokens)]
 
 
 def gather(
     parts: Sequence[AnswerCache], where: Sequence[tuple[int, int, Sequence[int]]], *, groups: int
 ) -> AnswerCache:
-    """Bring answers together that lie in several parts, each with room for its last token and for sentences.
+    """Copy answers from several parts into one cache, with room for each answer's last token and for sentences.
 
     Args:
-        parts: where they lie.
-        where: of each answer its part, its row there, and the slots of its tokens.
-        groups: of the sentences that will continue the answers.
+        parts: the caches that hold the answers.
+        where: for each answer the index of its part, its row in the part, and the slots of its tokens.
+        groups: groups of the sentences that will continue the answers.
     """
     device = parts[0].mask.device
     lengths = [len(slots) for _, _, slots in where]
     longest = max(lengths)
     mask = torch.arange(longest, device=device) < torch.tensor(lengths, device=device)[:, None]
-    found = AnswerCache(mask, 1)
+    gathered = AnswerCache(mask, 1)
     if not longest:
-        return found
+        return gathered
     empty = [row for row, length in enumerate(lengths) if not length]
     moves = []
     for number, part in enumerate(parts):
@@ -164,36 +167,36 @@ def gather(
     def join(stored: Sequence[Tensor]) -> Tensor:
         _, heads, _, size = stored[0].shape
         joined = stored[0].new_empty(len(where), heads, longest + 1 + _ROOM * groups, size)
-        joined[empty, :, :longest] = 0  # masked, but a weight of 0 times what memory holds may be NaN
+        joined[empty, :, :longest] = 0  # masked, but 0 times an uninitialised number can be NaN
         for tensor, (_, rows, source) in zip(stored, moves, strict=True):
-            # A token's numbers of one head lie together: they are copied as one.
+            # The d numbers of one token and head are contiguous: copy them as one row.
             copied = tensor.view(-1, size).index_select(0, source.flatten())
             joined[rows, :, :longest] = copied.view(*source.shape, size)
         return joined
 
     for layer in range(len(moves[0][0].keys)):
-        found.keys.append(join([part.keys[layer] for part, *_ in moves]))
-        found.values.append(join([part.values[layer] for part, *_ in moves]))
-    return found
+        gathered.keys.append(join([part.keys[layer] for part, *_ in moves]))
+        gathered.values.append(join([part.values[layer] for part, *_ in moves]))
+    return gathered
 
 
 class Grid:
-    """Rows laid out by the block that they attend to: [blocks, width], so that one matrix product serves a block's rows."""
+    """Rows arranged by the block that they attend to, [blocks, width]: one matrix product serves all rows of a block."""
 
     def __init__(self, slots: Sequence[int], *, blocks: int, width: int, device: torch.device) -> None:
-        """`slots`: of each row its place among blocks * width."""
+        """Arrange rows; `slots` gives each row's position in the flattened grid, 0..blocks * width - 1."""
         self.blocks, self.width = blocks, width
-        # Where every slot has a row, in order, the layout is a view.
+        # If the rows fill all slots in order, the grid is a view and no index is needed.
         self.slots: Tensor | None = None
         if list(slots) != list(range(blocks * width)):
             index = torch.tensor(list(slots))
             source = torch.zeros(blocks * width, dtype=torch.long)
-            source[index] = torch.arange(len(index))  # an empty slot repeats the first row; nothing reads it
+            source[index] = torch.arange(len(index))  # an empty slot repeats the first row and is never read
             self.slots, self.source = index.to(device), source.to(device)
 
     @classmethod
     def by_owner(cls, owners: Sequence[int], *, blocks: int, device: torch.device) -> "Grid":
-        """Lay rows out by their owner, each owner's in order; as wide as the one with the most."""
+        """Arrange rows by owner, in order; the width is the largest number of rows of one owner."""
         filled = [0] * blocks
         ranks = []
         for owner in owners:
@@ -204,7 +207,7 @@ class Grid:
         return cls(slots, blocks=blocks, width=width, device=device)
 
     def spread(self, rows: Tensor) -> Tensor:
-        """[rows, kv_heads, share, n] -> [blocks, kv_heads, width * share, n]."""
+        """Arrange rows in the grid: [rows, kv_heads, share, n] -> [blocks, kv_heads, width * share, n]."""
         if self.slots is not None:
             rows = rows.index_select(0, self.source)
         _, heads, share, size = rows.shape
@@ -212,7 +215,7 @@ class Grid:
         return grid.reshape(self.blocks, heads, self.width * share, size)
 
     def collect(self, grid: Tensor, share: int) -> Tensor:
-        """[blocks, kv_heads, width * share, n] -> [rows, kv_heads, share, n]."""
+        """Take the rows out of the grid: [blocks, kv_heads, width * share, n] -> [rows, kv_heads, share, n]."""
         blocks, heads, _, size = grid.shape
         rows = grid.view(blocks, heads, self.width, share, size).transpose(1, 2)
         rows = rows.reshape(blocks * self.width, heads, share, size)
@@ -220,7 +223,7 @@ class Grid:
 
 
 class DecodingStep:
-    """The rows that decode together, and what each attends to: its prompt, its answer so far, its own sentence."""
+    """The rows that decode together, and the parts that each attends to: prompt, answer so far, sentence."""
 
     def __init__(
         self,
@@ -229,34 +232,34 @@ class DecodingStep:
         answers: AnswerCache,
         rows: Sequence[tuple[int, int]],
     ) -> None:
-        """`rows`: of each row its answer and its group."""
+        """Start with these rows; `rows` gives the answer and the group of each."""
         self.prompts, self.device = prompts, prompts.mask.device
         self.prompt_of_answer, self.rows = list(prompt_of_answer), list(rows)
         self.ids = list(range(len(rows)))
         self.parts = [answers]
-        self.home = [(0, answer) for answer, _ in rows]
-        """Of each row that ever was: the part that holds its sentence, and its answer's row there."""
+        self.location = [(0, answer) for answer, _ in rows]
+        """For each row, stopped ones included: the index of the part that holds its sentence, and its answer's row there."""
         hidden = ~prompts.mask
         self.prompt_mask = (
             torch.zeros(hidden.shape, device=self.device).masked_fill(hidden, -torch.inf)[:, None, None]
             if bool(hidden.any())
             else None
         )
-        self._lay_answers_out()
-        self._lay_rows_out()
+        self._arrange_answers()
+        self._arrange_rows()
 
     @property
     def answers(self) -> AnswerCache:
-        """What the rows that still decode write to."""
+        """The part to which the current rows write."""
         return self.parts[-1]
 
-    def _lay_answers_out(self) -> None:
+    def _arrange_answers(self) -> None:
         owners = self.prompt_of_answer
         self.by_prompt = Grid.by_owner(owners, blocks=len(self.prompts.mask), device=self.device)
         self.starts = self.prompts.mask.sum(-1)[torch.tensor(owners, device=self.device)]
         self.starts += self.answers.mask.sum(-1)
 
-    def _lay_rows_out(self) -> None:
+    def _arrange_rows(self) -> None:
         groups = self.answers.groups
         slots = [answer * groups + group for answer, group in self.rows]
         blocks = len(self.prompt_of_answer)
@@ -264,7 +267,7 @@ class DecodingStep:
         self.answer_of_row = torch.tensor([answer for answer, _ in self.rows], device=self.device)
 
     def keep(self, going: Sequence[int]) -> None:
-        """Go on with these rows only; once half of the answers have none left, they are left where they are."""
+        """Continue these rows only. If at most half of the answers still have a row, copy those answers into a new part."""
         self.rows = [self.rows[row] for row in going]
         self.ids = [self.ids[row] for row in going]
         live = sorted({answer for answer, _ in self.rows})
@@ -274,30 +277,34 @@ class DecodingStep:
             self.prompt_of_answer = [self.prompt_of_answer[answer] for answer in live]
             self.rows = [(place[answer], group) for answer, group in self.rows]
             for row, (answer, _) in zip(self.ids, self.rows, strict=True):
-                self.home[row] = (len(self.parts) - 1, answer)
-            self._lay_answers_out()
-        self._lay_rows_out()
+                self.location[row] = (len(self.parts) - 1, answer)
+            self._arrange_answers()
+        self._arrange_rows()
 
     def begin(self) -> Tensor:
-        """Make ready for one more token of each row; return their positions [rows], counted from the prompt's first."""
+        """Prepare one more token of each row; return the tokens' positions [rows], 0 at the prompt's first token."""
         self.mask = self.answers.scores_mask(torch.float32)
         return self.starts[self.answer_of_row] + self.answers.length
 
     def end(self) -> None:
-        """Every layer has attended."""
+        """Finish a token, after every layer has attended."""
         self.answers.length += 1
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """Attend from one new token of each row to its prompt, its answer so far and its own sentence.
+        """Attend from one new token of each row to its prompt, its answer so far and its sentence.
 
-        Both parts' scores are taken against keys that are stored once for all rows of a prompt, or of an answer; one
-        softmax runs over all of them, and the parts' weighted values are added.
+        The scores against the prompt's keys and against the answer's (which include the sentence's) are computed
+        separately. One softmax is taken over both, and the weighted values of both are added.
 
         Args:
-            query: [rows, heads, d]; key, value: [rows, kv_heads, d] of the new token.
+            layer: index of the transformer layer.
+            query: [rows, heads, d].
+            key: [rows, kv_heads, d] of the new token.
+            value: [rows, kv_heads, d] of the new token.
+            scaling: factor of the attention scores.
 
         Returns:
-            [rows, heads, d].
+            The attention's output, [rows, heads, d].
         """
         rows, heads, size = query.shape
         kv_heads = key.shape[1]
@@ -332,7 +339,7 @@ def shared_prefix_attention(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """The attention under transformers' interface; without a `shared_prefix` it is the ordinary one.
+    """Compute attention under transformers' interface; without a `shared_prefix`, ordinary SDPA attention.
 
     Shapes: query [rows, heads, 1, d], key and value [rows, kv_heads, 1, d]; returns [rows, 1, heads, d].
     """
@@ -348,8 +355,8 @@ AttentionMaskInterface.register(SHARED_PREFIX, sdpa_mask)
 
 
 def use_shared_prefix(model: PreTrainedModel) -> None:
-    """Switch a model's attention to the shared-prefix one; ordinary calls of the model stay what they were."""
-    if model.config.get_text_config()._attn_implementation != SHARED_PREFIX:  # noqa: SLF001 - there is no public one
+    """Set a model's attention to the shared-prefix one; ordinary calls of the model give the same results as before."""
+    if model.config.get_text_config()._attn_implementation != SHARED_PREFIX:  # noqa: SLF001 - no public name
         model.set_attn_implementation(SHARED_PREFIX)
 
 
@@ -367,6 +374,6 @@ def _padded_left(prompts: PromptCache, length: int) -> PromptCache:
 def _with_room(stored: Tensor, groups: int) -> Tensor:
     """Return a copy of [N, kv_heads, n, d] with room for more tokens of each group."""
     rows, heads, used, size = stored.shape
-    roomy = stored.new_empty(rows, heads, used + _ROOM * groups, size)
-    roomy[:, :, :used] = stored
-    return roomy
+    enlarged = stored.new_empty(rows, heads, used + _ROOM * groups, size)
+    enlarged[:, :, :used] = stored
+    return enlarged

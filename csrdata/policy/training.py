@@ -1,10 +1,9 @@
-"""Pairs -> a LoRA adapter, by DPO (equation 1) through TRL, against the policy that wrote the pairs (equation 5).
+"""Train a LoRA adapter on pairs: DPO (equation 1) through TRL, against the policy that wrote the pairs (equation 5).
 
-The reference is the policy as loaded: the trained model with its new adapter switched off. Its log-probabilities are
-computed once, checked against those stored at generation where there are any, and reused in every step, which TRL itself
-does for text only.
-Rows are plain strings on TRL's standard columns, so that its collator tokenises what generation tokenised
-(`csrdata.policy.prompting`). Left out on purpose: evaluation, checkpoints, and any choice of a model family.
+The reference is the policy as loaded: the trained model without its new adapter. Its log-probabilities are computed once,
+checked against those stored at generation, and reused in every step; TRL does this only for text-only models. Rows are
+plain strings in TRL's standard columns, so that its collator gives the same tokens as generation
+(`csrdata.policy.prompting`). Left out on purpose: evaluation, checkpoints, and code for a single model family.
 """
 
 import math
@@ -36,40 +35,40 @@ from csrdata.records import Pair
 
 @dataclass(frozen=True, slots=True)
 class StepLog:
-    """One optimiser step, as TRL logs it: means over the step's pairs."""
+    """One optimiser step, as TRL logs it. Losses, rewards and log-probabilities are means over the step's pairs."""
 
     step: int
-    """1 upwards."""
+    """Number of the step, from 1."""
     loss: float
-    """Equation 1, ln 2 where policy and reference agree; plus the anchor's term, where it has a weight."""
+    """Equation 1, which is ln 2 if policy and reference agree, plus `sft_weight` times the anchor term; nats."""
     learning_rate: float
     grad_norm: float
-    """Of the adapter's weights, before clipping at 1."""
+    """Norm of the gradient of the adapter's weights, before clipping at 1."""
     accuracy: float
-    """0..1: how often the implicit reward of chosen exceeds that of rejected."""
+    """Share of pairs (0..1) whose chosen answer has the higher implicit reward."""
     margin: float
-    """Implicit reward of chosen minus that of rejected: beta times the difference of log-ratios, in nats."""
+    """Implicit reward of chosen minus that of rejected, nats. It is beta * ln(policy / reference), of a whole answer."""
     chosen_reward: float
     rejected_reward: float
     chosen_logprob: float
-    """Of whole answers under the policy in training, in nats."""
+    """Log-probability of the whole answer under the policy in training, nats."""
     rejected_logprob: float
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingReport:
-    """What training did; equal inputs give an equal report."""
+    """The log and the figures of one training run; equal inputs give equal reports."""
 
     pairs: int
     steps: tuple[StepLog, ...]
     adapter_parameters: int
     references_checked: int
-    """Pairs whose reference log-probabilities were compared with stored ones; the rest has none stored."""
+    """Pairs whose reference log-probabilities were compared with stored ones; the other pairs have none stored."""
     reference_gap: float | None
-    """Nats: largest difference between a reference log-probability and the one stored at generation; None without any."""
+    """Largest difference, in nats, between a reference log-probability and the stored one; None if none is stored."""
 
     def summary(self) -> dict[str, float | None]:
-        """Return the figures of the run: the first and last tenth of its steps, and what went in."""
+        """Return the run's figures: counts, the reference check, and means over the first or last tenth of the steps."""
         tenth = max(1, len(self.steps) // 10)
         first, last = self.steps[:tenth], self.steps[-tenth:]
         return {
@@ -87,7 +86,7 @@ class TrainingReport:
 
 
 class ReferencedPairs(DataCollatorForVisionPreference):
-    """TRL's collator, which also hands on the reference's log-probabilities once they are known."""
+    """TRL's collator; also collates the reference's log-probabilities if the rows have them."""
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         batch: dict[str, Any] = super().torch_call(examples)
@@ -98,7 +97,7 @@ class ReferencedPairs(DataCollatorForVisionPreference):
 
 
 class Bar(ProgressCallback):
-    """The trainer's progress bar with the loss on it, where transformers prints a line for every step."""
+    """The trainer's progress bar with the loss on it; transformers' own bar prints a line for every step."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         bar: Any = bar_of(total=state.max_steps, title="train", unit="step")
@@ -134,27 +133,32 @@ def train(
     """Train a LoRA adapter on the policy's language model and save it.
 
     Args:
-        policy: the previous iterate, which wrote the pairs; its model is changed in place, load it again afterwards.
-        pairs: those without stored log-probabilities are trained on unchecked; how many were checked is said on stderr.
+        policy: the policy of the previous iteration, which wrote the pairs. Its model is changed in place; load it again
+            for further use.
+        pairs: 1 or more. Pairs without stored log-probabilities are trained on without a check of the reference; stderr
+            then tells how many were checked.
         root: the folder that the pairs' image paths are relative to.
-        adapter_folder: gets `adapter_config.json` and `adapter_model.safetensors`.
-        beta: of equation 1, > 0.
-        sft_weight: >= 0, of an added term: the mean negative log-probability of the chosen answers' tokens, nats. It keeps
-            the chosen answer's end from being pushed down along with the rejected one's (RPO, arXiv 2404.19733, equation 1;
-            not in the CSR paper).
-        learning_rate: the peak: linear warm-up, then a cosine to 0.
-        epochs: passes over the pairs.
-        batch_size: pairs in one forward.
-        accumulation: forwards in one step.
-        warmup_share: 0..1 of the steps.
-        lora_rank, lora_alpha, lora_dropout: of the adapter on every linear layer of the language model; the vision tower,
-            the projector and the output layer stay as they are.
-        reference_tolerance: nats, in float32; see `check_references` for bfloat16 and float16.
-        seed: of the adapter's initial weights, the order of the pairs and the dropout.
+        adapter_folder: receives `adapter_config.json` and `adapter_model.safetensors`.
+        beta: beta of equation 1, > 0.
+        sft_weight: weight, >= 0, of the anchor term: the mean negative log-probability of the chosen answers' tokens, nats.
+            Without it, training can also lower the probability of end-of-sequence in chosen answers (RPO, arXiv 2404.19733,
+            equation 1; not in the CSR paper).
+        learning_rate: peak learning rate, > 0; it rises linearly, then falls to 0 on a cosine.
+        epochs: passes over the pairs, > 0.
+        batch_size: pairs per forward pass.
+        accumulation: forward passes per optimiser step.
+        warmup_share: share of the steps, 0..1, in which the learning rate rises.
+        lora_rank, lora_alpha, lora_dropout: options of the adapter. It is on every linear layer of the language model; the
+            vision tower, the projector and the output layer are frozen.
+        reference_tolerance: nats; see `check_references`.
+        seed: seed of the adapter's initial weights, the order of the pairs and the dropout.
         progress: show progress bars.
 
+    Returns:
+        The log of the steps and the result of the reference check.
+
     Raises:
-        UserError: there are no pairs, an image does not load, or the preflight fails; nothing has been trained then.
+        UserError: there are no pairs, an image does not load, or the preflight fails; training has not started then.
     """
     if not pairs:
         raise UserError(
@@ -173,7 +177,7 @@ def train(
             for name, text in (("prompt", pair.prompt), ("chosen", pair.chosen), ("rejected", pair.rejected))
         ],
     )
-    disable_dropout_in_model(policy.model)  # before PEFT adds the adapter's own, which is wanted
+    disable_dropout_in_model(policy.model)  # before PEFT adds the adapter's dropout, which stays on
     with tempfile.TemporaryDirectory() as scratch:
         trainer: Any = DPOTrainer(
             model=policy.model,
@@ -210,7 +214,7 @@ def train(
         if check.pairs < len(pairs):
             sys.stderr.write(
                 f"the reference was checked for {check.pairs} of {len(pairs)} pairs: "
-                "the others have no log-probabilities stored\n"
+                "the others have no stored log-probabilities\n"
             )
         trainer.train_dataset = _dataset(policy, pairs, root=root, references=references)
         trainer.precompute_ref_logps = True
@@ -227,13 +231,13 @@ def train(
 
 
 def language_layers(model: PreTrainedModel) -> str:
-    """Return the pattern of the language model's linear layers: all of them, nothing of tower, projector or output.
+    """Return a regular expression for all linear layers of the language model, without vision tower, projector and output.
 
-    Found by looking, not by a family's names. Example, for a LLaVA:
+    The names are read from the model; none is assumed. Example for LLaVA:
     `model\\.language_model\\..*\\.(down_proj|gate_proj|k_proj|o_proj|q_proj|up_proj|v_proj)`
 
     Raises:
-        UserError: the model has no language model as a part of its own.
+        UserError: the language model is not a separate submodule, or has no linear layers.
     """
     decoder = _decoder(model)
     where = [name for name, module in model.named_modules() if module is decoder]
@@ -243,8 +247,8 @@ def language_layers(model: PreTrainedModel) -> str:
     if not where or not where[0] or not layers:
         raise UserError(
             f"policy {type(model).__name__}",
-            got="no language model with linear layers in it",
-            expected="an image-text-to-text model of transformers whose language model is a part of its own",
+            got="no separate language model with linear layers",
+            expected="an image-text-to-text model of transformers whose language model is a separate submodule",
             do="choose another base model, then: dvc repro",
         )
     return rf"{re.escape(where[0])}\..*\.({'|'.join(sorted(layers))})"
@@ -281,14 +285,14 @@ def _config(
         loss_weights=[1.0, sft_weight] if sft_weight else None,
         learning_rate=learning_rate,
         lr_scheduler_type="cosine",
-        # Rounded down: the first step of a warm-up has rate 0, and a run of a few steps would learn nothing.
+        # Rounded down: the first step of a warm-up has rate 0, so a run of very few steps would learn nothing.
         warmup_steps=math.floor(warmup_share * steps),
         num_train_epochs=epochs,
         per_device_train_batch_size=batch_size,
         gradient_accumulation_steps=accumulation,
-        # Truncation would cut answers silently; the preflight holds every row against the model's positions instead.
+        # Truncation would cut answers silently; instead, the preflight compares every row with the model's positions.
         max_length=None,
-        # It would switch off the adapter's own dropout too: `train` does it for the model alone.
+        # This would turn off the adapter's dropout too; `train` turns off the model's dropout only.
         disable_dropout=False,
         remove_unused_columns=False,
         use_cpu=on_cpu,
@@ -312,7 +316,7 @@ def _dataset(
     root: Path,
     references: tuple[list[float], list[float]] | None = None,
 ) -> Dataset:
-    """Return rows on TRL's standard columns; images are read when a row is, and no sooner."""
+    """Return the pairs as rows in TRL's standard columns; an image is read only when its row is read."""
     columns: dict[str, list[Any]] = {
         "prompt": [render_prompt(policy.processor, pair.prompt) for pair in pairs],
         "chosen": [completion_text(policy.processor, pair.chosen) for pair in pairs],
@@ -322,11 +326,11 @@ def _dataset(
     }
     if references is not None:
         columns["ref_chosen_logps"], columns["ref_rejected_logps"] = references
-    return Dataset.from_dict(columns).with_transform(_reader(root))
+    return Dataset.from_dict(columns).with_transform(_image_loader(root))
 
 
-def _reader(root: Path) -> Callable[[dict[str, list[Any]]], dict[str, list[Any]]]:
-    """Return what turns the image paths of rows into images, by the same reader as generation's."""
+def _image_loader(root: Path) -> Callable[[dict[str, list[Any]]], dict[str, list[Any]]]:
+    """Return a function that replaces the image paths of rows by images, loaded as generation loads them."""
 
     def read(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
         named = zip(rows["images"], rows["prompt_id"], strict=True)
@@ -345,7 +349,7 @@ def _reader(root: Path) -> Callable[[dict[str, list[Any]]], dict[str, list[Any]]
 def _preflight(
     trainer: Any, policy: Policy, pairs: Sequence[Pair], *, batch_size: int, progress: bool
 ) -> tuple[list[float], list[float]]:
-    """Check every batch as training's collator makes it; return the reference's log-probabilities of all pairs."""
+    """Validate every batch of training's collator; return the reference's log-probabilities (chosen, rejected)."""
     trainer.model.eval()
     model = trainer.model.get_base_model()
     chosen: list[float] = []
@@ -356,15 +360,15 @@ def _preflight(
         rows = [trainer.train_dataset[start + offset] for offset in range(len(part))]
         batch = {name: value.to(policy.device) for name, value in trainer.data_collator(rows).items()}
         check_batch(batch, part, policy=policy, model=model)
-        for found, kept in zip(
+        for logps, kept in zip(
             trainer.compute_ref_log_probs(trainer.model, batch), (chosen, rejected), strict=True
         ):
-            kept.extend(found.float().tolist())
+            kept.extend(logps.float().tolist())
     return chosen, rejected
 
 
 def _steps(history: Sequence[Mapping[str, float]]) -> tuple[StepLog, ...]:
-    """Return TRL's log without its clocks."""
+    """Return the steps of TRL's log, without timings."""
     return tuple(
         StepLog(
             step=int(row["step"]),

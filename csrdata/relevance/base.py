@@ -1,11 +1,11 @@
-"""What a scorer of image-text relevance does: R_I of equation 3, behind one protocol.
+"""The protocol of a scorer of image-text relevance, R_I of equation 3.
 
-The search, the scoring and the evaluation know a scorer only by this protocol. A dual encoder, an ensemble or a detector can
-stand behind it. A scorer knows no search and no prompt.
+The search, the scoring and the evaluation use a scorer only through this protocol. It can be implemented by a dual encoder,
+an ensemble or a detector. A scorer does not depend on the search or the prompts.
 
-A scorer must be deterministic: the same images and the same calls in the same order give the same values. For that reason
-whatever is remembered between calls (embeddings of texts, for example) belongs to an `ImageScores`, which lasts for one
-shard: what was asked before a kill does not change what comes after it.
+A scorer must be deterministic: the same images and the same calls in the same order give the same values. So any state
+between calls, such as embeddings of texts, belongs to an `ImageScores`, which exists for one shard. If a run is interrupted
+and started again, the next shard's scores then do not depend on earlier shards.
 """
 
 from collections.abc import Sequence
@@ -15,31 +15,34 @@ from PIL.Image import Image
 
 
 class Relevance(NamedTuple):
-    """How well a text fits an image."""
+    """The relevance of a text to an image."""
 
     value: float
     """R_I, 0..100."""
     truncated: bool
-    """Whether the text was longer than the scorer reads."""
+    """Whether the text was longer than the scorer's text limit, so that only its beginning was scored."""
 
 
 class ImageScores(Protocol):
-    """A scorer at work on the images of one shard."""
+    """The scores of texts against the images of one shard."""
 
     def relevance(self, owners: Sequence[int], texts: Sequence[str]) -> list[Relevance]:
         """Return the relevance of each text to its image.
 
         Args:
-            owners: N positions in the list of images, one per text.
-            texts: N texts; white space around a text does not count.
+            owners: for each of the N texts, the index of its image in the list given to `Scorer.open`.
+            texts: N texts; white space around a text is ignored.
+
+        Returns:
+            N values, in the order of `texts`.
         """
         ...
 
     def repetition(self, texts: Sequence[str], earlier: Sequence[Sequence[str]]) -> list[float]:
-        """Return how close each text comes to any text before it, 0..1; 0 if there is no text before it.
+        """Return the largest similarity, 0..1, of each text to an earlier text of its answer; 0 if it has none.
 
         Args:
-            texts: N texts; white space around a text does not count.
+            texts: N texts; white space around a text is ignored.
             earlier: for each of the N texts, the texts before it in its answer.
         """
         ...
@@ -49,5 +52,5 @@ class Scorer(Protocol):
     """A model that scores texts against images."""
 
     def open(self, images: Sequence[Image]) -> ImageScores:
-        """Return the scores of these images, with nothing remembered yet."""
+        """Return an `ImageScores` for these images, without any state from earlier calls."""
         ...

@@ -1,8 +1,8 @@
-"""What a scorer's `open_clip_config.json` may say: an allow-list of keys, types and values.
+"""The allow-list of keys, types and values for a scorer's `open_clip_config.json`.
 
-The file comes with the weights and is untrusted. open_clip passes its values on: to a tokenizer that can run code from the
-folder, to a regular expression, to files and to downloads. Only what is listed here reaches a library; the fields are those
-that open_clip 3.3 reads for a dual encoder, less those that name another model (`hf_model_name`), a file (`bpe_path`) or a
+The file comes with the weights and is untrusted. open_clip uses its values for a tokenizer that can run code from the
+folder, a regular expression, file paths and downloads. Only what is listed here reaches a library. The fields are those that
+open_clip 3.3 reads for a dual encoder, except those that name another model (`hf_model_name`), a file (`bpe_path`) or a
 random choice (`reduction_mask`).
 """
 
@@ -16,7 +16,7 @@ from csrdata.errors import UserError
 
 CONFIG = "open_clip_config.json"
 
-# Bounds that no real model reaches: a model is built before its weights can contradict it.
+# Bounds far above any real model: the model is built before its weights are compared with the configuration.
 Size = Annotated[int, Field(ge=1, le=2**16)]
 Vocabulary = Annotated[int, Field(ge=1, le=2**21)]
 Layers = Annotated[int, Field(ge=1, le=1000)]
@@ -25,7 +25,7 @@ Ratio = Annotated[float, Field(gt=0, le=64)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Scale = Annotated[float, Field(gt=0)]
 TimmName = Annotated[str, Field(pattern=r"^\w+(\.\w+)?$", max_length=100)]
-"""The name of an architecture; timm reads a name with a colon as the address of a model."""
+"""The name of an architecture, without a colon: timm treats a name with a colon as the address of a model."""
 
 
 class _Section(BaseModel):
@@ -33,26 +33,26 @@ class _Section(BaseModel):
 
 
 class ActivationKeywords(_Section):
-    """Arguments of GELU."""
+    """`act_kwargs`: arguments of GELU."""
 
     approximate: Literal["none", "tanh"] = "none"
 
 
 class NormKeywords(_Section):
-    """Arguments of LayerNorm."""
+    """`norm_kwargs`: arguments of LayerNorm."""
 
     eps: Scale = 1e-5
 
 
 class TokenizerKeywords(_Section):
-    """Arguments of the tokenizer."""
+    """`tokenizer_kwargs`: arguments of the tokenizer."""
 
     clean: Literal["canonicalize", "lower", "whitespace"] | None = None
     strip_sep_token: bool = False
 
 
 class _Tower(_Section):
-    """Fields that both towers share."""
+    """Fields of both towers."""
 
     width: Size = 768
     mlp_ratio: Ratio = 4.0
@@ -94,12 +94,12 @@ class VisionTower(_Tower):
 
 
 class TextTower(_Tower):
-    """`text_cfg`: open_clip's text transformer, and which tokenizer it reads."""
+    """`text_cfg`: open_clip's text transformer and its tokenizer."""
 
     context_length: Size = 77
     vocab_size: Vocabulary = 49408
     hf_tokenizer_name: str | None = None
-    """Says that the tokenizer is in the scorer's folder; the name itself is not followed."""
+    """If set, the tokenizer is the `tokenizer.json` in the scorer's folder; the name itself is not used."""
     tokenizer_mode: Literal["clips"] | None = None
     tokenizer_kwargs: TokenizerKeywords | None = None
     heads: Size = 8
@@ -127,10 +127,10 @@ class Model(_Section):
 
 
 class Preprocessing(_Section):
-    """`preprocess_cfg`: how an image becomes the vision tower's pixels."""
+    """`preprocess_cfg`: the preprocessing of images."""
 
     size: Size | tuple[Size, Size] | None = None
-    """Not used: the vision tower has the last word."""
+    """Not used: the size is that of the vision tower."""
     mode: Literal["RGB"] = "RGB"
     mean: tuple[float, float, float] | None = None
     std: tuple[Scale, Scale, Scale] | None = None
@@ -140,13 +140,13 @@ class Preprocessing(_Section):
 
 
 class ScorerConfig(_Section):
-    """A whole `open_clip_config.json`."""
+    """The content of `open_clip_config.json`."""
 
     model_cfg: Model
     preprocess_cfg: Preprocessing = Preprocessing()
 
     def model_arguments(self) -> dict[str, Any]:
-        """Return the arguments of `CLIP`: what the file says, and nothing else; timm downloads nothing."""
+        """Return the arguments of `CLIP`: only those in the file, and for timm no download of weights."""
         arguments = self.model_cfg.model_dump(exclude_unset=True, exclude={"custom_text"})
         if self.model_cfg.vision_cfg.timm_model_name:
             arguments["vision_cfg"]["timm_model_pretrained"] = False
@@ -154,10 +154,10 @@ class ScorerConfig(_Section):
 
 
 def read_config(folder: Path, *, do: str) -> ScorerConfig:
-    """Read a scorer's configuration and hold it against the allow-list.
+    """Read a scorer's configuration and validate it against the allow-list.
 
     Raises:
-        UserError: naming the first key that is unknown, missing or out of its range.
+        UserError: the file is missing or not JSON, or a key is unknown, missing or has a value that is not allowed.
     """
     path = folder / CONFIG
     try:
@@ -172,28 +172,28 @@ def read_config(folder: Path, *, do: str) -> ScorerConfig:
 
 
 def _explain(error: ValidationError, path: Path, *, do: str) -> UserError:
-    """Turn the first finding into one line; unknown keys first."""
-    found = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
-    place = ": ".join([str(path), *([".".join(_keys(found["loc"]))] if found["loc"] else [])])
-    if found["type"] == "extra_forbidden":
-        allowed: Mapping[str, object] = _fields(found["loc"][:-1])
+    """Return a one-line error for the first validation error; unknown keys come first."""
+    first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
+    place = ": ".join([str(path), *([".".join(_keys(first["loc"]))] if first["loc"] else [])])
+    if first["type"] == "extra_forbidden":
+        allowed: Mapping[str, object] = _fields(first["loc"][:-1])
         expected = f"no other key than {', '.join(sorted(allowed))}"
-        return UserError(place, got=f"an unknown key with {found['input']!r}", expected=expected, do=do)
-    if found["type"] == "missing":
+        return UserError(place, got=f"an unknown key with {first['input']!r}", expected=expected, do=do)
+    if first["type"] == "missing":
         return UserError(place, got="no such key", expected="a value", do=do)
-    if found["type"] == "json_invalid":
-        return UserError(place, got=found["msg"], expected="JSON", do=do)
-    expected = found["msg"].replace("Input should be", "a value").replace("a value a valid", "a valid")
-    return UserError(place, got=repr(found["input"]), expected=expected, do=do)
+    if first["type"] == "json_invalid":
+        return UserError(place, got=first["msg"], expected="JSON", do=do)
+    expected = first["msg"].replace("Input should be", "a value").replace("a value a valid", "a valid")
+    return UserError(place, got=repr(first["input"]), expected=expected, do=do)
 
 
 def _keys(where: tuple[str | int, ...]) -> list[str]:
-    """Return where a finding is, without the branches of a union that pydantic adds."""
+    """Return the keys that lead to an error, without the union members that pydantic adds."""
     return [str(part) for part in where if isinstance(part, int) or part.isidentifier()]
 
 
 def _fields(where: tuple[str | int, ...]) -> Mapping[str, object]:
-    """Return the keys that the section at some place may have."""
+    """Return the fields of the section to which these keys lead."""
     section: type[BaseModel] = ScorerConfig
     for part in where:
         if isinstance(part, str) and part in SECTIONS:

@@ -1,11 +1,11 @@
-"""Image-text relevance by CLIP: R_I of equation 3, from any dual encoder that open_clip reads.
+"""Image-text relevance by CLIP: R_I of equation 3, from any dual encoder that open_clip can load.
 
-`OpenClipScorer` is a `Scorer` (csrdata/relevance/base.py): `open` embeds images once, and each distinct text is embedded
-once for them.
+`OpenClipScorer` implements `Scorer` (csrdata/relevance/base.py): `open` embeds the images, and its result embeds each
+distinct text once.
 
-The same calls in the same order give the same bits. The texts of one call are embedded in fixed chunks, in order of first
-appearance. In another chunk the same text may differ in the last bits, because a matrix product's order of summation
-depends on its shape.
+The same calls in the same order give the same bits. The distinct texts of one call are embedded in chunks of fixed size, in
+order of first appearance. In another chunk the embedding of a text can differ in its last bits, because the order of
+summation in a matrix product depends on the shapes.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,29 +28,29 @@ from csrdata.weights import check_finite, check_shapes, read_shapes, weight_file
 
 WEIGHTS = "open_clip_model.safetensors"
 HUB = "hf-hub:"
-"""How open_clip marks the name of a model on the Hugging Face Hub."""
+"""open_clip's prefix for the name of a model on the Hugging Face Hub."""
 DO = "dvc repro prepare"
 CHUNK = 256
-"""Texts or images that go through an encoder together."""
+"""Number of texts or images per forward pass of an encoder."""
 
 Known = dict[str, tuple[Tensor, bool]]
-"""Texts embedded before: their embedding [D], and whether the scorer's limit cut them."""
+"""Texts that are already embedded: for each its embedding [D], and whether it was cut at the scorer's text limit."""
 
 
 @dataclass(frozen=True)
 class OpenClipScorer:
-    """An open_clip model in eval mode, float32, with its own preprocessing and tokenizer."""
+    """An open_clip model in eval mode and float32, with its preprocessing and tokenizer."""
 
     model: Any
     preprocess: Callable[[Image], Tensor]
     tokenizer: Callable[..., Tensor]
     context_length: int
-    """Tokens of the longest text it sees, start and end marks included (77 for CLIP)."""
+    """The text limit, in tokens, including start and end marks (77 for CLIP)."""
     device: str
 
     @torch.inference_mode()
     def embed_images(self, images: Sequence[Image]) -> Tensor:
-        """Return the images' embeddings, [N, D], of length 1."""
+        """Return the embeddings of N images, [N, D], normalised to length 1."""
         if not images:
             return self._no_rows()
         pixels = torch.stack([self.preprocess(image.convert("RGB")) for image in images])
@@ -62,20 +62,20 @@ class OpenClipScorer:
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """Return the texts' embeddings, [N, D], of length 1; white space around a text does not count."""
+        """Return the embeddings of N texts, [N, D], normalised to length 1; white space around a text is ignored."""
         return self.embed_new(texts, {})[0]
 
     def open(self, images: Sequence[Image]) -> "OpenClipScores":
-        """Embed the images and return their scores, with no text remembered yet."""
+        """Embed the images and return an `OpenClipScores` for them, without known texts."""
         return OpenClipScores(self, self.embed_images(images))
 
     @torch.inference_mode()
     def embed_new(self, texts: Sequence[str], known: Known) -> tuple[Tensor, list[bool]]:
-        """Embed each distinct text that is not known, once; return [N, D] and which of the N texts were cut.
+        """Embed each distinct text that is not known; return the embeddings [N, D] and whether each text was cut.
 
         Args:
-            texts: N texts; white space around a text does not count.
-            known: texts that need no embedding; receives the others.
+            texts: N texts; white space around a text is ignored.
+            known: texts that are already embedded; the new ones are added to it.
         """
         if not texts:
             return self._no_rows(), []
@@ -87,10 +87,10 @@ class OpenClipScorer:
         return torch.stack([known[text][0] for text in stripped]), [known[text][1] for text in stripped]
 
     def _encode_texts(self, tokens: Tensor) -> Tensor:
-        """Return the embeddings [N, D], of length 1, of token ids [N, context_length].
+        """Return the embeddings [N, D], normalised to length 1, of token ids [N, context_length].
 
-        CLIP's own text encoder is causal and reads a text off at its end mark, the largest id: what lies behind the last
-        end mark of all changes nothing, and is left out.
+        CLIP's standard text encoder is causal and takes the output at the end mark, which has the largest id. Slots after
+        the last end mark of the batch do not affect the result, so they are not computed.
         """
         model = self.model
         if (
@@ -104,14 +104,14 @@ class OpenClipScorer:
             "positional_embedding": model.positional_embedding[:used],
             "attn_mask": model.attn_mask[:used, :used],
         }
-        found = torch.func.functional_call(model, shorter, (None, tokens[:, :used]))
-        return found["text_features"] if model.output_dict else found[1]  # type: ignore[no-any-return]
+        output = torch.func.functional_call(model, shorter, (None, tokens[:, :used]))
+        return output["text_features"] if model.output_dict else output[1]  # type: ignore[no-any-return]
 
     def _tokenize(self, texts: list[str]) -> tuple[Tensor, list[bool]]:
-        """Return token ids [N, context_length] and which texts were cut to fit.
+        """Return token ids [N, context_length] and whether each text was cut to fit.
 
-        The tokenizer cuts silently, so it is asked for two slots more than the model has: a text that reaches into them
-        does not fit.
+        The tokenizer cuts a text silently. So it is called with a limit of context_length + 2: a text that needs the
+        additional slots does not fit.
         """
         limit = self.context_length
         wide = self.tokenizer(["", *texts], context_length=limit + 2)
@@ -132,11 +132,11 @@ class OpenClipScorer:
 
 @dataclass(frozen=True)
 class OpenClipScores:
-    """The `ImageScores` of an open_clip scorer: remembers the texts that it embedded."""
+    """The `ImageScores` of an open_clip scorer; keeps the embeddings of texts."""
 
     scorer: OpenClipScorer
     images: Tensor
-    """[N, D], of length 1: one row per image."""
+    """Embeddings [N, D], normalised to length 1: one row per image."""
     known: Known = field(default_factory=dict)
 
     @torch.inference_mode()
@@ -150,7 +150,7 @@ class OpenClipScores:
 
     @torch.inference_mode()
     def repetition(self, texts: Sequence[str], earlier: Sequence[Sequence[str]]) -> list[float]:
-        """Return the largest cosine of each text with a text before it, 0..1; see `ImageScores`."""
+        """Return the largest cosine similarity, 0..1, of each text to an earlier text of its answer; see `ImageScores`."""
         pairs = [(text, other) for text, before in zip(texts, earlier, strict=True) for other in before]
         if not pairs:
             return [0.0] * len(texts)
@@ -161,22 +161,22 @@ class OpenClipScores:
 
 
 def load_open_clip(folder: str | Path, *, device: str = "cpu") -> OpenClipScorer:
-    """Load a scorer, in eval mode and float32; nothing in its folder is run or followed elsewhere.
+    """Load a scorer in eval mode and float32, without running code from its folder or reading files outside it.
 
     Args:
-        folder: holds `open_clip_config.json`, `open_clip_model.safetensors` and, where the configuration has an
+        folder: contains `open_clip_config.json`, `open_clip_model.safetensors` and, if the configuration has an
             `hf_tokenizer_name`, a `tokenizer.json`.
-        device: a torch device, `cpu` or `cuda`.
+        device: a torch device: `cpu` or `cuda`.
 
     Raises:
-        UserError: the folder is no scorer, its configuration has a key or value that is not allowed, or its weights are
-            pickled, damaged, not finite or another model's.
+        UserError: a file is missing, the configuration has a key or value that is not allowed, or the weights are pickled,
+            damaged, not finite or not those of the configured model.
     """
     folder = Path(folder)
     _check_place(str(folder))
     config = read_config(folder, do=DO)
     files = weight_files(folder, WEIGHTS, do=DO)
-    # Built without memory first: a configuration that is not that of the weights is refused before anything is allocated.
+    # Built on the meta device first: a configuration of another model is refused before memory is allocated.
     with torch.device("meta"):
         shell = _build(config, folder)
     expected = {name: tuple(value.shape) for name, value in shell.state_dict().items()}
@@ -195,7 +195,7 @@ def load_open_clip(folder: str | Path, *, device: str = "cpu") -> OpenClipScorer
 
 
 def _check_place(name: str) -> None:
-    """Refuse a name on the Hub: its files are checked as those of any other folder."""
+    """Raise if the scorer is a name on the Hub: its files must be downloaded to a folder, where they are checked."""
     if name.startswith(HUB):
         model = name.removeprefix(HUB)
         do = f"hf download {model} --local-dir scorers/{model.rpartition('/')[2]}"
@@ -207,19 +207,19 @@ def _build(config: ScorerConfig, folder: Path) -> Any:
     kind = open_clip.CustomTextCLIP if config.model_cfg.custom_text else open_clip.CLIP
     try:
         return kind(**config.model_arguments())
-    except Exception as error:  # noqa: BLE001 - sizes that do not go together raise whatever they run into
+    except Exception as error:  # noqa: BLE001 - incompatible sizes can raise any error
         got = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(str(folder / CONFIG), got=got, expected="sizes that go together", do=DO) from None
+        raise UserError(str(folder / CONFIG), got=got, expected="compatible sizes", do=DO) from None
 
 
 def _preprocessing(config: ScorerConfig, model: Any) -> Callable[[Image], Tensor]:
-    """Return what turns an RGB image into the vision tower's pixels."""
+    """Return a function from an RGB image to the vision tower's input, [3, height, width]."""
     own = config.preprocess_cfg.model_dump(exclude_none=True, exclude_unset=True, exclude={"size"})
     return image_transform_v2(PreprocessCfg(**own, size=model.visual.image_size), is_train=False)  # type: ignore[no-any-return]
 
 
 def _tokenizer(config: ScorerConfig, folder: Path) -> tuple[Callable[..., Tensor], int]:
-    """Return the tokenizer and the size of its vocabulary: CLIP's own, or the one in the folder, which is data."""
+    """Return CLIP's standard tokenizer or the one in the folder, and the size of its vocabulary."""
     text = config.model_cfg.text_cfg
     chosen = text.tokenizer_kwargs.model_dump(exclude_none=True) if text.tokenizer_kwargs else {}
     strip_sep_token = chosen.pop("strip_sep_token", False)
@@ -235,11 +235,11 @@ def _tokenizer(config: ScorerConfig, folder: Path) -> tuple[Callable[..., Tensor
             context_length=text.context_length,
             tokenizer_mode=text.tokenizer_mode,
             strip_sep_token=strip_sep_token,
-            trust_remote_code=False,  # unset, transformers would ask at the terminal
+            trust_remote_code=False,  # if unset, transformers asks at the terminal
             local_files_only=True,
             **chosen,
         )
-    except Exception as error:  # noqa: BLE001 - a foreign file raises whatever its reader ran into
+    except Exception as error:  # noqa: BLE001 - loading an untrusted file can raise any error
         got = " ".join(str(error).split()) or type(error).__name__
         raise UserError(str(place), got=got, expected="a tokenizer without code", do=DO) from None
     return own, len(own.tokenizer)

@@ -1,9 +1,9 @@
 """Algorithm 1: the sentence-level search, over two functions (arXiv 2405.14622, section 3.3).
 
-The search knows no model. `Propose` continues live answers by one sentence each, in several ways; `Guide` scores the new
-sentences. What an implementation of `Propose` needs again when a candidate is kept (a row of its cache, say) travels as
-an opaque `state`. Every candidate becomes a row of the tree, with its parent, its fate and why it stopped; the rows of a
-prompt depend on that prompt alone. All answers of a prompt grow together: each step of the search is one depth.
+The search does not depend on a model. `Propose` returns several candidates for the next sentence of each live answer;
+`Guide` scores them. A candidate carries an opaque `state`, which `Propose` gets back if the candidate is kept (for example
+a row of its cache). Every candidate becomes a row of the tree, with its parent, its fate and the reason why it stopped. The
+rows of a prompt depend on that prompt alone. All answers of a prompt grow together: each step of the search is one depth.
 
 Left out on purpose: what a sentence is (`sentences.py`), what a reward is (`reward.py`), which answers make a pair
 (`pairs.py`).
@@ -18,37 +18,37 @@ from csrdata.records import NO_PARENT, Fate, Sentence, Stop
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A candidate sentence as the policy proposed it."""
+    """A candidate sentence from the policy, not yet scored."""
 
     group: int
-    """The row of diverse group decoding it came from."""
+    """The group of diverse group decoding that proposed it, from 0."""
     text: str
     token_ids: tuple[int, ...]
     logprob: float
     """Sum of natural-log probabilities, without the diversity penalty (equation 2)."""
     stop: Stop
     state: object = None
-    """What `Propose` gets back when this candidate is kept; the search never looks at it."""
+    """Given back to `Propose` if this candidate is kept; the search does not read it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A live answer: a path from the prompt to a kept sentence, to be continued."""
+    """A live answer: a path from the prompt to a kept sentence, which the next depth continues."""
 
     prompt: int
-    """Index of its prompt in the search's list."""
+    """Index of its prompt in the list given to `search`."""
     node_id: int
-    """Its last sentence, or `NO_PARENT` for the empty answer."""
+    """`node_id` of its last sentence; `NO_PARENT` for the empty answer."""
     depth: int
-    """Sentences so far."""
+    """Number of its sentences."""
     tokens: int
-    """Tokens so far."""
+    """Number of its tokens."""
     reward: float
-    """Sum of the guidance's rewards so far."""
+    """Sum of its sentences' rewards from the guidance."""
     state: object
     """The `state` of its last sentence's proposal; None for the empty answer."""
     texts: tuple[str, ...] = ()
-    """Of its sentences."""
+    """The texts of its sentences, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +58,28 @@ class Guidance:
     relevance: float
     """R_I, 0..100 (equation 3)."""
     truncated: bool
-    """The sentence is longer than the scorer's text limit."""
+    """Whether the sentence is longer than the scorer's text limit."""
     repetition: float
-    """Largest cosine of its text with an earlier sentence of its answer, 0..1."""
+    """Largest cosine similarity, 0..1, of its text to an earlier sentence of its answer; 0 for a first sentence."""
     reward: float
-    """Ranks it among the candidates of its depth."""
+    """The value by which the candidates of a depth are ranked; higher is better."""
 
 
 Propose = Callable[[Sequence[Branch]], Sequence[Sequence[Proposal]]]
-"""Continue each live answer by one sentence: a list of candidates for each branch."""
+"""Return the candidates for the next sentence of each live answer: one list per branch, in the same order."""
 
 Candidates = tuple[int, Sequence[tuple[Branch, Proposal]]]
-"""A prompt's index, and its proposals of one depth that have a text, each with the answer that it continues."""
+"""A prompt's index, and its proposals of one depth, each with the branch that it continues. All have a non-empty text."""
 
 Guide = Callable[[Sequence[Candidates]], Sequence[Sequence[Guidance]]]
-"""Score the candidates of each prompt: a `Guidance` for each proposal."""
+"""Score the candidates of each prompt: one `Guidance` per proposal, in the same order."""
 
 
 def search(
     prompt_ids: Sequence[str],
     *,
     propose: Propose,
-    reward: Guide,
+    guide: Guide,
     keep_best: int,
     keep_worst: int,
     rank_by: str,
@@ -88,21 +88,21 @@ def search(
 ) -> list[list[Sentence]]:
     """Search all answers of the prompts, depth by depth, and return each prompt's tree as flat rows.
 
-    When a prompt has no live answer left, the next one in the list takes its place, so that a batch stays full.
+    When a prompt has no live answer left, the search starts the next one, so that batches stay full.
 
     Args:
-        prompt_ids: the prompts, in the order of the result.
-        propose: continues live answers of all prompts together.
-        reward: scores the new sentences of all prompts together.
-        keep_best: unfinished candidates of a depth to keep for a high reward, 1 or more.
-        keep_worst: those to keep for a low reward, 0 or more.
+        prompt_ids: ids of the prompts.
+        propose: proposes sentences for the live answers of all prompts together.
+        guide: scores the new sentences of all prompts together.
+        keep_best: number of unfinished candidates with the highest rewards to keep at each depth, 1 or more.
+        keep_worst: number of those with the lowest rewards to keep, 0 or more.
         rank_by: `sentence` ranks the candidates of a depth by their rewards (Algorithm 1), `cumulative` by the sums of
             rewards along their paths.
-        max_sentences: an answer that has this many sentences and has not ended is cut.
-        at_once: prompts that are searched at a time, 1 or more; None for all.
+        max_sentences: limit on the sentences of an answer, 1 or more; an unfinished answer with this many is cut.
+        at_once: number of prompts to search at the same time, 1 or more; None for all.
 
     Returns:
-        For each prompt its sentences by `node_id`; `canonical` is null.
+        One list per prompt, in the order of `prompt_ids`: its sentences in the order of `node_id`, with `canonical` null.
     """
     trees: list[list[Sentence]] = [[] for _ in prompt_ids]
     waiting = iter(range(len(prompt_ids)))
@@ -111,7 +111,7 @@ def search(
         candidates: dict[int, list[tuple[Branch, Proposal]]] = {}
         for branch, proposals in zip(live, propose(live), strict=True):
             candidates.setdefault(branch.prompt, []).extend((branch, each) for each in merge_equal(proposals))
-        scores = reward(
+        scores = guide(
             [
                 (index, [(branch, proposal) for branch, proposal in own if proposal.text.strip()])
                 for index, own in candidates.items()
@@ -133,9 +133,9 @@ def search(
 
 
 def merge_equal(proposals: Sequence[Proposal]) -> list[Proposal]:
-    """Return the proposals without duplicates; of equal ones the most probable stays, under the lowest group.
+    """Return the proposals without duplicates: of equal ones the most probable, with the lowest of their group numbers.
 
-    Two are equal when their texts are equal and both end the answer or neither does.
+    Two proposals are equal if their stripped texts are equal and either both or neither end the answer.
     """
     best: dict[tuple[str, bool], Proposal] = {}
     for proposal in proposals:
@@ -150,7 +150,7 @@ def survivors(rewards: Sequence[float], *, keep_best: int, keep_worst: int) -> l
     """Return the fate of each unfinished candidate of a depth, given their rewards.
 
     The worst are kept on purpose: a preference pair needs a plausible loser. Of equal rewards the earlier ranks higher.
-    With no more candidates than places, all are kept.
+    All candidates are kept if there are at most keep_best + keep_worst.
 
     Example: rewards 5 4 3 2 1 with keep_best=2, keep_worst=1 -> best best pruned pruned worst
     """
@@ -164,7 +164,7 @@ def survivors(rewards: Sequence[float], *, keep_best: int, keep_worst: int) -> l
 
 
 def _roots(waiting: Iterator[int], live: Sequence[Branch], at_once: int) -> list[Branch]:
-    """Return the empty answers of as many waiting prompts as there is room for."""
+    """Return the empty answers of the next waiting prompts, so that at most `at_once` prompts are searched."""
     room = at_once - len({branch.prompt for branch in live})
     return [Branch(index, NO_PARENT, 0, 0, 0.0, None) for index in islice(waiting, room)]
 
@@ -180,9 +180,11 @@ def _grow(
     rank_by: str,
     max_sentences: int,
 ) -> list[Branch]:
-    """Add the candidates of one depth to a prompt's tree; return the branches to continue, in the order of their nodes."""
+    """Add the candidates of one depth to a prompt's tree; return the kept ones as branches, in the order of `node_id`."""
     guidance = [next(scores) if proposal.text.strip() else None for _, proposal in candidates]
-    fates = [_own_fate(branch, proposal, max_sentences=max_sentences) for branch, proposal in candidates]
+    fates = [
+        _fate_without_rank(branch, proposal, max_sentences=max_sentences) for branch, proposal in candidates
+    ]
     open_ = [index for index, fate in enumerate(fates) if fate is None]
     own = [each.reward if each else 0.0 for each in guidance]
     totals = [branch.reward + reward for (branch, _), reward in zip(candidates, own, strict=True)]
@@ -221,8 +223,8 @@ def _grow(
     return live
 
 
-def _own_fate(branch: Branch, proposal: Proposal, *, max_sentences: int) -> Fate | None:
-    """Return the fate that a candidate has by itself, or None where its rank decides."""
+def _fate_without_rank(branch: Branch, proposal: Proposal, *, max_sentences: int) -> Fate | None:
+    """Return the fate of a candidate that does not depend on its rank, or None if its rank decides."""
     if proposal.stop is Stop.END:
         return Fate.FINISHED
     if proposal.stop is Stop.RESPONSE_LIMIT or branch.depth + 1 >= max_sentences or not proposal.text.strip():

@@ -1,11 +1,11 @@
-"""Chosen and rejected from the answers to one prompt, or the reason why there is no pair.
+"""The choice of a preference pair from the answers to one prompt, or the reason why there is no pair.
 
-With `max_length_gap=1` and `margin=0` this is the paper's rule: the highest and the lowest cumulative reward among finished
-answers. Both knobs exist because rewards depend on length: a sum favours long answers, a mean short ones, and a policy that
-learns "shorter is better" hallucinates less only because it says less. `balance` corrects over the whole set what `select`
-cannot see in one prompt.
+With `max_length_gap=1` and `margin=0` this is the paper's rule: chosen has the highest and rejected the lowest cumulative
+reward among the finished answers. `max_length_gap` and `balance` exist because rewards depend on length: a sum favours long
+answers, a mean short ones, and a policy that learns to be short hallucinates less only because it says less. `select` limits
+the length difference of each pair, `balance` the mean difference of the whole set.
 
-Nothing is lost: every prompt gives one `Pair` or one `Dropped`.
+Every prompt gives one `Pair` or one `Dropped`, which states the reason.
 """
 
 import hashlib
@@ -19,47 +19,47 @@ from csrdata.search.words import word_count
 def select(
     prompt: Prompt, responses: Sequence[Response], *, margin: float, max_length_gap: float
 ) -> Pair | Dropped:
-    """Return the two answers whose rewards differ most, or why there are no two.
+    """Return the pair of answers whose rewards differ most, or the reason why there is none.
 
-    Only finished answers with words count, and only canonical ones (tokenising their text gives their tokens again):
-    training must see what was scored.
+    Only finished, non-empty, canonical answers count. Canonical means that tokenising the text gives the generated tokens
+    again, so that training sees the answer that was scored.
 
     Args:
         prompt: the prompt that all `responses` answer.
         responses: its whole answers, in any order.
-        margin: least difference of rewards, >= 0, on the scale of `Response.reward`.
-        max_length_gap: largest difference in words as a share of the longer answer, 0..1; 1 = any.
+        margin: smallest allowed difference of rewards, >= 0, on the scale of `Response.reward`.
+        max_length_gap: largest allowed difference in words, as a share of the longer answer, 0..1; 1 allows any difference.
 
     Returns:
-        A pair with `chosen_reward - rejected_reward >= margin` and different texts (equal rewards and equal differences
-        are decided by the lower leaf ids), or a `Dropped`.
+        A pair of different texts with `chosen_reward - rejected_reward >= margin`, or a `Dropped`. Ties go to the lower leaf
+        ids.
 
     Raises:
-        ValueError: a reward is not finite; comparisons with it would be arbitrary.
+        ValueError: a reward is not finite.
 
-    Example: rewards 5 4 1 in 10, 9 and 3 words with margin 0.5 -> (5, 1); with max_length_gap=0.5 -> (5, 4)
+    Example: rewards 5 4 1 of answers with 10, 9 and 3 words, with margin 0.5 -> (5, 1); with max_length_gap=0.5 -> (5, 4)
     """
     for response in responses:
         if not math.isfinite(response.reward):
             place = f"prompt {prompt.prompt_id}: leaf {response.leaf_id}"
             raise ValueError(f"{place}: the reward is {response.reward}, expected a finite number")
-    whole = [
+    eligible = [
         response
         for response in responses
         if response.finished and response.canonical and response.text.strip()
     ]
-    widest = _furthest_apart(whole, max_length_gap=1.0)
+    widest = _furthest_apart(eligible, max_length_gap=1.0)
     if widest is None:
-        return _without_pair(prompt, responses, whole)
+        return _without_pair(prompt, responses, eligible)
     chosen, rejected = widest
     difference = chosen.reward - rejected.reward
     if difference < margin:
         return Dropped(
             prompt.prompt_id, DropReason.UNDER_MARGIN, f"largest difference {difference:.4g} < {margin:g}"
         )
-    similar = _furthest_apart(whole, max_length_gap=max_length_gap)
+    similar = _furthest_apart(eligible, max_length_gap=max_length_gap)
     if similar is None:
-        detail = f"no two of {len(whole)} answers within a length gap of {max_length_gap:g}"
+        detail = f"no two of {len(eligible)} answers within a length gap of {max_length_gap:g}"
         return Dropped(prompt.prompt_id, DropReason.LENGTH_GAP, detail)
     chosen, rejected = similar
     similar_difference = chosen.reward - rejected.reward
@@ -73,25 +73,26 @@ def select(
 
 
 def balance(pairs: Sequence[Pair], *, tolerance: float | None, seed: int) -> tuple[list[Pair], list[Dropped]]:
-    """Leave out pairs until chosen and rejected answers are equally long on average.
+    """Leave out pairs until chosen and rejected answers have nearly the same mean length.
 
-    The gap of a pair is the words of chosen minus those of rejected. Pairs are left out one at a time: the one with the
-    largest gap in the direction of the mean that does not reverse the mean beyond the tolerance, so that few are left
-    out. Equal gaps are decided by a hash of seed and prompt id; by margin, the clearest preferences might be left out.
+    The gap of a pair is the number of words of chosen minus that of rejected. Pairs are left out one at a time, so that few
+    are lost: each time the pair with the largest gap in the direction of the mean gap, unless the mean would then exceed the
+    tolerance on the other side. A hash of seed and prompt id decides between equal gaps; the margin does not, because that
+    could remove the clearest preferences.
 
     Args:
-        pairs: one for each prompt.
-        tolerance: words, >= 0: the largest difference of the two means; None leaves the set as it is.
-        seed: breaks ties.
+        pairs: at most one per prompt.
+        tolerance: largest allowed absolute mean gap, in words, >= 0; None keeps all pairs.
+        seed: decides between equal gaps.
 
     Returns:
-        The pairs kept and the prompts left out, both in the order of `pairs`.
+        The kept pairs and the dropped prompts, both in the order of `pairs`.
 
-    Example: gaps +4 +1 -1 0 with tolerance 0.5 -> the first is left out
+    Example: gaps +4 +1 -1 0 with tolerance 0.5 -> the first pair is left out
     """
     words = {pair.prompt_id: (word_count(pair.chosen), word_count(pair.rejected)) for pair in pairs}
     gaps = {prompt_id: chosen - rejected for prompt_id, (chosen, rejected) in words.items()}
-    left_out = set() if tolerance is None else _too_heavy(gaps, tolerance=tolerance, seed=seed)
+    left_out = set() if tolerance is None else _to_leave_out(gaps, tolerance=tolerance, seed=seed)
     kept = [pair for pair in pairs if pair.prompt_id not in left_out]
     dropped = [
         Dropped(pair.prompt_id, DropReason.LENGTH_BALANCE, _balance_detail(pair, *words[pair.prompt_id]))
@@ -107,20 +108,22 @@ def _balance_detail(pair: Pair, chosen: int, rejected: int) -> str:
     return detail if margin is None else f"{detail}; margin {margin:.4g}"
 
 
-def _without_pair(prompt: Prompt, responses: Sequence[Response], whole: Sequence[Response]) -> Dropped:
-    if len(whole) < 2:
+def _without_pair(prompt: Prompt, responses: Sequence[Response], eligible: Sequence[Response]) -> Dropped:
+    if len(eligible) < 2:
         finished = sum(response.finished for response in responses)
         detail = (
-            f"{len(responses)} answers, {finished} finished, {len(whole)} of them with words and canonical"
+            f"{len(responses)} answers, {finished} finished, {len(eligible)} of them with words and canonical"
         )
         return Dropped(prompt.prompt_id, DropReason.NO_RESPONSE, detail)
-    return Dropped(prompt.prompt_id, DropReason.EQUAL_TEXTS, f"{len(whole)} answers, one text")
+    return Dropped(prompt.prompt_id, DropReason.EQUAL_TEXTS, f"{len(eligible)} answers, one text")
 
 
-def _furthest_apart(whole: Sequence[Response], *, max_length_gap: float) -> tuple[Response, Response] | None:
-    """Return the (higher, lower) of different texts and similar length with the largest difference; None without one."""
-    falling = sorted(whole, key=lambda response: (-response.reward, response.leaf_id))
-    rising = sorted(whole, key=lambda response: (response.reward, response.leaf_id))
+def _furthest_apart(
+    eligible: Sequence[Response], *, max_length_gap: float
+) -> tuple[Response, Response] | None:
+    """Return the (higher, lower) answers of different text and similar length whose rewards differ most, or None."""
+    falling = sorted(eligible, key=lambda response: (-response.reward, response.leaf_id))
+    rising = sorted(eligible, key=lambda response: (response.reward, response.leaf_id))
     best: tuple[Response, Response] | None = None
     widest = -1.0
     for high in falling:
@@ -136,18 +139,18 @@ def _furthest_apart(whole: Sequence[Response], *, max_length_gap: float) -> tupl
 
 
 def _length_gap(one: Response, other: Response) -> float:
-    """Difference in words as a share of the longer answer, 0..1."""
+    """Return the difference in words as a share of the longer answer, 0..1."""
     return abs(one.words - other.words) / max(one.words, other.words, 1)
 
 
-def _too_heavy(gaps: dict[str, int], *, tolerance: float, seed: int) -> set[str]:
-    """Return the ids to leave out, so that the mean gap is within the tolerance."""
-    remaining = sorted(gaps, key=lambda prompt_id: (gaps[prompt_id], _lot(seed, prompt_id)))
+def _to_leave_out(gaps: dict[str, int], *, tolerance: float, seed: int) -> set[str]:
+    """Return the ids of the pairs to leave out, so that the mean gap is within the tolerance."""
+    remaining = sorted(gaps, key=lambda prompt_id: (gaps[prompt_id], _tie_break(seed, prompt_id)))
     total = sum(gaps.values())
     left_out: set[str] = set()
     while abs(total) > tolerance * len(remaining):
-        from_the_heavy_side = reversed(remaining) if total > 0 else remaining
-        leaving = _heaviest(from_the_heavy_side, gaps, total=total, least=-tolerance * (len(remaining) - 1))
+        largest_first = reversed(remaining) if total > 0 else remaining
+        leaving = _first_removable(largest_first, gaps, total=total, least=-tolerance * (len(remaining) - 1))
         leaving = leaving or remaining[-1 if total > 0 else 0]
         remaining.remove(leaving)
         left_out.add(leaving)
@@ -155,8 +158,8 @@ def _too_heavy(gaps: dict[str, int], *, tolerance: float, seed: int) -> set[str]
     return left_out
 
 
-def _heaviest(ids: Iterable[str], gaps: dict[str, int], *, total: int, least: float) -> str | None:
-    """Return the first id that can be left out without taking the total, times its sign, below `least`; None without one."""
+def _first_removable(ids: Iterable[str], gaps: dict[str, int], *, total: int, least: float) -> str | None:
+    """Return the first id without which the total, times its sign, is still at least `least`, or None."""
     sign = 1 if total > 0 else -1
     for prompt_id in ids:
         weight = sign * gaps[prompt_id]
@@ -167,8 +170,8 @@ def _heaviest(ids: Iterable[str], gaps: dict[str, int], *, total: int, least: fl
     return None
 
 
-def _lot(seed: int, prompt_id: str) -> bytes:
-    """Return bytes that depend on the seed and the prompt alone."""
+def _tie_break(seed: int, prompt_id: str) -> bytes:
+    """Return bytes for the order of equal gaps; they depend on the seed and the prompt id alone."""
     return hashlib.blake2b(f"{seed}:{prompt_id}".encode(), digest_size=8).digest()
 
 

@@ -1,6 +1,6 @@
-"""From a search tree to whole answers: each leaf's path, its texts joined, its rewards aggregated.
+"""The whole answers of a search tree: for each leaf, the joined texts and the aggregated rewards of its path.
 
-Only raw components are needed, so that another weight, scale or aggregate runs no model again.
+Rewards are computed from stored raw components, so a change of weight, scale or aggregate needs no model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,15 +20,15 @@ def responses(
     repetition_threshold: float | None,
     aggregate_by: str,
 ) -> list[Response]:
-    """Return the answers of one prompt's tree, by leaf.
+    """Return the answers of one prompt's tree, one per leaf, in the order of `tree`.
 
     Args:
-        tree: all sentences of the prompt, pruned ones included: `rank` and `zscore` are taken over all of them.
-        held_out: R_I by the held-out scorer, 0..100, for every sentence with a text, by `node_id`.
+        tree: all sentences of the prompt, including pruned ones, because `rank` and `zscore` are relative to all of them.
+        held_out: R_I from the held-out scorer, 0..100, by `node_id`, for every sentence with a text.
         image_weight: lambda of equation 4, 0..1.
         scale: a `csrdata.search.reward.Scale`.
         repetition_threshold: see `csrdata.search.reward.without_repetitions`; repetition is measured by the search's scorer.
-        aggregate_by: `sum` or `mean` over an answer's sentences, the end left out.
+        aggregate_by: `sum` or `mean` over an answer's sentences, without the end.
 
     Raises:
         ValueError: a parent is not an earlier sentence of the tree.
@@ -51,14 +51,14 @@ def responses(
     reward = rewards(own, image_weight)
     likelihood = rewards(own, 0.0)
     reward_held_out = rewards([held_out[sentence.node_id] for sentence in with_text], image_weight)
-    found = []
+    answers = []
     for leaf in tree:
         if leaf.fate not in (Fate.FINISHED, Fate.CUT):
             continue
         path = path_to(leaf, nodes)
         scored = [sentence.node_id for sentence in path if sentence.node_id in reward]
         text = "".join(sentence.text for sentence in path)
-        found.append(
+        answers.append(
             Response(
                 prompt_id=leaf.prompt_id,
                 leaf_id=leaf.node_id,
@@ -76,14 +76,14 @@ def responses(
                 canonical=bool(leaf.canonical),
             )
         )
-    return found
+    return answers
 
 
 def path_to(leaf: Sentence, nodes: Mapping[int, Sentence]) -> list[Sentence]:
-    """Return the sentences from the first one to `leaf`.
+    """Return the sentences of an answer, from the first one to `leaf`.
 
     Raises:
-        ValueError: a parent is not an earlier sentence of the tree: the path would never end.
+        ValueError: a parent is not an earlier sentence of the tree; the path would have no end.
     """
     path = [leaf]
     while (parent := path[-1].parent_id) != NO_PARENT:

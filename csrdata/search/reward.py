@@ -1,9 +1,9 @@
-"""Rewards: equation 4 on a chosen scale, and its aggregate over an answer (arXiv 2405.14622, section 3.2).
+"""Rewards: equation 4 on a selectable scale, and its aggregate over an answer (arXiv 2405.14622, section 3.2).
 
-A sentence has two raw components: R_T, its probability (equation 2), stored as `logprob` and `tokens`; and R_I, its
-relevance to the image in 0..100 (equation 3). As printed, equation 4 adds a number up to 100 to one below 1, so that the
-language term has no effect; the *scale* says how the two are made comparable. Tables store the raw components; every
-reward is computed from them by this module.
+A sentence has two raw components: R_T, its probability (equation 2), stored as `logprob` and `token_ids`; and R_I, its
+relevance to the image, 0..100 (equation 3). Equation 4 as printed adds a number of up to 100 to one below 1, so the language
+term has almost no effect. The *scale* makes the two comparable. Tables store the raw components; this module computes every
+reward from them.
 """
 
 import math
@@ -13,26 +13,26 @@ from statistics import fmean
 
 
 class Scale(StrEnum):
-    """How R_I and R_T are made comparable before they are weighted."""
+    """The transformation of R_I and R_T that makes them comparable before they are weighted."""
 
     RAW = "raw"
     """Equation 4 as printed: R_I in 0..100 and R_T in 0..1."""
     UNIT = "unit"
-    """R_I / 100 and R_T: both in 0..1."""
+    """R_I / 100 and R_T, both in 0..1."""
     GEOMETRIC = "geometric"
-    """R_I / 100 and the geometric mean of the tokens' probabilities, which does not tend to 0 with length."""
+    """R_I / 100 and the geometric mean of the token probabilities, which does not approach 0 with length; both in 0..1."""
     RANK = "rank"
-    """Each component's mid-rank among the sentences given, 0 (lowest) to 1 (highest)."""
+    """The mid-rank of each component among the given sentences, 0 (lowest) to 1 (highest)."""
     ZSCORE = "zscore"
-    """R_I and ln R_T, each standardised over the sentences given. R_T is not taken per token: a mean over tokens rewards
-    wordings with more empty words ("I can see a ..."), and a policy soon learns to open every sentence that way."""
+    """R_I and ln R_T, each standardised over the given sentences. ln R_T is not divided by the number of tokens: that would
+    reward additional predictable words ("I can see a ..."), and a policy soon learns to start every sentence with them."""
 
 
 class Aggregate(StrEnum):
-    """How sentence rewards become an answer's."""
+    """How the rewards of sentences are combined into the reward of an answer."""
 
     SUM = "sum"
-    """The paper's: positive rewards favour long answers."""
+    """The paper's choice. With positive rewards it favours long answers."""
     MEAN = "mean"
 
 
@@ -44,22 +44,22 @@ def calibrate(
     image_weight: float,
     scale: Scale | str,
 ) -> list[float]:
-    """Return the calibrated rewards of sentences that are compared with each other (equation 4).
+    """Return the calibrated rewards of N sentences that are compared with each other (equation 4).
 
-    R(s) = image_weight * R_I(s) + (1 - image_weight) * R_T(s), both on `scale`.
+    R(s) = image_weight * R_I(s) + (1 - image_weight) * R_T(s), with both components on `scale`.
 
     Args:
-        logprobs: sums of natural-log token probabilities, <= 0, one per sentence.
-        tokens: tokens of each sentence, 1 or more.
-        relevances: R_I of each sentence, 0..100.
-        image_weight: lambda, 0..1; 0 is likelihood alone, 1 relevance alone.
-        scale: `rank` and `zscore` depend on which sentences are given: those of one depth when guiding the search, those
-            of a prompt's tree when scoring. The other scales take each sentence by itself.
+        logprobs: the log-probability of each sentence, [N], nats, <= 0: the sum over its tokens.
+        tokens: the number of tokens of each sentence, [N], 1 or more.
+        relevances: R_I of each sentence, [N], 0..100.
+        image_weight: lambda, 0..1; 0 uses the likelihood alone, 1 the relevance alone.
+        scale: a `Scale`. `rank` and `zscore` are relative to the given sentences: those of one depth during the search,
+            those of a prompt's tree in scoring. The other scales treat each sentence alone.
 
     Raises:
         ValueError: a log-probability or a relevance is not finite.
 
-    Example: one sentence of probability 0.5 and relevance 30, image_weight 0.9: raw 27.05, unit 0.32.
+    Example: one sentence of probability 0.5 and relevance 30, image_weight 0.9 -> raw 27.05, unit 0.32
     """
     for name, values in (("log-probability", logprobs), ("relevance", relevances)):
         for index, value in enumerate(values):
@@ -86,14 +86,14 @@ def calibrate(
 def without_repetitions(
     relevances: Sequence[float], repetitions: Sequence[float], *, repetition_threshold: float | None
 ) -> list[float]:
-    """Return R_I, set to 0 for a sentence that repeats an earlier one of its answer.
+    """Return R_I of each sentence, set to 0 if the sentence repeats an earlier one of its answer.
 
-    Equation 3 scores each sentence by itself: an object that is named twice would earn its relevance twice.
+    Equation 3 scores each sentence alone, so an answer that names an object twice would be rewarded for it twice.
 
     Args:
         relevances: R_I of each sentence, 0..100.
-        repetitions: the repetition of each: its largest cosine with an earlier sentence of its answer, 0..1.
-        repetition_threshold: repetition threshold, 0..1: at or above it R_I is set to 0; None keeps every R_I.
+        repetitions: the largest cosine similarity of each sentence to an earlier one of its answer, 0..1.
+        repetition_threshold: repetition at or above this value, 0..1, sets R_I to 0; None keeps every R_I.
 
     Example: relevances 30 and 28 with repetitions 0.0 and 0.95, repetition_threshold 0.9 -> 30 and 0
     """
@@ -106,14 +106,14 @@ def without_repetitions(
 
 
 def aggregate(rewards: Sequence[float], how: Aggregate | str) -> float:
-    """Return an answer's reward R(y) from those of its sentences; 0 without a sentence."""
+    """Return an answer's reward R(y), the sum or mean of its sentences' rewards; 0 for no sentence."""
     if not rewards:
         return 0.0
     return math.fsum(rewards) if Aggregate(how) is Aggregate.SUM else fmean(rewards)
 
 
 def _midranks(values: Sequence[float]) -> list[float]:
-    """Return the share of the other values that are smaller, ties counted half; 0.5 for a single value.
+    """Return for each value the share of the other values that are smaller; ties count half, a single value gives 0.5.
 
     Example: 3 1 1 -> 1.0 0.25 0.25
     """
@@ -127,7 +127,7 @@ def _midranks(values: Sequence[float]) -> list[float]:
 
 
 def _standardised(values: Sequence[float]) -> list[float]:
-    """Return the distances from the mean in standard deviations; 0 where all are equal."""
+    """Return each value's distance from the mean in population standard deviations; 0 if all values are equal."""
     if not values:
         return []
     mean = fmean(values)

@@ -1,13 +1,13 @@
-"""Where a sentence ends, decided from text alone, so that any tokenizer can be used.
+"""The detection of sentence ends. It uses text alone, so it works with any tokenizer.
 
-The decoder asks after every token: does the text so far end a sentence (`boundary`)? Most answers are certain at once.
-Where only the characters that follow can tell ("3." may become "3.5"), the answer is `NEXT`, and `ends_before` decides
-once they are there. `split` applies the same rules to a whole text.
+After every token the decoder calls `boundary`: does the text so far end a sentence? The answer is usually certain. It is
+`NEXT` if the following characters decide ("3." may become "3.5"); `ends_before` then decides when they are known. `split`
+applies the same rules to a whole text.
 
-These are rules for plain prose, not a parser: an ordinary word with a full stop ends its sentence even where no white
-space follows ("example.com"), because waiting for certainty would cost one decoded token per sentence. A text without
-a letter or a digit is no sentence and never ends; it is joined to the one after it. Thai and Lao have no mark for the end
-of a sentence: there only a new line, or the limit on a sentence's tokens, ends one.
+The rules are for plain prose. A full stop after an ordinary word ends the sentence even if no white space follows
+("example.com"), because waiting for certainty would cost one decoded token per sentence. A text without a letter or a digit
+is not a sentence and never ends; it is joined to the next one. Thai and Lao have no mark for the end of a sentence: only a
+new line, or the limit on a sentence's tokens, ends one.
 """
 
 import re
@@ -27,26 +27,26 @@ _OTHERS = (
     "\u1b5a\u1b5b\u1b5e\u1b5f\ua8ce\ua8cf\ua9c8\ua9c9\uaa5d\uaa5e\uaa5f"  # Balinese, Saurashtra, Javanese, Cham
 )
 STOPS = frozenset(_LATIN + _EAST_ASIAN + _INDIAN + _ARABIC + _OTHERS)
-"""Characters that end a sentence: Unicode's Sentence_Terminal of the scripts in use today, and the ellipsis."""
+"""Characters that end a sentence: Unicode's Sentence_Terminal in the scripts in use today, and the ellipsis."""
 CLOSERS = frozenset("\"'”’»›)]}」』）】*")
-"""Characters that may follow the stop and still belong to its sentence."""
+"""Characters that can follow the stop and still belong to its sentence."""
 TERMINATORS = STOPS | CLOSERS | {"\n"}
-"""A sentence can end only where one of these was just written: newer text without any of them never ends one."""
+"""A sentence can end only after one of these: new text without any of them does not end a sentence."""
 
 _FULL_STOPS = frozenset(".．﹒")
-"""The stops that abbreviations and numbers have, too."""
+"""Stops that also occur in abbreviations and numbers."""
 _OPENERS = "\"'“‘«‹([{「『（【*"
 _BRACKETS = tuple(zip("([{“«「『（【", ")]}”»」』）】", strict=True))
 
-# Titles and the like: a name or an explanation always follows.
+# Titles and similar abbreviations: a name or an explanation always follows.
 _NEVER = frozenset("Mr Mrs Ms Mx Dr Prof St Gen Sen Rep Rev Hon Capt Lt Col Sgt vs cf viz e.g i.e Ph".split())
-# Short for something that a number follows; without one they are words ("No.").
+# Abbreviations before a number; without a number some of them are words ("No.").
 _NUMBERED = frozenset(
     "No no Nos nos Fig Figs fig figs Eq Eqs Sec Ch Vol vol p pp Jan Feb Aug Sept Oct Nov Dec".split()
 )
-# Abbreviations that may as well be a sentence's last word.
+# Abbreviations that can also be a sentence's last word.
 _OPEN_ENDED = frozenset("etc al approx Inc Ltd Co Corp Jr Sr Ave Rd Blvd ft lb oz".split())
-# Abbreviations that a name often follows ("the U.S. Army"): the sentence ended only if the next word opens one.
+# Abbreviations often followed by a name ("a Ph.D. Student"): an end only if the next word is one of `_OPENING_WORDS`.
 _BEFORE_NAMES = frozenset("Ph.D M.Sc B.Sc M.Ed B.Ed D.Phil".split())
 _OPENING_WORDS = frozenset(
     "A An The This That These Those There Here He She It We They You I His Her Its Their Our My Your "
@@ -65,28 +65,28 @@ class Boundary(Enum):
 
     NO = auto()
     END = auto()
-    """For certain."""
+    """It certainly does."""
     NEXT = auto()
-    """Only the characters that follow can tell: ask `ends_before`."""
+    """The following characters decide: call `ends_before`."""
 
 
 class _Needs(Enum):
-    """What has to follow for a doubtful end to be one; a new line or the end of the text always will do."""
+    """What must follow an uncertain end to confirm it. A new line or the end of the text always confirms it."""
 
     BLANK = auto()
-    """White space: "3." is not "3.5", and no quote closes."""
+    """White space: so "3." is not the start of "3.5", and no closing quote follows."""
     CAPITAL = auto()
-    """White space and a capital (or a letter of a script without cases): "etc. The"."""
+    """White space and a capital, or a letter of a script without case: "etc. The"."""
     OPENING = auto()
-    """White space and a word that opens a sentence: "in the U.S. The" but not "the U.S. Army"."""
+    """White space and a word that often starts a sentence: "in the U.S. The" but not "the U.S. Army"."""
     NO_NUMBER = auto()
-    """White space and anything but a digit: "No. The" but not "No. 5"."""
+    """White space and a character other than a digit: "No. The" but not "No. 5"."""
     LINE = auto()
-    """Nothing else: "J. Smith" looks like an end in every other respect."""
+    """A new line or the end of the text only: "J. Smith" has white space and a capital too."""
 
 
 def boundary(text: str) -> Boundary:
-    """Say whether `text`, a sentence so far, ends here. White space around it does not matter, except a new line.
+    """Return whether `text`, the sentence so far, ends here. White space around it is ignored, except a new line at the end.
 
     Examples:
         "A red circle." -> END             " Is it red?" -> END           "It is 红色的。" -> END
@@ -104,19 +104,19 @@ def boundary(text: str) -> Boundary:
     blanks = text[len(text.rstrip()) :]
     if "\n" in blanks:
         return Boundary.END
-    found = _examine(core)
-    if isinstance(found, Boundary):
-        return found
-    return Boundary.END if blanks and found is _Needs.BLANK else Boundary.NEXT
+    result = _examine(core)
+    if isinstance(result, Boundary):
+        return result
+    return Boundary.END if blanks and result is _Needs.BLANK else Boundary.NEXT
 
 
 def ends_before(text: str, following: str) -> bool:
-    """Say whether `following`, decoded after a text whose boundary is `NEXT`, confirms that the sentence ended.
+    """Return whether `following`, decoded after a text whose boundary is `NEXT`, confirms that the sentence ended.
 
     Args:
         text: the sentence so far.
-        following: what was decoded after it, usually one token's text; "" at the end of the sequence. Where it holds only
-            the beginning of a word, that is taken for the word; where it holds none, the sentence goes on.
+        following: the text decoded after it, usually of one token; "" at the end of the sequence. The beginning of a word
+            is treated as the whole word. Without a word, only an end that needs just white space is confirmed.
 
     Examples:
         "It is 3.", "5" -> False           "It is 3.", " The" -> True     "It is 3.", "" -> True
@@ -125,9 +125,9 @@ def ends_before(text: str, following: str) -> bool:
     """
     core = text.strip()
     after = text[len(text.rstrip()) :] + following
-    found = _examine(core)
-    if isinstance(found, Boundary):
-        return found is Boundary.END
+    result = _examine(core)
+    if isinstance(result, Boundary):
+        return result is Boundary.END
     if not after:
         return True
     if not after[0].isspace():
@@ -135,24 +135,24 @@ def ends_before(text: str, following: str) -> bool:
     visible = after.lstrip()
     if "\n" in after[: len(after) - len(visible)]:
         return True
-    return _confirms(found, visible)
+    return _confirms(result, visible)
 
 
 def split(text: str) -> list[str]:
-    """Split a whole text into its sentences, white space stripped; none is empty, no visible character is lost.
+    """Split a text into sentences, stripped of white space. No sentence is empty; no visible character is lost.
 
     Example: 'Mr. Fox sees 3.5 circles. "Really?" he asks!' -> ['Mr. Fox sees 3.5 circles.', '"Really?" he asks!']
     """
     sentences: list[str] = []
     start = 0
     for index, character in enumerate(text):
-        # A run such as `?!"` is one end, not three.
+        # Several marks in a row, such as `?!"`, are one end.
         goes_on = text[index + 1 : index + 2] in STOPS | CLOSERS
         if character not in TERMINATORS or (goes_on and character != "\n"):
             continue
         so_far = text[start : index + 1]
-        found = boundary(so_far)
-        if found is Boundary.END or (found is Boundary.NEXT and ends_before(so_far, text[index + 1 :])):
+        result = boundary(so_far)
+        if result is Boundary.END or (result is Boundary.NEXT and ends_before(so_far, text[index + 1 :])):
             sentences.append(so_far.strip())
             start = index + 1
     rest = text[start:].strip()
@@ -160,7 +160,7 @@ def split(text: str) -> list[str]:
 
 
 def _examine(core: str) -> Boundary | _Needs:
-    """Look at the end of a stripped text: `NO`, `END`, or what it needs to be an end."""
+    """Return whether a stripped text ends a sentence: `NO`, `END`, or what must follow."""
     stem = core.rstrip("".join(CLOSERS))
     if not stem or stem[-1] not in STOPS:
         return Boundary.NO
@@ -171,7 +171,7 @@ def _examine(core: str) -> Boundary | _Needs:
 
 
 def _examine_stop(stem: str) -> Boundary | _Needs:
-    """Look at a text that ends with a stop."""
+    """Return the same for a text that ends with a stop."""
     if stem.endswith(("..", "…")):
         return _Needs.CAPITAL
     if stem[-1] not in _FULL_STOPS:
@@ -182,7 +182,7 @@ def _examine_stop(stem: str) -> Boundary | _Needs:
 
 
 def _examine_word(word: str) -> Boundary | _Needs:
-    """Look at the word before a full stop."""
+    """Return the same for the word before a full stop."""
     if word in _NEVER or word.lower() in {"e.g", "i.e"}:
         return Boundary.NO
     if word in _NUMBERED:
@@ -201,7 +201,7 @@ def _examine_word(word: str) -> Boundary | _Needs:
 
 
 def _is_marker(stem: str) -> bool:
-    """Say whether a text ends with the marker of a list's item: its first word, "1." after a colon, or the next number.
+    """Return whether a text ends with the number of a list item: its first word, "1." after a colon, or the next number.
 
     Examples: "2." -> True; "There are: 1." -> True; "1. a circle 2." -> True; "It has 2." -> False
     """
@@ -217,14 +217,14 @@ def _is_marker(stem: str) -> bool:
 
 
 def _is_open(text: str) -> bool:
-    """Say whether a quote or a bracket is still open, so that a closing one may belong to the sentence."""
+    """Return whether a quote or a bracket is still open, so that a closing one may follow."""
     if text.count('"') % 2:
         return True
     return any(text.count(left) > text.count(right) for left, right in _BRACKETS)
 
 
 def _confirms(needs: _Needs, visible: str) -> bool:
-    """Say whether the text after the white space is what was needed; white space alone satisfies only `BLANK`."""
+    """Return whether the text after the white space meets the need; an empty text meets only `BLANK`."""
     if needs is _Needs.BLANK:
         return True
     words = visible.lstrip(_OPENERS)

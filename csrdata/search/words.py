@@ -1,9 +1,8 @@
-"""How long a text is, in words: the one measure of length behind pairs, limits on length, and reports.
+"""The length of a text in words: the measure for pairs, limits on length, and reports.
 
-Where a script puts spaces between words, white space separates them, whatever the punctuation: the count is
-`len(text.split())`, as everybody counts English. Chinese, Japanese, Thai, Lao, Khmer and Burmese put no spaces between
-words. There each letter or digit counts as one word; marks above and below a letter, and punctuation, do not count.
-Korean has spaces and counts as English does.
+In scripts with spaces between words, the count is `len(text.split())`: white space separates words, punctuation does not.
+Chinese, Japanese, Thai, Lao, Khmer and Burmese have no spaces between words. There each letter or digit counts as one word;
+combining marks and punctuation do not count. Korean has spaces and is counted like English.
 """
 
 import re
@@ -23,9 +22,9 @@ _RUN = re.compile(f"[^{_LETTERS}]+")
 
 
 def word_count(text: str) -> int:
-    """Return the words of a text; in a script without spaces, its letters and digits.
+    """Return the number of words of a text; in a script without spaces, the number of its letters and digits.
 
-    Examples: "There is a red circle." -> 5; "这是iPhone手机。" -> 5 (four letters and a name); "빨간 원이 있다." -> 3
+    Examples: "There is a red circle." -> 5; "这是iPhone手机。" -> 5 (four characters and a name); "빨간 원이 있다." -> 3
     """
     return sum(_count(piece) for piece in text.split())
 
@@ -34,6 +33,6 @@ def _count(piece: str) -> int:
     """Count the words of a text without white space."""
     if not _UNSPACED.search(piece):
         return 1
-    letters = sum(found[0].isalnum() for found in _UNSPACED.finditer(piece))
-    others = sum(any(map(str.isalnum, found[0])) for found in _RUN.finditer(piece))
+    letters = sum(match[0].isalnum() for match in _UNSPACED.finditer(piece))
+    others = sum(any(map(str.isalnum, match[0])) for match in _RUN.finditer(piece))
     return letters + others

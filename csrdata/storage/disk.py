@@ -101,14 +101,18 @@ def read_json(path: Path, *, made_by: str) -> dict[str, Any]:
         made_by: the command that makes the file, as an error's next command.
 
     Raises:
-        UserError: the file is missing, is not UTF-8 or not JSON, is nested too deeply, or does not hold an object.
+        UserError: the file is missing, is not UTF-8 or not JSON, is nested too deeply, does not hold an object, or holds
+            text that no file can hold.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
     except FileNotFoundError:
         raise UserError(str(path), got="no such file", expected="a JSON file", do=made_by) from None
     except UnicodeDecodeError as error:
         got, expected = f"byte {error.start} is not UTF-8", "JSON in UTF-8"
+    except UnicodeEncodeError:  # JSON can spell half a character, as \ud800
+        got, expected = "a lone surrogate", "Unicode text"
     except json.JSONDecodeError as error:
         got, expected = f"line {error.lineno}: {error.msg}", "JSON"
     except RecursionError:

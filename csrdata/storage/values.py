@@ -183,8 +183,8 @@ LOGPROB = (
     ),
 )
 
-NEVER_EMPTY: frozenset[Record] = frozenset({Prompt, Truth, Question})
-"""Tables that must have rows. Any other table may be empty, for example if no prompt gave a pair."""
+NEVER_EMPTY: frozenset[Record] = frozenset({Prompt})
+"""Tables that must have rows. Any other table may be empty, for example if no prompt gave a pair, or no truth is known."""
 
 RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
     Prompt: {

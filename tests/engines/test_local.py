@@ -1,4 +1,4 @@
-"""The local engine: the same bytes from any number of workers, nothing finished is lost, nobody is left behind."""
+"""The local engine: the same bytes with any number of workers, no finished shard lost, no process left running."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ ITEMS = "abcdefg"
 
 
 def rows(items: Sequence[str], *, number: int, pids: Path) -> list[Dropped]:
-    """One row an item; leaves a mark of the process, and waits so that no worker gets all shards."""
+    """Return one row per item; write a file named for the process, and wait so that no worker gets all shards."""
     (pids / str(os.getpid())).write_text(str(number), encoding="utf-8")
     time.sleep(0.3)
     return [Dropped(prompt_id=item, reason="no_response", detail=item * 3) for item in items]
@@ -82,7 +82,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_two_workers_write_what_one_writes(tmp_path: Path, pids: Path) -> None:
-    """Each in its own process, with a number of its own; the log has every shard and how many workers there were."""
+    """Two processes write the same bytes as one; the log has every shard and the number of workers."""
     run(tmp_path / "one", partial(open_worker, pids), workers=1)
     assert [path.name for path in pids.iterdir()] == [str(os.getpid())]
     (pids / str(os.getpid())).unlink()
@@ -96,7 +96,7 @@ def test_two_workers_write_what_one_writes(tmp_path: Path, pids: Path) -> None:
 
 
 def test_one_process_lists_what_all_of_them_wrote(tmp_path: Path, pids: Path) -> None:
-    """The manifest of two workers is that of one, and lists every shard; nothing else is in the folder."""
+    """The manifest of two workers equals that of one and lists every shard; the folder has no other file."""
     for workers in (1, 2):
         run(tmp_path / str(workers), partial(open_worker, pids), workers=workers)
     one, two = ((tmp_path / name / "manifest.json").read_bytes() for name in ("1", "2"))
@@ -106,13 +106,13 @@ def test_one_process_lists_what_all_of_them_wrote(tmp_path: Path, pids: Path) ->
 
 
 def test_nothing_missing_opens_no_worker(tmp_path: Path, pids: Path) -> None:
-    """A store that is complete loads no model."""
+    """A complete store opens no worker, so that no model is loaded."""
     run(tmp_path / "one", partial(open_worker, pids), workers=1)
     run(tmp_path / "one", None, workers=2)
 
 
 def test_a_mistake_in_a_worker_is_the_users_line(tmp_path: Path, pids: Path) -> None:
-    """The error comes out as it is; what was finished is kept, and the next run makes the rest."""
+    """A worker's UserError reaches the caller unchanged; finished shards are kept, and the next run computes the others."""
     with pytest.raises(UserError, match=r"^image e: got <function .*>, expected an image. Next: mend it$"):
         run(tmp_path / "two", partial(open_refusing, pids), workers=2)
     kept = files(tmp_path / "two")
@@ -124,7 +124,7 @@ def test_a_mistake_in_a_worker_is_the_users_line(tmp_path: Path, pids: Path) -> 
 
 
 def test_a_worker_that_dies_is_one_line(tmp_path: Path) -> None:
-    """Killed for its memory, say: the line names the knob."""
+    """A worker that is killed, for example for its memory, gives one line that names the parameter."""
     with pytest.raises(UserError, match=r"params.yaml: engine.workers: got 2, and one of the processes died"):
         run(tmp_path / "two", open_dying, workers=2)
     assert not files(tmp_path / "two")
@@ -132,7 +132,7 @@ def test_a_worker_that_dies_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_workers_leave_with_their_parent(tmp_path: Path, pids: Path, sent: signal.Signals) -> None:
-    """Killed, it has no time to tell them; interrupted, it does not wait for what is under way."""
+    """Workers end when their parent is killed or interrupted, without finishing their shards."""
     code = (
         "import signal\nfrom functools import partial\nfrom pathlib import Path\n"
         "from tests.engines.test_local import open_sleeping, run\n"
@@ -165,7 +165,7 @@ def test_workers_leave_with_their_parent(tmp_path: Path, pids: Path, sent: signa
 def test_a_signal_to_a_pool_is_one_line(
     tmp_path: Path, pids: Path, sent: signal.Signals, everybody: bool, word: str
 ) -> None:
-    """Ctrl-C reaches every process of a terminal: the parent alone says so, and no worker is left."""
+    """After Ctrl-C, which reaches every process, only the parent reports it, and no worker is left."""
     script = tmp_path / "script.py"
     script.write_text(
         "from functools import partial\nfrom pathlib import Path\n"
@@ -196,7 +196,7 @@ def test_a_signal_to_a_pool_is_one_line(
 
 
 def test_workers_that_do_not_fit_are_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads that wait for each other's cores take many times as long; an accelerator's workers wait for it."""
+    """On the CPU no more workers start than the cores allow; on an accelerator all start."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(4)))
     assert fitting_workers(2, device="cpu", threads=2) == 2
     with pytest.warns(
@@ -209,7 +209,7 @@ def test_workers_that_do_not_fit_are_not_started(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_device_that_is_named_stays() -> None:
-    """Only `cuda` is shared out."""
+    """Any device but `cuda` is returned unchanged."""
     assert take_device("cpu", 3) == "cpu"
 
 

@@ -1,4 +1,4 @@
-"""The finished project, made once, and the sweep's count at the end."""
+"""A copy of the finished project for each case, and the sweep's count at the end."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,18 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.killing import Killer
-from tests.faults.project import copy, finished, snapshot
-
-
-@pytest.fixture(scope="session")
-def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return finished(tmp_path_factory.mktemp("faults") / "whole")
-
-
-@pytest.fixture(scope="session")
-def whole(finished_project: Path) -> dict[str, str]:
-    """The hash of every file of the finished project."""
-    return snapshot(finished_project)
+from tests.faults.project import copy
 
 
 @pytest.fixture

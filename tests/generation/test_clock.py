@@ -1,4 +1,4 @@
-"""The clock, and the run log that keeps what it says."""
+"""The clock, and the summary of a run log."""
 
 import time
 from pathlib import Path
@@ -23,7 +23,7 @@ class Sleeper(torch.nn.Module):
 
 
 def test_a_clock_adds_up_and_starts_again() -> None:
-    """Equal names are one sum; taking empties the clock."""
+    """Times of the same name are added up; `take` resets the clock."""
     clock = Clock()
     for _ in range(2):
         with clock.spend("read"):
@@ -33,7 +33,7 @@ def test_a_clock_adds_up_and_starts_again() -> None:
 
 
 def test_a_module_is_counted_apart_from_the_rest() -> None:
-    """What a module takes inside a body goes under its own name, the remainder under the other."""
+    """The forward time of a module in the body is counted under `name`, the remaining time under `rest`."""
     clock, module = Clock(), Sleeper()
     with clock.spend_within("prefill", module, rest="vision"):
         module(0.05)
@@ -44,7 +44,7 @@ def test_a_module_is_counted_apart_from_the_rest() -> None:
 
 
 def test_what_a_search_cost_is_read_from_its_log(tmp_path: Path) -> None:
-    """Shares add up to 100, memory is there; made again a shard counts once, of an older plan or cut off not at all."""
+    """Shares add up to 100; a shard that ran twice counts once; events of an older plan and cut lines do not count."""
     clock = Clock()
 
     def worker(items: Any) -> list[Dropped]:

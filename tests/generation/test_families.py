@@ -1,6 +1,6 @@
-"""Two families of models go the whole way: search, score, select, one step of DPO. Nothing here is LLaVA's alone.
+"""The whole way with two model families: search, scoring, selection, one step of DPO. No code is for LLaVA alone.
 
-The models are tiny and random but for a few seconds of teaching, so that their answers hold words and come to an end.
+The models are tiny and random, trained for a few seconds so that their answers have words and an end.
 """
 
 from collections import Counter
@@ -33,7 +33,7 @@ ANSWERS = [
 
 
 def teach(folder: Path, *, steps: int = 60) -> None:
-    """Let a random policy learn a few answers, the same to any image, and save it again."""
+    """Train a random policy on a few answers, the same for any image, and save it."""
     policy = load_policy(folder)
     rows = [(index, text, answer) for index, text in enumerate(TEXTS) for answer in ANSWERS]
     optimizer = torch.optim.AdamW(policy.model.parameters(), lr=3e-3)
@@ -124,7 +124,7 @@ def answers(
 
 
 def test_search_keeps_every_candidate(sentences: list[Sentence], prompts: list[Prompt]) -> None:
-    """Every prompt has a tree, every candidate a fate, a stop and its raw components; limits hold."""
+    """Every prompt has a tree; every candidate has a fate, a stop and raw components; limits hold."""
     assert {row.prompt_id for row in sentences} == {prompt.prompt_id for prompt in prompts}
     for row in sentences:
         assert row.fate in set(Fate)
@@ -140,7 +140,7 @@ def test_search_keeps_every_candidate(sentences: list[Sentence], prompts: list[P
 def test_a_shard_gives_the_same_rows_again(
     project: Path, scorer: Scorer, prompts: list[Prompt], sentences: list[Sentence]
 ) -> None:
-    """A second run of a shard, by a policy loaded anew, gives the same rows to the last bit."""
+    """A second run of a shard, with a policy loaded again, gives identical rows."""
     assert search(project, load_policy(project / "policy"), scorer, prompts) == sentences
 
 
@@ -154,7 +154,7 @@ def test_a_shard_gives_the_same_rows_again(
 def test_a_bad_prompt_is_refused_by_name(
     project: Path, scorer: Scorer, image: str, text: str, words: str
 ) -> None:
-    """A placeholder in an instruction, and an image outside the root, are one line before any forward."""
+    """A placeholder in an instruction, or an image outside the root, gives one line before any forward pass."""
     with pytest.raises(UserError) as caught:
         search(project, load_policy(project / "policy"), scorer, [Prompt("p-1", image, text)])
     assert words in str(caught.value)
@@ -163,7 +163,7 @@ def test_a_bad_prompt_is_refused_by_name(
 def test_guidance_changes_the_search(
     project: Path, scorer: Scorer, prompts: list[Prompt], sentences: list[Sentence]
 ) -> None:
-    """The calibrated reward guides the search: without it other candidates live on, from the same first proposals."""
+    """Without guidance, other candidates are kept, from the same first proposals."""
     unguided = search(project, load_policy(project / "policy"), scorer, prompts, guidance="none")
 
     def first(rows: list[Sentence]) -> list[tuple[str, str]]:
@@ -179,7 +179,7 @@ def test_guidance_changes_the_search(
 def test_answers_make_pairs_and_pairs_train(
     project: Path, scorer: Scorer, prompts: list[Prompt], sentences: list[Sentence]
 ) -> None:
-    """Each prompt gives a pair or a reason, and the pairs survive training's preflight and a step."""
+    """Each prompt gives a pair or a reason; the pairs pass training's preflight and one step."""
     found = answers(project, scorer, sentences, prompts)
     selected = [
         select(
@@ -217,7 +217,7 @@ def test_answers_make_pairs_and_pairs_train(
 
 
 def test_any_scorer_guides_and_scores(project: Path, prompts: list[Prompt]) -> None:
-    """A scorer without a model goes through a whole search and the scoring: both write the values that it gave."""
+    """Any implementation of `Scorer` works in search and scoring: both store the values that it returns."""
     rows = search(project, load_policy(project / "policy"), SCORER, prompts)
     scored = [row for row in rows if row.relevance is not None]
     expected = SCORER.open([picture(0)]).relevance([0] * len(scored), [row.text for row in scored])

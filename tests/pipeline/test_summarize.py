@@ -332,3 +332,31 @@ def test_a_training_that_diverged_is_summarised() -> None:
     loss = read_summary(paths.SUMMARY).training["2"]["loss_last_tenth"]
     assert loss is not None
     assert math.isnan(loss)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            r'{"machine": {"processor": "a\ud800b"}}',
+            "metrics/prepare.json: got a lone surrogate, expected Unicode text",
+        ),
+        (
+            '{"policy": {}, "machine": {"threads": 1}}',
+            "machine.processor: got no such key, expected a value",
+        ),
+        ('{"policy": {}, "machine": 4}', "machine: got 4, expected an object"),
+        (
+            json.dumps({"policy": {"recall": "x"}, "machine": MACHINE}),
+            "policy.recall: got x, expected a number",
+        ),
+    ],
+)
+def test_figures_that_cannot_be_shown_are_one_line(content: str, words: str) -> None:
+    """They are refused before anything is written: an older summary and its table still agree."""
+    paths.PREPARE_METRICS.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        summarize.run(PARAMS)
+    assert words in str(caught.value)
+    assert str(caught.value).endswith("Next: dvc repro prepare")
+    assert not paths.SUMMARY.exists()

@@ -31,7 +31,7 @@ def policy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with four pictures: 0.png to 3.png."""
+    """A folder with four images: 0.png to 3.png."""
     folder = tmp_path_factory.mktemp("root")
     pictures(folder, 4)
     return folder
@@ -45,7 +45,7 @@ def _questions(count: int = 7) -> list[Question]:
 
 
 def _logits(policy: Policy, root: Path, question: Question, completion: Sequence[int]) -> torch.Tensor:
-    """Feed one prompt and completion as it is, without padding or batch: logits [tokens + 1, V] from the prompt's last."""
+    """Return the logits [tokens + 1, V] from the prompt's last token on, for one prompt and completion without padding."""
     images = [load_image(question.image, root=root, place=question.question_id)]
     inputs = encode(policy.processor, images, [render_prompt(policy.processor, question.text)])
     prompt = inputs["input_ids"].shape[1]
@@ -61,7 +61,7 @@ def _logits(policy: Policy, root: Path, question: Question, completion: Sequence
 def test_answers_are_the_models_first_choice_in_the_order_of_the_questions(
     policy: Policy, root: Path
 ) -> None:
-    """Every token of a batched answer is the most likely one that is allowed, when each question is asked alone."""
+    """Every token of a batched answer is the most probable allowed token for the question alone."""
     questions = _questions()
     replies = answer(policy, questions, root=root, max_new_tokens=TOKENS, batch_size=3, progress=False)
     banned = banned_ids(policy.model, policy.processor)
@@ -74,7 +74,7 @@ def test_answers_are_the_models_first_choice_in_the_order_of_the_questions(
 
 
 def test_batch_size_changes_no_answer(policy: Policy, root: Path) -> None:
-    """Alone or together, a question gets the same answer."""
+    """A question gets the same answer alone and in a batch."""
     alone, together = (
         answer(policy, _questions(), root=root, max_new_tokens=TOKENS, batch_size=size, progress=False)
         for size in (1, 7)
@@ -83,7 +83,7 @@ def test_batch_size_changes_no_answer(policy: Policy, root: Path) -> None:
 
 
 def test_an_answer_ends_at_the_end_token_or_at_the_limit(policy: Policy, root: Path) -> None:
-    """A finished answer's last token is the only end in it; an unfinished one has all the tokens it may have."""
+    """A finished answer has one end token, the last; an unfinished answer has exactly `max_new_tokens` tokens."""
     ends = set(end_ids(policy.model, policy.processor))
     replies = answer(policy, _questions(), root=root, max_new_tokens=TOKENS, batch_size=7, progress=False)
     for reply in replies:
@@ -93,7 +93,7 @@ def test_an_answer_ends_at_the_end_token_or_at_the_limit(policy: Policy, root: P
 
 
 def test_a_forced_end_is_seen_and_what_follows_is_cut(policy: Policy, root: Path) -> None:
-    """With the end as every question's first choice, an answer is the end alone and has no text."""
+    """If the end is always the most probable token, an answer is the end alone, with an empty text."""
     head = policy.model.get_output_embeddings()  # type: ignore[no-untyped-call]
     end = end_ids(policy.model, policy.processor)[-1]
     bias = torch.zeros(head.weight.shape[0])
@@ -109,7 +109,7 @@ def test_a_forced_end_is_seen_and_what_follows_is_cut(policy: Policy, root: Path
 
 
 def test_logprobs_are_sums_over_the_answers_tokens(policy: Policy, root: Path) -> None:
-    """Batched, padded sums equal those of each prompt and answer fed alone, within 1e-4; an empty answer has 0."""
+    """Sums from padded batches equal those of each answer alone within 1e-4; an empty answer has 0."""
     questions = _questions(5)
     vocabulary = len(policy.tokenizer)
     generator = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""The decoder, over a shared prefix and plainly, against the straightforward one, on two families of models."""
+"""The decoder, with shared and with plain passes, against transformers' `generate`, on two model families."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -62,10 +62,10 @@ def roots(count: int) -> list[Branch]:
     return [Branch(index, NO_PARENT, 0, 0, 0.0, None) for index in range(count)]
 
 
-def layers(
+def decode_depths(
     fast: SentenceDecoder, count: int, depth: int
 ) -> list[tuple[int, tuple[int, ...], list[Proposal]]]:
-    """Decode some layers, two live answers a prompt: (prompt, tokens before, proposals) for each live answer."""
+    """Decode some depths with two live answers per prompt: (prompt, tokens before, proposals) of each live answer."""
     live, before, found = roots(count), {None: ()}, []
     for _ in range(depth):
         proposed = fast.propose(live)
@@ -95,9 +95,9 @@ def layers(
 
 @pytest.mark.parametrize("passes", [SharedPasses, PlainPasses])
 def test_equal_to_encoding_everything_again(policy: Policy, passes: type[Passes]) -> None:
-    """Every sentence of three layers equals plain generate's on the re-encoded prefix; log-probabilities within 1e-4."""
+    """Every sentence of three depths equals that of `generate` on the re-encoded prefix; log-probabilities within 1e-4."""
     seen = set()
-    nodes = layers(decoder(policy, PROMPTS, passes), len(PROMPTS), depth=3)
+    nodes = decode_depths(decoder(policy, PROMPTS, passes), len(PROMPTS), depth=3)
     for prompt, before, proposals in nodes:
         slow = continue_answer(
             policy,
@@ -119,7 +119,7 @@ def test_equal_to_encoding_everything_again(policy: Policy, passes: type[Passes]
 
 
 def test_prompts_may_come_in_later(policy: Policy) -> None:
-    """A prompt admitted beside answers that are under way gives the sentences it gives alone, and disturbs none."""
+    """A prompt admitted while others are decoded gives the same sentences as alone, and does not change the others."""
     fast = decoder(policy, PROMPTS[:2])
     first = fast.propose(roots(2))
     fast.admit([2], encoded(policy, PROMPTS[2:]))
@@ -142,10 +142,10 @@ def test_prompts_may_come_in_later(policy: Policy) -> None:
 
 
 def test_prompts_do_not_touch_each_other(policy: Policy) -> None:
-    """A prompt decoded alone gives the sentences it gives in a batch."""
-    together = layers(decoder(policy, PROMPTS), len(PROMPTS), depth=2)
+    """A prompt gives the same sentences alone and in a batch."""
+    together = decode_depths(decoder(policy, PROMPTS), len(PROMPTS), depth=2)
     for index, prompt in enumerate(PROMPTS):
-        alone = layers(decoder(policy, [prompt]), 1, depth=2)
+        alone = decode_depths(decoder(policy, [prompt]), 1, depth=2)
         mine = [proposals for owner, _, proposals in together if owner == index]
         assert [[row.token_ids for row in row_] for row_ in mine] == [
             [row.token_ids for row in proposals] for _, _, proposals in alone
@@ -153,7 +153,7 @@ def test_prompts_do_not_touch_each_other(policy: Policy) -> None:
 
 
 def test_rows_are_diverse_and_clean(policy: Policy) -> None:
-    """The penalty makes first tokens differ; no row holds a banned token; no sentence passes its limit."""
+    """The penalty makes first tokens differ; no row contains a banned token; no sentence exceeds its limit."""
     proposed = decoder(policy, PROMPTS).propose(roots(len(PROMPTS)))
     assert any(len({row.token_ids[0] for row in proposals}) == GROUPS for proposals in proposed)
     rows = [row for proposals in proposed for row in proposals]
@@ -165,8 +165,8 @@ def test_rows_are_diverse_and_clean(policy: Policy) -> None:
 
 @pytest.mark.parametrize("limit", [1, 6, 11, 14])
 def test_no_answer_passes_its_limit(policy: Policy, limit: int) -> None:
-    """A sentence that ends with the answer's last token ends the answer: there is no room for another one."""
-    found = layers(decoder(policy, PROMPTS, response_limit=limit), len(PROMPTS), depth=4)
+    """A sentence that ends with the last allowed token ends the answer: there is no room for another sentence."""
+    found = decode_depths(decoder(policy, PROMPTS, response_limit=limit), len(PROMPTS), depth=4)
     for _, before, proposals in found:
         for row in proposals:
             total = len(before) + len(row.token_ids)
@@ -175,12 +175,12 @@ def test_no_answer_passes_its_limit(policy: Policy, limit: int) -> None:
 
 
 def test_a_tokenizer_may_have_nothing_to_ban(policy: Policy) -> None:
-    """Without banned tokens every token may be generated."""
+    """With an empty `banned_ids`, every token can be generated."""
     assert len(decoder(policy, PROMPTS[:1], banned=[]).propose(roots(1))[0]) == GROUPS
 
 
 def test_the_model_still_works_as_before(policy: Policy) -> None:
-    """Ordinary calls of a model that was switched to the shared-prefix attention give the same logits."""
+    """Ordinary calls of a model with the shared-prefix attention give the same logits as before."""
     inputs = encode(policy.processor, [picture(0)], [render_prompt(policy.processor, PROMPTS[0])])
     with torch.inference_mode():
         switched = policy.model(**inputs).logits
@@ -196,7 +196,7 @@ def kept(fast: SentenceDecoder) -> int:
 
 
 def test_the_prefix_is_kept_once_a_prompt(policy: Policy) -> None:
-    """Keys and values of the prompts do not grow with rows: they are what one prefill of the batch leaves."""
+    """The stored keys and values of the prompts do not depend on the number of rows: one entry per prompt."""
     fast = decoder(policy, PROMPTS)
     held = kept(fast)
     fast.propose(roots(len(PROMPTS)))

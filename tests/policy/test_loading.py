@@ -1,4 +1,4 @@
-"""Loading: a chain of adapters is the model that it says, and a folder that is none is named."""
+"""Loading: a chain gives the model of its base and adapters, and an invalid folder is one line that names it."""
 
 import json
 import pickle
@@ -38,7 +38,7 @@ def base(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def write_adapter(model: PreTrainedModel, folder: Path, *, seed: int, size: float = 0.05) -> None:
-    """Save a LoRA adapter with random weights in both of its matrices, so that it changes the model."""
+    """Save a LoRA adapter with random weights in both matrices, so that it changes the model."""
     torch.manual_seed(seed)
     adapted = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=language_layers(model)))
     for weight in adapted.parameters():
@@ -48,7 +48,7 @@ def write_adapter(model: PreTrainedModel, folder: Path, *, seed: int, size: floa
 
 
 def chain_of_two(base: Path) -> Path:
-    """Make policies 1 and 2 on a base and return policy 2's folder."""
+    """Write policies 1 and 2 on a base and return the folder of policy 2."""
     previous = base
     for name in ("1", "2"):
         with new_chain(Path("policies") / name, previous=previous, name=name) as folder:
@@ -70,7 +70,7 @@ def logits(model: PreTrainedModel, processor: object) -> torch.Tensor:
 
 
 def test_merged_equals_stacked(base: Path) -> None:
-    """A loaded chain gives the logits of its adapters stacked on the base, in float32, and not the base's."""
+    """In float32, a loaded chain gives the logits of its adapters stacked on the base, which differ from the base's."""
     policy = load_policy(chain_of_two(base))
     plain = load_policy(base).model
     stacked = PeftModel.from_pretrained(plain, "policies/2/adapters/1", adapter_name="one")
@@ -83,7 +83,7 @@ def test_merged_equals_stacked(base: Path) -> None:
 
 
 def test_merging_comes_before_casting(base: Path) -> None:
-    """In bfloat16 the weights are the float32 merge, rounded once: two updates too small to survive alone add up."""
+    """In bfloat16 the weights are the float32 merge, rounded once: two updates, each too small alone, have an effect."""
     folder = chain_of_two(base)
     exact, cast = load_policy(folder), load_policy(folder, dtype="bfloat16")
     for (name, weight), rounded in zip(exact.model.named_parameters(), cast.model.parameters(), strict=True):
@@ -92,7 +92,7 @@ def test_merging_comes_before_casting(base: Path) -> None:
 
 
 def test_a_loaded_chain_is_a_plain_model(base: Path) -> None:
-    """No trace of PEFT is left, so that the next adapter starts afresh."""
+    """The model has no attribute of PEFT, so that the next adapter is the only one."""
     policy = load_policy(chain_of_two(base))
     assert type(policy.model) is type(load_policy(base).model)
     assert not hasattr(policy.model, "peft_config")
@@ -102,7 +102,7 @@ def test_a_loaded_chain_is_a_plain_model(base: Path) -> None:
 
 
 def test_a_chain_says_all(base: Path) -> None:
-    """A policy's folder holds every adapter since the base, by names relative to the project, and no card."""
+    """A policy's folder contains every adapter since the base, names the base relative to the project, and has no card."""
     folder = chain_of_two(base)
     chain = json.loads((folder / "chain.json").read_text())
     prints = chain.pop("fingerprints")
@@ -118,7 +118,7 @@ def test_a_chain_says_all(base: Path) -> None:
 
 
 def test_a_chain_is_written_whole_or_not_at_all(base: Path) -> None:
-    """An error while the adapter is written leaves the older policy as it was, and nothing beside it."""
+    """An error while the adapter is written leaves the older policy unchanged, and no other file."""
     chain_of_two(base)
     before = hash_path(Path("policies"))
     with (
@@ -130,7 +130,7 @@ def test_a_chain_is_written_whole_or_not_at_all(base: Path) -> None:
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
-    """A missing folder, and one without a model, are named with the next command."""
+    """The error for a missing folder, or one without a model, names the folder and the next command."""
     with pytest.raises(UserError, match=r"nowhere: got no such folder, expected a policy.* Next: dvc repro"):
         load_policy(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"got no config.json in it"):
@@ -152,7 +152,7 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
 )
 @pytest.mark.usefixtures("base")
 def test_a_broken_chain(chain: str, words: str) -> None:
-    """A chain that names what is not there says which part."""
+    """The error for a chain with a missing part names the part."""
     folder = Path("policies/1")
     folder.mkdir()
     (folder / "chain.json").write_text(chain)
@@ -170,7 +170,7 @@ def test_a_broken_chain(chain: str, words: str) -> None:
     ],
 )
 def test_an_unreadable_model(base: Path, content: str, words: str) -> None:
-    """A config that is no JSON or no image-text-to-text model is one line, not a traceback."""
+    """A config that is not JSON, or of another kind of model, gives one line, not a traceback."""
     (base / "config.json").write_text(content)
     (base / "processor_config.json").unlink()
     with pytest.raises(UserError, match=words) as caught:
@@ -189,7 +189,7 @@ def edit_json(path: Path, **values: object) -> None:
 
 
 def refusal(load: Callable[[], object]) -> str:
-    """Return the one line that refuses a policy."""
+    """Return the error line for a policy."""
     with pytest.raises(UserError) as caught:
         load()
     line = str(caught.value)
@@ -215,14 +215,14 @@ FILED = "language_model.lm_head.weight"
     ],
 )  # fmt: skip
 def test_weights_of_another_model(llava: Path, change: Callable[[Weights], object], words: str) -> None:
-    """A missing, unknown, misshapen or non-finite tensor is named; nothing runs on random weights."""
+    """The error names a tensor that is missing, unknown, of another shape or not finite; no model has random weights."""
     edit(llava / "model.safetensors", change)
     assert words in refusal(lambda: load_policy(llava))
 
 
 @pytest.mark.parametrize("keep", [0, 4, 300, 50_000])
 def test_damaged_weights(llava: Path, keep: int) -> None:
-    """An empty or cut file, and one of another kind, is one line."""
+    """An empty or cut file, and one of another format, gives one line."""
     path = llava / "model.safetensors"
     content = path.read_bytes()
     for damaged in (content[:keep], b"\x80\x02" * keep):
@@ -233,7 +233,7 @@ def test_damaged_weights(llava: Path, keep: int) -> None:
 
 
 class _Proof:
-    """What a pickle does when it is read: make a file."""
+    """A pickle that writes a file when it is read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -243,7 +243,7 @@ class _Proof:
 
 
 def test_pickles_are_refused_and_not_opened(llava: Path) -> None:
-    """A base or an adapter without safetensors is refused by the pickle's name."""
+    """The error for a base or an adapter without safetensors names the pickle, which is not opened."""
     chain_of_two(llava)
     adapter = Path("policies/2/adapters/1")
     for folder, name in ((llava, "pytorch_model.bin"), (adapter, "adapter_model.bin")):
@@ -257,7 +257,7 @@ def test_pickles_are_refused_and_not_opened(llava: Path) -> None:
 
 
 def test_sharded_weights(llava: Path) -> None:
-    """Weights in several files load as one; an index that leads elsewhere, or to nothing, is refused."""
+    """Weights in several files load as one; an index with a missing file, or one outside the folder, is refused."""
     whole = load_policy(llava).model
     (llava / "model.safetensors").unlink()
     whole.save_pretrained(llava, max_shard_size="100KB")
@@ -269,7 +269,7 @@ def test_sharded_weights(llava: Path) -> None:
         ('{"weight_map": {"a": "../a.safetensors"}}', "got ['../a.safetensors'], expected a \"weight_map\""),
         (
             '{"weight_map": {"a": "b.safetensors"}}',
-            "b.safetensors: got no such file, expected what the index lists",
+            "b.safetensors: got no such file, expected a file that the index lists",
         ),
         ("{", "got a malformed index"),
     ):
@@ -278,7 +278,7 @@ def test_sharded_weights(llava: Path) -> None:
 
 
 def test_a_folder_with_code_runs_nothing(llava: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`auto_map` in any configuration leads nowhere, without a question at the terminal."""
+    """Code named by `auto_map` in any configuration does not run, and the terminal is not asked."""
     (llava / "code.py").write_text("open('it-ran', 'w').close()\nclass Mine: pass\n")
     names = (
         "AutoConfig",
@@ -311,15 +311,15 @@ def test_a_folder_with_code_runs_nothing(llava: Path, capsys: pytest.CaptureFixt
     ],
 )
 def test_a_configuration_that_leads_elsewhere(llava: Path, values: dict[str, object], words: str) -> None:
-    """Kernels from a Hub and other files of weights are refused by their key."""
+    """Kernels from the Hub and other weight files are refused; the error names the key."""
     edit_json(llava / "config.json", **values)
     assert words in refusal(lambda: load_policy(llava))
 
 
 def test_an_adapter_in_a_models_folder(llava: Path) -> None:
-    """Transformers would merge it unseen, or load the base that it names."""
+    """An adapter in a model folder is refused: transformers would load it, or the base that it names."""
     (llava / "adapter_config.json").write_text('{"base_model_name_or_path": "elsewhere"}')
-    assert "policies/base: got adapter_config.json, expected a model without an adapter" in refusal(
+    assert "policies/base: got adapter_config.json, expected a model folder without an adapter" in refusal(
         lambda: load_policy(llava)
     )
 
@@ -347,7 +347,7 @@ A = "base_model.model.model.language_model.layers.0.self_attn.q_proj.lora_A.weig
 def test_an_adapter_that_does_not_fit(
     llava: Path, adapter: Path, change: Callable[[Weights], object], words: str
 ) -> None:
-    """Every tensor of the file has its place and every place its tensor; nothing is dropped with a warning."""
+    """A missing, unknown or misshapen tensor of an adapter is an error that names it, not a warning."""
     edit(adapter / "adapter_model.safetensors", change)
     model = load_policy(llava).model
     assert words in refusal(lambda: merge(model, adapter))
@@ -375,7 +375,7 @@ def test_an_adapter_that_does_not_fit(
 def test_only_a_plain_lora_is_merged(
     llava: Path, adapter: Path, values: dict[str, object], words: str
 ) -> None:
-    """Another kind of adapter, and an option that imports, or changes the base, is refused by its key."""
+    """Another kind of adapter, and an option that imports code or changes the base, is refused; the error names the key."""
     Path("code.py").write_text("open('it-ran', 'w').close()\n")
     edit_json(adapter / "adapter_config.json", **values)
     model = load_policy(llava).model
@@ -384,7 +384,7 @@ def test_only_a_plain_lora_is_merged(
 
 
 def test_an_adapter_of_another_base(llava: Path) -> None:
-    """A chain knows what it was trained with: another base of the same shape, and another adapter, are refused."""
+    """A chain with another base of the same shape, or another adapter, than it was trained with is refused."""
     folder = chain_of_two(llava)
     chain = json.loads((folder / "chain.json").read_text())
     FAMILIES["llava"](llava, seed=1)
@@ -404,7 +404,7 @@ def test_an_adapter_of_another_base(llava: Path) -> None:
 
 
 def test_a_cast_that_overflows(llava: Path) -> None:
-    """Weights that half precision cannot hold are refused, in a model and in a merged chain."""
+    """Weights that overflow in half precision are refused, in a model and in a merged chain."""
     edit(llava / "model.safetensors", lambda weights: weights[FILED].fill_(1e6))
     folder = chain_of_two(llava)
     load_policy(folder)

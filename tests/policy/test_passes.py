@@ -1,4 +1,4 @@
-"""Which models may share a prefix, and that the others are told from them by what they compute."""
+"""`passes_for`: a model shares a prefix only if it computes the same log-probabilities that way."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,12 +27,12 @@ def inputs(policy: Policy) -> dict[str, torch.Tensor]:
 
 
 def test_ordinary_models_share(policy: Policy) -> None:
-    """A model whose attention goes through the interface shares."""
+    """A model that uses the attention interface gets shared passes."""
     assert isinstance(passes_for(policy.model, inputs(policy)), SharedPasses)
 
 
 def test_positions_of_ones_own_are_found_out(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that counts image tokens as one position gives other log-probabilities; it goes plainly, switched back."""
+    """A model that counts image tokens as one position gets plain passes, and its attention is set back."""
     decoder: Any = policy.model.get_decoder()
     before = policy.model.config.get_text_config()._attn_implementation
     forward = decoder.forward
@@ -49,7 +49,7 @@ def test_positions_of_ones_own_are_found_out(policy: Policy, monkeypatch: pytest
 
 
 def test_rounding_of_half_types_is_no_difference() -> None:
-    """In float32 a log-probability may be off by a thousandth, in bfloat16 a twentieth of the mass may be elsewhere."""
+    """In float32 a log-probability may differ by 0.001, in bfloat16 the total variation may be 0.05."""
     logits = torch.tensor([[8.0, 7.0, -9.0]])
     off = torch.tensor([[8.0, 7.0, -9.5]])
     assert near(logits, logits + 3)
@@ -59,21 +59,21 @@ def test_rounding_of_half_types_is_no_difference() -> None:
 
 
 def test_a_sliding_window_goes_plainly(policy: Policy) -> None:
-    """A window that the prompt does not reach cannot be seen in numbers: the config says it."""
+    """A sliding window longer than the prompt does not change the logits: the config decides."""
     policy.model.config.get_text_config().layer_types = ["sliding_attention", "full_attention"]
     with pytest.warns(UserWarning, match="cannot be decoded over a shared prefix"):
         assert isinstance(passes_for(policy.model, inputs(policy)), PlainPasses)
 
 
 def test_a_model_without_the_interface_goes_plainly(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As transformers says it."""
+    """A model for which transformers cannot set an attention implementation gets plain passes."""
     monkeypatch.setattr(type(policy.model), "_can_set_attn_implementation", classmethod(lambda _: False))
     with pytest.warns(UserWarning, match="cannot be decoded over a shared prefix"):
         assert isinstance(passes_for(policy.model, inputs(policy)), PlainPasses)
 
 
 def test_plain_logits_of_answers_of_any_length(policy: Policy) -> None:
-    """Answers side by side have the logits that each has alone."""
+    """Answers of different lengths in one batch have the same logits as each alone."""
     prompt = inputs(policy)
     answers = [(), (5, 6, 7), (8,)]
     together = plain_logits(policy.model, prompt, answers)
@@ -81,7 +81,7 @@ def test_plain_logits_of_answers_of_any_length(policy: Policy) -> None:
     assert torch.allclose(together, alone, atol=1e-4)
 
 
-def test_layers_need_a_prompt(policy: Policy) -> None:
-    """A layer before any prompt is a mistake of the caller's."""
+def test_depths_need_a_prompt(policy: Policy) -> None:
+    """`begin` before `admit` raises."""
     with pytest.raises(ValueError, match="no prompt has been admitted"):
         SharedPasses(policy.model).begin([Node(0, (), None)], groups=2)

@@ -39,7 +39,7 @@ def policy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def test_the_template_opens_the_answer(policy: Policy) -> None:
-    """A prompt holds one image placeholder, the instruction, and ends where the answer begins."""
+    """A prompt contains one image placeholder and the instruction, and ends where the answer begins."""
     prompt = render_prompt(policy.processor, "Describe the image.")
     assert prompt.count("<image>") == 1
     assert "Describe the image." in prompt
@@ -47,7 +47,7 @@ def test_the_template_opens_the_answer(policy: Policy) -> None:
 
 
 def test_beginning_of_sequence_comes_once(tmp_path: Path) -> None:
-    """A template that forgets beginning-of-sequence gets it where the tokenizer wants one, and only there."""
+    """Beginning-of-sequence is added if the template leaves it out and the tokenizer adds it, and only then."""
     policy = load_policy(FAMILIES["llava"](tmp_path))
     processor, tokenizer = policy.processor, policy.tokenizer
     assert render_prompt(processor, "Hi").count("<s>") == 1
@@ -62,7 +62,7 @@ def test_beginning_of_sequence_comes_once(tmp_path: Path) -> None:
 
 
 def test_encoding_pads_on_the_left(policy: Policy) -> None:
-    """Rows end together, each with its image tokens, and a row's tokens do not depend on its neighbours."""
+    """Rows are padded on the left, each has its image tokens, and a row's tokens do not depend on other rows."""
     prompts = [
         render_prompt(policy.processor, text) for text in ("Hi.", "Describe this picture in many words.")
     ]
@@ -77,7 +77,7 @@ def test_encoding_pads_on_the_left(policy: Policy) -> None:
 
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_answers_round_trip(policy: Policy, answer: str) -> None:
-    """Tokens -> text -> tokens is the identity for an answer's own tokens, white space and all; one end closes it."""
+    """Tokens -> text -> tokens gives an answer's tokens again, white space included, with one end."""
     ids = completion_ids(policy.processor, answer)
     assert answer_text(policy.processor, ids) == answer
     assert is_canonical(policy.processor, ids)
@@ -85,7 +85,7 @@ def test_answers_round_trip(policy: Policy, answer: str) -> None:
 
 
 def test_other_tokens_of_a_text_are_not_canonical(policy: Policy) -> None:
-    """A text spelled out letter by letter, or without its end, is not what training would see."""
+    """Tokens of single letters, or without the end, are not canonical: training would see others."""
     letters = [token for letter in "red" for token in completion_ids(policy.processor, letter)[:-1]]
     end = completion_ids(policy.processor, "")
     assert answer_text(policy.processor, letters + end) == "red"
@@ -94,7 +94,7 @@ def test_other_tokens_of_a_text_are_not_canonical(policy: Policy) -> None:
 
 
 def test_trl_sees_the_same_tokens(policy: Policy) -> None:
-    """TRL's vision collator, given `render_prompt` and `completion_text`, makes `encode`'s prompt and `completion_ids`."""
+    """TRL's vision collator turns `render_prompt` and `completion_text` into the tokens of `encode` and `completion_ids`."""
     chosen, rejected = ANSWERS[0], ANSWERS[1]
     prompt = render_prompt(policy.processor, "Describe the image.")
     row = {
@@ -112,21 +112,21 @@ def test_trl_sees_the_same_tokens(policy: Policy) -> None:
 
 
 def test_the_end_is_the_templates(policy: Policy) -> None:
-    """An answer ends with the token that the template ends a turn with, whatever it writes behind that."""
+    """An answer ends with the token that ends a turn in the template, whatever the template writes after it."""
     expected = {"llava": "</s>", "idefics3": "<end_of_utterance>"}[policy.model.config.model_type]
     assert end_token(policy.processor) == expected
     assert completion_ids(policy.processor, "a")[-1] == policy.tokenizer.convert_tokens_to_ids(expected)
 
 
 def test_a_template_without_an_end(tmp_path: Path) -> None:
-    """Where the template ends a turn with no token, as LLaVA-1.5's, it is the tokenizer's end-of-sequence."""
+    """If the template has no end token, as in LLaVA-1.5, the end is the tokenizer's end-of-sequence."""
     policy = load_policy(FAMILIES["llava"](tmp_path))
     policy.processor.chat_template = policy.processor.chat_template.replace("{{ eos_token }}", " ")
     assert end_token(policy.processor) == "</s>"
 
 
 def test_banned_tokens(policy: Policy) -> None:
-    """No answer may hold the image placeholder, padding, the opening, or an id that the tokenizer does not know."""
+    """The image placeholder, padding, beginning-of-sequence and unknown ids are banned."""
     banned = set(banned_ids(policy.model, policy.processor))
     tokenizer = policy.tokenizer
     assert {policy.model.config.image_token_id, tokenizer.pad_token_id, tokenizer.bos_token_id} <= banned
@@ -137,13 +137,13 @@ def test_banned_tokens(policy: Policy) -> None:
 
 @pytest.mark.parametrize("text", ["", " \n"])
 def test_empty_prompts(text: str) -> None:
-    """An instruction without words is refused by its prompt's id."""
+    """The error for an empty instruction names the prompt."""
     with pytest.raises(UserError, match=r"prompt p-1: got .*, expected an instruction with words in it"):
         check_prompt(text, prompt_id="p-1")
 
 
 def test_texts_that_spell_out_a_special_token(policy: Policy) -> None:
-    """A placeholder or an end in an instruction or an answer is refused by name; other brackets are fine."""
+    """The characters of a placeholder or an end token in a text are refused by name; other brackets are allowed."""
     check_tokens(policy.processor, [("prompt p-1", "Is <b>this</b> an <img>?")])
     for token in ("<image>", end_token(policy.processor)):
         with pytest.raises(
@@ -166,7 +166,7 @@ def test_texts_that_spell_out_a_special_token(policy: Policy) -> None:
     ],
 )  # fmt: skip
 def test_a_broken_chat_template(tmp_path: Path, template: str | None, words: str) -> None:
-    """A template that is missing, fails, or leaves out the image or the text names the model's folder and what to do."""
+    """The error for a template that is missing, fails or is incomplete names the model's folder and the next step."""
     policy = load_policy(FAMILIES["llava"](tmp_path / "base"))
     policy.processor.chat_template = template
     with pytest.raises(UserError, match=words) as caught:
@@ -180,7 +180,7 @@ def test_a_broken_chat_template(tmp_path: Path, template: str | None, words: str
 
 
 def test_a_template_without_the_assistants_text(tmp_path: Path) -> None:
-    """Where an answer ends cannot be told from a template that leaves answers out."""
+    """A template that leaves out answers is refused: it does not show where an answer ends."""
     policy = load_policy(FAMILIES["llava"](tmp_path))
     policy.processor.chat_template = "{{ messages[0].content[1].text }} <image>"
     with pytest.raises(UserError, match="chat template: got an assistant's turn without its text"):

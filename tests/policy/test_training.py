@@ -1,4 +1,4 @@
-"""Training: the adapter lies on the language model, the reference is who wrote the pairs, equal runs give equal bytes."""
+"""Training: only the language model has an adapter, the reference wrote the pairs, equal runs give equal bytes."""
 
 import dataclasses
 import math
@@ -49,7 +49,7 @@ ONE_FAMILY = pytest.mark.parametrize("base", ["llava"], indirect=True)
 
 @pytest.fixture(params=FAMILIES)
 def base(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project's root with a tiny base policy of each family, and pictures."""
+    """A project's root with a tiny base policy of each family, and images."""
     monkeypatch.chdir(tmp_path)
     pictures(Path("images"), len(TEXTS))
     return FAMILIES[request.param](Path("policies/base"))
@@ -59,7 +59,7 @@ HALF = ["bfloat16", "float16"]
 
 
 def logprob(policy: Policy, image: Path, prompt: str, answer: str) -> float:
-    """Return an answer's log-probability by the plainest forward there is: one row, no padding."""
+    """Return an answer's log-probability from a forward pass with one row and no padding."""
     ids = completion_ids(policy.processor, answer)
     picture = load_image(image.as_posix(), root=Path(), place="test")
     rendered = [render_prompt(policy.processor, prompt)]
@@ -119,7 +119,7 @@ def iterate(
 
 
 def test_training_prefers_the_chosen(base: Path) -> None:
-    """Pairs' chosen answers gain on the rejected ones, the loss leaves ln 2, and no image tower weight is in the adapter."""
+    """The margin grows, the loss falls below ln 2, and the adapter has no weight of the vision tower."""
     pairs = written_by(base)
     report = iterate(Path("policies/1"), previous=base, pairs=pairs)
     assert report.steps[0].loss == pytest.approx(math.log(2), abs=1e-5)
@@ -149,7 +149,7 @@ def test_references_are_those_of_generation(base: Path) -> None:
 
 
 def test_wrong_iterate_is_refused(base: Path) -> None:
-    """Pairs of the base do not train policy 2 from policy 1: the error names the prompt, both values and the next step."""
+    """Training policy 1 on pairs of the base is refused: the error names the prompt, both values and the next step."""
     pairs = written_by(base)
     iterate(Path("policies/1"), previous=base, pairs=pairs)
     with pytest.raises(UserError) as caught:
@@ -162,7 +162,7 @@ def test_wrong_iterate_is_refused(base: Path) -> None:
 
 
 def test_other_prompt_is_refused(base: Path) -> None:
-    """A pair whose instruction is not the one that generation saw does not train."""
+    """A pair with another instruction than at generation is refused."""
     pairs = written_by(base)
     pairs[2] = dataclasses.replace(pairs[2], prompt=pairs[2].prompt + " ")
     words = r"pair train-00002: .*got -[\d.]+, [\d.]+ nats away, expected -[\d.]+ as stored at generation, within 0\.0001"
@@ -172,7 +172,7 @@ def test_other_prompt_is_refused(base: Path) -> None:
 
 @pytest.mark.parametrize("dtype", HALF)
 def test_half_types_train(base: Path, dtype: Dtype) -> None:
-    """Pairs that a policy wrote in bfloat16 or float16 train it in the same type, though its logits round more."""
+    """Pairs written in bfloat16 or float16 pass the check in the same dtype, in spite of rounding."""
     policy = load_policy(base, dtype=dtype)
     pairs = written_by(base, dtype=dtype)
     Path("adapter").mkdir()
@@ -183,7 +183,7 @@ def test_half_types_train(base: Path, dtype: Dtype) -> None:
 
 @pytest.mark.parametrize("dtype", HALF)
 def test_wrong_iterate_is_refused_in_half_types(base: Path, dtype: Dtype) -> None:
-    """The wider tolerance still tells policy 1 from the base; the error names type, tokens, gap and both explanations."""
+    """The wider tolerance still detects another policy; the error names dtype, tokens, gap and both explanations."""
     iterate(Path("policies/1"), previous=base, pairs=written_by(base))
     pairs = written_by(base, dtype=dtype)
     with pytest.raises(UserError) as caught:
@@ -201,7 +201,7 @@ def test_wrong_iterate_is_refused_in_half_types(base: Path, dtype: Dtype) -> Non
 @ONE_FAMILY
 @pytest.mark.parametrize("dtype", HALF)
 def test_gaps_that_are_each_allowed_are_refused_together(base: Path, dtype: Dtype) -> None:
-    """One answer half its allowance away is rounding; every answer half its allowance away is another policy."""
+    """One answer at half its allowance is accepted as rounding; all answers at half of it are refused."""
     policy, pairs = load_policy(base, dtype=dtype), written_by(base, dtype=dtype)
     stored = [
         [pair.scores.chosen_logprob for pair in pairs],
@@ -227,7 +227,7 @@ def test_gaps_that_are_each_allowed_are_refused_together(base: Path, dtype: Dtyp
 
 
 def test_the_tolerance_belongs_to_type_and_length() -> None:
-    """float32 keeps what params.yaml says; half types get more with length, and never less than that."""
+    """float32 uses the tolerance; half types allow more for longer answers, and never less than the tolerance."""
     assert allowed_gap(400, dtype=torch.float32, tolerance=1e-4) == 1e-4
     assert allowed_gap(400, dtype=torch.bfloat16, tolerance=1e-4) == pytest.approx(3.0)
     assert allowed_gap(100, dtype=torch.bfloat16, tolerance=1e-4) == pytest.approx(1.5)
@@ -236,7 +236,7 @@ def test_the_tolerance_belongs_to_type_and_length() -> None:
 
 
 def test_chain_trains_on(base: Path) -> None:
-    """Policy 2 holds both adapters, starts at ln 2 against policy 1, and its chain is the same as stacking by hand."""
+    """Policy 2 has both adapters, its training starts at ln 2, and its chain equals the adapters stacked by hand."""
     iterate(Path("policies/1"), previous=base, pairs=written_by(base))
     report = iterate(Path("policies/2"), previous=Path("policies/1"), pairs=written_by(Path("policies/1")))
     assert report.steps[0].loss == pytest.approx(math.log(2), abs=1e-5)
@@ -245,7 +245,7 @@ def test_chain_trains_on(base: Path) -> None:
 
 
 def test_equal_runs_give_equal_bytes(base: Path) -> None:
-    """The same inputs give the same folder, wherever it is written, and the same report."""
+    """The same inputs give the same adapter, in any folder, and the same report."""
     pairs = written_by(base)
     first = iterate(Path("policies/1"), previous=base, pairs=pairs, lora_dropout=0.1)
     kept = hash_path(Path("policies/1"))
@@ -258,7 +258,7 @@ def test_equal_runs_give_equal_bytes(base: Path) -> None:
 
 @ONE_FAMILY
 def test_dropout_reaches_the_adapter(base: Path) -> None:
-    """`lora_dropout` changes training: TRL's habit of switching all dropout off does not swallow it."""
+    """`lora_dropout` changes training: only the model's dropout is turned off."""
     pairs = written_by(base)
     with_dropout = iterate(Path("policies/1"), previous=base, pairs=pairs, lora_dropout=0.5)
     assert with_dropout.steps != iterate(Path("policies/1"), previous=base, pairs=pairs).steps
@@ -266,7 +266,7 @@ def test_dropout_reaches_the_adapter(base: Path) -> None:
 
 @ONE_FAMILY
 def test_the_anchor_holds_on_to_the_chosen_answers(base: Path) -> None:
-    """`sft_weight` adds the chosen answers' mean token loss, and their log-probability ends higher for it."""
+    """`sft_weight` adds the chosen answers' mean token loss, and raises their final log-probability."""
     pairs = written_by(base)
     plain = iterate(Path("policies/1"), previous=base, pairs=pairs)
     anchored = iterate(Path("policies/1"), previous=base, pairs=pairs, sft_weight=2.0)
@@ -286,7 +286,7 @@ def test_warm_up_then_cosine(base: Path) -> None:
 
 
 def test_the_reference_is_computed_once(base: Path) -> None:
-    """Steps of training run one forward each: none is spent on the reference again."""
+    """Each training step runs one forward pass: the reference is not computed again."""
     pairs = written_by(base)
     policy = load_policy(base)
     calls = []
@@ -298,7 +298,7 @@ def test_the_reference_is_computed_once(base: Path) -> None:
 
 @ONE_FAMILY
 def test_pairs_without_scores_train(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Pairs that a judge chose have nothing to check the reference against: they train all the same, and that is said."""
+    """Pairs without stored log-probabilities train without a reference check, and stderr says so."""
     pairs = [without_scores(pair) for pair in written_by(base)]
     report = iterate(Path("policies/1"), previous=base, pairs=pairs)
     assert report.steps[-1].loss < 0.6
@@ -308,7 +308,7 @@ def test_pairs_without_scores_train(base: Path, capsys: pytest.CaptureFixture[st
 
 @ONE_FAMILY
 def test_references_are_checked_where_there_are_any(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Among pairs without scores, a stored log-probability that is another policy's is refused, a right one counted."""
+    """Among pairs without scores, a stored log-probability is checked: a wrong one is refused, a right one counted."""
     first, *others = written_by(base)
     mixed = [first, *map(without_scores, others)]
     assert iterate(Path("policies/1"), previous=base, pairs=mixed).references_checked == 1
@@ -319,7 +319,7 @@ def test_references_are_checked_where_there_are_any(base: Path, capsys: pytest.C
 
 @ONE_FAMILY
 def test_a_few_steps_learn(base: Path) -> None:
-    """A run of one step takes it at the peak rate: warm-up rounds down to no step."""
+    """A run of one step has the peak learning rate: warm-up rounds down to no step."""
     report = iterate(
         Path("policies/1"), previous=base, pairs=written_by(base), batch_size=4, epochs=1.0, warmup_share=0.03
     )
@@ -327,7 +327,7 @@ def test_a_few_steps_learn(base: Path) -> None:
 
 
 def test_language_layers_only(base: Path) -> None:
-    """The pattern hits every linear layer of the language model and none outside it."""
+    """The pattern matches every linear layer of the language model and no other."""
     import re
 
     model = load_policy(base).model
@@ -337,7 +337,7 @@ def test_language_layers_only(base: Path) -> None:
 
 
 def test_no_pairs(tmp_path: Path) -> None:
-    """Training on nothing says where to look."""
+    """The error for an empty list of pairs names the next commands."""
     policy = load_policy(FAMILIES["llava"](tmp_path / "base"))
     with pytest.raises(UserError, match=r"csrdata stats; lower select_pairs.margin"):
         train(policy, [], root=tmp_path, adapter_folder=tmp_path, **KNOBS)
@@ -369,7 +369,7 @@ def test_no_pairs(tmp_path: Path) -> None:
     ],
 )
 def test_bad_pairs(base: Path, change: dict[str, Any], words: str) -> None:
-    """A pair that cannot be trained on is named before the first step, and nothing is written."""
+    """An invalid pair is refused by name before the first step, and nothing is written."""
     pairs = written_by(base)
     pairs[1] = pair_with(pairs[1], **change)
     with pytest.raises(UserError, match=words):
@@ -378,7 +378,7 @@ def test_bad_pairs(base: Path, change: dict[str, Any], words: str) -> None:
 
 
 def test_image_tokens_are_counted(base: Path) -> None:
-    """A processor that writes fewer image tokens than the model makes features is refused by their numbers."""
+    """A processor that writes fewer image tokens than the model has image features is refused with both numbers."""
     pairs = written_by(base)
     policy = load_policy(base)
     if hasattr(policy.processor, "image_seq_len"):

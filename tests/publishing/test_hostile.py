@@ -270,6 +270,17 @@ CASES: dict[str, tuple[Damage, str]] = {
     "a name with a line break": (rename_iteration("1\n"), "iterations.0.name: got"),
     "a name that is a number": (claim(iterations=[{"name": 1}]), "iterations.0"),
     "a name twice": (duplicate, "got 1 twice, expected each iteration once"),
+    "names that share a split": (
+        lambda folder: signed(
+            folder,
+            read_manifest(folder),
+            iterations=[
+                dataclasses.replace(one, name=name)
+                for one, name in zip(read_manifest(folder).iterations, ("a-b", "a_b"), strict=True)
+            ],
+        ),
+        "got iteration_a_b twice, expected each split once",
+    ),
     # Files.
     "no list of files": (claim(files=[]), "files: got [], expected "),
     "a file that is not listed": (write("dvc.yaml", b"stages: {}"), "@v1: dvc.yaml: got not in the manifest"),

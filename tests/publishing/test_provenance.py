@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
+from dvc.utils.serialize import dumps_yaml
 
 from csrdata.errors import UserError
 from csrdata.params import load_params
-from csrdata.publishing.release.provenance import behind, check_run, commit, inputs, read_lock
+from csrdata.publishing.release.provenance import behind, check_params, check_run, commit, inputs, read_lock
 from tests.imports import ROOT
 
 TABLES = ["data/generate_beams/1", "data/score_beams/1", "data/select_pairs/1", "data/sample_prompts"]
@@ -109,3 +110,20 @@ def test_the_commit_is_gits(tmp_path: Path) -> None:
     assert len(head) == 40
     (tmp_path / "a").write_text("2")
     assert commit(tmp_path) == f"{head}+changes"
+
+
+def test_a_lock_is_read_as_dvc_wrote_it(tmp_path: Path) -> None:
+    """DVC writes YAML 1.2, in which `1e-07` is a number and `on` is text: a project that has them is no other project."""
+    params = {
+        "train_dpo": {"learning_rate": 1e-7},
+        "iterations": {"on": {"previous": "base"}, "007": {"previous": "on"}},
+    }
+    stage = {"cmd": "c", "params": {"params.yaml": params}, "outs": [{"path": "data", "md5": "0" * 32}]}
+    lock = tmp_path / "dvc.lock"
+    lock.write_text(dumps_yaml({"schema": "2.0", "stages": {"train_dpo@on": stage}}), encoding="utf-8")
+    assert "learning_rate: 1e-07" in lock.read_text(encoding="utf-8")
+    check_params(read_lock(lock), params, lock=lock)
+    with pytest.raises(
+        UserError, match=r"train_dpo\.learning_rate: got 1e-06, expected 1e-07, as .* says of train_dpo@on"
+    ):
+        check_params(read_lock(lock), params | {"train_dpo": {"learning_rate": 1e-6}}, lock=lock)

@@ -1,4 +1,4 @@
-"""A scorer's folder is untrusted: nothing in it runs, and weights that are not its model's are refused in one line."""
+"""A scorer's folder is untrusted: no code in it runs, and weights of another model are refused in one line."""
 
 import json
 import pickle
@@ -44,7 +44,7 @@ def rewrite(folder: Path, **changes: Any) -> None:
 
 
 def refusal(folder: Path) -> str:
-    """Return the one line that refuses a scorer."""
+    """Return the error line for a scorer."""
     with warnings.catch_warnings(), pytest.raises(UserError) as caught:
         warnings.simplefilter("ignore")
         load_open_clip(folder)
@@ -56,7 +56,7 @@ def refusal(folder: Path) -> str:
 
 
 def add_code(folder: Path) -> Path:
-    """Put a tokenizer with code into the folder, as transformers wants it; return the file that the code would write."""
+    """Add a tokenizer with code that transformers could load; return the file that the code would write."""
     proof = folder.parent / "it-ran"
     byte_tokenizer().save_pretrained(folder)
     (folder / "code.py").write_text(
@@ -72,7 +72,7 @@ def add_code(folder: Path) -> Path:
 
 
 def test_a_folder_that_asks_for_its_code_to_run(folder: Path) -> None:
-    """`trust_remote_code` in the configuration is refused by name, and the code of the folder does not run."""
+    """`trust_remote_code` in the configuration is refused by name, and code in the folder does not run."""
     proof = add_code(folder)
     rewrite(
         folder,
@@ -85,7 +85,7 @@ def test_a_folder_that_asks_for_its_code_to_run(folder: Path) -> None:
 
 
 def test_code_next_to_a_tokenizer_is_ignored(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A tokenizer that brings code is read as data, without a question at the terminal."""
+    """A tokenizer with code is loaded as data, and the terminal is not asked."""
     proof = add_code(folder)
     rewrite(
         folder, model_cfg__text_cfg__hf_tokenizer_name="any", model_cfg__text_cfg__tokenizer_kwargs={"clean": "lower"}
@@ -109,7 +109,7 @@ def test_code_next_to_a_tokenizer_is_ignored(folder: Path, capsys: pytest.Captur
         ({"model_cfg__vision_cfg__layers": 10**9}, "vision_cfg.layers: got 1000000000, expected a value less than or equal to 1000"),
         ({"model_cfg__vision_cfg__width": "32"}, "vision_cfg.width: got '32', expected a valid integer"),
         ({"model_cfg__embed_dim": None}, "model_cfg.embed_dim: got None"),
-        ({"model_cfg__text_cfg__heads": 3}, "expected sizes that go together"),
+        ({"model_cfg__text_cfg__heads": 3}, "expected compatible sizes"),
         ({"preprocess_cfg__mode": "CMYK"}, "preprocess_cfg.mode: got 'CMYK', expected a value 'RGB'"),
         ({"preprocess_cfg__std": [0.5, 0.5, 0.0]}, "preprocess_cfg.std.2: got 0.0, expected a value greater than 0"),
         ({"run": "rm"}, "open_clip_config.json: run: got an unknown key with 'rm', expected no other key than model_cfg, preprocess_cfg"),
@@ -118,7 +118,7 @@ def test_code_next_to_a_tokenizer_is_ignored(folder: Path, capsys: pytest.Captur
 def test_only_listed_keys_and_values_reach_a_library(
     folder: Path, changes: dict[str, Any], words: str
 ) -> None:
-    """What names code, a file, another model or an absurd size is refused by its key."""
+    """A value that names code, a file, another model or a size out of range is refused; the error names the key."""
     rewrite(folder, **changes)
     assert words in refusal(folder)
 
@@ -127,14 +127,14 @@ def test_only_listed_keys_and_values_reach_a_library(
     "content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"model_cfg": {"embed_dim": NaN}}']
 )
 def test_a_configuration_that_is_none(folder: Path, content: bytes) -> None:
-    """Empty, cut, deep and garbled JSON is one line."""
+    """Empty, cut, too deep and malformed JSON gives one line."""
     (folder / "open_clip_config.json").write_bytes(content)
     assert "open_clip_config.json" in refusal(folder)
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.json")), ids=lambda path: path.stem)
 def test_open_clips_own_configurations_are_allowed(path: Path, tmp_path: Path) -> None:
-    """Every architecture of open_clip passes but those with a text tower of transformers or a caption decoder."""
+    """Every configuration of open_clip is allowed, except those with a text tower of transformers or a caption decoder."""
     model = json.loads(path.read_text(encoding="utf-8"))
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": model}), encoding="utf-8")
     if "hf_model_name" in model["text_cfg"] or "multimodal_cfg" in model:
@@ -145,7 +145,7 @@ def test_open_clips_own_configurations_are_allowed(path: Path, tmp_path: Path) -
 
 
 class _Proof:
-    """What a pickle does when it is read: make a file."""
+    """A pickle that writes a file when it is read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -156,7 +156,7 @@ class _Proof:
 
 @pytest.mark.parametrize("name", ["open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth", "model.pt"])
 def test_a_pickle_is_refused_and_not_opened(folder: Path, name: str) -> None:
-    """Without safetensors there is no scorer, whatever else the folder holds."""
+    """A scorer without safetensors is refused; a pickle in its folder is not opened."""
     (folder / "open_clip_model.safetensors").unlink()
     proof = folder.parent / "it-ran"
     (folder / name).write_bytes(pickle.dumps(_Proof(proof)))
@@ -184,13 +184,13 @@ def _edit(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> 
 def test_weights_of_another_model(
     folder: Path, change: Callable[[dict[str, torch.Tensor]], object], words: str
 ) -> None:
-    """A missing, unknown, misshapen or non-finite tensor is named; nothing is filled with random numbers."""
+    """The error names a tensor that is missing, unknown, of another shape or not finite; no weight is random."""
     _edit(folder, change)
     assert words in refusal(folder)
 
 
 def test_a_scorer_of_another_shape(folder: Path) -> None:
-    """A configuration of other sizes than the weights is refused before memory is taken for it."""
+    """A configuration whose sizes differ from the weights is refused before memory is allocated."""
     rewrite(folder, model_cfg__text_cfg__context_length=60_000)
     assert "positional_embedding: got shape [12, 16], expected shape [60000, 16]" in refusal(folder)
     rewrite(folder, model_cfg__text_cfg__vocab_size=100)
@@ -200,7 +200,7 @@ def test_a_scorer_of_another_shape(folder: Path) -> None:
 
 @pytest.mark.parametrize("keep", [0, 4, 200, 100_000])
 def test_damaged_weights(folder: Path, keep: int) -> None:
-    """An empty or cut file is one line, and so is one of another kind."""
+    """An empty or cut file, and one of another format, gives one line."""
     path = folder / "open_clip_model.safetensors"
     content = path.read_bytes()
     for damaged in (content[:keep], b"\x80\x02" * keep):
@@ -210,7 +210,7 @@ def test_damaged_weights(folder: Path, keep: int) -> None:
 
 
 def test_a_name_on_the_hub_is_no_scorer() -> None:
-    """A Hub's files are downloaded to a folder first, so that they are checked as any other's."""
+    """A name on the Hub is refused: files are downloaded to a folder first, where they are checked."""
     with pytest.raises(
         UserError, match=r"got a name on the Hub, .* Next: hf download a/b --local-dir scorers/b"
     ):

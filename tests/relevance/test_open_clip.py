@@ -1,4 +1,4 @@
-"""The open_clip scorer on a tiny random CLIP, saved and read as a real one is."""
+"""The open_clip scorer on a tiny random CLIP, saved and loaded like a real one."""
 
 import json
 from collections.abc import Callable
@@ -75,7 +75,7 @@ def test_the_model_is_ready_to_score(scorer: OpenClipScorer) -> None:
 
 
 def test_a_cut_text_is_reported(scorer: OpenClipScorer) -> None:
-    """A text of exactly the limit fits; one token more is cut, scored as far as it goes, and said to be cut."""
+    """A text at the limit fits; with one more token it is cut, its beginning is scored, and `truncated` is True."""
     fits, over = " ".join(["dog"] * (CONTEXT - 2)), " ".join(["dog"] * (CONTEXT - 1))
     (short, short_cut), (full, full_cut), (cut, is_cut) = scorer.open(images(1)).relevance(
         [0, 0, 0], ["dog", fits, over]
@@ -86,13 +86,13 @@ def test_a_cut_text_is_reported(scorer: OpenClipScorer) -> None:
 
 
 def test_white_space_around_a_text_does_not_count(scorer: OpenClipScorer) -> None:
-    """A sentence decoded in the middle of an answer starts with a blank; it is the same sentence."""
+    """White space around a text is ignored: a sentence inside an answer starts with a space."""
     plain, padded = scorer.embed_texts(["a red circle.", "  a red circle.\n"])
     assert torch.equal(plain, padded)
 
 
 def test_equal_texts_are_embedded_once(scorer: OpenClipScorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The text encoder sees each distinct text of a call once, in chunks."""
+    """The text encoder receives each distinct text of a call once, in chunks."""
     seen: list[int] = []
     encode: Callable[..., torch.Tensor] = scorer.model.encode_text
 
@@ -111,7 +111,7 @@ def test_equal_texts_are_embedded_once(scorer: OpenClipScorer, monkeypatch: pyte
 def test_slots_behind_every_text_are_left_out(
     scorer: OpenClipScorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A causal encoder reads no further than the longest text, and gives what it gives for the full length."""
+    """A causal encoder computes only the slots of the longest text; the result is that of the full length."""
     texts = ["a dog", "a red circle and two blue stars", "no"]
     full = scorer.model.encode_text(scorer.tokenizer(texts, context_length=CONTEXT), normalize=True)
     lengths: list[int] = []
@@ -123,7 +123,9 @@ def test_slots_behind_every_text_are_left_out(
 
     monkeypatch.setattr(scorer.model, "encode_text", measuring)
     assert torch.allclose(scorer.embed_texts(texts), full, atol=1e-6)
-    monkeypatch.setattr(scorer.model, "text_pool_type", "last")  # read off at the last slot: all are needed
+    monkeypatch.setattr(
+        scorer.model, "text_pool_type", "last"
+    )  # the output is at the last slot: all slots are needed
     scorer.embed_texts(texts)
     assert lengths == [9, CONTEXT]
 
@@ -143,7 +145,7 @@ def test_chunks_change_no_more_than_the_last_bits(
 
 
 def test_repetition_is_the_closest_earlier_text(scorer: OpenClipScorer) -> None:
-    """Nothing before: 0; the same before, white space aside: 1; else the largest cosine; known texts are not embedded again."""
+    """No earlier text: 0; the same text: 1; else the largest cosine; known texts are not embedded again."""
     scores = scorer.open([])
     first, same, other = scores.repetition(
         ["a dog", "a dog", "a dog"], [(), ("a cat", " a dog "), ("a cat", "two dogs")]
@@ -155,13 +157,13 @@ def test_repetition_is_the_closest_earlier_text(scorer: OpenClipScorer) -> None:
 
 
 def test_no_rows_give_no_scores(scorer: OpenClipScorer) -> None:
-    """A depth at which every candidate is the end asks for nothing."""
+    """A call without texts gives no scores and does not fail."""
     assert scorer.embed_images([]).shape == scorer.embed_texts([]).shape == (0, 16)
     assert scorer.open([]).relevance([], []) == []
 
 
 def test_a_folder_that_is_no_scorer_is_refused(tmp_path: Path) -> None:
-    """One line: the folder, what is wrong with it, and the command that makes one."""
+    """The error for a folder that is not a scorer names the folder, the fault and the next command."""
     with pytest.raises(
         UserError, match=r"nowhere: got no open_clip_config.json in it, .* Next: dvc repro prepare"
     ):

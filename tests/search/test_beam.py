@@ -15,7 +15,7 @@ Script = dict[str, list[tuple[str, float]]]
 
 
 class Scripted:
-    """A policy and a scorer that read from a script; the answer so far is the opaque state."""
+    """A policy and a guidance that read from a script; the opaque state is the answer so far."""
 
     def __init__(self, *scripts: Script) -> None:
         self.scripts = scripts
@@ -39,7 +39,7 @@ class Scripted:
             for group, (text, _) in enumerate(self.scripts[branch.prompt].get(so_far, [("", 0.0)]))
         ]
 
-    def reward(self, layers: Sequence[Candidates]) -> list[list[Guidance]]:
+    def guide(self, depths: Sequence[Candidates]) -> list[list[Guidance]]:
         return [
             [
                 Guidance(
@@ -50,7 +50,7 @@ class Scripted:
                 )
                 for branch, proposal in candidates
             ]
-            for prompt, candidates in layers
+            for prompt, candidates in depths
         ]
 
     def _look_up(self, prompt: int, proposal: Proposal) -> float:
@@ -64,7 +64,7 @@ def grow(*scripts: Script, keep_best: int = 1, keep_worst: int = 1, rank_by: str
     return search(
         names,
         propose=model.propose,
-        reward=model.reward,
+        guide=model.guide,
         keep_best=keep_best,
         keep_worst=keep_worst,
         rank_by=rank_by,
@@ -73,12 +73,12 @@ def grow(*scripts: Script, keep_best: int = 1, keep_worst: int = 1, rank_by: str
 
 
 def grow_at_once(scripts: Sequence[Script], at_once: int) -> tuple[list[list[Sentence]], list[int]]:
-    """The trees, and how many prompts were under way at each depth."""
+    """Return the trees, and how many prompts were searched at each depth."""
     model = Scripted(*scripts)
     trees = search(
         [f"p{index}" for index in range(len(scripts))],
         propose=model.propose,
-        reward=model.reward,
+        guide=model.guide,
         keep_best=1,
         keep_worst=1,
         rank_by="sentence",
@@ -89,12 +89,12 @@ def grow_at_once(scripts: Sequence[Script], at_once: int) -> tuple[list[list[Sen
 
 
 def drawing(tree: Sequence[Sentence]) -> list[str]:
-    """A tree as lines: node <- parent text fate."""
+    """Return a tree as lines: node <- parent text fate."""
     return [f"{row.node_id} <- {row.parent_id} {row.text or '(end)'} {row.fate}" for row in tree]
 
 
 def test_best_and_worst_live_on_and_the_middle_is_pruned() -> None:
-    """The extremes of a depth are continued; what ended is finished and leaves the search."""
+    """The best and the worst of a depth are continued; an answer that has ended is finished and not continued."""
     script: Script = {
         "": [("A.", 3.0), ("B.", 2.0), ("C.", 1.0)],
         "A.": [("A1.", 5.0), ("", 0.0)],
@@ -114,7 +114,7 @@ def test_best_and_worst_live_on_and_the_middle_is_pruned() -> None:
 
 
 def test_the_whole_depth_is_ranked_not_the_siblings() -> None:
-    """Candidates of different parents compete: both places may go to one parent's children."""
+    """Candidates of different parents are ranked together: both kept ones can have the same parent."""
     script: Script = {
         "": [("A.", 2.0), ("B.", 1.0)],
         "A.": [("A1.", 9.0), ("A2.", 0.0)],
@@ -130,7 +130,7 @@ def test_the_whole_depth_is_ranked_not_the_siblings() -> None:
 
 
 def test_cumulative_ranking_counts_the_path() -> None:
-    """With rank_by=cumulative a good start outweighs a weaker sentence; with rank_by=sentence it does not."""
+    """With rank_by=cumulative earlier rewards count; with rank_by=sentence they do not."""
     script: Script = {
         "": [("A.", 10.0), ("B.", 1.0)],
         "A.": [("A1.", 1.0)],
@@ -143,13 +143,13 @@ def test_cumulative_ranking_counts_the_path() -> None:
 
 
 def test_an_answer_at_the_sentence_limit_is_cut() -> None:
-    """What has not ended at the last sentence is cut, never finished."""
+    """An answer that has not ended at `max_sentences` is cut, not finished."""
     (tree,) = grow({"": [("A.", 1.0)], "A.": [("B.", 1.0), ("", 0.0)]}, max_sentences=2)
     assert [row.fate for row in tree] == [Fate.KEPT_BEST, Fate.CUT, Fate.FINISHED]
 
 
 def test_a_branch_knows_what_its_answer_has_said() -> None:
-    """The reward is told the sentences before each candidate, and what it says of them stands in the tree."""
+    """The guidance receives the earlier sentences of each candidate, and its repetition is in the tree."""
     (tree,) = grow({"": [("A.", 1.0), ("B.", 0.0)], "A.": [("A.", 1.0), ("B.", 0.0)], "B.": [("A.", 1.0)]})
     said = {row.node_id: row.text for row in tree}
     assert [(said.get(row.parent_id, ""), row.text, row.repetition) for row in tree if row.depth == 2] == [
@@ -160,7 +160,7 @@ def test_a_branch_knows_what_its_answer_has_said() -> None:
 
 
 def test_equal_candidates_are_merged_under_the_lowest_group() -> None:
-    """Of equal texts the most probable stays; an ending one and an open one are not equal."""
+    """Of equal texts the most probable is kept; one that ends the answer and one that does not are different."""
     proposals = [
         Proposal(0, " A.", (1,), -3.0, Stop.SENTENCE_END),
         Proposal(1, "A.", (2,), -2.0, Stop.SENTENCE_END),
@@ -183,7 +183,7 @@ def test_equal_candidates_are_merged_under_the_lowest_group() -> None:
     ],
 )
 def test_survivors_example(rewards: list[float], expected: str) -> None:
-    """keep_best=2, keep_worst=1: the docstring's example, ties, and depths with fewer candidates than places."""
+    """keep_best=2, keep_worst=1: the docstring's example, ties, and fewer candidates than are kept."""
     fates = survivors(rewards, keep_best=2, keep_worst=1)
     assert " ".join(fate.removeprefix("kept_") for fate in fates) == expected
 
@@ -205,7 +205,7 @@ def scripts(draw: st.DrawFn) -> Script:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(scripts(), min_size=1, max_size=3), st.integers(1, 3), st.integers(0, 2))
 def test_properties_of_any_search(given_scripts: list[Script], keep_best: int, keep_worst: int) -> None:
-    """Capacity holds, every row has a fate, rewards add up, leaves are finished or cut, ids are positions."""
+    """Limits hold, every row has a fate, rewards add up, leaves are finished or cut, ids are positions."""
     trees = grow(*given_scripts, keep_best=keep_best, keep_worst=keep_worst, max_sentences=4)
     for tree in trees:
         kept = [row for row in tree if row.fate in (Fate.KEPT_BEST, Fate.KEPT_WORST)]
@@ -232,7 +232,7 @@ def test_a_tree_depends_on_its_prompt_alone(given_scripts: list[Script]) -> None
 @settings(max_examples=30, deadline=None)
 @given(st.lists(scripts(), min_size=2, max_size=6), st.integers(1, 4))
 def test_a_finished_prompt_makes_room_for_the_next(given_scripts: list[Script], at_once: int) -> None:
-    """With room for a few prompts the trees are the same, and no depth has fewer under way than there is room for."""
+    """With `at_once` the trees are the same, and a waiting prompt starts as soon as another is finished."""
     trees, under_way = grow_at_once(given_scripts, at_once)
     assert [drawing(tree) for tree in trees] == [drawing(tree) for tree in grow(*given_scripts)]
     assert max(under_way) == min(at_once, len(given_scripts))

@@ -1,4 +1,4 @@
-"""Selection by hand-made answers, and its invariants on any."""
+"""`select` and `balance` on small examples, and their invariants on random ones."""
 
 import math
 from itertools import combinations
@@ -70,13 +70,13 @@ def pair(prompt_id: str, chosen_words: int, rejected_words: int, *, margin: floa
 
 
 def test_without_limits_it_is_the_papers_rule() -> None:
-    """Chosen is the highest cumulative reward, rejected the lowest, whatever their lengths."""
+    """Without limits, chosen has the highest and rejected the lowest cumulative reward, at any length."""
     answers = [answer(0, 4.0), answer(1, 5.0, words=2), answer(2, 1.0, words=90), answer(3, 3.0)]
     assert leaves(select(PROMPT, answers, margin=0, max_length_gap=1)) == (1, 2)
 
 
 def test_a_pair_carries_both_answers_figures() -> None:
-    """Every figure of the pair is its answer's."""
+    """Every figure of a pair is that of its chosen or rejected answer."""
     chosen, rejected = answer(0, 4.0, words=7), answer(1, 1.5, words=9)
     made = select(PROMPT, [rejected, chosen], margin=0, max_length_gap=1)
     assert isinstance(made, Pair)
@@ -90,7 +90,7 @@ def test_a_pair_carries_both_answers_figures() -> None:
 
 
 def test_answers_of_unlike_length_are_no_pair() -> None:
-    """The largest difference among answers of similar length wins over a larger one beyond the gap."""
+    """The pair has the largest difference among answers of similar length, even if a larger one exceeds the gap."""
     answers = [answer(0, 5.0, words=10), answer(1, 4.0, words=9), answer(2, 1.0, words=3)]
     assert leaves(select(PROMPT, answers, margin=0.5, max_length_gap=1)) == (0, 2)
     assert leaves(select(PROMPT, answers, margin=0.5, max_length_gap=0.5)) == (0, 1)
@@ -111,7 +111,7 @@ def test_answers_of_unlike_length_are_no_pair() -> None:
     ],
 )
 def test_a_prompt_without_a_pair_says_why(answers: list[Response], expected: DropReason) -> None:
-    """Each way of having no pair has its own reason, and a detail with figures."""
+    """Each case without a pair has a different reason, and a detail with figures."""
     dropped = select(PROMPT, answers, margin=0.5, max_length_gap=0.5)
     assert reason(dropped) == expected
     assert isinstance(dropped, Dropped)
@@ -121,7 +121,7 @@ def test_a_prompt_without_a_pair_says_why(answers: list[Response], expected: Dro
 @pytest.mark.parametrize("reward", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_reward_that_is_not_finite_is_no_reason(reward: float, finished: bool) -> None:
-    """It raises, naming prompt and leaf; it was taken for equal texts."""
+    """A reward that is not finite raises, naming prompt and leaf."""
     answers = [answer(0, 1.0), answer(7, reward, finished=finished)]
     with pytest.raises(
         ValueError, match=r"prompt p1: leaf 7: the reward is -?(nan|inf), expected a finite number"
@@ -130,7 +130,7 @@ def test_a_reward_that_is_not_finite_is_no_reason(reward: float, finished: bool)
 
 
 def test_ties_go_to_the_lower_leaves() -> None:
-    """Equal rewards, in any order of the answers: the same pair."""
+    """Equal rewards give the same pair in any order of the answers."""
     answers = [answer(3, 1.0), answer(2, 5.0), answer(1, 5.0), answer(0, 1.0)]
     assert leaves(select(PROMPT, answers, margin=0, max_length_gap=1)) == (1, 0)
     assert leaves(select(PROMPT, answers[::-1], margin=0, max_length_gap=1)) == (1, 0)
@@ -154,7 +154,7 @@ ANSWERS = st.lists(
 
 @given(ANSWERS, st.sampled_from([0.0, 0.1, 1.0]), st.sampled_from([0.0, 0.3, 1.0]))
 def test_select_finds_the_best_allowed_pair(answers: list[Response], margin: float, gap: float) -> None:
-    """Among all allowed pairs, found by trying every one, none is wider; equal texts and small margins never pass."""
+    """No allowed pair has a larger difference (all are tried); equal texts and small margins are never selected."""
     allowed = [
         abs(one.reward - other.reward)
         for one, other in combinations([a for a in answers if a.finished and a.canonical and a.text], 2)
@@ -172,7 +172,7 @@ def test_select_finds_the_best_allowed_pair(answers: list[Response], margin: flo
 
 
 def test_balance_leaves_out_the_pair_that_leans_most() -> None:
-    """Gaps +4 +1 -1 0: the mean 1 is brought within half a word by one pair, and its reason is said."""
+    """Gaps +4 +1 -1 0: without the first pair, the mean gap is at most 0.5 words; it is dropped with a reason."""
     pairs = [
         pair("a", 14, 10, margin=0.1),
         pair("b", 11, 10),
@@ -186,19 +186,19 @@ def test_balance_leaves_out_the_pair_that_leans_most() -> None:
 
 
 def test_balance_does_not_tip_the_set_over() -> None:
-    """Gaps +9 +2 -4 -4: leaving out +9 would lean further to the other side; +2 leaves 1 over 3 pairs."""
+    """Gaps +9 +2 -4 -4: without +9 the mean would be -2; without +2 it is 1/3."""
     pairs = [pair("a", 19, 10), pair("b", 12, 10), pair("c", 6, 10), pair("d", 6, 10)]
     assert [one.prompt_id for one in balance(pairs, tolerance=0.5, seed=0)[1]] == ["b"]
 
 
 def test_balance_off_keeps_all() -> None:
-    """A tolerance of None leaves any set as it is."""
+    """A tolerance of None keeps all pairs."""
     pairs = [pair("a", 90, 1), pair("b", 90, 1)]
     assert balance(pairs, tolerance=None, seed=0) == (pairs, [])
 
 
 def test_balance_counts_the_words_of_texts() -> None:
-    """Pairs without scores are balanced like others: length is the texts'."""
+    """Pairs without scores are balanced too: the length is that of the texts."""
     pairs = [without_scores(pair(name, words, 10)) for name, words in (("a", 14), ("b", 11), ("c", 9))]
     kept, dropped = balance(pairs, tolerance=0.5, seed=0)
     assert [one.prompt_id for one in kept] == ["b", "c"]
@@ -206,7 +206,7 @@ def test_balance_counts_the_words_of_texts() -> None:
 
 
 def test_ties_of_balance_follow_the_seed_not_the_margin() -> None:
-    """Of pairs that lean equally, the seed decides which go: over seeds every one goes at times, in any order of pairs."""
+    """Among equal gaps the seed decides: some seed drops each of them, and the order of the pairs has no effect."""
     pairs = [pair(name, 12, 10, margin=size) for name, size in zip("abcd", (0.1, 1.0, 5.0, 9.0), strict=True)]
     pairs += [pair(name, 8, 10) for name in "wxy"]
     left_out = {balance(pairs, tolerance=0.0, seed=seed)[1][0].prompt_id for seed in range(40)}
@@ -218,7 +218,7 @@ def test_ties_of_balance_follow_the_seed_not_the_margin() -> None:
     st.lists(st.tuples(st.integers(1, 20), st.integers(1, 20)), max_size=12), st.sampled_from([0.0, 0.5, 2.0])
 )
 def test_balance_keeps_every_prompt_accounted_for(words: list[tuple[int, int]], tolerance: float) -> None:
-    """Kept and dropped are the prompts, in order; the mean gap of what is kept is within the tolerance."""
+    """Kept and dropped together are all prompts, in order; the mean gap of the kept ones is within the tolerance."""
     pairs = [pair(f"p{index}", chosen, rejected) for index, (chosen, rejected) in enumerate(words)]
     kept, dropped = balance(pairs, tolerance=tolerance, seed=0)
     assert sorted([*(one.prompt_id for one in kept), *(one.prompt_id for one in dropped)]) == sorted(

@@ -1,4 +1,4 @@
-"""Whole answers from a tree, worked out by hand."""
+"""The answers of a small tree, against values computed by hand."""
 
 from dataclasses import replace
 
@@ -42,7 +42,7 @@ HELD_OUT = {0: 60.0, 1: 0.0, 2: 30.0}
 
 @pytest.mark.parametrize(("how", "expected"), [("sum", [40.0, 60.0]), ("mean", [40.0, 30.0])])
 def test_the_end_adds_no_sentence(how: str, expected: list[float]) -> None:
-    """Rewards aggregate over sentences with a text; the end keeps its probability and counts in neither sum nor mean."""
+    """Rewards aggregate over sentences with a text; the end adds to the log-probability but not to sum or mean."""
     found = responses(
         TREE, HELD_OUT, image_weight=1.0, scale="raw", repetition_threshold=None, aggregate_by=how
     )
@@ -51,7 +51,7 @@ def test_the_end_adds_no_sentence(how: str, expected: list[float]) -> None:
 
 
 def test_texts_join_and_held_out_is_apart() -> None:
-    """An answer's text is its sentences' joined; the held-out scorer's mean stands beside the search's."""
+    """An answer's text is that of its sentences joined; the relevances of both scorers are separate means."""
     short, long = responses(
         TREE, HELD_OUT, image_weight=1.0, scale="raw", repetition_threshold=None, aggregate_by="mean"
     )
@@ -61,7 +61,7 @@ def test_texts_join_and_held_out_is_apart() -> None:
 
 
 def test_what_was_said_before_earns_nothing() -> None:
-    """A sentence that repeats its answer has no relevance of its own, for either scorer; the raw mean stays."""
+    """A repeated sentence has R_I = 0 in the rewards of both scorers; the mean raw relevance is unchanged."""
     repeated = [replace(row, repetition=0.8) if row.node_id == 2 else row for row in TREE]
     _, strict = responses(
         repeated, HELD_OUT, image_weight=1.0, scale="raw", repetition_threshold=0.8, aggregate_by="sum"
@@ -75,7 +75,7 @@ def test_what_was_said_before_earns_nothing() -> None:
 
 @pytest.mark.parametrize(("node_id", "parent"), [(2, 2), (0, 4), (2, 9)])
 def test_a_tree_with_a_loop_is_refused(node_id: int, parent: int) -> None:
-    """A parent that is no earlier sentence raises instead of looping for ever."""
+    """A parent that is not an earlier sentence raises, instead of an endless loop."""
     looped = [replace(row, parent_id=parent) if row.node_id == node_id else row for row in TREE]
     with pytest.raises(
         ValueError, match=rf"prompt p: sentence {node_id}: the parent is {parent}, expected an earlier"
@@ -86,7 +86,7 @@ def test_a_tree_with_a_loop_is_refused(node_id: int, parent: int) -> None:
 
 
 def test_a_chinese_answer_has_words() -> None:
-    """Its characters count, so that the rules on length apply to it."""
+    """Each character of a Chinese answer counts as a word, so that the limits on length apply."""
     chinese = [replace(row, text="红色的圆形。") if row.node_id == 0 else row for row in TREE]
     short, _ = responses(
         chinese, HELD_OUT, image_weight=1.0, scale="raw", repetition_threshold=None, aggregate_by="sum"

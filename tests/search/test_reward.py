@@ -1,4 +1,4 @@
-"""Equation 4 on each scale, against values worked out by hand."""
+"""Equation 4 on each scale, against values computed by hand."""
 
 import math
 
@@ -27,7 +27,7 @@ def test_one_sentence(scale: Scale, expected: float) -> None:
 
 
 def test_rank_counts_ties_half() -> None:
-    """Mid-ranks: the highest of three has 1, two equal lowest ones a quarter each."""
+    """Mid-ranks: the highest of three has 1, the two equal lowest ones 0.25 each."""
     rewards = calibrate([HALF, HALF, HALF], [1, 1, 1], [3.0, 1.0, 1.0], image_weight=1.0, scale="rank")
     assert rewards == [1.0, 0.25, 0.25]
 
@@ -39,7 +39,7 @@ def test_zscore_by_hand() -> None:
 
 
 def test_zscore_does_not_reward_empty_words() -> None:
-    """Of two equally probable sentences the one of more tokens is no better: ln R_T is standardised, not its mean."""
+    """Of two equally probable sentences, the longer one has no higher reward: ln R_T is not divided by the tokens."""
     rewards = calibrate([-4.0, -4.0, -5.0], [4, 8, 6], [10.0] * 3, image_weight=0.0, scale="zscore")
     assert rewards == pytest.approx([0.707107, 0.707107, -1.414214], abs=1e-6)
 
@@ -62,14 +62,14 @@ def test_aggregates() -> None:
 
 
 def test_own_relevances_example() -> None:
-    """The docstring's: from the similarity on, a repeat counts for nothing; without one, everything counts."""
+    """The docstring's example: at or above the threshold R_I is 0; without a threshold every R_I is kept."""
     assert without_repetitions([30.0, 28.0], [0.0, 0.95], repetition_threshold=0.9) == [30.0, 0.0]
     assert without_repetitions([30.0, 28.0], [0.0, 0.95], repetition_threshold=None) == [30.0, 28.0]
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
 def test_components_must_be_finite(wrong: float) -> None:
-    """A scorer or a policy that computes NaN is named at once: no rank and no mean of it means anything."""
+    """A log-probability or relevance that is not finite raises."""
     with pytest.raises(
         ValueError, match=r"sentence 1: the relevance is -?(nan|inf), expected a finite number"
     ):

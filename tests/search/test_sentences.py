@@ -1,4 +1,4 @@
-"""Sentence ends: what is certain, what needs the next characters, and that splitting loses nothing."""
+"""Sentence ends: certain ends, ends that depend on the next characters, and splitting without loss."""
 
 import pytest
 from hypothesis import given, settings
@@ -151,7 +151,7 @@ def test_what_follows_decides_the_doubtful(text: str, following: str, ended: boo
     "text", ["It is 3.", "No.", "stars etc.", "By J.", "Wait...", 'It says "Stop.', '"Really?"']
 )
 def test_the_end_of_the_sequence_confirms_every_doubtful_end(text: str) -> None:
-    """Nothing follows, so the sentence is over."""
+    """At the end of the sequence every uncertain end is an end."""
     assert boundary(text) is Boundary.NEXT
     assert ends_before(text, "")
 
@@ -201,7 +201,7 @@ def test_the_end_of_the_sequence_confirms_every_doubtful_end(text: str) -> None:
     ],
 )
 def test_a_text_splits_into_its_sentences(text: str, sentences: list[str]) -> None:
-    """The same rules, applied to a whole text."""
+    """`split` applies the same rules to a whole text."""
     assert split(text) == sentences
 
 
@@ -215,27 +215,27 @@ def test_splitting_loses_no_visible_character(text: str) -> None:
 
 @given(PROSE, PROSE.map(lambda text: "".join(c for c in text if c not in TERMINATORS)))
 def test_only_text_with_a_terminator_can_end_a_sentence(text: str, newer: str) -> None:
-    """The decoder need not look at a row whose newest text holds no terminator: a text that did not end still does not."""
+    """New text without a terminator never ends a sentence, so the decoder need not check it."""
     if boundary(text) is Boundary.NO:
         assert boundary(text + newer) is Boundary.NO
 
 
 @pytest.mark.parametrize("stop", sorted(STOPS - set(".…．﹒")))
 def test_every_other_stop_is_certain(stop: str) -> None:
-    """Only a full stop and an ellipsis can stand in the middle of a sentence."""
+    """Only a full stop and an ellipsis can be inside a sentence; every other stop is certain."""
     assert boundary(f"Ξ{stop}") is Boundary.END
     assert split(f"Ξ{stop} Ξ{stop}") == [f"Ξ{stop}", f"Ξ{stop}"]
 
 
 def test_the_microworld_ends_where_it_did() -> None:
-    """Each of its sentences ends at its last character, for certain, and nowhere before."""
+    """Each sentence of the microworld ends at its last character, with certainty, and not before."""
     for sentence in all_sentences():
         assert boundary(sentence) is Boundary.END
         assert all(boundary(sentence[:end]) is Boundary.NO for end in range(len(sentence)))
 
 
 def decoded(pieces: list[str]) -> list[str]:
-    """Split as the decoder does: piece after piece, looking at one more piece where a boundary is doubtful."""
+    """Split as the decoder does: piece after piece, with one more piece if a boundary is uncertain."""
     found, text = [], ""
     for index, piece in enumerate(pieces):
         text += piece
@@ -250,5 +250,5 @@ def decoded(pieces: list[str]) -> list[str]:
 @settings(max_examples=1000)
 @given(st.lists(st.sampled_from(PIECES), max_size=14))
 def test_the_decoder_and_split_agree(pieces: list[str]) -> None:
-    """What is certain stays so, and one piece of look-ahead decides as the whole rest of the text does."""
+    """One piece of look-ahead gives the same ends as the whole rest of the text."""
     assert decoded(pieces) == split("".join(pieces))

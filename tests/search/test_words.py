@@ -1,4 +1,4 @@
-"""Words: as white space has it where there is any, letters where a script has none."""
+"""The number of words: by white space, or by letters in scripts without spaces."""
 
 import pytest
 from hypothesis import given
@@ -33,13 +33,13 @@ from csrdata.sources.microworld.parsing import all_sentences
     ],
 )
 def test_texts_of_many_scripts(text: str, words: int) -> None:
-    """Spaces where the script has them, letters where it has none, both in a mixed text."""
+    """White space counts in scripts with spaces, letters in scripts without; a mixed text uses both."""
     assert word_count(text) == words
 
 
 @given(st.text(st.characters(max_codepoint=0x0DFF)))
 def test_scripts_with_spaces_count_as_ever(text: str) -> None:
-    """European, Arabic, Hebrew and Indian texts count as white space separates them."""
+    """European, Arabic, Hebrew and Indian texts are counted by white space."""
     assert word_count(text) == len(text.split())
 
 
@@ -50,7 +50,7 @@ def test_the_microworld_counts_as_ever() -> None:
 
 @given(st.text(), st.text())
 def test_texts_add_up(one: str, other: str) -> None:
-    """Two texts with white space between them have the words of both."""
+    """Two texts joined by white space have the sum of their words."""
     assert word_count(f"{one} {other}") == word_count(one) + word_count(other)
 
 

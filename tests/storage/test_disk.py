@@ -139,6 +139,7 @@ def test_json_is_sorted(tmp_path: Path) -> None:
         (b"[1]", "got a list, expected a JSON object"),
         (b"null", "got a NoneType, expected a JSON object"),
         (b'{"a": ' + b"9" * 5000 + b"}", "got Exceeds the limit"),
+        (rb'{"a": ["\ud800"]}', "got a lone surrogate, expected Unicode text"),
     ],
 )
 def test_json_that_cannot_be_read_is_one_line(tmp_path: Path, content: bytes | None, words: str) -> None:

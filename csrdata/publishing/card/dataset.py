@@ -27,6 +27,7 @@ from csrdata.publishing.release.layout import (
     config,
     own_table,
     pair_glob,
+    split_name,
 )
 from csrdata.publishing.release.manifest import MANIFEST, File, Manifest, files_of
 from csrdata.publishing.release.results import (
@@ -101,7 +102,7 @@ def card(
         statistics=_statistics(figures),
         truth=_truth(results, names),
         plots=[(Markdown(path), title) for path, title in plots.items()],
-        results=_results(results, names),
+        results=_results(results, names, params["iterations"]),
         scorers=Markdown(_scorers(manifest)),
         origin=origin,
         licence=code(origin.licence),
@@ -151,7 +152,8 @@ def _configs(manifest: Manifest) -> list[dict[str, Any]]:
         {
             "config_name": CANDIDATES,
             "data_files": [
-                {"split": config(one.name), "path": candidate_glob(one.name)} for one in manifest.iterations
+                {"split": split_name(one.name), "path": candidate_glob(one.name)}
+                for one in manifest.iterations
             ],
         },
     ]
@@ -166,7 +168,10 @@ def _dataset_info(manifest: Manifest) -> list[dict[str, Any]]:
     }
     splits[CANDIDATES] = (
         candidate_features(),
-        {config(one.name): files_of(manifest.files, candidate_glob(one.name)) for one in manifest.iterations},
+        {
+            split_name(one.name): files_of(manifest.files, candidate_glob(one.name))
+            for one in manifest.iterations
+        },
     )
     return [
         {
@@ -253,7 +258,7 @@ def _contents(manifest: Manifest) -> Markdown:
     for one in manifest.iterations:
         files = files_of(manifest.files, candidate_glob(one.name))
         what = "candidate sentences of the search"
-        rows.append((code(CANDIDATES), code(config(one.name)), _rows(files), _megabytes(files), what))
+        rows.append((code(CANDIDATES), code(split_name(one.name)), _rows(files), _megabytes(files), what))
     return table(("config", "split", "rows", "MB", "holds"), rows)
 
 
@@ -442,7 +447,9 @@ def _percent(share: TruthShare, count: int) -> str:
     return f"{100 * count / whole:.1f}" if whole else "-"
 
 
-def _results(results: Results | None, names: Sequence[str]) -> dict[str, Any] | None:
+def _results(
+    results: Results | None, names: Sequence[str], chain: Mapping[str, Any]
+) -> dict[str, Any] | None:
     """Return the values of the section about training; None if nothing was measured."""
     if results is None or not results.splits:
         return None
@@ -450,9 +457,24 @@ def _results(results: Results | None, names: Sequence[str]) -> dict[str, Any] | 
         "sentences": [
             Markdown(f"Policy {escape(name)}. {line}") for name in names for line in sentences(results, name)
         ],
-        "tables": tables(results, HEADLINE_FIGURES),
+        "tables": tables(results, _in_order(names, chain), HEADLINE_FIGURES),
         "caption": caption(results),
     }
+
+
+def _in_order(names: Sequence[str], chain: Mapping[str, Any]) -> list[str]:
+    """Return the policies that a release is about: the base, then the iterations in order, each after its predecessors.
+
+    Example: names ["b"] with `{"b": {"previous": "a"}, "a": {"previous": "base"}}` -> ["base", "a", "b"]
+    """
+    found = [BASE_POLICY]
+    for name in names:
+        line: list[str] = []
+        while name in chain and name not in found and name not in line:
+            line.append(name)
+            name = chain[name]["previous"]  # noqa: PLW2901 - walks back along the chain
+        found += reversed(line)
+    return found
 
 
 def _heads(names: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from csrdata.inspection.histogram import Histogram
 from csrdata.publishing.card.figures import Contrast, Figures
-from csrdata.publishing.release.layout import PLOTS, config
+from csrdata.publishing.release.layout import PLOTS
 from csrdata.publishing.release.manifest import Counts
 
 CHOSEN, REJECTED, BOTH, INK, FAINT = "#2f6db3", "#e08a2e", "#8a7b72", "#222222", "#d9d9d9"
@@ -159,7 +159,7 @@ def _funnel(title: str, counts: Sequence[Counts]) -> Image.Image:
     page.legend([(colours[name], name.replace("_", " ")) for name in names])
     for index, one in enumerate(counts):
         top, base = TOP + index * ROW + 34, TOP + (index + 1) * ROW - 14
-        page.text(LEFT - 12, (top + base) / 2, config(one.name).replace("_", " "), anchor="rm")
+        page.text(LEFT - 12, (top + base) / 2, f"iteration {one.name}", anchor="rm")
         page.text(LEFT, top - 12, f"{one.pairs} of {one.prompts} prompts")
         x = float(LEFT)
         for name in names:

@@ -36,6 +36,7 @@ from csrdata.publishing.release.layout import (
     own_table,
     pair_glob,
     parse_image_name,
+    split_name,
 )
 from csrdata.publishing.release.leaks import find_leak
 from csrdata.publishing.release.manifest import (
@@ -132,7 +133,8 @@ def _check_card(folder: Path, manifest: Manifest) -> None:
         for one in manifest.iterations
     }
     splits[CANDIDATES] = {
-        config(one.name): files_of(manifest.files, candidate_glob(one.name)) for one in manifest.iterations
+        split_name(one.name): files_of(manifest.files, candidate_glob(one.name))
+        for one in manifest.iterations
     }
     for name, parts in splits.items():
         rows = {split: sum(file.rows or 0 for file in files) for split, files in parts.items()}

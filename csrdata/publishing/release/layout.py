@@ -55,10 +55,11 @@ def is_iteration_name(name: str) -> bool:
 def is_release_path(path: str, names: Sequence[str]) -> bool:
     """Return whether a release of the iterations `names` may contain a file with this path, the manifest aside."""
     configs = "|".join(re.escape(config(name)) for name in names)
+    splits = "|".join(re.escape(split_name(name)) for name in names)
     patterns = (
         *(re.escape(fixed) for fixed in (CARD, PARAMS, LOCK, RESULTS, PROMPTS)),
         rf"({configs})/{SPLIT}{_SHARD}",
-        rf"{CANDIDATES}/({configs}){_SHARD}",
+        rf"{CANDIDATES}/({splits}){_SHARD}",
         rf"csrdata/({configs})/(responses|pairs|dropped)\.parquet",
         rf"csrdata/({configs})/(candidates|responses)\.json",
         rf"{IMAGES}/unpaired{_SHARD}",
@@ -101,11 +102,35 @@ def unpaired_file(index: int, of: int) -> str:
 
 
 def config(name: str) -> str:
-    """Return the name of an iteration's config of pairs, which is also its folder and its split of the candidates.
+    """Return the name of an iteration's config of pairs, which is also its folder.
 
     Example: "1" -> "iteration_1"
     """
     return f"iteration_{name}"
+
+
+def split_name(name: str) -> str:
+    """Return the split of an iteration's candidates, with which its files begin.
+
+    `datasets` allows letters, digits and underscores in a split's name. Iterations of one project differ in theirs; see
+    `same_split`.
+
+    Example: "1" -> "iteration_1"; "warm-up" -> "iteration_warm_up"
+    """
+    return config(name).replace("-", "_")
+
+
+def same_split(names: Sequence[str]) -> tuple[str, str] | None:
+    """Return the first iteration whose split an earlier one has, and that one; None if all splits differ.
+
+    Example: ["a_b", "1", "a-b"] -> ("a-b", "a_b")
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        if split_name(name) in seen:
+            return name, seen[split_name(name)]
+        seen[split_name(name)] = name
+    return None
 
 
 def pair_file(name: str, index: int, of: int) -> str:
@@ -115,7 +140,7 @@ def pair_file(name: str, index: int, of: int) -> str:
 
 def candidate_file(name: str, index: int, of: int) -> str:
     """Return the path of one file of an iteration's candidates."""
-    return f"{CANDIDATES}/{config(name)}-{index:05d}-of-{of:05d}.parquet"
+    return f"{CANDIDATES}/{split_name(name)}-{index:05d}-of-{of:05d}.parquet"
 
 
 def own_table(name: str, table: str) -> str:
@@ -134,5 +159,8 @@ def pair_glob(name: str) -> str:
 
 
 def candidate_glob(name: str) -> str:
-    """Return a glob that matches exactly the files of an iteration's candidates: those of "1" and not those of "10"."""
-    return f"{CANDIDATES}/{config(name)}-*.parquet"
+    """Return a glob that matches exactly the files of an iteration's candidates: those of "1" and not those of "10".
+
+    No split has a `-`, so the first one in a file's name ends the split: the files of `1-b` do not match those of `1`.
+    """
+    return f"{CANDIDATES}/{split_name(name)}-*.parquet"

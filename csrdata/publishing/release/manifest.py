@@ -35,6 +35,7 @@ from csrdata.publishing.release.layout import (
     needed_paths,
     own_table,
     pair_glob,
+    split_name,
 )
 from csrdata.publishing.release.untrusted import check_text, check_value, parse_json, read_bounded
 from csrdata.storage.tables import hash_path, read_json, write_json
@@ -256,12 +257,13 @@ def check_manifest(manifest: Manifest, *, place: str, do: str) -> None:
     """Check that the parts of a manifest agree: names, paths and identity.
 
     Raises:
-        UserError: an iteration or a path occurs twice, a path is not part of the layout, a file is missing, a file that is
-            not a table has rows, or the identity is wrong.
+        UserError: an iteration, its split or a path occurs twice, a path is not part of the layout, a file is missing, a
+            file that is not a table has rows, or the identity is wrong.
     """
     names = [one.name for one in manifest.iterations]
     paths = [file.path for file in manifest.files]
-    for what, found in (("iteration", names), ("path", paths)):
+    splits = [split_name(name) for name in names]
+    for what, found in (("iteration", names), ("split", splits), ("path", paths)):
         if len(set(found)) < len(found):
             twice = next(one for one in found if found.count(one) > 1)
             raise UserError(place, got=f"{twice} twice", expected=f"each {what} once", do=do)

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from csrdata.errors import UserError
+from csrdata.evaluation import summary
 from csrdata.publishing.card.markdown import Markdown, code, escape, fenced, render, table
 from csrdata.publishing.folders import new_folder
 from csrdata.publishing.hub.fetch import Source
@@ -273,7 +274,7 @@ def _results(results: Results | None, iteration: str) -> dict[str, Any] | None:
         return None
     return {
         "sentences": sentences(results, iteration),
-        "tables": tables(results),
+        "tables": tables(results, (summary.BASE, iteration)),
         "caption": caption(results),
     }
 

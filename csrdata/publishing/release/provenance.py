@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from csrdata.errors import UserError
 
@@ -20,16 +21,16 @@ REPRO = "dvc repro"
 
 
 def read_lock(path: Path) -> dict[str, Any]:
-    """Return the stages of a dvc.lock by name.
+    """Return the stages of a dvc.lock by name, read as DVC reads it: YAML 1.2, in which `1e-07` is a number.
 
     Raises:
         UserError: the file is missing or is not a dvc.lock.
     """
     try:
-        stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+        stages = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))["stages"]
     except FileNotFoundError:
         raise UserError(str(path), got="no such file", expected="the record of a run", do=REPRO) from None
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+    except (YAMLError, ValueError, KeyError, TypeError):
         raise UserError(str(path), got="no stages", expected="a dvc.lock", do=REPRO) from None
     return dict(stages)
 

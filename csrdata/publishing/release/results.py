@@ -136,12 +136,21 @@ def sentences(results: Results, policy: str) -> list[Markdown]:
     return found
 
 
-def tables(results: Results, figures: Sequence[str] = tuple(FIGURES)) -> list[tuple[str, Markdown]]:
-    """Return a title and a table per split: a row per figure, a column per policy, a star for a difference from the base."""
+def tables(
+    results: Results, order: Sequence[str], figures: Sequence[str] = tuple(FIGURES)
+) -> list[tuple[str, Markdown]]:
+    """Return a title and a table per split: a row per figure, a column per policy, a star for a difference from the base.
+
+    Args:
+        results: the figures.
+        order: of the policies; others that were measured come after these, by name.
+        figures: the rows.
+    """
     found = []
     for split, policies in results.splits.items():
-        # A JSON object has no order: the base comes first, then 1, 2, ... 10.
-        names = sorted(policies, key=lambda name: (name != BASE, len(name), name))
+        # The order of names in a JSON object says nothing.
+        names = [name for name in order if name in policies]
+        names += sorted(policies.keys() - set(names))
         rows = [
             (
                 FIGURES[figure].title,

@@ -1,0 +1,202 @@
+"""The stages that measure, where little is known: no truth, no questions, an image without its truth."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from csrdata import paths
+from csrdata.errors import UserError
+from csrdata.evaluation.summary import Headline, headline, read_summary
+from csrdata.params import Params
+from csrdata.pipeline import evaluate_policy, results, sample_prompts, summarize
+from csrdata.pipeline.results import find_results
+from csrdata.records import Answer, Dropped, DropReason, Pair, PairScores, Prompt, Question, Response, Truth
+from csrdata.storage.tables import read_json, read_rows, seal, write_json, write_rows
+from tests.extending.table_source import TableSource
+from tests.pipeline.world import draw_world, small_params
+from tests.relevance.test_open_clip import save_tiny_clip
+from tests.tiny import pictures, tiny_llava
+
+PARAMS = small_params(sample_prompts={"questions_per_image": 2})
+MEASURE: dict[str, Callable[[], None]] = {
+    "evaluate_policy": lambda: evaluate_policy.run(PARAMS, paths.BASE),
+    "summarize": lambda: summarize.run(PARAMS),
+}
+"""Neither has a policy or a scorer here: what is wrong with the questions is said before a model is looked for."""
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project with scenes, prompts and questions."""
+    monkeypatch.chdir(tmp_path)
+    draw_world()
+    sample_prompts.run(PARAMS)
+
+
+def _refusal(stage: str) -> str:
+    with pytest.raises(UserError) as caught:
+        MEASURE[stage]()
+    assert not paths.answers(paths.BASE).exists()
+    assert not paths.SUMMARY.exists()
+    return str(caught.value)
+
+
+def test_an_image_without_truth_is_one_line_before_anything_is_answered() -> None:
+    """It took the answers to all questions to see it."""
+    truths = read_rows(paths.TRUTH, Truth, made_by="")
+    asked = read_rows(paths.QUESTIONS, Question, made_by="")[0]
+    write_rows(paths.TRUTH, [truth for truth in truths if truth.image != asked.image], Truth)
+    assert _refusal("evaluate_policy") == (
+        f"question {asked.question_id}: got nothing known about {asked.image}, expected the truth about its image. "
+        "Next: dvc repro sample_prompts"
+    )
+
+
+def test_a_source_that_knows_the_truth_must_have_it() -> None:
+    """An empty table of truth is no truth that is unknown: the microworld knows every image."""
+    write_rows(paths.TRUTH, [], Truth)
+    assert "got nothing known about" in _refusal("evaluate_policy")
+
+
+def test_pairs_need_no_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sample_prompts` takes a source without truth: its tables of truth are empty, its prompts are there."""
+    table = _photographs(1)
+    monkeypatch.setattr(sample_prompts, "open_source", lambda _: table)
+    sample_prompts.run(small_params(sample_prompts={"prompts": 1, "questions_per_image": 0}))
+    assert read_rows(paths.PROMPTS, Prompt, made_by="") == table.prompts(count=1, seed=0)
+    assert read_rows(paths.TRUTH, Truth, made_by="") == []
+    assert read_rows(paths.QUESTIONS, Question, made_by="") == []
+
+
+def _photographs(count: int) -> TableSource:
+    """Return a source of images about which nothing is known, and which asks nothing."""
+    names = [path.as_posix() for path in pictures(Path("photographs"), count)]
+    rows = [{"id": f"p-{n}", "image": name, "text": "Describe it."} for n, name in enumerate(names)]
+    Path("prompts.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return Unasked(Path("prompts.jsonl"))
+
+
+class Unasked(TableSource):
+    """Its images are asked about by evaluation sets alone."""
+
+    def questions(self, *, per_image: int, seed: int) -> list[Question]:
+        del per_image, seed
+        return []
+
+
+def _pairs(name: str) -> None:
+    first, *others = read_rows(paths.PROMPTS, Prompt, made_by="")
+    pair = Pair(
+        first.prompt_id,
+        first.image,
+        first.text,
+        "A dog.",
+        "A cat.",
+        "csr_search",
+        PairScores(chosen_reward=0.5),
+    )
+    write_rows(paths.pairs(name), [pair], Pair)
+    write_rows(
+        paths.dropped(name), [Dropped(one.prompt_id, DropReason.NO_RESPONSE, "") for one in others], Dropped
+    )
+    write_rows(paths.responses(name) / "00000.parquet", [], Response)
+    seal(paths.responses(name), Response, fingerprint={})
+    write_json(paths.stage_metrics("train_dpo", name), {"pairs": 1})
+
+
+def _measure(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the stages that measure on photographs, for the base and one iteration."""
+    source = _photographs(6)
+    for module in (sample_prompts, evaluate_policy, summarize, results):
+        monkeypatch.setattr(module, "open_source", lambda _: source)
+    sample_prompts.run(params)
+    tiny_llava(paths.policy("base"))
+    tiny_llava(paths.policy("1"), seed=1)
+    for folder in (Path("scorers/search"), Path("scorers/held_out")):
+        folder.mkdir(parents=True)
+        save_tiny_clip(folder)
+    write_json(paths.PREPARE_METRICS, {})
+    _pairs("1")
+    for name in ("base", "1"):
+        evaluate_policy.run(params, name)
+    summarize.run(params)
+
+
+def _params(sets: dict[str, dict[str, object]]) -> Params:
+    raw = small_params(
+        sample_prompts={"prompts": 3, "questions_per_image": 0},
+        evaluation_sets=sets,
+        evaluate_policy={"max_new_tokens": 6, "batch_size": 8},
+    ).model_dump()
+    return Params.model_validate(raw | {"iterations": {"1": {"previous": "base"}}})
+
+
+UNKNOWN = dict.fromkeys(Headline.__dataclass_fields__)
+
+
+def test_a_run_without_truth_has_all_that_needs_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From prompts to summary: text, relevance and likelihood are measured; CHAIR, POPE and the truer are absent, said once."""
+    params = _params({"unseen": {"kind": "prompts", "count": 3, "seed": 0}})
+    _measure(params, monkeypatch)
+    summary = read_summary(paths.SUMMARY)
+    figures = {"length", "repetition", "finished", "loglik_base", "relevance", "relevance_held_out"}
+    for policy in summary.splits["unseen"].values():
+        assert set(policy.figures) == figures
+        assert policy.false_by_kind is None
+    assert summary.splits["unseen"]["1"].figures["length"].p_vs_base is not None
+    assert summary.pairs["1"].truth_preference is None
+    assert summary.prepared is None
+    shown = read_json(paths.HEADLINE, made_by="")
+    assert shown == asdict(headline(summary))
+    assert {name for name, value in shown.items() if value is None} == {
+        *("chair_s", "chair_s_base", "pope_accuracy", "prefers_truer", "recall", "recall_base")
+    }
+    said = capsys.readouterr().out
+    assert said.count("not measured: ") == 1
+    missing = said.partition("not measured: ")[2]
+    assert missing.startswith(
+        "CHAIR of unseen (the objects in the images are unknown); POPE (there are no yes/no"
+    )
+    assert "CHAIR_S" not in said
+    assert {path.stem for path in paths.PLOTS.iterdir()} == figures | {
+        *("chair_s", "recall", "pope_accuracy", "pair_rewards")
+    }
+    empty = pl.read_csv(paths.PLOTS / "chair_s.csv")
+    assert empty["value"].to_list() == [None, None]
+    found = find_results(params, ["1"])
+    assert found is not None
+    assert found.truth == {}
+    assert set(found.splits["unseen"]["1"]) <= figures
+    assert paths.absent_mentions("1").read_text(encoding="utf-8").count("\n") == 1
+
+
+def test_a_run_without_questions_has_its_pairs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is asked: no model is loaded, every table is there, the summary is about pairs and training."""
+    monkeypatch.setattr("csrdata.policy.loading.load_policy", None)
+    _measure(_params({}), monkeypatch)
+    summary = read_summary(paths.SUMMARY)
+    assert summary.splits == {}
+    assert asdict(headline(summary)) == UNKNOWN | {"pairs": 1}
+    assert read_rows(paths.answers("1"), Answer, made_by="") == []
+    captured = capsys.readouterr()
+    assert captured.err.count("there are no evaluation questions: no policy answers any") == 2
+    assert "not measured: policies (there are no evaluation questions); " in captured.out
+    assert (paths.PLOTS / "chair_s.csv").read_text(encoding="utf-8") == "iteration,split,value,low,high\n"
+
+
+def test_plots_of_an_earlier_summary_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A figure that is no longer measured leaves no table of old values."""
+    paths.PLOTS.mkdir()
+    (paths.PLOTS / "chair_i.csv").write_text(
+        "iteration,split,value,low,high\nbase,held_out,1,1,1\n", encoding="utf-8"
+    )
+    _measure(_params({}), monkeypatch)
+    assert not (paths.PLOTS / "chair_i.csv").exists()
