@@ -20,7 +20,9 @@ from csrdata.inspection.histogram import Histogram
 from csrdata.params import load_params
 from csrdata.pipeline.results import PUBLISHED, find_results
 from csrdata.publishing.card import plots
+from csrdata.publishing.card.dataset import card as write_card
 from csrdata.publishing.card.dataset import code_url
+from csrdata.publishing.card.figures import figures
 from csrdata.publishing.card.markdown import Markdown, code, escape, fenced, prose, render, table
 from csrdata.publishing.origins import model_licence, of_source, origin
 from csrdata.publishing.release.layout import RESULTS
@@ -251,6 +253,26 @@ def test_the_card_names_the_policy_that_wrote_each_iteration(made: Path, tmp_pat
         "- Iteration 2: policy 1 wrote the answers. It was trained on the pairs of iteration 1, by DPO"
         in card
     )
+
+
+def test_without_a_held_out_scorer_the_card_says_so_once(made: Path) -> None:
+    """No row of the statistics is about it, and the limits say that no other scorer judged the pairs."""
+    manifest = read_manifest(made / "release")
+    scorers = {**manifest.params["scorers"], "held_out": None}
+    blind = [
+        dataclasses.replace(one, reward_held_out=None, held_out_agrees=None)
+        for one in figures(made / "release", ["1", "2"])
+    ]
+    text = write_card(
+        dataclasses.replace(manifest, params={**manifest.params, "scorers": scorers}),
+        origin=of_source(ORIGIN),
+        figures=blind,
+        plots={},
+    )
+    assert "held-out scorer prefers chosen" not in text
+    assert "reward by the held-out scorer" not in text
+    assert text.count("No other scorer judged the pairs: the `*_reward_held_out` columns are null.") == 1
+    assert "took no part in the search" not in text
 
 
 def test_no_text_of_others_is_markup(tmp_path: Path) -> None:

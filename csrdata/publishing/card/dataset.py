@@ -356,6 +356,8 @@ def _scorers(manifest: Manifest) -> str:
     same = "held-out scorer" in models and models["held-out scorer"] == models.get("search scorer")
     guided = manifest.params["generate_beams"]["guidance"]["kind"] == "reward"
     search = "The search and the rewards use the same scorer. " if guided else ""
+    if manifest.params["scorers"]["held_out"] is None:
+        return search + "No other scorer judged the pairs: the `*_reward_held_out` columns are null."
     if same:
         return search + "The held-out scorer is that scorer too: its columns are no independent check."
     return search + "The `*_reward_held_out` columns come from a scorer that took no part in the search."
@@ -380,6 +382,10 @@ def _funnel(manifest: Manifest) -> Markdown:
 
 
 def _statistics(figures: Sequence[Figures]) -> Markdown:
+    # Pairs without any scores say nothing about which scorers there are.
+    judged = any(one.reward_held_out is not None for one in figures) or all(
+        one.reward is None for one in figures
+    )
     contrasts = (
         ("reward R(y)", "reward"),
         ("reward by the held-out scorer", "reward_held_out"),
@@ -393,9 +399,14 @@ def _statistics(figures: Sequence[Figures]) -> Markdown:
                 *(_contrast(getattr(one, name)) for one in figures),
             )
             for title, name in contrasts
+            if judged or name != "reward_held_out"
         ),
         ("margin: 10%, 50%, 90%", *(_margins(one.margins) for one in figures)),
-        ("held-out scorer prefers chosen, %", *(_share(one.held_out_agrees) for one in figures)),
+        *(
+            [("held-out scorer prefers chosen, %", *(_share(one.held_out_agrees) for one in figures))]
+            if judged
+            else []
+        ),
         ("chosen has fewer words, %", *(f"{one.chosen_shorter:.1f}" for one in figures)),
         ("chance that chosen is the longer", *(f"{one.longer_wins:.3f}" for one in figures)),
         ("answers that ended by themselves, %", *(f"{one.finished:.1f}" for one in figures)),
