@@ -382,10 +382,6 @@ def _funnel(manifest: Manifest) -> Markdown:
 
 
 def _statistics(figures: Sequence[Figures]) -> Markdown:
-    # Pairs without any scores say nothing about which scorers there are.
-    judged = any(one.reward_held_out is not None for one in figures) or all(
-        one.reward is None for one in figures
-    )
     contrasts = (
         ("reward R(y)", "reward"),
         ("reward by the held-out scorer", "reward_held_out"),
@@ -399,18 +395,15 @@ def _statistics(figures: Sequence[Figures]) -> Markdown:
                 *(_contrast(getattr(one, name)) for one in figures),
             )
             for title, name in contrasts
-            if judged or name != "reward_held_out"
         ),
         ("margin: 10%, 50%, 90%", *(_margins(one.margins) for one in figures)),
-        *(
-            [("held-out scorer prefers chosen, %", *(_share(one.held_out_agrees) for one in figures))]
-            if judged
-            else []
-        ),
+        ("held-out scorer prefers chosen, %", *(_share(one.held_out_agrees) for one in figures)),
         ("chosen has fewer words, %", *(f"{one.chosen_shorter:.1f}" for one in figures)),
         ("chance that chosen is the longer", *(f"{one.longer_wins:.3f}" for one in figures)),
         ("answers that ended by themselves, %", *(f"{one.finished:.1f}" for one in figures)),
     ]
+    if any(one.reward for one in figures) and not any(one.reward_held_out for one in figures):
+        rows = [row for row in rows if "held-out scorer" not in str(row[0])]
     fates = sorted({fate for one in figures for fate in one.by_fate})
     rows += [
         (f"candidates: {fate.replace('_', ' ')}", *(one.by_fate.get(fate, 0) for one in figures))
