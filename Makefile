@@ -17,7 +17,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help docs repro test test-all lint dag bench clean
+.PHONY: help docs families repro test test-all lint dag bench clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -41,6 +41,10 @@ dag: $(STAMP)  ## write the code dependencies in dvc.yaml from the imports
 	python -m csrdata.pipeline.dag
 
 docs: $(STAMP)  ## write the generated pages: map, command line, results, table of the README
+	python docs/write.py
+
+families: $(STAMP)  ## try every family of models and write docs/families.json, then the pages
+	python -m tests.family_way
 	python docs/write.py
 
 bench: $(STAMP)  ## time search and publication against others (after `make repro`; run nothing else meanwhile)

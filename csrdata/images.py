@@ -37,6 +37,10 @@ KINDS = "a PNG, JPEG, WebP, GIF, BMP or TIFF image"
 REPLACE = "put the image there or leave the prompt out, then: dvc repro"
 
 
+class BadImage(UserError):
+    """The content of an image file cannot be used; the file is there, and its path is a good one."""
+
+
 def load_image(path: str, *, root: Path, place: str, do: str = REPLACE) -> Image.Image:
     """Load an image file as RGB, rotated as its EXIF orientation says; of an animation, the first frame.
 
@@ -132,13 +136,13 @@ def _opened(content: IO[bytes], *, place: str, do: str) -> Iterator[Image.Image]
                 yield image
     except Image.DecompressionBombError as error:
         got = str(error).partition(" exceeds")[0]  # the rest of the message is about Pillow's limit
-        raise UserError(place, got=got, expected=f"at most {MAX_PIXELS:,} pixels", do=do) from None
+        raise BadImage(place, got=got, expected=f"at most {MAX_PIXELS:,} pixels", do=do) from None
     except UnidentifiedImageError:
         content.seek(0)
         got = "another format or a damaged header" if content.read(1) else "an empty file"
-        raise UserError(place, got=got, expected=KINDS, do=do) from None
+        raise BadImage(place, got=got, expected=KINDS, do=do) from None
     except Exception as error:  # noqa: BLE001 - damaged content can raise any error
-        raise UserError(place, got=_reason(error), expected=f"{KINDS} that decodes", do=do) from None
+        raise BadImage(place, got=_reason(error), expected=f"{KINDS} that decodes", do=do) from None
 
 
 def _check_size(image: Image.Image) -> None:

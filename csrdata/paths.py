@@ -15,6 +15,9 @@ SCENES = Path("data/prepare")
 PROMPTS = Path("data/sample_prompts/prompts.parquet")
 QUESTIONS = Path("data/sample_prompts/questions.parquet")
 TRUTH = Path("data/sample_prompts/truth.parquet")
+WORDINGS = Path("data/sample_prompts/wordings.parquet")
+QUESTION_WORDINGS = Path("data/sample_prompts/question_wordings.parquet")
+"""Two tables of `Wording` rows: prompts and questions as the base's chat template renders them."""
 
 PREPARE_METRICS = Path("metrics/prepare.json")
 SUMMARY = Path("metrics/summary.json")

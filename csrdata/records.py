@@ -31,6 +31,10 @@ class Stop(StrEnum):
     """The sentence reached the limit of tokens for one sentence."""
     RESPONSE_LIMIT = "response_limit"
     """The response reached its limit of tokens."""
+    BAD_IMAGE = "bad_image"
+    """The policy cannot take the prompt: its image does not decode, or the model's processor refuses it."""
+    TOO_LONG = "too_long"
+    """The policy cannot take the prompt: with image and answer it has more tokens than the model has positions."""
 
 
 class Fate(StrEnum):
@@ -46,6 +50,8 @@ class Fate(StrEnum):
     """Its response ended with end-of-sequence: never pruned."""
     CUT = "cut"
     """Its response reached a limit of tokens or sentences before it ended: incomplete, never part of a pair."""
+    REFUSED = "refused"
+    """No candidate: the one row of a prompt that the policy cannot take. `stop` says why, `text` has the figures."""
 
 
 class Kind(StrEnum):
@@ -78,8 +84,9 @@ class Prompt:
 class Sentence:
     """One candidate sentence: a node of its prompt's search tree (Algorithm 1).
 
-    The *end* is the candidate whose first token is end-of-sequence: `text` is empty, `relevance` is null. A table holds
-    complete trees, sorted by `prompt_id` and then by `node_id`.
+    The *end* is the candidate whose first token is end-of-sequence: `text` is empty, `relevance` is null. A prompt that the
+    policy cannot take has one row, `refused`, without tokens and scores. A table holds complete trees, sorted by `prompt_id`
+    and then by `node_id`.
     """
 
     prompt_id: str
@@ -95,7 +102,7 @@ class Sentence:
     """The sentence as decoded after the sentences before it, with its white space. The texts along a path, joined, are the
     answer."""
     token_ids: list[int]
-    """The generated tokens, end-of-sequence included."""
+    """The generated tokens, end-of-sequence included; none where the prompt was refused."""
     logprob: float
     """Sum of the natural-log probabilities of `token_ids`, without the diversity penalty: R_T = exp(logprob), equation 2."""
     relevance: float | None
@@ -145,6 +152,8 @@ class Response:
     finished: bool
     """Whether it ended with end-of-sequence."""
     canonical: bool
+    end: int | None = None
+    """The token that ended it: a model may list several. Null for an unfinished answer, and where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +179,9 @@ class PairScores:
     rejected_tokens: int | None = None
     chosen_words: int | None = None
     rejected_words: int | None = None
+    chosen_end: int | None = None
+    """The token that ended it, which training writes behind it; null: the one of the model's chat template."""
+    rejected_end: int | None = None
 
 
 CSR_SEARCH = "csr_search"
@@ -204,6 +216,10 @@ class DropReason(StrEnum):
     """The rewards of best and worst differ by less than the margin."""
     LENGTH_GAP = "length_gap"
     """No two answers of similar enough length differ by the margin."""
+    BAD_IMAGE = "bad_image"
+    """Its image does not decode, or the model's processor refuses it."""
+    TOO_LONG = "too_long"
+    """With image and answer it has more tokens than the model has positions."""
     LENGTH_BALANCE = "length_balance"
     """Dropped so that, over all pairs, chosen and rejected answers have about the same mean length."""
 
@@ -269,7 +285,21 @@ class Answer:
     """The same, by the held-out scorer."""
 
 
-Record = type[Prompt | Sentence | Response | Pair | Dropped | Truth | Question | Answer]
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """An instruction as the base model's prompt, rendered once, when prompts are sampled. One row for each `text`.
+
+    Search, training and evaluation of every iteration read it: a chat template may print a date, or anything else that
+    differs from one rendering to the next.
+    """
+
+    text: str
+    """Of prompts and questions."""
+    rendered: str
+    """With chat template, one image placeholder and the opening of the answer."""
+
+
+Record = type[Wording | Prompt | Sentence | Response | Pair | Dropped | Truth | Question | Answer]
 
 _PRIMITIVES = {str: "String", int: "Int64", float: "Float64", bool: "Boolean"}
 

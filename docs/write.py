@@ -3,10 +3,12 @@
 docs/map.md      every file with the first sentence of its docstring
 docs/cli.md      every command with its help text
 docs/results.md  the full table of the record (metrics/summary.md)
-README.md        its five rows of results, between the two marks
+docs/families.md the families of models that the tests try (docs/families.json, written by `make families`)
+README.md        its five rows of results and its table of families, each between two marks
 """
 
 import ast
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -67,9 +69,49 @@ def results_page() -> str:
     )
 
 
+def families_page() -> str:
+    """Return docs/families.md: what the tests found for each family of models."""
+    lines = [
+        "# Families of models",
+        "",
+        "What the tests found for each family: a tiny randomly initialised model of the real class, with its real processor",
+        "class, goes from search to a trained adapter that answers, with two images of unlike shape",
+        "(`tests/generation/test_every_family.py`). The chat templates of these tests are written from memory: close to the",
+        "originals, not equal. No released weights were used. `make families` writes the record, `make docs` this page.",
+        "",
+        "| family | what is tried | class in transformers | decoding | result |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in _families():
+        cells = (row["family"], row["about"], f"`{row['class']}`", row["path"] or "-", row["result"])
+        lines.append(f"| {' | '.join(map(_cell, cells))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _families() -> list[dict[str, str]]:
+    rows: list[dict[str, str]] = json.loads((ROOT / "docs/families.json").read_text(encoding="utf-8"))
+    return rows
+
+
+def _families_table() -> str:
+    """Return the README's table: the families by how their answers are decoded."""
+    kinds: dict[str, dict[str, None]] = {}
+    for row in _families():
+        kind = {
+            "shared prefix": "decoded over a shared prefix",
+            "cache within a sentence": "encoded once per sentence, a few times slower",
+            "plain": "encoded again for every token, many times slower",
+        }
+        kinds.setdefault(kind.get(row["path"], "refused in one line"), {})[row["family"]] = None
+    rows = [f"| {kind} | {', '.join(names)} |" for kind, names in sorted(kinds.items())]
+    return "\n".join(["| answers | families |", "| --- | --- |", *rows])
+
+
 def readme() -> str:
-    """Return README.md with the rows of the record's table for held-out images."""
+    """Return README.md with the rows of the record's table for held-out images, and the families by their decoding."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, rest = text.split(FAMILIES_START)
+    text = f"{before}{FAMILIES_START}\n{_families_table()}\n{FAMILIES_END}{rest.split(FAMILIES_END)[1]}"
     before, rest = text.split(START)
     _, after = rest.split(END)
     held_out = (ROOT / "metrics/summary.md").read_text(encoding="utf-8").partition("## held out\n")[2]
@@ -82,12 +124,14 @@ def readme() -> str:
     return before + START + "\n" + "\n".join(table) + "\n" + END + after
 
 
+FAMILIES_START, FAMILIES_END = "<!-- families: written by `make docs` -->", "<!-- end of families -->"
 START, END = "<!-- results: written by `make docs` -->", "<!-- end of results -->"
 ROWS = ("CHAIR_S", "recall", "length", "POPE accuracy", "R_I by the held-out scorer")
 PAGES = {
     "docs/map.md": map_page,
     "docs/cli.md": cli_page,
     "docs/results.md": results_page,
+    "docs/families.md": families_page,
     "README.md": readme,
 }
 

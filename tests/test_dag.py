@@ -135,7 +135,11 @@ def _keys(value: object, prefix: str = "") -> set[str]:
 def test_no_stage_that_makes_pairs_reads_the_truth(name: str) -> None:
     """Stages that make pairs read neither the truth nor the questions."""
     secret = ("truth.parquet", "scenes.parquet", "questions", "data/sample_prompts/", "data/prepare/")
-    open_to_all = {"data/sample_prompts/prompts.parquet", "data/prepare/images"}
+    open_to_all = {
+        "data/sample_prompts/prompts.parquet",
+        "data/sample_prompts/wordings.parquet",
+        "data/prepare/images",
+    }
     read = [dep for dep in BODIES[name]["deps"] if f"{dep}/".startswith(secret) or "questions" in dep]
     assert set(read) <= open_to_all
     assert "data/sample_prompts" not in BODIES[name]["deps"]

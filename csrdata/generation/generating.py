@@ -11,12 +11,12 @@ from typing import Any
 
 from transformers import BatchFeature
 
+from csrdata.generation.admission import admit
 from csrdata.generation.clock import Clock
 from csrdata.generation.guidance import guide
-from csrdata.images import load_image
+from csrdata.policy.choosing import passes_for, prompts_to_compare
 from csrdata.policy.decoding import SentenceDecoder
 from csrdata.policy.loading import Policy
-from csrdata.policy.passes import passes_for
 from csrdata.policy.prompting import (
     banned_ids,
     check_prompt,
@@ -24,7 +24,6 @@ from csrdata.policy.prompting import (
     encode,
     end_ids,
     is_canonical,
-    render_prompt,
 )
 from csrdata.records import Fate, Prompt, Sentence
 from csrdata.relevance.base import Scorer
@@ -55,6 +54,8 @@ def generate(
 ) -> list[Sentence]:
     """Run the search for a shard of prompts and return every candidate, prompt by prompt.
 
+    A prompt that the policy cannot take gives one row that says why (`csrdata.generation.admission`).
+
     Args:
         prompts: the shard's prompts.
         root: the folder that image paths are relative to.
@@ -66,18 +67,24 @@ def generate(
         guidance, image_weight, scale, repetition_threshold: see `guide`.
         clock: receives the time spent on read, vision, prefill, decode, clip and check.
 
+
     Raises:
-        UserError: an image is missing or unreadable, or a prompt is empty or contains a special token.
+        UserError: an image is missing, or a prompt is empty or contains a special token.
     """
     for prompt in prompts:
         check_prompt(prompt.text, prompt_id=prompt.prompt_id)
     check_tokens(policy.processor, ((f"prompt {prompt.prompt_id}", prompt.text) for prompt in prompts))
     model: Any = policy.model
     with clock.spend("read"):
-        images = [
-            load_image(prompt.image, root=root, place=f"prompt {prompt.prompt_id}") for prompt in prompts
-        ]
-        rendered = [render_prompt(policy.processor, prompt.text) for prompt in prompts]
+        admitted, refused = admit(
+            prompts,
+            root=root,
+            policy=policy,
+            max_response_tokens=max_response_tokens,
+        )
+    if not admitted:
+        return refused
+    images, rendered = [one.image for one in admitted], [one.rendered for one in admitted]
 
     def encoded(indices: Sequence[int]) -> BatchFeature:
         with clock.spend("read"):
@@ -85,7 +92,13 @@ def generate(
                 policy.processor, [images[index] for index in indices], [rendered[index] for index in indices]
             ).to(model.device, model.dtype)
 
-    passes = passes_for(model, encoded([0]))
+    passes = passes_for(
+        model,
+        encoded,
+        prompts_to_compare([image.size for image in images], [one.tokens for one in admitted]),
+        at_once=prompts_at_once,
+        answer_tokens=max_response_tokens,
+    )
     decoder = SentenceDecoder(
         passes,
         policy.tokenizer,
@@ -120,17 +133,19 @@ def generate(
             return score_candidates(candidates)
 
     trees = search(
-        [prompt.prompt_id for prompt in prompts],
+        [one.prompt.prompt_id for one in admitted],
         propose=propose,
         guide=timed_guidance,
         keep_best=keep_best,
         keep_worst=keep_worst,
         rank_by=rank_by,
         max_sentences=max_sentences,
-        at_once=prompts_at_once,
+        at_once=prompts_at_once if passes.together else 1,
     )
     with clock.spend("check"):
-        return [sentence for tree in trees for sentence in mark_canonical(tree, policy=policy)]
+        found = [sentence for tree in trees for sentence in mark_canonical(tree, policy=policy)]
+    order = {prompt.prompt_id: place for place, prompt in enumerate(prompts)}
+    return sorted(found + refused, key=lambda row: order[row.prompt_id])
 
 
 def mark_canonical(tree: Sequence[Sentence], *, policy: Policy) -> list[Sentence]:
@@ -140,12 +155,13 @@ def mark_canonical(tree: Sequence[Sentence], *, policy: Policy) -> list[Sentence
     than the one that was scored.
     """
     nodes = {sentence.node_id: sentence for sentence in tree}
+    ends = end_ids(policy.model, policy.processor)
 
     def canonical(leaf: Sentence) -> bool:
         path = path_to(leaf, nodes)
         generated = [token for sentence in path for token in sentence.token_ids]
         text = "".join(sentence.text for sentence in path)
-        return is_canonical(policy.processor, generated, answer=text)
+        return is_canonical(policy.processor, generated, answer=text, ends=ends)
 
     return [
         replace(sentence, canonical=canonical(sentence))

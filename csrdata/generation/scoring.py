@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from csrdata.images import load_image
-from csrdata.records import Response, Sentence
+from csrdata.records import Fate, Response, Sentence
 from csrdata.relevance.base import Scorer
 from csrdata.search.responses import responses
 
@@ -24,7 +24,7 @@ def score(
     repetition_threshold: float | None,
     aggregate_by: str,
 ) -> list[Response]:
-    """Return the answers of all trees of a shard.
+    """Return the answers of all trees of a shard; a prompt that the policy could not take has none.
 
     Args:
         sentences: rows of whole trees; the rows of a prompt are consecutive.
@@ -36,7 +36,10 @@ def score(
     Raises:
         UserError: an image is missing or unreadable.
     """
-    trees = {prompt_id: list(tree) for prompt_id, tree in groupby(sentences, key=lambda row: row.prompt_id)}
+    searched = [row for row in sentences if row.fate != Fate.REFUSED]
+    trees = {prompt_id: list(tree) for prompt_id, tree in groupby(searched, key=lambda row: row.prompt_id)}
+    if not trees:
+        return []
     image_scores = held_out.open(
         [load_image(images[prompt_id], root=root, place=f"prompt {prompt_id}") for prompt_id in trees]
     )

@@ -19,6 +19,7 @@ from csrdata.pipeline.runtime import set_up_process
 from csrdata.pipeline.scorers import open_scorer, scorer_folder
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth
+from csrdata.pipeline.wordings import read_wordings
 from csrdata.records import Answer, Question, Truth
 from csrdata.storage.tables import atomic_file, read_rows, write_json, write_rows
 
@@ -59,7 +60,12 @@ def _answer(params: Params, name: str, questions: list[Question]) -> list[Answer
     from csrdata.policy.loading import load_policy
 
     settings, compute = params.evaluate_policy, params.compute
-    load = partial(load_policy, device=compute.device, dtype=compute.dtype)
+    load = partial(
+        load_policy,
+        device=compute.device,
+        dtype=compute.dtype,
+        wordings=read_wordings(paths.QUESTION_WORDINGS),
+    )
     need_images(question.image for question in questions)
     policy = load(need_policy(name))
     base = need_policy(paths.BASE)

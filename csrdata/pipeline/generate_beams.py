@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from csrdata import paths
 from csrdata.params import Params
 from csrdata.pipeline.code import stage_hash
-from csrdata.pipeline.inputs import need_images, need_policy, need_scorer
+from csrdata.pipeline.inputs import need, need_images, need_policy, need_scorer
 from csrdata.pipeline.runtime import set_up_process
 from csrdata.pipeline.scorers import open_scorer, scorer_folder
+from csrdata.pipeline.wordings import read_wordings
 from csrdata.records import Prompt, Sentence
 from csrdata.storage.tables import ShardStore, fingerprint, read_rows
 
@@ -30,7 +31,7 @@ def run(params: Params, name: str) -> None:
         paths.candidates(name),
         Sentence,
         fingerprint=fingerprint(
-            prompts=paths.PROMPTS,
+            prompts=[paths.PROMPTS, need(paths.WORDINGS, made_by="dvc repro sample_prompts")],
             images=need_images(prompt.image for prompt in prompts),
             policy=[need_policy(one) for one in (paths.BASE, previous)],
             scorer=need_scorer(scorer_folder(params.scorers.search)),
@@ -66,7 +67,12 @@ def _open_worker(params: Params, previous: str, number: int) -> "Worker":
     make = partial(
         generate,
         root=Path(),
-        policy=load_policy(paths.policy(previous), device=device, dtype=params.compute.dtype),
+        policy=load_policy(
+            paths.policy(previous),
+            device=device,
+            dtype=params.compute.dtype,
+            wordings=read_wordings(paths.WORDINGS),
+        ),
         scorer=open_scorer(params.scorers.search, device=device),
         **settings.model_dump(exclude={"prompts_per_shard", "guidance"}),
         guidance=settings.guidance.kind,

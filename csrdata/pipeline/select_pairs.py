@@ -6,9 +6,9 @@ from itertools import groupby
 
 from csrdata import paths
 from csrdata.params import Params
-from csrdata.records import Dropped, DropReason, Pair, Prompt, Response
-from csrdata.search.pairs import balance, select
-from csrdata.storage.tables import read_rows, write_json, write_rows
+from csrdata.records import Dropped, DropReason, Fate, Pair, Prompt, Response, Sentence
+from csrdata.search.pairs import balance, refused, select
+from csrdata.storage.tables import from_table, read_rows, read_table, write_json, write_rows
 
 
 def run(params: Params, name: str) -> None:
@@ -22,8 +22,11 @@ def run(params: Params, name: str) -> None:
             sorted(rows, key=lambda row: row.prompt_id), key=lambda row: row.prompt_id
         )
     }
+    without = [prompt.prompt_id for prompt in prompts if prompt.prompt_id not in answers]
+    reasons = _refused(name) if without else {}
     outcomes = [
-        select(
+        reasons.get(prompt.prompt_id)
+        or select(
             prompt,
             answers.get(prompt.prompt_id, []),
             margin=settings.margin,
@@ -40,6 +43,13 @@ def run(params: Params, name: str) -> None:
     write_rows(paths.pairs(name), pairs, Pair)
     write_rows(paths.dropped(name), sorted(dropped, key=lambda row: row.prompt_id), Dropped)
     write_json(paths.stage_metrics("select_pairs", name), _metrics(pairs, dropped))
+
+
+def _refused(name: str) -> dict[str, Dropped]:
+    """Return the prompts that the policy of iteration `name`'s search could not take, by their ids."""
+    table = read_table(paths.candidates(name), Sentence, made_by=f"dvc repro generate_beams@{name}")
+    rows = from_table(table.filter(fate=Fate.REFUSED.value), Sentence)
+    return {row.prompt_id: refused(row) for row in rows}
 
 
 def _metrics(pairs: Sequence[Pair], dropped: Sequence[Dropped]) -> dict[str, object]:

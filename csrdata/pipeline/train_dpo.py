@@ -7,6 +7,7 @@ from csrdata import paths
 from csrdata.params import Params
 from csrdata.pipeline import runtime
 from csrdata.pipeline.inputs import need_images, need_policy
+from csrdata.pipeline.wordings import read_wordings
 from csrdata.records import Pair
 from csrdata.storage.tables import read_rows, write_json, write_table
 
@@ -29,7 +30,12 @@ def run(params: Params, name: str) -> None:
     pairs = read_rows(paths.pairs(name), Pair, made_by=f"dvc repro select_pairs@{name}")
     previous = need_policy(params.iterations[name].previous)
     need_images(pair.image for pair in pairs)
-    policy = load_policy(previous, device=params.compute.device, dtype=params.compute.dtype)
+    policy = load_policy(
+        previous,
+        device=params.compute.device,
+        dtype=params.compute.dtype,
+        wordings=read_wordings(paths.WORDINGS),
+    )
     with new_chain(paths.policy(name), previous=previous, name=name) as adapter:
         report = train(policy, pairs, root=Path(), adapter_folder=adapter, **section.model_dump())
     write_table(step_log(name), pl.DataFrame([dataclasses.asdict(step) for step in report.steps]))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from transformers import BatchFeature, GenerationConfig
 
 from csrdata.images import load_image
@@ -23,7 +22,7 @@ from csrdata.policy.prompting import (
     check_tokens,
     encode,
     end_ids,
-    render_prompt,
+    with_answers,
 )
 from csrdata.progress import progress as bar_of
 from csrdata.records import Question
@@ -136,21 +135,11 @@ def _sums(policy: Policy, inputs: BatchFeature, completions: Sequence[Sequence[i
         [[1] * len(ids) + [0] * (longest - len(ids)) for ids in completions], device=policy.device
     )
     tokens = torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in completions], device=policy.device)
-    shape = inputs["input_ids"].shape
-    extended = {name: _extend(value, shape, tokens=longest) for name, value in inputs.items()}
-    extended["input_ids"][:, shape[1] :] = tokens
-    extended["attention_mask"][:, shape[1] :] = mask
+    extended = with_answers(inputs, tokens, mask, image_token=policy.model.config.image_token_id)
     logits = policy.model(**extended, use_cache=False, logits_to_keep=longest + 1).logits[:, :-1]
     logprobs = logits.float().log_softmax(-1).gather(-1, tokens[:, :, None])[:, :, 0]
     sums: list[float] = logprobs.double().masked_fill(mask == 0, 0.0).sum(-1).tolist()
     return sums
-
-
-def _extend(value: Tensor, shape: torch.Size, *, tokens: int) -> Tensor:
-    """Append `tokens` zeros to each row of an input with the shape of `input_ids`; return any other input unchanged."""
-    if value.shape != shape:
-        return value
-    return torch.cat([value, value.new_zeros(shape[0], tokens)], dim=1)
 
 
 def _rendered(policy: Policy, questions: Sequence[Question]) -> list[str]:
@@ -162,7 +151,7 @@ def _rendered(policy: Policy, questions: Sequence[Question]) -> list[str]:
     for question in questions:
         check_prompt(question.text, prompt_id=question.question_id)
         if question.text not in rendered:
-            rendered[question.text] = render_prompt(policy.processor, question.text)
+            rendered[question.text] = policy.prompt(question.text)
     return [rendered[question.text] for question in questions]
 
 

@@ -121,8 +121,10 @@ class SentenceDecoder:
             active: R ascending row numbers; answer a owns the rows a * groups to (a + 1) * groups - 1.
         """
         logits, device = logits.float(), logits.device
+        # A token without a row in the output layer, such as Llama 3.2's image token, cannot be generated.
+        banned_ids = [token for token in self.banned_ids if token < logits.shape[-1]]
         banned = torch.tensor(
-            self.banned_ids, dtype=torch.long, device=device
+            banned_ids, dtype=torch.long, device=device
         )  # an empty list would give a float tensor
         ends = torch.tensor(self.end_ids, dtype=torch.long, device=device)
         allowed = logits.index_fill(-1, banned, -torch.inf)

@@ -12,7 +12,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from transformers.utils import logging as transformers_logging
 
 from csrdata.errors import UserError
 from csrdata.policy.adapter import RERUN, merge
+from csrdata.policy.prompting import render_prompt
 from csrdata.storage.disk import write_sums
 from csrdata.storage.tables import atomic_folder, hash_path, read_json, write_json
 from csrdata.weights import check_finite, fingerprint, read_shapes, weight_files
@@ -54,6 +55,12 @@ class Policy:
     """A plain transformers model in evaluation mode, with all adapters merged."""
     processor: ProcessorMixin
     folder: Path
+    wordings: Mapping[str, str] = field(default_factory=dict)
+    """Rendered prompts by their instruction, as stored at sampling; what is not in it is rendered when it is asked."""
+
+    def prompt(self, text: str) -> str:
+        """Return an instruction as the model's prompt, as stored at sampling or else rendered now."""
+        return self.wordings.get(text) or render_prompt(self.processor, text)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -76,7 +83,19 @@ class Chain:
     """Fingerprints of the base's weights and of each adapter, by name; empty for a model folder."""
 
 
-def load_policy(folder: Path, *, device: str = "cpu", dtype: Dtype = "float32") -> Policy:
+def load_processor(folder: Path) -> ProcessorMixin:
+    """Load a policy's processor alone, without its weights; see `load_policy`."""
+    processor: ProcessorMixin = _from_pretrained(AutoProcessor, read_chain(folder).base)
+    return processor
+
+
+def load_policy(
+    folder: Path,
+    *,
+    device: str = "cpu",
+    dtype: Dtype = "float32",
+    wordings: Mapping[str, str] | None = None,
+) -> Policy:
     """Load a policy from a model folder or a chain folder.
 
     Args:
@@ -84,6 +103,7 @@ def load_policy(folder: Path, *, device: str = "cpu", dtype: Dtype = "float32") 
             project's root.
         device: `cpu`, `cuda` or `cuda:N`.
         dtype: type of the loaded weights; adapters are merged in float32 in any case.
+        wordings: rendered prompts by their instruction, as stored at sampling.
 
     Raises:
         UserError: the folder, the base or an adapter is missing, damaged or not finite, or the base or an adapter is not
@@ -101,7 +121,7 @@ def load_policy(folder: Path, *, device: str = "cpu", dtype: Dtype = "float32") 
     model = untyped.to(device=device, dtype=torch_dtype).eval()
     if chain.adapters:
         check_finite(model.state_dict().items(), place=f"{folder} as {dtype}", do=RERUN)
-    return Policy(model=model, processor=processor, folder=folder)
+    return Policy(model=model, processor=processor, folder=folder, wordings=wordings or {})
 
 
 def read_chain(folder: Path) -> Chain:
@@ -290,6 +310,13 @@ def _from_pretrained(auto: Any, folder: Path, **options: object) -> Any:
             return auto.from_pretrained(
                 str(folder), local_files_only=True, trust_remote_code=False, **options
             )
+    except ImportError as error:
+        raise UserError(
+            f"{folder}: {auto.__name__.removeprefix('Auto')}",
+            got=_first_line(error),
+            expected="the packages that its classes import",
+            do="install the package that is named: pip install 'csrdata[all]', or pip install PACKAGE",
+        ) from None
     except Exception as error:  # noqa: BLE001 - loading an untrusted folder can raise any error
         part = auto.__name__.removeprefix("Auto")
         raise UserError(

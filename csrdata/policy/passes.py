@@ -1,16 +1,13 @@
-"""The forward passes that decoding needs: with a shared prefix, or plain, where everything is encoded again.
+"""The forward passes that decoding needs, and the fastest of them: with a shared prefix.
 
-`SharedPasses` (see `csrdata.policy.shared_attention`) needs a model whose only state is keys and values, that attends to all
-of them through transformers' attention interface, and whose positions count tokens. Most models meet these conditions. A
-sliding window, a recurrent layer or image tokens with one common position do not, sometimes without an error. `passes_for`
-therefore compares both on one prompt: it returns shared passes only if they give the log-probabilities of a plain pass. Any
-other model uses `PlainPasses`, which are slow.
+`SharedPasses` (see `csrdata.policy.shared_attention`) needs a model whose only state is keys and values, and that attends to
+them through transformers' attention interface: to all of them, or to a sliding window. The other passes are in
+`csrdata.policy.one_by_one`; `csrdata.policy.choosing` chooses between them.
 
-Shared passes keep the rows of the previous depth of the search, because the next depth continues some of them. Plain passes
-keep only the inputs of the prompts. `csrdata.policy.decoding` chooses the tokens and decides when a row stops.
+Shared passes keep the rows of the previous depth of the search, because the next depth continues some of them.
+`csrdata.policy.decoding` chooses the tokens and decides when a row stops.
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,14 +16,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from csrdata.policy.prefill import placed, prefill
 from csrdata.policy.shared_attention import AnswerCache, DecodingStep, PromptCache, gather, use_shared_prefix
-
-_TOLERANCE = 1e-3
-"""Largest difference, in nats, between the log-probabilities of shared and plain passes in float32."""
-_TOLERANCE_IN_HALF = 0.05
-"""Largest total variation distance (0..1) in half precision, where unlikely tokens move by tenths of a nat."""
-_PLAIN_ROWS = 8
-"""Rows per plain pass: its logits need memory for rows x tokens x vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +64,8 @@ class SharedPasses:
         use_shared_prefix(model)
         self.model = model
         self.prefix: PromptCache | None = None
+        self.axes: int | None = None
+        """The number of axes that the model counts positions on; None: one."""
         self.present: list[int] = []
         self.first_logits: dict[int, Tensor] = {}
         self.step: DecodingStep | None = None
@@ -83,20 +76,23 @@ class SharedPasses:
     @torch.inference_mode()
     def admit(self, prompts: Sequence[int], inputs: Mapping[str, Tensor]) -> None:
         """Encode the images and prompts, and keep their keys and values."""
-        mask = inputs["attention_mask"]
-        cache = DynamicCache(config=self.model.config.get_text_config())
-        output = self.model(
-            **inputs,
-            position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        cache = DynamicCache()  # without the config: layers with a sliding window keep all tokens, too
+        first = prefill(self.model, inputs, cache)
         layers: list[Any] = list(cache.layers)
-        new = PromptCache([layer.keys for layer in layers], [layer.values for layer in layers], mask.bool())
+        tokens = inputs["attention_mask"].shape[1]
+        for number, layer in enumerate(layers):
+            if layer.keys is None or layer.keys.shape[2] != tokens:
+                raise ValueError(f"layer {number} does not keep one key for each of {tokens} tokens")
+        new = PromptCache(
+            [layer.keys for layer in layers],
+            [layer.values for layer in layers],
+            inputs["attention_mask"].bool(),
+            first.following,
+        )
         self.prefix = new if self.prefix is None else self.prefix.join(new)
+        self.axes = first.axes
         self.present += prompts
-        self.first_logits |= dict(zip(prompts, output.logits[:, -1], strict=True))
+        self.first_logits |= dict(zip(prompts, first.logits, strict=True))
 
     @torch.inference_mode()
     def begin(self, nodes: Sequence[Node], *, groups: int) -> Tensor:
@@ -132,7 +128,7 @@ class SharedPasses:
         step = self._step()
         output = self.model(
             input_ids=torch.tensor(tokens, device=self.model.device)[:, None],
-            position_ids=step.begin()[:, None],
+            position_ids=placed(step.begin(), self.axes),
             use_cache=False,
             shared_prefix=step,
         )
@@ -168,131 +164,3 @@ class SharedPasses:
             slots = step.parts[part].slots(group, past=past, tokens=len(node.tokens) - past - 1)
             where.append((part, answer, slots))
         return gather(step.parts, where, groups=groups)
-
-
-class PlainPasses:
-    """Encodes image, prompt and answer again in every pass: slow, but correct for any model."""
-
-    together = False
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        """Accept any image-text-to-text model of transformers."""
-        self.model = model
-        self.inputs: dict[int, Mapping[str, Tensor]] = {}
-        self.rows: list[tuple[int, tuple[int, ...]]] = []
-
-    def admit(self, prompts: Sequence[int], inputs: Mapping[str, Tensor]) -> None:
-        """Keep the inputs of one prompt."""
-        (prompt,) = prompts
-        self.inputs[prompt] = inputs
-
-    def begin(self, nodes: Sequence[Node], *, groups: int) -> Tensor:
-        """Encode each answer; see `Passes.begin`."""
-        alive = {node.prompt for node in nodes}
-        self.inputs = {prompt: inputs for prompt, inputs in self.inputs.items() if prompt in alive}
-        answers = [(node.prompt, node.tokens) for node in nodes]
-        self.rows = [answer for answer in answers for _ in range(groups)]
-        return self._logits(answers)
-
-    def keep(self, going: Sequence[int]) -> None:
-        """Continue these rows and drop the others."""
-        self.rows = [self.rows[row] for row in going]
-
-    def feed(self, tokens: Sequence[int]) -> Tensor:
-        """Encode each row with its new token."""
-        self.rows = [(prompt, (*own, token)) for (prompt, own), token in zip(self.rows, tokens, strict=True)]
-        return self._logits(self.rows)
-
-    def _logits(self, rows: Sequence[tuple[int, tuple[int, ...]]]) -> Tensor:
-        by_row: dict[int, Tensor] = {}
-        for prompt, inputs in self.inputs.items():
-            own_rows = [index for index, (owner, _) in enumerate(rows) if owner == prompt]
-            for start in range(0, len(own_rows), _PLAIN_ROWS):
-                chunk = own_rows[start : start + _PLAIN_ROWS]
-                logits = plain_logits(self.model, inputs, [rows[index][1] for index in chunk])
-                by_row |= dict(zip(chunk, logits, strict=True))
-        return torch.stack([by_row[index] for index in range(len(rows))])
-
-
-@torch.inference_mode()
-def plain_logits(
-    model: PreTrainedModel, inputs: Mapping[str, Tensor], answers: Sequence[tuple[int, ...]]
-) -> Tensor:
-    """Return the next-token logits [N, V] of N answers to one prompt, from one forward pass.
-
-    Args:
-        model: any image-text-to-text model.
-        inputs: the processor's output for one prompt: `input_ids` and `attention_mask` [1, L].
-        answers: the N answers' tokens so far; an answer may be empty.
-    """
-    shape = inputs["input_ids"].shape
-    longest = max(map(len, answers))
-    rows = {name: _repeat(value, shape, rows=len(answers), tokens=longest) for name, value in inputs.items()}
-    for row, own in enumerate(answers):
-        if own:
-            end = shape[1] + len(own)
-            rows["input_ids"][row, shape[1] : end] = torch.tensor(own, device=model.device)
-            rows["attention_mask"][row, shape[1] : end] = 1
-    last = [shape[1] + len(own) - 1 for own in answers]
-    logits: Tensor = model(**rows, use_cache=False).logits
-    return logits[range(len(answers)), last]
-
-
-def passes_for(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Passes:
-    """Return `SharedPasses` if they give this model's plain results on one prompt; else warn and return `PlainPasses`.
-
-    Args:
-        model: any image-text-to-text model.
-        inputs: the processor's output for one prompt: `input_ids` and `attention_mask` [1, L].
-    """
-    if shares_prefix(model, inputs):
-        return SharedPasses(model)
-    warnings.warn(
-        f"{type(model).__name__} cannot be decoded over a shared prefix: image and answer are encoded again for every token",
-        stacklevel=2,
-    )
-    return PlainPasses(model)
-
-
-@torch.inference_mode()
-def shares_prefix(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> bool:
-    """Return whether decoding two tokens over a shared prefix gives the log-probabilities of a plain pass.
-
-    If not, the model keeps the attention implementation that it had.
-    """
-    config = model.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"} or not model._can_set_attn_implementation():  # noqa: SLF001 - no public name
-        return False
-    before = model.config._attn_implementation  # noqa: SLF001 - no public name
-    expected = plain_logits(model, inputs, [()])
-    token = int(expected.argmax())
-    expected = plain_logits(model, inputs, [(token, token)])
-    shared = SharedPasses(model)
-    try:
-        shared.admit([0], inputs)
-        shared.begin([Node(0, (), None)], groups=2)
-        shared.feed([token, token])
-        actual = shared.feed([token, token])
-    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
-        agree = False  # the model's forward has another signature or output
-    else:
-        agree = near(actual[:1], expected)
-    if not agree:
-        model.set_attn_implementation(before)
-    return agree
-
-
-def near(actual: Tensor, expected: Tensor) -> bool:
-    """Return whether two rows of logits [1, V] are equal within the rounding error of their dtype."""
-    one, other = actual.float().log_softmax(-1), expected.float().log_softmax(-1)
-    if actual.dtype == torch.float32:
-        return float((one - other).abs().max()) <= _TOLERANCE
-    return float((one.exp() - other.exp()).abs().sum()) / 2 <= _TOLERANCE_IN_HALF
-
-
-def _repeat(value: Tensor, shape: torch.Size, *, rows: int, tokens: int) -> Tensor:
-    """Repeat a prompt's input for `rows` rows; append `tokens` zeros to inputs with the shape of `input_ids`."""
-    if value.shape == shape:
-        value = torch.cat([value, value.new_zeros(1, tokens)], dim=1)
-    return value.repeat(rows, *[1] * (value.dim() - 1))

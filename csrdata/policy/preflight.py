@@ -60,6 +60,23 @@ def check_texts(pair: Pair) -> None:
             raise UserError(place, got=text, expected="an answer with words in it", do="dvc repro")
 
 
+def check_ends(pair: Pair, ends: Sequence[int], *, policy: Policy) -> None:
+    """Refuse a pair with an answer that ended with a token that ends no answer of this policy.
+
+    Raises:
+        UserError: naming the prompt and the answer.
+    """
+    scores = pair.scores
+    for side, end in (("chosen", scores.chosen_end), ("rejected", scores.rejected_end)):
+        if end is not None and end not in ends:
+            raise UserError(
+                f"pair {pair.prompt_id}: {side}_end",
+                got=end,
+                expected=f"a token that ends an answer of {policy.folder}: {', '.join(map(str, ends))}",
+                do="train from the policy that generated these pairs (iterations.*.previous), or: dvc repro",
+            )
+
+
 def check_batch(
     batch: Mapping[str, Tensor], pairs: Sequence[Pair], *, policy: Policy, model: PreTrainedModel
 ) -> None:
@@ -75,11 +92,11 @@ def check_batch(
         UserError: the number of image placeholders differs from the number of image features, a row has more tokens than
             the model has positions, or an answer's tokens differ from those of generation.
     """
-    needed = image_features(model, batch)
     placeholders = (batch["input_ids"] == model.config.image_token_id).sum(1).tolist()
+    needed = image_features(model, batch, placeholders=placeholders)
     lengths = batch["attention_mask"].sum(1).tolist()
-    limit = model.config.get_text_config().max_position_embeddings
-    for row, (place, answer, tokens) in enumerate(_rows(pairs)):
+    limit = context_limit(model)
+    for row, (place, answer, end, tokens) in enumerate(_rows(pairs)):
         if placeholders[row] != needed[row]:
             raise UserError(
                 place,
@@ -87,7 +104,7 @@ def check_batch(
                 expected=f"{needed[row]}, one for each image feature",
                 do=f"correct the image size and patch size in {policy.folder}'s processor_config.json, then: dvc repro",
             )
-        if lengths[row] > limit:
+        if limit is not None and lengths[row] > limit:
             raise UserError(
                 place,
                 got=f"{lengths[row]} tokens with prompt and image",
@@ -95,7 +112,7 @@ def check_batch(
                 do="lower generate_beams.max_response_tokens in params.yaml, then: dvc repro",
             )
         ids = batch["input_ids"][row][batch["completion_mask"][row].bool()].tolist()
-        expected_ids = completion_ids(policy.processor, answer)
+        expected_ids = completion_ids(policy.processor, answer, end=end)
         if ids != expected_ids or tokens not in {None, len(ids)}:
             wanted = len(expected_ids) if tokens is None else tokens
             raise UserError(
@@ -189,16 +206,62 @@ def allowed_gap(tokens: int, *, dtype: torch.dtype, tolerance: float) -> float:
 
 
 @torch.inference_mode()
-def image_features(model: Any, batch: Mapping[str, Tensor]) -> list[int]:
-    """Return how many image features the model computes for each row of a batch with one image per row."""
+def image_features(model: Any, batch: Mapping[str, Tensor], *, placeholders: Sequence[int]) -> list[int]:
+    """Return how many image features the model computes for each row of a batch with one image a row.
+
+    A model may return them for each image, or for each of an image's crops, whose number it does not tell: the crops go to
+    the rows in order, as many to each as it has placeholders for.
+
+    Args:
+        model: without a wrapper around it.
+        batch: R rows.
+        placeholders: image tokens of each row, [R].
+
+    Returns:
+        A number for each row; those of `placeholders` for a model that puts no features in the place of tokens.
+    """
+    if not hasattr(model, "get_image_features"):
+        return list(placeholders)
     inputs = {key: value for key, value in batch.items() if key not in _TEXT_INPUTS | _REFERENCES}
     features = model.get_image_features(**inputs, return_dict=True).pooler_output
-    return [len(feature) for feature in features]
+    crops = [len(feature) for feature in features]
+    if len(crops) == len(placeholders):
+        return crops
+    return _dealt(crops, placeholders)
 
 
-def _rows(pairs: Sequence[Pair]) -> list[tuple[str, str, int | None]]:
-    """Return the place, text and number of generated tokens (None: unknown) of each row: all chosen, then all rejected."""
-    chosen = [(f"pair {pair.prompt_id}: chosen", pair.chosen, pair.scores.chosen_tokens) for pair in pairs]
+def _dealt(crops: Sequence[int], placeholders: Sequence[int]) -> list[int]:
+    """Deal the features of crops to rows in order, until each row has as many as placeholders; the last gets the rest.
+
+    Example: `_dealt([4, 4, 4], [8, 4])` -> `[8, 4]`; `_dealt([5, 5, 5], [8, 4])` -> `[10, 5]`
+    """
+    found, rest = [], list(crops)
+    for wanted in placeholders[:-1]:
+        taken = 0
+        while rest and taken < wanted:
+            taken += rest.pop(0)
+        found.append(taken)
+    return [*found, sum(rest)]
+
+
+def context_limit(model: Any) -> int | None:
+    """Return the most tokens that a model has positions for; None where its config does not say."""
+    limit: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return limit
+
+
+def _rows(pairs: Sequence[Pair]) -> list[tuple[str, str, int | None, int | None]]:
+    """Return the place, text, end and number of tokens (None: unknown) of a batch's rows: all chosen, then all rejected."""
+    chosen = [
+        (f"pair {pair.prompt_id}: chosen", pair.chosen, pair.scores.chosen_end, pair.scores.chosen_tokens)
+        for pair in pairs
+    ]
     return chosen + [
-        (f"pair {pair.prompt_id}: rejected", pair.rejected, pair.scores.rejected_tokens) for pair in pairs
+        (
+            f"pair {pair.prompt_id}: rejected",
+            pair.rejected,
+            pair.scores.rejected_end,
+            pair.scores.rejected_tokens,
+        )
+        for pair in pairs
     ]

@@ -9,10 +9,12 @@ separately and without adding special tokens, as this module does. Rows of plain
 therefore reach training unchanged.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
 from PIL import Image
+from torch import Tensor
 from transformers import BatchFeature, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from csrdata.errors import UserError
@@ -38,8 +40,11 @@ def render_prompt(processor: ProcessorMixin, text: str) -> str:
     prompt = _chat(processor, [_user(text)], add_generation_prompt=True)
     if text.strip() not in prompt:
         raise _bad_template(processor, "a prompt without the instruction")
-    if not any(token in prompt for token in _placeholders(processor)):
+    written = [prompt.count(token) for token in _placeholders(processor)]
+    if not any(written):
         raise _bad_template(processor, "a prompt without an image placeholder")
+    if max(written) > 1:
+        raise _bad_template(processor, f"a prompt with {max(written)} image placeholders")
     return _opening(_tokenizer(processor), prompt) + prompt
 
 
@@ -60,16 +65,48 @@ def encode(processor: ProcessorMixin, images: Sequence[Image.Image], prompts: Se
     return inputs
 
 
-def completion_text(processor: ProcessorMixin, answer: str) -> str:
-    """Return the completion for training: the answer, verbatim, and the token that ends the turn."""
-    return answer + end_token(processor)
+def with_answers(inputs: Mapping[str, Any], ids: Tensor, mask: Tensor, *, image_token: int) -> dict[str, Any]:
+    """Return the inputs of B encoded prompts with an answer behind each: whatever runs along a prompt runs on.
+
+    Token types mark the image (an answer's tokens get 0) or, where the image's own are 0, the segment (an answer's get 1).
+    A mask of what a token sees of the image goes on as it is at the prompt's last token.
+
+    Args:
+        inputs: `input_ids` and `attention_mask` [B, L], and whatever else the model wants; labels are left out.
+        ids, mask: the answers [B, T], padded on the right.
+        image_token: the model's `image_token_id`.
+    """
+    prompt: Tensor = inputs["input_ids"]
+    at_image = prompt == image_token
+
+    def extended(name: str, value: Any) -> Any:
+        if name in {"input_ids", "attention_mask"}:
+            return torch.cat([value, ids if name == "input_ids" else mask], dim=1)
+        if not isinstance(value, Tensor) or value.shape[:2] != prompt.shape or value.is_floating_point():
+            return value
+        if value.dim() > 2:
+            return torch.cat([value, value[:, -1:].repeat_interleave(ids.shape[1], dim=1)], dim=1)
+        is_segment = name == "token_type_ids" and not bool(value[at_image].any())
+        return torch.cat([value, torch.full_like(ids, int(is_segment)).to(value)], dim=1)
+
+    return {name: extended(name, value) for name, value in inputs.items() if name != "labels"}
 
 
-def completion_ids(processor: ProcessorMixin, answer: str) -> list[int]:
-    """Return an answer's token ids as training sees them, including the end."""
-    ids: list[int] = _tokenizer(processor)(completion_text(processor, answer), add_special_tokens=False)[
-        "input_ids"
-    ]
+def completion_text(processor: ProcessorMixin, answer: str, *, end: int | None = None) -> str:
+    """Return the completion for training: the answer, verbatim, and the token that ends the turn.
+
+    Args:
+        processor: the model's.
+        answer: its text.
+        end: the token that ended it when it was generated; None for `end_token`.
+    """
+    return answer + (end_token(processor) if end is None else str(_tokenizer(processor).decode([end])))
+
+
+def completion_ids(processor: ProcessorMixin, answer: str, *, end: int | None = None) -> list[int]:
+    """Return an answer's token ids as training sees them, including the end; see `completion_text`."""
+    text = completion_text(processor, answer, end=end)
+    ids: list[int] = _tokenizer(processor)(text, add_special_tokens=False)["input_ids"]
     return ids
 
 
@@ -81,15 +118,24 @@ def answer_text(processor: ProcessorMixin, token_ids: Sequence[int]) -> str:
     return str(text)
 
 
-def is_canonical(processor: ProcessorMixin, token_ids: Sequence[int], *, answer: str | None = None) -> bool:
+def is_canonical(
+    processor: ProcessorMixin,
+    token_ids: Sequence[int],
+    *,
+    answer: str | None = None,
+    ends: Sequence[int] | None = None,
+) -> bool:
     """Return whether tokenising the answer's text gives the generated tokens again, so that training sees the same tokens.
 
     Args:
+        processor: the model's.
         token_ids: the generated tokens of the whole answer, including the end.
         answer: the answer's stored text; None for `answer_text` of the tokens.
+        ends: the tokens that may end it (`end_ids`): a model may list several; None for `end_token` alone.
     """
     text = answer_text(processor, token_ids) if answer is None else answer
-    return completion_ids(processor, text) == list(token_ids)
+    end = token_ids[-1] if ends is not None and token_ids and token_ids[-1] in ends else None
+    return completion_ids(processor, text, end=end) == list(token_ids)
 
 
 def end_token(processor: ProcessorMixin) -> str:
@@ -131,8 +177,11 @@ def banned_ids(model: PreTrainedModel, processor: ProcessorMixin) -> list[int]:
     """
     tokenizer = _tokenizer(processor)
     special = {_id(processor, token) for token in _special_tokens(tokenizer)} | {model.config.image_token_id}
-    unknown = range(len(tokenizer), model.config.get_text_config().vocab_size)
-    return sorted((special | set(unknown)) - set(end_ids(model, processor)))
+    rows = model.config.get_text_config().vocab_size
+    unknown = range(len(tokenizer), rows)
+    # A token may have no row in the output layer, as an image placeholder behind the vocabulary: it is never generated.
+    within = {token for token in special | set(unknown) if token < rows}
+    return sorted(within - set(end_ids(model, processor)))
 
 
 def check_prompt(text: str, *, prompt_id: str) -> None:

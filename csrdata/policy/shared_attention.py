@@ -36,6 +36,8 @@ class PromptCache:
     values: list[Tensor]
     mask: Tensor
     """[P, L], True at a token, False at padding."""
+    following: Tensor
+    """The position of the token after each prompt, [P]."""
 
     def bytes(self) -> int:
         """Return the memory of keys and values, in bytes."""
@@ -49,6 +51,7 @@ class PromptCache:
             [torch.cat(pair) for pair in zip(*(prompts.keys for prompts in both), strict=True)],
             [torch.cat(pair) for pair in zip(*(prompts.values for prompts in both), strict=True)],
             torch.cat([prompts.mask for prompts in both]),
+            torch.cat([self.following, more.following]),
         )
 
     def select(self, prompts: Sequence[int]) -> "PromptCache":
@@ -58,6 +61,7 @@ class PromptCache:
             [keys.index_select(0, index) for keys in self.keys],
             [values.index_select(0, index) for values in self.values],
             self.mask[index],
+            self.following[index],
         )
 
 
@@ -245,6 +249,8 @@ class DecodingStep:
             if bool(hidden.any())
             else None
         )
+        self.windows: dict[int, _Window] = {}
+        """The tokens that each window hides from the new token, by the window's size."""
         self._arrange_answers()
         self._arrange_rows()
 
@@ -256,8 +262,9 @@ class DecodingStep:
     def _arrange_answers(self) -> None:
         owners = self.prompt_of_answer
         self.by_prompt = Grid.by_owner(owners, blocks=len(self.prompts.mask), device=self.device)
-        self.starts = self.prompts.mask.sum(-1)[torch.tensor(owners, device=self.device)]
-        self.starts += self.answers.mask.sum(-1)
+        self.owners = torch.tensor(owners, device=self.device)
+        self.starts = self.prompts.following[self.owners] + self.answers.mask.sum(-1)
+        self.tokens_before: int | None = None
 
     def _arrange_rows(self) -> None:
         groups = self.answers.groups
@@ -282,15 +289,25 @@ class DecodingStep:
         self._arrange_rows()
 
     def begin(self) -> Tensor:
-        """Prepare one more token of each row; return the tokens' positions [rows], 0 at the prompt's first token."""
+        """Prepare one more token of each row; return the tokens' positions [rows]."""
         self.mask = self.answers.scores_mask(torch.float32)
+        self.windows.clear()
         return self.starts[self.answer_of_row] + self.answers.length
 
     def end(self) -> None:
         """Finish a token, after every layer has attended."""
         self.answers.length += 1
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scaling: float,
+        *,
+        window: int | None = None,
+    ) -> Tensor:
         """Attend from one new token of each row to its prompt, its answer so far and its sentence.
 
         The scores against the prompt's keys and against the answer's (which include the sentence's) are computed
@@ -302,6 +319,7 @@ class DecodingStep:
             key: [rows, kv_heads, d] of the new token.
             value: [rows, kv_heads, d] of the new token.
             scaling: factor of the attention scores.
+            window: number of the last tokens that the layer sees, the new one included; None for all.
 
         Returns:
             The attention's output, [rows, heads, d].
@@ -314,18 +332,57 @@ class DecodingStep:
             layer, self.by_answer.spread(key[:, :, None]), self.by_answer.spread(value[:, :, None])
         )
         per_answer = queries.shape[2]
+        hidden = None if window is None else self._hidden_by(window)
         own = queries @ keys.transpose(-1, -2)
         own += self.mask.repeat_interleave(share, 2) if share > 1 else self.mask
         prompts = self.by_prompt.spread(queries) @ self.prompts.keys[layer].transpose(-1, -2)
         if self.prompt_mask is not None:
             prompts += self.prompt_mask
         length = prompts.shape[-1]
-        scores = torch.cat([self.by_prompt.collect(prompts, per_answer), own], -1)
+        prompts = self.by_prompt.collect(prompts, per_answer)
+        if hidden is not None:
+            prompts = prompts.masked_fill(hidden.prompts, -torch.inf)
+            own = own.masked_fill(hidden.own, -torch.inf)
+        scores = torch.cat([prompts, own], -1)
         weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
         output = weights[..., length:] @ values
         from_prompts = self.by_prompt.spread(weights[..., :length]) @ self.prompts.values[layer]
         output += self.by_prompt.collect(from_prompts, per_answer)
         return self.by_answer.collect(output, share).reshape(rows, heads, size)
+
+    def _hidden_by(self, window: int) -> "_Window | None":
+        """Return the tokens that a window hides from the new token, or None if it hides none.
+
+        A window counts tokens, not positions: image tokens that share a position are counted one by one.
+        """
+        said = self.answers.length
+        if self.tokens_before is None:
+            prompts = self.prompts.mask.sum(-1)[self.owners]
+            self.tokens_before = int((prompts + self.answers.mask.sum(-1)).max())
+        if self.tokens_before + said < window:
+            return None
+        if window not in self.windows:
+            slots = torch.arange(self.prompts.mask.shape[1], device=self.device)
+            answered = self.answers.mask.sum(-1, keepdim=True)
+            # The distance of each token from the new one; prompts end in the last slot.
+            from_prompts = len(slots) - slots + answered + said
+            from_answers = answered + said - (self.answers.mask.cumsum(-1) - 1)
+            sentence = torch.arange(said, -1, -1, device=self.device).repeat_interleave(self.answers.groups)
+            own = torch.cat([from_answers, sentence.expand(len(answered), -1)], -1)
+            self.windows[window] = _Window(
+                (from_prompts >= window)[:, None, None], (own >= window)[:, None, None]
+            )
+        return self.windows[window]
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The tokens that a layer with a sliding window does not see: True where hidden."""
+
+    prompts: Tensor
+    """[N, 1, 1, L]."""
+    own: Tensor
+    """Of the answers and the sentences, [N, 1, 1, n]."""
 
 
 def shared_prefix_attention(
@@ -337,16 +394,22 @@ def shared_prefix_attention(
     *,
     shared_prefix: DecodingStep | None = None,
     scaling: float | None = None,
+    sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Compute attention under transformers' interface; without a `shared_prefix`, ordinary SDPA attention.
+
+    A layer with a sliding window passes it as `sliding_window`: flash attention, which has no mask, needs it too.
 
     Shapes: query [rows, heads, 1, d], key and value [rows, kv_heads, 1, d]; returns [rows, 1, heads, d].
     """
     if shared_prefix is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    output = shared_prefix.attend(module.layer_idx, query[:, :, 0], key[:, :, 0], value[:, :, 0], scaling)  # type: ignore[arg-type]
+    layer: Any = module.layer_idx
+    output = shared_prefix.attend(
+        layer, query[:, :, 0], key[:, :, 0], value[:, :, 0], scaling, window=sliding_window
+    )
     return output[:, None], None
 
 
@@ -368,6 +431,7 @@ def _padded_left(prompts: PromptCache, length: int) -> PromptCache:
         [F.pad(keys, (0, 0, more, 0)) for keys in prompts.keys],
         [F.pad(values, (0, 0, more, 0)) for values in prompts.values],
         F.pad(prompts.mask, (more, 0)),
+        prompts.following,
     )
 
 

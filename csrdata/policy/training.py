@@ -21,14 +21,15 @@ from peft import LoraConfig
 from torch import nn
 from transformers import PreTrainedModel, PrinterCallback, ProgressCallback
 from trl.trainer.dpo_config import DPOConfig
-from trl.trainer.dpo_trainer import DataCollatorForVisionPreference, DPOTrainer
+from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.utils import disable_dropout_in_model
 
 from csrdata.errors import UserError
 from csrdata.images import load_image
+from csrdata.policy.collating import PairCollator
 from csrdata.policy.loading import Policy
-from csrdata.policy.preflight import check_batch, check_references, check_texts
-from csrdata.policy.prompting import check_tokens, completion_text, render_prompt
+from csrdata.policy.preflight import check_batch, check_ends, check_references, check_texts
+from csrdata.policy.prompting import check_tokens, completion_text, end_ids
 from csrdata.progress import progress as bar_of
 from csrdata.records import Pair
 
@@ -83,17 +84,6 @@ class TrainingReport:
             "margin_last_tenth": _mean([step.margin for step in last]),
             "grad_norm_mean": _mean([step.grad_norm for step in self.steps]),
         }
-
-
-class ReferencedPairs(DataCollatorForVisionPreference):
-    """TRL's collator; also collates the reference's log-probabilities if the rows have them."""
-
-    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        batch: dict[str, Any] = super().torch_call(examples)
-        for column in ("ref_chosen_logps", "ref_rejected_logps"):
-            if column in examples[0]:
-                batch[column] = torch.tensor([example[column] for example in examples])
-        return batch
 
 
 class Bar(ProgressCallback):
@@ -167,8 +157,10 @@ def train(
             expected="1 or more",
             do="see why prompts were dropped: csrdata stats; lower select_pairs.margin in params.yaml, then: dvc repro",
         )
+    ends = end_ids(policy.model, policy.processor)
     for pair in pairs:
         check_texts(pair)
+        check_ends(pair, ends, policy=policy)
     check_tokens(
         policy.processor,
         [
@@ -197,7 +189,11 @@ def train(
             ),
             train_dataset=_dataset(policy, pairs, root=root),
             processing_class=policy.processor,
-            data_collator=ReferencedPairs(processor=policy.processor, max_length=None),
+            data_collator=PairCollator(
+                processor=policy.processor,
+                max_length=None,
+                image_token=policy.model.config.image_token_id,
+            ),
             peft_config=LoraConfig(
                 r=lora_rank,
                 lora_alpha=lora_alpha,  # type: ignore[arg-type]
@@ -318,9 +314,13 @@ def _dataset(
 ) -> Dataset:
     """Return the pairs as rows in TRL's standard columns; an image is read only when its row is read."""
     columns: dict[str, list[Any]] = {
-        "prompt": [render_prompt(policy.processor, pair.prompt) for pair in pairs],
-        "chosen": [completion_text(policy.processor, pair.chosen) for pair in pairs],
-        "rejected": [completion_text(policy.processor, pair.rejected) for pair in pairs],
+        "prompt": [policy.prompt(pair.prompt) for pair in pairs],
+        "chosen": [
+            completion_text(policy.processor, pair.chosen, end=pair.scores.chosen_end) for pair in pairs
+        ],
+        "rejected": [
+            completion_text(policy.processor, pair.rejected, end=pair.scores.rejected_end) for pair in pairs
+        ],
         "images": [[pair.image] for pair in pairs],
         "prompt_id": [pair.prompt_id for pair in pairs],
     }

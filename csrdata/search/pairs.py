@@ -12,7 +12,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Sequence
 
-from csrdata.records import CSR_SEARCH, Dropped, DropReason, Pair, PairScores, Prompt, Response
+from csrdata.records import CSR_SEARCH, Dropped, DropReason, Pair, PairScores, Prompt, Response, Sentence
 from csrdata.search.words import word_count
 
 
@@ -70,6 +70,11 @@ def select(
         )
         return Dropped(prompt.prompt_id, DropReason.LENGTH_GAP, detail)
     return _pair(prompt, chosen, rejected)
+
+
+def refused(row: Sentence) -> Dropped:
+    """Return a prompt that the policy could not take as dropped: the reason is the row's `stop`, the figures its text."""
+    return Dropped(row.prompt_id, DropReason(row.stop).value, row.text)
 
 
 def balance(pairs: Sequence[Pair], *, tolerance: float | None, seed: int) -> tuple[list[Pair], list[Dropped]]:
@@ -199,5 +204,7 @@ def _pair(prompt: Prompt, chosen: Response, rejected: Response) -> Pair:
             rejected_tokens=rejected.tokens,
             chosen_words=chosen.words,
             rejected_words=rejected.words,
+            chosen_end=chosen.end,
+            rejected_end=rejected.end,
         ),
     )

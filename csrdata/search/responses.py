@@ -73,6 +73,7 @@ def responses(
                 relevance_held_out=fmean(held_out[node] for node in scored) if scored else 0.0,
                 reward_held_out=aggregate([reward_held_out[node] for node in scored], aggregate_by),
                 finished=leaf.fate == Fate.FINISHED,
+                end=leaf.token_ids[-1] if leaf.fate == Fate.FINISHED else None,
                 canonical=bool(leaf.canonical),
             )
         )

@@ -31,6 +31,7 @@ from csrdata.records import (
     Side,
     Stop,
     Truth,
+    Wording,
 )
 
 MAX_NAME = 256
@@ -155,6 +156,9 @@ def _parent(column: str) -> pl.Expr:
 
 _IS_FIRST = pl.col("parent_id") == NO_PARENT
 _HAS_WORDS = ~_blank(pl.col("text"))
+_REFUSALS = [Stop.BAD_IMAGE.value, Stop.TOO_LONG.value]
+_IS_REFUSED = pl.col("fate") == Fate.REFUSED.value
+_IS_SCORED = _HAS_WORDS & ~_IS_REFUSED
 _STARTS_TREE = (pl.col("prompt_id") != pl.col("prompt_id").shift(1)).fill_null(value=True)
 _IS_LEAF = pl.col("fate").is_in([Fate.FINISHED.value, Fate.CUT.value])
 _CONTINUED = [Fate.KEPT_BEST.value, Fate.KEPT_WORST.value]
@@ -195,6 +199,16 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         "image": PATH,
         "text": (WORDS, _at_most(MAX_PROMPT), NO_NUL),
     },
+    Wording: {
+        "text": (WORDS, _at_most(MAX_PROMPT), NO_NUL, _once("text")),
+        "rendered": (
+            _at_most(MAX_TEXT),
+            Rule(
+                "a prompt with the instruction in it",
+                lambda column: ~column.str.contains(pl.col("text").str.strip_chars(), literal=True),
+            ),
+        ),
+    },
     Sentence: {
         "prompt_id": (
             *ID,
@@ -214,6 +228,14 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
             Rule(
                 f"{Fate.FINISHED.value} where stop is {Stop.END.value}, and nowhere else",
                 lambda column: (column == Fate.FINISHED.value) != (pl.col("stop") == Stop.END.value),
+            ),
+            Rule(
+                f"{Fate.REFUSED.value} where stop is {' or '.join(_REFUSALS)}, and nowhere else",
+                lambda column: (column == Fate.REFUSED.value) != pl.col("stop").is_in(_REFUSALS),
+            ),
+            Rule(
+                f"no other row of the prompt where fate is {Fate.REFUSED.value}",
+                lambda _: _IS_REFUSED & (~_STARTS_TREE | ~_STARTS_TREE.shift(-1).fill_null(value=True)),
             ),
         ),
         "parent_id": (
@@ -235,7 +257,10 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         "group": COUNT,
         "text": TEXT,
         "token_ids": (
-            Rule("1 token or more", lambda column: column.list.len() == 0),
+            Rule(
+                f"1 token or more, and none where fate is {Fate.REFUSED.value}",
+                lambda column: (column.list.len() == 0) != _IS_REFUSED,
+            ),
             _items_at_most(MAX_TOKENS, "tokens"),
             Rule("token ids of 0 or more", lambda column: column.list.min() < 0),
             Rule("no nulls", lambda column: column.list.drop_nulls().list.len() < column.list.len()),
@@ -243,10 +268,13 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         "logprob": LOGPROB,
         "relevance": (
             *SCORE,
-            Rule("null where the text is empty, else a score", lambda column: column.is_null() == _HAS_WORDS),
+            Rule(
+                f"null where the text is empty or fate is {Fate.REFUSED.value}, else a score",
+                lambda column: column.is_null() == _IS_SCORED,
+            ),
         ),
-        "repetition": (*SHARE, Rule("a score", lambda column: column.is_null() & _HAS_WORDS)),
-        "guidance_reward": (*FINITE, Rule("a score", lambda column: column.is_null() & _HAS_WORDS)),
+        "repetition": (*SHARE, Rule("a score", lambda column: column.is_null() & _IS_SCORED)),
+        "guidance_reward": (*FINITE, Rule("a score", lambda column: column.is_null() & _IS_SCORED)),
         "canonical": (
             Rule(
                 "true or false for a leaf (finished or cut), else null",
@@ -267,6 +295,13 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         "relevance": SCORE,
         "relevance_held_out": SCORE,
         "reward_held_out": FINITE,
+        "end": (
+            Rule(
+                "null for an answer that is not finished",
+                lambda column: column.is_not_null() & ~pl.col("finished"),
+            ),
+            *COUNT,
+        ),
     },
     Pair: {
         "prompt_id": (*ID, _once("prompt_id")),
@@ -314,6 +349,8 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         "rejected_tokens": TOKENS,
         "chosen_words": COUNT,
         "rejected_words": COUNT,
+        "chosen_end": COUNT,
+        "rejected_end": COUNT,
     },
     Dropped: {
         "prompt_id": (*ID, _once("prompt_id")),

@@ -18,9 +18,9 @@ import yaml
 from csrdata import paths, pipeline
 from csrdata.pipeline.runtime import machine
 from csrdata.storage.disk import write_json, write_sums
-from tests.generation.test_families import teach
 from tests.pipeline.world import draw_world, small_params
 from tests.relevance.test_open_clip import save_tiny_clip
+from tests.teaching import teach
 from tests.tiny import tiny_llava
 
 PARAMS = small_params(

@@ -33,8 +33,9 @@ class Stage:
         return self.stage + (f"@{self.name}" if self.name else "")
 
 
-PROMPTS, QUESTIONS, TRUTH = (
-    f"data/sample_prompts/{name}.parquet" for name in ("prompts", "questions", "truth")
+PROMPTS, QUESTIONS, TRUTH, WORDINGS, ASKED = (
+    f"data/sample_prompts/{name}.parquet"
+    for name in ("prompts", "questions", "truth", "wordings", "question_wordings")
 )
 IMAGE = "data/prepare/images/train-00000.png"
 HELD_OUT_IMAGE = "data/prepare/images/held_out-00000.png"
@@ -56,8 +57,20 @@ def shards(folder: str) -> tuple[str, ...]:
 
 
 STAGES = (
-    Stage("sample_prompts", None, ("data/prepare/scenes.parquet",), (PROMPTS, QUESTIONS, TRUTH), 3),
-    Stage("generate_beams", "1", (PROMPTS, *BASE, *SCORERS[:2], IMAGE), shards("data/generate_beams/1"), 6),
+    Stage(
+        "sample_prompts",
+        None,
+        ("data/prepare/scenes.parquet", *BASE),
+        (PROMPTS, QUESTIONS, TRUTH, WORDINGS, ASKED),
+        5,
+    ),
+    Stage(
+        "generate_beams",
+        "1",
+        (PROMPTS, WORDINGS, *BASE, *SCORERS[:2], IMAGE),
+        shards("data/generate_beams/1"),
+        6,
+    ),
     Stage(
         "score_beams",
         "1",
@@ -79,14 +92,14 @@ STAGES = (
     Stage(
         "train_dpo",
         "1",
-        ("data/select_pairs/1/pairs.parquet", *BASE, IMAGE),
+        ("data/select_pairs/1/pairs.parquet", WORDINGS, *BASE, IMAGE),
         (*ADAPTER, "data/train_dpo/1/log.parquet", "metrics/train_dpo/1.json"),
         6,
     ),
     Stage(
         "evaluate_policy",
         "1",
-        (QUESTIONS, TRUTH, *ADAPTER, *BASE, *SCORERS, HELD_OUT_IMAGE),
+        (QUESTIONS, TRUTH, ASKED, *ADAPTER, *BASE, *SCORERS, HELD_OUT_IMAGE),
         ("data/evaluate_policy/1/answers.parquet", "metrics/evaluate_policy/1.json"),
         2,
     ),

@@ -7,14 +7,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import torch
 
 from csrdata.errors import UserError
 from csrdata.generation.clock import Clock
 from csrdata.generation.generating import generate
 from csrdata.generation.scoring import score
 from csrdata.policy.loading import Policy, load_policy
-from csrdata.policy.prompting import completion_ids, encode, render_prompt
 from csrdata.policy.training import train
 from csrdata.records import Fate, Pair, Prompt, Response, Sentence, Stop
 from csrdata.relevance.base import Scorer
@@ -22,41 +20,8 @@ from csrdata.relevance.open_clip import load_open_clip
 from csrdata.search.pairs import select
 from tests.extending.word_scorer import SCORER, words
 from tests.relevance.test_open_clip import save_tiny_clip
+from tests.teaching import TEXTS, teach
 from tests.tiny import FAMILIES, picture, pictures
-
-TEXTS = ["Describe the image.", "What do you see in this picture?", "Describe it.", "Is there a triangle?"]
-ANSWERS = [
-    " There is a red circle. In the middle I see a star.",
-    " A blue square sits in the corner. There is a red circle.",
-    " In the middle I see a green star.",
-]
-
-
-def teach(folder: Path, *, steps: int = 60) -> None:
-    """Train a random policy on a few answers, the same for any image, and save it."""
-    policy = load_policy(folder)
-    rows = [(index, text, answer) for index, text in enumerate(TEXTS) for answer in ANSWERS]
-    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=3e-3)
-    inputs = encode(
-        policy.processor,
-        [picture(index) for index, _, _ in rows],
-        [render_prompt(policy.processor, text) for _, text, _ in rows],
-    )
-    answers = [torch.tensor(completion_ids(policy.processor, answer)) for _, _, answer in rows]
-    ids = torch.nn.utils.rnn.pad_sequence(answers, batch_first=True)
-    labels = torch.nn.utils.rnn.pad_sequence(answers, batch_first=True, padding_value=-100)
-    batch = {
-        **inputs,
-        "input_ids": torch.cat([inputs["input_ids"], ids], 1),
-        "attention_mask": torch.cat([inputs["attention_mask"], (labels != -100).long()], 1),
-        "labels": torch.cat([torch.full_like(inputs["input_ids"], -100), labels], 1),
-    }
-    policy.model.train()
-    for _ in range(steps):
-        optimizer.zero_grad()
-        policy.model(**batch).loss.backward()
-        optimizer.step()
-    policy.model.eval().save_pretrained(folder)
 
 
 @pytest.fixture(scope="module", params=sorted(FAMILIES))

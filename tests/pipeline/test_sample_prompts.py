@@ -8,7 +8,8 @@ import pytest
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.pipeline import sample_prompts
-from csrdata.records import Kind, Prompt, Question, Side, Truth
+from csrdata.pipeline.wordings import read_wordings
+from csrdata.records import Kind, Prompt, Question, Side, Truth, Wording
 from csrdata.sources.microworld.claim_parser import MicroworldClaimParser
 from csrdata.sources.microworld.language import describe_prompts
 from csrdata.storage.tables import read_rows
@@ -42,6 +43,24 @@ def test_prompts_are_training_images_in_order() -> None:
     assert [prompt.prompt_id for prompt in prompts] == sorted({prompt.prompt_id for prompt in prompts})
     assert {truths[prompt.image].split for prompt in prompts} == {"train"}
     assert all(Path(prompt.image).is_file() and prompt.text in describe_prompts() for prompt in prompts)
+
+
+def test_every_instruction_is_rendered_once() -> None:
+    """Prompts and questions have a table each, which holds every text once, as the base's chat template renders it."""
+    sample_prompts.run(small_params())
+    for path, asked in ((paths.WORDINGS, _prompts()), (paths.QUESTION_WORDINGS, _questions())):
+        texts = {one.text for one in asked}
+        rows = read_rows(path, Wording, made_by="")
+        assert rows == [Wording(text, f"<s>USER: <image>\n{text} ASSISTANT:") for text in sorted(texts)]
+        assert read_wordings(path) == {row.text: row.rendered for row in rows}
+
+
+def test_a_base_without_a_template_is_refused_at_sampling() -> None:
+    """The line names the folder; no table is written."""
+    (paths.policy("base") / "chat_template.jinja").unlink()
+    with pytest.raises(UserError, match=r"policies/base: chat template: .* does not have a chat template"):
+        sample_prompts.run(small_params())
+    assert not paths.PROMPTS.exists()
 
 
 def test_more_prompts_keep_the_earlier_ones() -> None:

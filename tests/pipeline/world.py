@@ -6,6 +6,7 @@ from typing import Any
 from csrdata import paths
 from csrdata.params import Params, load_params
 from csrdata.sources.microworld.images import write_scenes
+from tests.tiny import tiny_llava
 
 SIZES = {"train": 6, "validation": 3, "held_out": 4, "out_of_distribution": 3}
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -21,5 +22,6 @@ def small_params(**sections: dict[str, Any]) -> Params:
 
 
 def draw_world() -> None:
-    """Draw the scenes into the present folder."""
+    """Draw the scenes into the present folder, and save an untrained base policy."""
     write_scenes(paths.SCENES, sizes=SIZES, seed=0)
+    tiny_llava(paths.policy(paths.BASE))

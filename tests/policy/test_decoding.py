@@ -10,7 +10,8 @@ from transformers import DynamicCache
 from benchmarks.naive import continue_answer
 from csrdata.policy.decoding import SentenceDecoder
 from csrdata.policy.loading import Policy, load_policy
-from csrdata.policy.passes import Passes, PlainPasses, SharedPasses
+from csrdata.policy.one_by_one import CachedPasses, PlainPasses
+from csrdata.policy.passes import Passes, SharedPasses
 from csrdata.policy.prompting import banned_ids, encode, end_ids, render_prompt
 from csrdata.records import NO_PARENT, Stop
 from csrdata.search.beam import Branch, Proposal
@@ -93,7 +94,7 @@ def decode_depths(
     return found
 
 
-@pytest.mark.parametrize("passes", [SharedPasses, PlainPasses])
+@pytest.mark.parametrize("passes", [SharedPasses, CachedPasses, PlainPasses])
 def test_equal_to_encoding_everything_again(policy: Policy, passes: type[Passes]) -> None:
     """Every sentence of three depths equals that of `generate` on the re-encoded prefix; log-probabilities within 1e-4."""
     seen = set()

@@ -18,6 +18,7 @@ from csrdata.policy.loading import load_policy, new_chain
 from csrdata.policy.prompting import encode, render_prompt
 from csrdata.policy.training import language_layers
 from csrdata.storage.tables import hash_path
+from tests.families import FAMILIES as EVERY_FAMILY
 from tests.tiny import FAMILIES, picture
 
 Weights = dict[str, torch.Tensor]
@@ -67,6 +68,18 @@ def logits(model: PreTrainedModel, processor: object) -> torch.Tensor:
     inputs = encode(processor, [picture(3)], [render_prompt(processor, "Describe the image.")])  # type: ignore[arg-type]
     with torch.inference_mode():
         return model(**inputs).logits.float()
+
+
+def test_a_missing_package_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor that needs a package says which, and what installs it."""
+    from transformers.models.smolvlm import processing_smolvlm
+
+    folder = EVERY_FAMILY["smolvlm"](tmp_path / "smolvlm")
+    monkeypatch.setattr(processing_smolvlm, "num2words", None)
+    with pytest.raises(UserError) as caught:
+        load_policy(folder)
+    assert "got ImportError: Package `num2words` is required" in str(caught.value)
+    assert str(caught.value).endswith("pip install 'csrdata[all]', or pip install PACKAGE")
 
 
 def test_merged_equals_stacked(base: Path) -> None:

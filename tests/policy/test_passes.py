@@ -1,14 +1,14 @@
-"""`passes_for`: a model shares a prefix only if it computes the same log-probabilities that way."""
+"""The passes: their logits, and the errors for a wrong order of calls."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from csrdata.policy.loading import Policy, load_policy
-from csrdata.policy.passes import Node, PlainPasses, SharedPasses, near, passes_for, plain_logits
+from csrdata.policy.one_by_one import CachedPasses, plain_logits
+from csrdata.policy.passes import Node, SharedPasses
 from csrdata.policy.prompting import encode, render_prompt
 from tests.tiny import FAMILIES, picture
 
@@ -26,52 +26,6 @@ def inputs(policy: Policy) -> dict[str, torch.Tensor]:
     )
 
 
-def test_ordinary_models_share(policy: Policy) -> None:
-    """A model that uses the attention interface gets shared passes."""
-    assert isinstance(passes_for(policy.model, inputs(policy)), SharedPasses)
-
-
-def test_positions_of_ones_own_are_found_out(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that counts image tokens as one position gets plain passes, and its attention is set back."""
-    decoder: Any = policy.model.get_decoder()
-    before = policy.model.config.get_text_config()._attn_implementation
-    forward = decoder.forward
-
-    def squeezed(*args: Any, position_ids: Any = None, **kwargs: Any) -> Any:
-        if position_ids is None:
-            return forward(*args, **kwargs)
-        return forward(*args, position_ids=(position_ids - 3).clamp(min=0), **kwargs)
-
-    monkeypatch.setattr(decoder, "forward", squeezed)
-    with pytest.warns(UserWarning, match="cannot be decoded over a shared prefix"):
-        assert isinstance(passes_for(policy.model, inputs(policy)), PlainPasses)
-    assert policy.model.config.get_text_config()._attn_implementation == before
-
-
-def test_rounding_of_half_types_is_no_difference() -> None:
-    """In float32 a log-probability may differ by 0.001, in bfloat16 the total variation may be 0.05."""
-    logits = torch.tensor([[8.0, 7.0, -9.0]])
-    off = torch.tensor([[8.0, 7.0, -9.5]])
-    assert near(logits, logits + 3)
-    assert not near(logits, off), "an unlikely token's log-probability"
-    assert near(logits.bfloat16(), off.bfloat16())
-    assert not near(logits.bfloat16(), torch.tensor([[8.0, 7.5, -9.0]]).bfloat16())
-
-
-def test_a_sliding_window_goes_plainly(policy: Policy) -> None:
-    """A sliding window longer than the prompt does not change the logits: the config decides."""
-    policy.model.config.get_text_config().layer_types = ["sliding_attention", "full_attention"]
-    with pytest.warns(UserWarning, match="cannot be decoded over a shared prefix"):
-        assert isinstance(passes_for(policy.model, inputs(policy)), PlainPasses)
-
-
-def test_a_model_without_the_interface_goes_plainly(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model for which transformers cannot set an attention implementation gets plain passes."""
-    monkeypatch.setattr(type(policy.model), "_can_set_attn_implementation", classmethod(lambda _: False))
-    with pytest.warns(UserWarning, match="cannot be decoded over a shared prefix"):
-        assert isinstance(passes_for(policy.model, inputs(policy)), PlainPasses)
-
-
 def test_plain_logits_of_answers_of_any_length(policy: Policy) -> None:
     """Answers of different lengths in one batch have the same logits as each alone."""
     prompt = inputs(policy)
@@ -79,6 +33,25 @@ def test_plain_logits_of_answers_of_any_length(policy: Policy) -> None:
     together = plain_logits(policy.model, prompt, answers)
     alone = torch.cat([plain_logits(policy.model, prompt, [answer]) for answer in answers])
     assert torch.allclose(together, alone, atol=1e-4)
+
+
+def test_a_sentence_encodes_its_image_once(policy: Policy) -> None:
+    """The cached path sees the image once per sentence, and asks for the logits of one position."""
+    images: list[int] = []
+    positions: list[int] = []
+    patches = next(module for module in policy.model.modules() if isinstance(module, torch.nn.Conv2d))
+    patches.register_forward_hook(lambda *_: images.append(1))
+    head = policy.model.get_output_embeddings()
+    head.register_forward_pre_hook(lambda _, hidden: positions.append(hidden[0].shape[1]))
+    passes = CachedPasses(policy.model)
+    passes.admit([0], inputs(policy))
+    passes.begin([Node(0, (), None)], groups=3)
+    passes.feed([5, 6, 7])
+    passes.keep([0, 2])
+    assert passes.feed([8, 9]).shape[0] == 2
+    assert (len(images), positions) == (1, [1, 1, 1])
+    passes.begin([Node(0, (5, 8), 0), Node(0, (7, 9), 2)], groups=3)
+    assert len(images) == 3
 
 
 def test_depths_need_a_prompt(policy: Policy) -> None:

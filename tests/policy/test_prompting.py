@@ -21,6 +21,7 @@ from csrdata.policy.prompting import (
     is_canonical,
     render_prompt,
 )
+from tests.families import FAMILIES as EVERY_FAMILY
 from tests.tiny import FAMILIES, IMAGE_TOKENS, picture
 
 ANSWERS = [
@@ -44,6 +45,43 @@ def test_the_template_opens_the_answer(policy: Policy) -> None:
     assert prompt.count("<image>") == 1
     assert "Describe the image." in prompt
     assert prompt.lower().endswith("assistant:")
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (
+            "<image><image>",
+            "got a prompt with 2 image placeholders, expected a template for a user's turn with one",
+        ),
+        ("", "got a prompt without an image placeholder, expected a template for a user's turn with one"),
+    ],
+)
+def test_a_template_writes_one_image(image: str, words: str, tmp_path: Path) -> None:
+    """Two images in one prompt, or none, are refused by name."""
+    policy = load_policy(FAMILIES["llava"](tmp_path))
+    policy.processor.chat_template = policy.processor.chat_template.replace("<image>", image)
+    with pytest.raises(UserError, match=words):
+        render_prompt(policy.processor, "Describe it.")
+
+
+def test_every_listed_end_is_canonical(tmp_path: Path) -> None:
+    """An answer may end with any end token of the generation config, and training then writes the same one."""
+    policy = load_policy(EVERY_FAMILY["glm4v"](tmp_path))
+    ends = end_ids(policy.model, policy.processor)
+    assert len(ends) == 3
+    for end in ends:
+        ids = [*completion_ids(policy.processor, "A cat.")[:-1], end]
+        assert is_canonical(policy.processor, ids, ends=ends)
+        assert completion_ids(policy.processor, "A cat.", end=end) == ids
+
+
+def test_a_token_outside_the_output_layer_is_not_banned(tmp_path: Path) -> None:
+    """An image placeholder behind the vocabulary has no logit to ban."""
+    policy = load_policy(EVERY_FAMILY["mllama"](tmp_path))
+    rows = policy.model.config.get_text_config().vocab_size
+    assert policy.model.config.image_token_id >= rows
+    assert max(banned_ids(policy.model, policy.processor)) < rows
 
 
 def test_beginning_of_sequence_comes_once(tmp_path: Path) -> None:

@@ -365,6 +365,10 @@ def test_no_pairs(tmp_path: Path) -> None:
             {"rejected_tokens": 99},
             r"pair train-00001: rejected: got \d+ tokens of the answer, expected the 99 tokens",
         ),
+        (
+            {"rejected_end": 9},
+            r"pair train-00001: rejected_end: got 9, expected a token that ends an answer of",
+        ),
         ({"chosen_logprob": math.nan}, r"pair train-00001: chosen: reference .* expected nan as stored"),
     ],
 )

@@ -28,6 +28,7 @@ from csrdata.records import (
     Side,
     Stop,
     Truth,
+    Wording,
     columns,
 )
 from csrdata.storage.tables import read_rows, read_table, schema, to_table, write_rows
@@ -40,6 +41,10 @@ GOOD: dict[Record, list[Any]] = {
     Sentence: SENTENCES,
     Response: RESPONSES,
     Pair: [PAIR, without_scores(dataclasses.replace(PAIR, prompt_id="train-00001"))],
+    Wording: [
+        Wording("Describe.", "USER: <image> Describe. ASSISTANT:"),
+        Wording(" A fog? ", "<image>A fog?"),
+    ],
     Dropped: [DROPPED, dataclasses.replace(DROPPED, prompt_id="train-00002")],
     Truth: [
         Truth("images/0.png", "train", ["circle"], "{}"),
@@ -177,6 +182,25 @@ def test_every_column_has_a_rule(record: Record) -> None:
             2,
             {"fate": Fate.FINISHED},
             "column fate: got finished, expected finished where stop is end",
+        ),
+        (
+            Sentence,
+            0,
+            {"stop": "too_long"},
+            "fate: got kept_best, expected refused where stop is bad_image or",
+        ),
+        (
+            Sentence,
+            0,
+            {"stop": "bad_image", "fate": "refused"},
+            "expected no other row of the prompt where fate",
+        ),
+        (Wording, 1, {"text": "Describe."}, "column text: got Describe., expected one row for each text"),
+        (
+            Wording,
+            0,
+            {"rendered": "USER: <image>"},
+            "rendered: got USER: <image>, expected a prompt with the instr",
         ),
         (Sentence, 3, {"canonical": None}, "column canonical: got null, expected true or false for a leaf"),
         (Sentence, 0, {"canonical": True}, "column canonical: got True, expected true or false for a leaf"),

@@ -1,0 +1,89 @@
+"""Rows of pairs -> the batch that a training step sees: TRL's collator for vision preferences, for any processor.
+
+TRL tokenizes answers by the processor; some processors refuse a text without an image, or return labels of their own. Here
+the tokenizer alone reads an answer, as `csrdata.policy.prompting.completion_ids` does, and every input that runs along the
+prompt's tokens runs along the answer's tokens too (`with_answers`). Where TRL's collator works, the batch is equal to its.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
+from trl.trainer.utils import pad
+
+from csrdata.policy.prompting import with_answers
+
+REFERENCES = ("ref_chosen_logps", "ref_rejected_logps")
+"""Columns of the reference's log-probabilities, once they are known."""
+
+
+@dataclass
+class PairCollator(DataCollatorForVisionPreference):
+    """Makes a batch of B rows: first the B chosen answers, then the B rejected ones."""
+
+    image_token: int = -1
+    """The model's `image_token_id`."""
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return `input_ids`, `attention_mask`, `completion_mask` [2B, L], padded on the right, and the image inputs.
+
+        Args:
+            examples: TRL's columns `prompt`, `chosen`, `rejected` as plain strings and `images` as a list of one.
+        """
+        inputs: dict[str, Any] = self.processor(
+            images=[example["images"] for example in examples] * 2,
+            text=[example["prompt"] for example in examples] * 2,
+            padding=True,
+            padding_side="left",
+            return_tensors="pt",
+            add_special_tokens=False,
+        )
+        ids, mask = self._answers(examples)
+        prompt_mask = inputs["attention_mask"]
+        batch = {
+            **with_answers(inputs, ids, mask, image_token=self.image_token),
+            "completion_mask": torch.cat([torch.zeros_like(prompt_mask), mask], dim=1),
+        }
+        batch = _flush_left(batch)
+        for column in REFERENCES:
+            if column in examples[0]:
+                batch[column] = torch.tensor([example[column] for example in examples])
+        return batch
+
+    def _answers(self, examples: list[dict[str, Any]]) -> tuple[Tensor, Tensor]:
+        """Tokenize the chosen and the rejected answers; return ids and mask [2B, T], padded on the right."""
+        tokenizer: Any = self.processor.tokenizer
+        chosen, rejected = (
+            tokenizer(
+                [example[side] for example in examples],
+                add_special_tokens=False,
+                padding=True,
+                padding_side="right",
+                return_tensors="pt",
+            )
+            for side in ("chosen", "rejected")
+        )
+        filler = (
+            tokenizer.pad_token_id or tokenizer.eos_token_id
+        )  # as TRL's, so that equal pairs give equal batches
+        ids = pad([chosen["input_ids"], rejected["input_ids"]], padding_value=filler)
+        mask = pad([chosen["attention_mask"], rejected["attention_mask"]], padding_value=0)
+        return torch.cat(tuple(ids)), torch.cat(tuple(mask))
+
+
+def _flush_left(batch: dict[str, Any]) -> dict[str, Any]:
+    """Move each row's padding from the left to the right, and cut the columns that only padding is left in."""
+    mask: Tensor = batch["attention_mask"]
+    rows, columns = mask.shape
+    order = (torch.arange(columns) + mask.argmax(dim=1)[:, None]) % columns
+    kept = int(mask.sum(1).max())
+
+    def moved(value: Any) -> Any:
+        if not isinstance(value, Tensor) or value.shape[:2] != mask.shape or value.is_floating_point():
+            return value
+        index = order.view(rows, columns, *[1] * (value.dim() - 2)).expand(value.shape)
+        return value.gather(1, index)[:, :kept]
+
+    return {name: moved(value) for name, value in batch.items()}

@@ -1,0 +1,75 @@
+"""A prompt is rendered once: what a chat template prints on another day changes no later stage."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from csrdata.errors import UserError
+from csrdata.generation.scoring import score
+from csrdata.policy.loading import load_policy
+from csrdata.policy.prompting import render_prompt
+from csrdata.records import Pair, Sentence
+from csrdata.search.pairs import select
+from tests.extending.word_scorer import SCORER
+from tests.family_way import PROMPTS, TEXTS, search, step
+from tests.teaching import teach
+from tests.tiny import LLAVA_TEMPLATE, pictures, tiny_llava
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A taught policy whose chat template prints the date and the time to the microsecond, and two images."""
+    root = tmp_path_factory.mktemp("dated")
+    folder = teach(tiny_llava(root / "policy"), texts=TEXTS)
+    dated = LLAVA_TEMPLATE.replace(
+        "{{ bos_token }}", "{{ bos_token }}{{ strftime_now('%d %B %H:%M:%S.%f') }} "
+    )
+    (folder / "chat_template.jinja").write_text(dated, encoding="utf-8")
+    pictures(root / "images", 2)
+    return root
+
+
+@pytest.fixture(scope="module")
+def wordings(project: Path) -> Mapping[str, str]:
+    """The prompts as they were rendered at sampling."""
+    processor = load_policy(project / "policy").processor
+    stored = {text: render_prompt(processor, text) for text in TEXTS}
+    assert stored != {text: render_prompt(processor, text) for text in TEXTS}
+    return stored
+
+
+def _pairs(project: Path, sentences: list[Sentence]) -> list[Pair]:
+    responses = score(
+        sentences,
+        images={prompt.prompt_id: prompt.image for prompt in PROMPTS},
+        root=project,
+        held_out=SCORER,
+        image_weight=0.9,
+        scale="zscore",
+        repetition_threshold=0.9,
+        aggregate_by="mean",
+    )
+    of = {
+        prompt.prompt_id: [row for row in responses if row.prompt_id == prompt.prompt_id]
+        for prompt in PROMPTS
+    }
+    selected = [select(prompt, of[prompt.prompt_id], margin=0.0, max_length_gap=1.0) for prompt in PROMPTS]
+    return [row for row in selected if isinstance(row, Pair)]
+
+
+def test_tomorrows_training_sees_the_prompts_of_the_search(
+    project: Path, wordings: Mapping[str, str], tmp_path: Path
+) -> None:
+    """With stored wordings, two searches are equal and the reference is the search's; without, training is refused."""
+    rows = search(load_policy(project / "policy", wordings=wordings), PROMPTS, root=project)
+    assert rows == search(load_policy(project / "policy", wordings=wordings), PROMPTS, root=project)
+    pairs = _pairs(project, rows)
+    report = step(
+        load_policy(project / "policy", wordings=wordings), pairs, root=project, to=tmp_path / "adapter"
+    )
+    assert report.references_checked == len(pairs) > 0
+    assert report.reference_gap is not None
+    assert report.reference_gap < 1e-4
+    with pytest.raises(UserError, match="another policy or prompt wrote it"):
+        step(load_policy(project / "policy"), pairs, root=project, to=tmp_path / "other")
