@@ -2,10 +2,12 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from csrdata import paths
 from csrdata.errors import UserError
@@ -134,6 +136,16 @@ def test_a_wrong_section_is_one_line(tmp_path: Path, text: str, words: str) -> N
     with pytest.raises(UserError) as caught:
         load_params(path)
     assert words in str(caught.value)
+
+
+def test_the_examples_of_the_page_are_sections() -> None:
+    """Every kind has an example in docs/evaluation.md, and each example is a valid section."""
+    page = (SHIPPED.parent / "docs/evaluation.md").read_text(encoding="utf-8")
+    kinds = []
+    for block in re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL):
+        sets = _params(yaml.safe_load(block)["evaluation_sets"]).evaluation_sets
+        kinds += [one.kind for one in sets.values()]
+    assert kinds == ["coco_chair", "pope", "pope_built", "prompts"]
 
 
 def _models() -> None:
