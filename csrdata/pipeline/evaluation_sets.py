@@ -57,7 +57,7 @@ def open_set(name: str, settings: AnySet, *, source: Source, images: Path) -> Ev
         case "prompts":
             from csrdata.evaluation_sets.held_out_prompts import HeldOutPrompts
 
-            return HeldOutPrompts(name, source, settings.count, settings.seed)
+            return HeldOutPrompts(name, images, source, settings.count, settings.seed)
 
 
 def open_sets(sets: Sets, source: Source, *, images: Path = Path()) -> dict[str, EvaluationSet]:
