@@ -208,12 +208,14 @@ def read_summary(path: Path) -> Summary:
     )
 
 
-def read_prepared(value: JsonValue) -> Prepared:
-    """Return what `prepare` says of its models.
+def read_prepared(value: JsonValue) -> Prepared | None:
+    """Return what `prepare` says of the models that it trained; None if it resolved models of others.
 
     Raises:
         UserError: the machine or the base policy is missing, or a value is no number.
     """
+    if "resolved" in value.items():
+        return None
     models = value.items(needs=("machine", "policy"))
     machine = models.pop("machine").fields(*_names(Machine))
     return Prepared(

@@ -10,7 +10,6 @@ from csrdata.evaluation.record import EvaluationRecord, common_record, describe_
 from csrdata.evaluation.scorecard import Known, scorecards
 from csrdata.evaluation.summarizing import summarize_pairs, summarize_splits
 from csrdata.evaluation.summary import (
-    Prepared,
     Summary,
     headline,
     read_numbers,
@@ -65,7 +64,7 @@ def run(params: Params) -> None:
         splits=summarize_splits(cards, **settings.model_dump()),
         pairs=pairs,
         training=training,
-        prepared=_prepared(),
+        prepared=read_prepared(open_json(paths.PREPARE_METRICS, made_by="dvc repro prepare")),
         evaluation=_record(policies, questions, known),
     )
     write_json(paths.SUMMARY, summary.as_json())
@@ -125,12 +124,6 @@ def _preference(source: Source, truths: Mapping[str, Truth]) -> Callable[[str], 
         )
 
     return prefer
-
-
-def _prepared() -> Prepared | None:
-    """Return what `prepare` measured; None where it trained no model here."""
-    metrics = open_json(paths.PREPARE_METRICS, made_by="dvc repro prepare")
-    return None if {"machine", "policy"}.isdisjoint(metrics.items()) else read_prepared(metrics)
 
 
 def _truths_of(prompts: Sequence[Prompt], truths: Mapping[str, Truth], *, made_by: str) -> dict[str, Truth]:

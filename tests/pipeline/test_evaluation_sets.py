@@ -178,7 +178,7 @@ def test_every_set_is_answered_measured_and_recorded(capsys: pytest.CaptureFixtu
     assert coco["rules"].startswith("coco synonyms ")
     assert (pope["yes_no_questions"], pope["prompt"], pope["truth_sha256"]) == (4, None, None)
     assert coco["images_sha256"] != record["sets"]["again"]["images_sha256"]
-    write_json(paths.PREPARE_METRICS, {})
+    write_json(paths.PREPARE_METRICS, {"resolved": {}})
     summarize.run(params)
     assert read_json(paths.SUMMARY, made_by="")["evaluation"] == record
     assert "not measured: CHAIR of unseen (the objects in the images are unknown)" in capsys.readouterr().out
@@ -207,7 +207,7 @@ def test_a_policy_that_was_asked_otherwise_is_not_compared() -> None:
     sample_prompts.run(params)
     _models()
     evaluate_policy.run(params, "base")
-    write_json(paths.PREPARE_METRICS, {})
+    write_json(paths.PREPARE_METRICS, {"resolved": {}})
     raw = json.loads(Path("coco/captions.json").read_text(encoding="utf-8"))
     for row in raw["annotations"]:
         row["caption"] += " A giraffe."

@@ -119,7 +119,7 @@ def _measure(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in (Path("scorers/search"), Path("scorers/held_out")):
         folder.mkdir(parents=True)
         save_tiny_clip(folder)
-    write_json(paths.PREPARE_METRICS, {})
+    write_json(paths.PREPARE_METRICS, {"resolved": {}})
     _pairs("1")
     for name in ("base", "1"):
         evaluate_policy.run(params, name)
