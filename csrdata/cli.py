@@ -164,9 +164,10 @@ def diff(
     with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
         versions = [version_of(a, Path(scratch) / "a"), version_of(b, Path(scratch) / "b")]
     if any(word.startswith("hf://") for word in (a, b)):
+        from csrdata.pipeline.looking import images_root
         from csrdata.publishing.release.naming import same_names
 
-        versions = [replace(one, pairs=same_names(one.pairs, root=Path())) for one in versions]
+        versions = [replace(one, pairs=same_names(one.pairs, root=images_root())) for one in versions]
     figures = figures_of(*versions)
     if as_json:
         print(json_text(figures))
@@ -191,13 +192,14 @@ def export(
 ) -> None:
     """Write an iteration's pairs and images in the format of another trainer."""
     from csrdata import paths
+    from csrdata.pipeline.looking import images_root
     from csrdata.publishing.export.writing import export as write
     from csrdata.records import Pair
     from csrdata.storage.tables import read_rows
 
     chosen = _iteration(iteration)
     pairs = read_rows(paths.pairs(chosen), Pair, made_by=f"dvc repro select_pairs@{chosen}")
-    done = write(pairs, to=to, folder=folder, root=Path(), name=f"csrdata_iteration_{chosen}")
+    done = write(pairs, to=to, folder=folder, root=images_root(), name=f"csrdata_iteration_{chosen}")
     say(f"iteration {chosen}: {done.pairs} pairs, {done.images} images in {done.folder}. To train on it:")
     print(printable(done.usage, keep="\n"))
 
@@ -355,9 +357,62 @@ def show(
 
 
 @app.command(
-    short_help="Run one stage without DVC, or list them.",
+    short_help="Create a project from a profile.",
+    epilog=examples(
+        "csrdata init --list",
+        "csrdata init my-csr",
+        "csrdata init my-csr --profile smoke",
+    ),
+)
+def init(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)
+    ] = None,
+    *,
+    profile: Annotated[
+        str, typer.Option(metavar="NAME", help="The parameters to start from.")
+    ] = "microworld",
+    list_profiles: Annotated[bool, typer.Option("--list", help="List the profiles and exit.")] = False,
+) -> None:
+    """Create a ready DVC project: params.yaml, dvc.yaml, code.yaml, .dvc, .gitignore and a README."""
+    from csrdata.pipeline import project
+
+    if list_profiles:
+        known = project.profiles()
+        width = max(map(len, known))
+        print("\n".join(f"{name:<{width}}  {about}" for name, about in known.items()))
+        return
+    if folder is None:
+        raise UserError("DIR", got="none", expected="a new or empty folder", do="csrdata init my-csr")
+    in_git = project.create(folder, profile=profile)
+    say(
+        f"{folder}: a project with the parameters of {profile}"
+        + ("" if in_git else " (no git repository here)")
+    )
+    say(f"Next: cd {folder}, edit params.yaml, then: dvc repro (or, without DVC: csrdata run --all)")
+
+
+@app.command(
+    short_help="Write dvc.yaml and code.yaml of a project again.",
+    epilog=examples("csrdata dag"),
+)
+def dag() -> None:
+    """Write dvc.yaml and code.yaml for params.yaml and the installed csrdata, after an upgrade or if a stage asks for it."""
+    from csrdata.params import load_params
+    from csrdata.pipeline.dag import write_project_files
+    from csrdata.pipeline.run_all import need_project
+
+    need_project()
+    changed = write_project_files(load_params())
+    say("\n".join(f"{path}: written" for path in changed) or "dvc.yaml and code.yaml are up to date")
+
+
+@app.command(
+    short_help="Run one stage without DVC, or all that are out of date.",
     epilog=examples(
         "csrdata run --list",
+        "csrdata run --all",
+        "csrdata run --all --dry-run",
         "csrdata run sample_prompts",
         "csrdata run select_pairs --iteration 2",
         "csrdata run evaluate_policy --iteration base",
@@ -378,16 +433,43 @@ def run(
         typer.Option("--iteration", metavar="T", help="The iteration; for evaluate_policy also `base`."),
     ] = None,
     list_stages: Annotated[bool, typer.Option("--list", help="List the stages and exit.")] = False,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Run every stage that is out of date, in order, as `dvc repro` does."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --all: only print what would run, and why.")
+    ] = False,
 ) -> None:
-    """Run one stage without DVC, as its script does. Its inputs must exist."""
+    """Run one stage without DVC, as its script does; its inputs must exist. With --all, run all that are out of date."""
     from csrdata import pipeline
 
+    if everything or dry_run:
+        _run_all(dry_run=dry_run, everything=everything, others=[stage, iteration])
+        return
     if stage is None and iteration is not None:
         raise UserError("--iteration", got=iteration, expected="a STAGE before it", do="csrdata run --list")
     if stage is None or list_stages:
         print(pipeline.listing())
     else:
         pipeline.run(stage, iteration)
+
+
+def _run_all(*, dry_run: bool, everything: bool, others: list[str | None]) -> None:
+    """Run what is out of date; a failed stage has said why, and its exit code becomes this process's."""
+    from csrdata.pipeline.run_all import StageFailed, run_all
+
+    if not everything:
+        raise UserError("--dry-run", got="no --all", expected="--all too", do="csrdata run --all --dry-run")
+    if given := [word for word in others if word]:
+        raise UserError("--all", got=given[0], expected="no STAGE and no --iteration", do="csrdata run --all")
+    try:
+        ran = run_all(dry_run=dry_run)
+    except StageFailed as failed:
+        raise typer.Exit(failed.code) from None
+    say(
+        f"{ran} {'run' if ran == 1 else 'runs'} {'would be made' if dry_run else 'done'}, all else is up to date"
+    )
 
 
 def _push_model(

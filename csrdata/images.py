@@ -1,15 +1,18 @@
 """Loading of images: the only module that opens image files. It returns RGB images.
 
-Image files and their paths are untrusted. A path is relative to a root folder and must stay inside it. Only the decoders of
+Image files and their paths are untrusted. A path is relative to a root folder and must stay inside it. An `ImageRoot` also
+knows the hash of each image: `load_image` refuses an image that has changed since it was sampled. Only the decoders of
 the formats in `EXTENSIONS` run, and only on images of at most `MAX_PIXELS` pixels. Colour profiles are ignored, as in the
 image processors of transformers and open_clip.
 """
 
+import hashlib
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from csrdata.errors import UserError
+from csrdata.records import ImageFile
 
 EXTENSIONS = {
     "BMP": "bmp",
@@ -33,33 +37,83 @@ EXTENSIONS = {
 MAX_PIXELS = 89_478_485
 """Largest width * height; Pillow warns above the same number."""
 
+_ORIENTATION = 0x0112
+_TURNED = range(5, 9)
+"""Values of EXIF's orientation that exchange width and height."""
+
 KINDS = "a PNG, JPEG, WebP, GIF, BMP or TIFF image"
+MAX_BYTES = 100_000_000
+"""Of an image file that is sampled; a pull refuses a larger one too."""
+
 REPLACE = "put the image there or leave the prompt out, then: dvc repro"
+SAMPLE_AGAIN = "put the image back, or sample again: dvc repro -f sample_prompts"
 
 
 class BadImage(UserError):
     """The content of an image file cannot be used; the file is there, and its path is a good one."""
 
 
-def load_image(path: str, *, root: Path, place: str, do: str = REPLACE) -> Image.Image:
+@dataclass(frozen=True, slots=True)
+class ImageRoot:
+    """A folder of images, and what each image in use must be."""
+
+    folder: Path
+    files: Mapping[str, ImageFile]
+    """By path, relative to the folder."""
+
+    def hashes(self) -> list[str]:
+        """Return the SHA-256 of each image, in the order of `files`."""
+        return [file.sha256 for file in self.files.values()]
+
+
+def load_image(path: str, *, root: Path | ImageRoot, place: str, do: str = REPLACE) -> Image.Image:
     """Load an image file as RGB, rotated as its EXIF orientation says; of an animation, the first frame.
 
     Args:
         path: relative to `root`, with forward slashes.
-        root: the folder that must contain the file. A symbolic link is allowed if its target is inside the folder.
+        root: the folder that must contain the file. A symbolic link is allowed if its target is inside the folder. An
+            `ImageRoot` also says which bytes the file must have.
         place: the record that refers to the image (`prompt p-1`), with which the error begins.
         do: the next command, for the error.
 
     Raises:
-        UserError: the path is not relative or leaves the root, the file is missing or unreadable, or `decode_image` raises.
+        UserError: the path is not relative or leaves the root, the file is missing or unreadable, its bytes are not those
+            that were sampled, or `decode_image` raises.
+    """
+    place = f"{place}: image {_shown(path)}"
+    folder, known = (root, None) if isinstance(root, Path) else (root.folder, root.files.get(path))
+    do = do if isinstance(root, Path) else SAMPLE_AGAIN
+    file = _inside(path, root=folder, place=place, do=do)
+    try:
+        with file.open("rb") as content:
+            if isinstance(root, Path):
+                return _decode(content, place=place, do=do)
+            return _decode(_verified(content, known, place=place, do=do), place=place, do=do)
+    except OSError as error:  # errors of the decoder are already UserErrors
+        raise UserError(place, got=_reason(error), expected="a readable file", do=do) from None
+
+
+def describe_image(path: str, *, root: Path, place: str, do: str = REPLACE) -> ImageFile:
+    """Read an image file to its end; return its hash, its size, and width and height when upright.
+
+    Args:
+        path, root, place, do: see `load_image`.
+
+    Raises:
+        UserError: `load_image` would refuse the file, or it has more than `MAX_BYTES` bytes.
     """
     place = f"{place}: image {_shown(path)}"
     file = _inside(path, root=root, place=place, do=do)
     try:
-        with file.open("rb") as content:
-            return _decode(content, place=place, do=do)
-    except OSError as error:  # errors of the decoder are already UserErrors
+        size = file.stat().st_size
+        if size > MAX_BYTES:
+            got, expected = f"{size:,} bytes", f"at most {MAX_BYTES:,} bytes"
+            raise UserError(place, got=got, expected=expected, do=do)
+        content = file.read_bytes()
+    except OSError as error:
         raise UserError(place, got=_reason(error), expected="a readable file", do=do) from None
+    width, height = _upright_size(content, place=place, do=do)
+    return ImageFile(path, hashlib.sha256(content).hexdigest(), len(content), width, height)
 
 
 def decode_image(content: bytes, *, place: str, do: str) -> Image.Image:
@@ -116,6 +170,28 @@ def _inside(path: str, *, root: Path, place: str, do: str) -> Path:
     if not regular:
         raise UserError(place, got="a folder or a device", expected="an image", do=do)
     return file
+
+
+def _verified(content: IO[bytes], known: ImageFile | None, *, place: str, do: str) -> IO[bytes]:
+    """Return the bytes of an image file; refuse them if they are not those that were sampled."""
+    if known is None:
+        raise UserError(place, got="an image that was not sampled", expected="a sampled image", do=do)
+    found = content.read(known.bytes + 1)
+    if len(found) != known.bytes or hashlib.sha256(found).hexdigest() != known.sha256:
+        expected = f"those of SHA-256 {known.sha256[:12]}…"
+        raise UserError(place, got="other bytes than were sampled", expected=expected, do=do)
+    return io.BytesIO(found)
+
+
+def _upright_size(content: bytes, *, place: str, do: str) -> tuple[int, int]:
+    """Return width and height; a JPEG is decoded small, which reads all of it and takes a fraction of the time."""
+    with _opened(io.BytesIO(content), place=place, do=do) as image:
+        if image.format not in {"JPEG", "MPO"}:
+            return _rgb(ImageOps.exif_transpose(image)).size
+        width, height = image.size
+        image.draft(None, (1, 1))
+        image.load()
+        return (height, width) if image.getexif().get(_ORIENTATION) in _TURNED else (width, height)
 
 
 def _decode(content: IO[bytes], *, place: str, do: str) -> Image.Image:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from csrdata.errors import UserError
 from csrdata.publishing.release.layout import is_iteration_name, same_split
-from csrdata.storage.values import MAX_PROMPT, MAX_TOKENS
+from csrdata.storage.values import MAX_PATH, MAX_PROMPT, MAX_TOKENS
 from csrdata.strict_yaml import read_yaml
 from csrdata.validation import explain
 
@@ -26,13 +26,19 @@ Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-SetPath = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
-SetFiles = Annotated[list[SetPath], Field(min_length=1, max_length=100)]
 Strategy = Literal["random", "popular", "adversarial"]
 NAME = "1 to 32 characters of a-z, 0-9, '-' and '_', the first a letter or digit, and not base"
 """What an iteration may be called, in words; releases define the pattern."""
 RESERVED_SETS = ("record", "max_new_tokens")
 """Keys in the metrics of `evaluate_policy` that are no splits."""
+Even = Annotated[int, Field(ge=0, le=10**9, multiple_of=2)]
+PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+PathText = Annotated[str, Field(min_length=1, max_length=MAX_PATH, pattern=PRINTABLE)]
+"""A file or folder: relative to the project, or absolute; or, where params.yaml says so, relative to the images root."""
+PathTexts = Annotated[list[PathText], Field(min_length=1, max_length=100)]
+Line = Annotated[str, Field(min_length=1, max_length=MAX_PATH, pattern=PRINTABLE)]
+HubName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$", max_length=200)]
+Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w./-]*$", max_length=200)]
 ScaleName = Literal["raw", "unit", "geometric", "rank", "zscore"]
 
 
@@ -52,6 +58,10 @@ class Engine(Section):
     workers: Count
 
 
+class Images(Section):
+    root: PathText
+
+
 class MicroworldSource(Section):
     kind: Literal["microworld"]
     seed: Seed
@@ -59,6 +69,56 @@ class MicroworldSource(Section):
     validation_images: Count
     held_out_images: Count
     out_of_distribution_images: Count
+    questions_per_image: Even
+
+
+class StatedOrigin(Section):
+    images: Line | None
+    licence: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=100)] | None
+    outputs: Line | None
+
+
+class RealSource(Section):
+    """What every source of real data has."""
+
+    exclude: PathText | None
+    origin: StatedOrigin
+
+
+class LlavaSource(RealSource):
+    kind: Literal["llava"]
+    files: Annotated[list[PathText], Field(min_length=1, max_length=1000)]
+    folder: PathText
+
+
+class TableSource(RealSource):
+    kind: Literal["table"]
+    file: PathText
+    image_column: Line
+    prompt_column: Line
+    id_column: Line | None
+    kind_column: Line | None
+
+
+class FolderSource(RealSource):
+    kind: Literal["folder"]
+    folder: PathText
+    prompts: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=MAX_PROMPT)]], Field(min_length=1, max_length=1000)
+    ]
+
+
+class HubSource(RealSource):
+    kind: Literal["hub"]
+    id: HubName
+    revision: Revision
+    config: Line | None
+    split: Line
+    image_column: Line
+    prompt_column: Line
+    id_column: Line | None
+    kind_column: Line | None
+    folder: PathText
 
 
 class MicroworldModels(Section):
@@ -82,11 +142,13 @@ class MicroworldModels(Section):
 
 class OpenClipScorer(Section):
     kind: Literal["open_clip"]
-    folder: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    folder: PathText
 
 
-AnySource = MicroworldSource
-"""The kinds of source. With a second one: `Annotated[MicroworldSource | Second, Field(discriminator="kind")]`."""
+AnySource = Annotated[
+    MicroworldSource | LlavaSource | TableSource | FolderSource | HubSource, Field(discriminator="kind")
+]
+"""The kinds of source."""
 AnyModels = MicroworldModels
 """The ways to get the base policy and the scorers; a second one is added in the same way."""
 AnyScorer = OpenClipScorer
@@ -101,15 +163,14 @@ class Scorers(Section):
 class SamplePrompts(Section):
     prompts: Count
     seed: Seed
-    questions_per_image: Annotated[int, Field(ge=0, le=10**9, multiple_of=2)]
 
 
 class CocoChairSet(Section):
     kind: Literal["coco_chair"]
-    folder: SetPath
-    instances: SetFiles
-    captions: SetFiles
-    synonyms: SetPath | None
+    folder: PathText
+    instances: PathTexts
+    captions: PathTexts
+    synonyms: PathText | None
     images: Count
     seed: Seed
     prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT, pattern=r"\S")]
@@ -117,15 +178,15 @@ class CocoChairSet(Section):
 
 class PopeSet(Section):
     kind: Literal["pope"]
-    folder: SetPath
-    file: SetPath
+    folder: PathText
+    file: PathText
     strategy: Strategy
 
 
 class PopeBuiltSet(Section):
     kind: Literal["pope_built"]
-    folder: SetPath
-    instances: SetFiles
+    folder: PathText
+    instances: PathTexts
     strategy: Strategy
     images: Count
     per_image: Annotated[int, Field(ge=2, le=160, multiple_of=2)]
@@ -212,6 +273,7 @@ class Params(Section):
 
     compute: Compute
     engine: Engine
+    images: Images
     source: AnySource
     prepare: AnyModels
     scorers: Scorers
@@ -257,8 +319,9 @@ def load_params(path: Path = FILE) -> Params:
 OLD_NAMES = {
     "build_seed": "source (the images), prepare (the models) and scorers (their folders)",
     "repeat_similarity": "repetition_threshold",
+    "sample_prompts.questions_per_image": "source.questions_per_image",
 }
-"""Keys of earlier versions, with their names today."""
+"""Keys of earlier versions, alone or with the sections above them, with their names today."""
 
 
 def _refuse_old_names(raw: Mapping[object, object], path: Path, *, above: str = "") -> None:
@@ -267,11 +330,12 @@ def _refuse_old_names(raw: Mapping[object, object], path: Path, *, above: str = 
     An "unknown key" error would not say where its value goes.
     """
     for key, value in raw.items():
-        if key in OLD_NAMES:
+        new = OLD_NAMES.get(f"{above}{key}") or OLD_NAMES.get(str(key))
+        if new is not None:
             raise UserError(
                 f"{path}: {above}{key}",
                 got="a name of an earlier version",
-                expected=OLD_NAMES[str(key)],
+                expected=new,
                 do=_fix(path),
             )
         if isinstance(value, dict) and len(above) < 100:

@@ -18,8 +18,17 @@ TRUTH = Path("data/sample_prompts/truth.parquet")
 WORDINGS = Path("data/sample_prompts/wordings.parquet")
 QUESTION_WORDINGS = Path("data/sample_prompts/question_wordings.parquet")
 """Two tables of `Wording` rows: prompts and questions as the base's chat template renders them."""
+IMAGES = Path("data/sample_prompts/images.parquet")
+"""A table of `ImageFile` rows: the images of the prompts. What makes pairs depends on it, never on a folder of images."""
+QUESTION_IMAGES = Path("data/sample_prompts/question_images.parquet")
+"""The same of the questions; a table by itself, so that new questions make no new pairs."""
+LEFT_OUT = Path("data/sample_prompts/left_out.parquet")
+"""A table of `LeftOut` rows."""
+SOURCE_RECORD = Path("data/sample_prompts/source.json")
+"""What the prompts were sampled from: kind, exact version, and the hash of every file."""
 
 PREPARE_METRICS = Path("metrics/prepare.json")
+SAMPLING_METRICS = Path("metrics/sample_prompts.json")
 SUMMARY = Path("metrics/summary.json")
 HEADLINE = Path("metrics/headline.json")
 """The ten figures of the last iteration that `dvc metrics show` lists."""

@@ -75,9 +75,45 @@ class Prompt:
     prompt_id: str
     """Unique, such as `train-00017`. The rows of a table are sorted by it, in ascending order."""
     image: str
-    """Path of the image file, POSIX, relative to the project's root."""
+    """Path of the image file, POSIX, relative to the images root (`images.root` of params.yaml)."""
     text: str
     """The instruction alone: no image placeholder, no chat template."""
+
+
+class LeaveReason(StrEnum):
+    """Why a sampled prompt is not in the table of prompts."""
+
+    EXCLUDED = "excluded"
+    """Its id or the hash of its image is in the file `source.exclude`."""
+    UNREADABLE_IMAGE = "unreadable_image"
+    """Its image is missing, damaged, too large or in no known format."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A sampled prompt that no stage sees, and why: prompts + left out = sampled. One row for each `prompt_id`."""
+
+    prompt_id: str
+    image: str
+    reason: str
+    """A `LeaveReason`."""
+    detail: str
+    """What is wrong, for a reader."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """An image that prompts or questions use, as it was when they were sampled. One row for each `image`."""
+
+    image: str
+    """Path of the image file, POSIX, relative to the images root."""
+    sha256: str
+    """Of the file's bytes: 64 hex digits."""
+    bytes: int
+    """Size of the file."""
+    width: int
+    """Pixels of the upright image."""
+    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +335,9 @@ class Wording:
     """With chat template, one image placeholder and the opening of the answer."""
 
 
-Record = type[Wording | Prompt | Sentence | Response | Pair | Dropped | Truth | Question | Answer]
+Record = type[
+    Wording | Prompt | LeftOut | ImageFile | Sentence | Response | Pair | Dropped | Truth | Question | Answer
+]
 
 _PRIMITIVES = {str: "String", int: "Int64", float: "Float64", bool: "Boolean"}
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from csrdata.errors import UserError
-from csrdata.images import MAX_PIXELS, decode_image, image_extension, load_image
+from csrdata.images import MAX_PIXELS, ImageRoot, decode_image, describe_image, image_extension, load_image
 from tests.tiny import picture
 
 DO = "dvc repro"
@@ -243,3 +243,51 @@ def test_paths_stay_inside_the_root(root: Path, path: str, words: str) -> None:
     assert words in line
     assert line.isprintable()
     assert len(line) < 700
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_a_description_is_of_the_upright_image(tmp_path: Path, suffix: str) -> None:
+    """Width and height are those of the image that is loaded, whatever the camera's orientation says."""
+    turned = Image.new("RGB", (30, 20))
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / f"a.{suffix}", exif=exif)
+    found = describe_image(f"a.{suffix}", root=tmp_path, place="prompt p")
+    assert (
+        (found.width, found.height)
+        == load_image(f"a.{suffix}", root=tmp_path, place="prompt p").size
+        == (20, 30)
+    )
+    assert found.bytes == (tmp_path / f"a.{suffix}").stat().st_size
+
+
+def test_an_image_that_has_changed_is_refused(tmp_path: Path) -> None:
+    """With its hash known, an image is the one that was sampled, or one line says which is not and what to run."""
+    picture(0).save(tmp_path / "a.png")
+    known = {"a.png": describe_image("a.png", root=tmp_path, place="prompt p")}
+    root = ImageRoot(tmp_path, known)
+    assert load_image("a.png", root=root, place="prompt p").tobytes() == picture(0).tobytes()
+    picture(1).save(tmp_path / "a.png")
+    with pytest.raises(UserError) as caught:
+        load_image("a.png", root=root, place="prompt p")
+    assert str(caught.value) == (
+        f"prompt p: image a.png: got other bytes than were sampled, expected those of SHA-256 "
+        f"{known['a.png'].sha256[:12]}…. Next: put the image back, or sample again: dvc repro -f sample_prompts"
+    )
+    picture(0).save(tmp_path / "b.png")
+    with pytest.raises(
+        UserError, match=r"^prompt p: image b.png: got an image that was not sampled, expected"
+    ):
+        load_image("b.png", root=root, place="prompt p")
+
+
+def test_a_description_of_a_large_file_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of many bytes is not read into memory."""
+    picture(0).save(tmp_path / "a.png")
+    monkeypatch.setattr("csrdata.images.MAX_BYTES", 10)
+    with pytest.raises(
+        UserError, match=r"^prompt p: image a.png: got [\d,]+ bytes, expected at most 10 bytes"
+    ):
+        describe_image("a.png", root=tmp_path, place="prompt p")

@@ -223,6 +223,10 @@ def test_no_answer_may_be_longer_than_a_table_takes(tmp_path: Path, key: str) ->
             "score_beams: {repeat_similarity: 0.6}",
             "score_beams.repeat_similarity: got a name of an earlier version, expected repetition_threshold",
         ),
+        (
+            "sample_prompts: {questions_per_image: 6}",
+            "sample_prompts.questions_per_image: got a name of an earlier version, expected source.questions_per_image",
+        ),
     ],
 )
 def test_old_names_are_refused_with_the_new_ones(tmp_path: Path, old: str, new: str) -> None:
@@ -237,5 +241,7 @@ def test_an_unknown_kind_names_the_known_ones(tmp_path: Path) -> None:
     """A kind of source that does not exist is refused in one line."""
     text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("kind: microworld", "kind: coco", 1)
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=r"source.kind: got coco, expected a value 'microworld'"):
+    with pytest.raises(
+        UserError, match=r"source.kind: got coco, expected one of 'microworld', 'llava', 'table'"
+    ):
         load_params(tmp_path / "params.yaml")

@@ -94,7 +94,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith(("metrics/", "plots/")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    shutil.copy(ROOT / "profiles/smoke.yaml", folder / "params.yaml")
+    shutil.copy(ROOT / "csrdata/profiles/smoke.yaml", folder / "params.yaml")
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     _dvc(folder, "repro")
     return folder

@@ -9,7 +9,7 @@ from typing import overload
 from PIL.Image import Image
 
 from csrdata.evaluation.pope import ANSWER_TOKENS
-from csrdata.images import load_image
+from csrdata.images import ImageRoot, load_image
 from csrdata.policy.answering import answer, completion_logprobs
 from csrdata.policy.loading import Policy
 from csrdata.records import Answer, Kind, Question
@@ -23,7 +23,7 @@ def evaluation_answers(
     scorers: tuple[Scorer, Scorer | None],
     questions: Sequence[Question],
     *,
-    root: Path,
+    root: Path | ImageRoot,
     max_new_tokens: int,
     batch_size: int,
     progress: bool = True,
@@ -104,7 +104,7 @@ class LazyImages(Sequence[Image]):
     """The images of questions, each read from its file whenever it is asked for: never all of them in memory."""
 
     questions: Sequence[Question]
-    root: Path
+    root: Path | ImageRoot
 
     @overload
     def __getitem__(self, index: int) -> Image: ...

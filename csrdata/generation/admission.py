@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL.Image import Image
 
-from csrdata.images import BadImage, load_image
+from csrdata.images import BadImage, ImageRoot, load_image
 from csrdata.policy.loading import Policy
 from csrdata.policy.preflight import context_limit
 from csrdata.policy.prompting import encode
@@ -37,7 +37,7 @@ class Admitted:
 def admit(
     prompts: Sequence[Prompt],
     *,
-    root: Path,
+    root: Path | ImageRoot,
     policy: Policy,
     max_response_tokens: int,
 ) -> tuple[list[Admitted], list[Sentence]]:

@@ -14,6 +14,7 @@ from transformers import BatchFeature
 from csrdata.generation.admission import admit
 from csrdata.generation.clock import Clock
 from csrdata.generation.guidance import guide
+from csrdata.images import ImageRoot
 from csrdata.policy.choosing import passes_for, prompts_to_compare
 from csrdata.policy.decoding import SentenceDecoder
 from csrdata.policy.loading import Policy
@@ -34,7 +35,7 @@ from csrdata.search.responses import path_to
 def generate(
     prompts: Sequence[Prompt],
     *,
-    root: Path,
+    root: Path | ImageRoot,
     policy: Policy,
     scorer: Scorer,
     groups: int,

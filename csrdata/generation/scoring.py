@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from csrdata.images import load_image
+from csrdata.images import ImageRoot, load_image
 from csrdata.records import Fate, Response, Sentence
 from csrdata.relevance.base import Scorer
 from csrdata.search.responses import responses
@@ -17,7 +17,7 @@ def score(
     sentences: Sequence[Sentence],
     *,
     images: Mapping[str, str],
-    root: Path,
+    root: Path | ImageRoot,
     held_out: Scorer,
     image_weight: float,
     scale: str,

@@ -97,6 +97,7 @@ def run(stage: str, name: str | None, *, extra: Sequence[str] = ()) -> None:
         )
     params = load_params()
     _check_name(stage, name, params, extra=extra)
+    _check_project(params)
     before, start = files_now(), time.perf_counter()
     with guarded(stage, name):
         wiring = importlib.import_module(f"{__name__}.{stage}")
@@ -120,6 +121,25 @@ def _check_name(stage: str, name: str | None, params: Params, *, extra: Sequence
     got = " ".join([*([name] if name is not None else []), *extra])
     if extra or (name not in valid if valid else name is not None):
         raise UserError(f"{stage}: {needs}", got=got, expected=expected, do=_call(stage, valid))
+
+
+def _check_project(params: Params) -> None:
+    """Refuse to run in a project whose dvc.yaml or code.yaml is of other parameters or of another csrdata.
+
+    DVC would record the results under what those files say.
+    """
+    from csrdata.pipeline import dag
+
+    if not dag.CODE.is_file():
+        return
+    for path, text in dag.project_files(params).items():
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            raise UserError(
+                str(path),
+                got="other stages" if path.is_file() else "no such file",
+                expected=f"those of {FILE} and of the installed csrdata",
+                do="csrdata dag, then: dvc repro",
+            )
 
 
 def _call(stage: str, valid: Sequence[str]) -> str:

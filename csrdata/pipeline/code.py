@@ -4,6 +4,9 @@ Three things use this module, so that they agree: the fingerprint of shards (a s
 again), the code dependencies in dvc.yaml (`csrdata.pipeline.dag` writes them), and the test that compares them. The
 source is parsed; nothing is imported or run. This works in a checkout and in an installed package.
 
+If a module chooses by kind (`match settings.kind:`), and the caller says which kinds are in use, the cases of other kinds
+are not followed: the stages of a project depend on the code of its own source only.
+
 The hash covers every statement of these modules, also inside functions and under `if TYPE_CHECKING`. It does not
 cover comments, docstrings and layout; the modules in `EXEMPT`; the `__init__.py` of a package; modules imported by a
 name that is computed at run time; other packages and their versions; the machine.
@@ -11,7 +14,7 @@ name that is computed at run time; other packages and their versions; the machin
 
 import ast
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +49,21 @@ EXEMPT = {
 """Modules that cannot change a result, each with the reason. The modules that they import are not followed."""
 
 
-def reached(module: str, *, package: Path = PACKAGE, exempt: Iterable[str] = tuple(EXEMPT)) -> list[str]:
+Kinds = Mapping[str, Collection[str]]
+"""The kinds in use, by the module that chooses among them: `{"csrdata.pipeline.source": {"llava"}}`. For any other
+module all cases are followed."""
+
+
+def reached(
+    module: str, *, package: Path = PACKAGE, exempt: Iterable[str] = tuple(EXEMPT), kinds: Kinds | None = None
+) -> list[str]:
     """Return a module and all modules of the package that it imports, directly or indirectly, sorted by name.
 
     Args:
         module: a name such as `csrdata.pipeline.score_beams`.
         package: the folder of the package's source.
         exempt: modules to leave out; what they import is not followed.
+        kinds: the cases to follow; None follows all.
     """
     found: set[str] = set()
     waiting, left_out = [module], set(exempt)
@@ -60,14 +71,14 @@ def reached(module: str, *, package: Path = PACKAGE, exempt: Iterable[str] = tup
         name = waiting.pop()
         if name not in found | left_out:
             found.add(name)
-            waiting += imported(name, package=package)
+            waiting += imported(name, package=package, kinds=kinds)
     return sorted(found)
 
 
-def imported(module: str, *, package: Path = PACKAGE) -> list[str]:
+def imported(module: str, *, package: Path = PACKAGE, kinds: Kinds | None = None) -> list[str]:
     """Return the modules of the package that one module imports directly, without any `__init__.py`."""
     names: set[str] = set()
-    for node in ast.walk(_parse(module, package=package)):
+    for node in _walk(_parse(module, package=package), (kinds or {}).get(module)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -87,9 +98,9 @@ def hash_code(modules: Iterable[str], *, package: Path = PACKAGE) -> str:
     return digest.hexdigest()
 
 
-def stage_hash(stage: str, *, package: Path = PACKAGE) -> str:
+def stage_hash(stage: str, *, package: Path = PACKAGE, kinds: Kinds | None = None) -> str:
     """Return the hash of all code that a stage's result depends on."""
-    return hash_code(reached(wiring(stage), package=package), package=package)
+    return hash_code(reached(wiring(stage), package=package, kinds=kinds), package=package)
 
 
 def wiring(stage: str) -> str:
@@ -103,6 +114,17 @@ def wiring(stage: str) -> str:
 def source_path(module: str, *, package: Path = PACKAGE) -> Path:
     """Return the source file of a module: `csrdata.search.beam` is `search/beam.py` in the package's folder."""
     return package.joinpath(*module.split(".")[1:]).with_suffix(".py")
+
+
+def _walk(node: ast.AST, kinds: Collection[str] | None) -> Iterator[ast.AST]:
+    """Yield a syntax tree's nodes, without the cases of `match X.kind:` that are of other kinds."""
+    yield node
+    chooses = isinstance(node, ast.Match) and ast.unparse(node.subject).endswith(".kind")
+    for child in ast.iter_child_nodes(node):
+        pattern = child.pattern if chooses and isinstance(child, ast.match_case) else None
+        value = pattern.value if isinstance(pattern, ast.MatchValue) else None
+        if kinds is None or not isinstance(value, ast.Constant) or value.value in kinds:
+            yield from _walk(child, kinds)
 
 
 def _is_module(name: str, *, package: Path) -> bool:

@@ -1,50 +1,185 @@
-"""Write the code dependencies of dvc.yaml from the imports: `python -m csrdata.pipeline.dag`, or `make dag`.
+"""dvc.yaml, written from the DAG (`csrdata.pipeline.graph`) in two forms that differ in how code enters.
 
-In the `deps` of a stage, the lines that name a file of csrdata are replaced. All other lines stay, comments included.
+The repository's own (`make dag`): a stage is a script of `stages/` and depends on the source files that its result comes
+from. A user's project (`csrdata init`, `csrdata dag`): a stage is `csrdata run STAGE` and depends on its key in code.yaml,
+the hash of the same code in the installed package. An upgrade of csrdata therefore re-runs what it changes, nothing else.
 """
 
+import json
 import re
+import textwrap
+from collections.abc import Iterable
+from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 
-from csrdata.pipeline.code import reached, source_path, wiring
+from csrdata.params import Params, load_params
+from csrdata.pipeline.code import Kinds, reached, source_path, stage_hash, wiring
+from csrdata.pipeline.graph import KEY, Node, Output, nodes
 from csrdata.storage.tables import atomic_file
 
 FILE = Path("dvc.yaml")
-_SCRIPT = re.compile(r"\s+cmd: python stages/(\w+)\.py\b")
-_CODE = re.compile(r"\s+- csrdata/\S+\.py\s*")
+CODE = Path("code.yaml")
+"""In a project: the hash of the code behind each stage, by the stage's name."""
+
+_HEADS = {
+    "repository": """\
+# The pipeline. `dvc repro` runs what is out of date; appending an iteration to params.yaml runs that one and summarize.
+# `make dag` writes this file. A stage's code dependencies are the modules that its result comes from.
+# A harmless edit of one (a comment) need not train again: `dvc commit` records the results as they are.
+""",
+    "project": """\
+# The pipeline. `dvc repro` runs what is out of date; appending an iteration to params.yaml runs that one and summarize.
+# `csrdata dag` writes this file and code.yaml: run it after an upgrade of csrdata, or if a stage asks for it.
+# Without DVC, `csrdata run --all` runs the same stages and keeps the same record, dvc.lock.
+""",
+}
+
+_PLOTS = (
+    ("chair_s", "percent of answers", "CHAIR_S, answers that name an absent object"),
+    ("recall", "percent of objects", "Recall, present objects that are named"),
+    ("length", "words", "Length of an answer"),
+    (
+        "relevance_held_out",
+        "R_I, 0 to 100",
+        "Relevance to the image by the scorer that the search never used",
+    ),
+    ("pope_accuracy", "percent of questions", "POPE, yes/no questions answered correctly"),
+)
+"""The figures that `dvc plots show` draws: name, unit and title."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9_./${}@-]+")
+"""Text that needs no quotes in YAML."""
 
 
-def dependencies(stage: str) -> list[str]:
+class Form(StrEnum):
+    """Where a dvc.yaml belongs."""
+
+    REPOSITORY = "repository"
+    PROJECT = "project"
+
+
+def kinds_in_use(params: Params) -> Kinds:
+    """Return which kinds a project uses, by the module that chooses."""
+    return {
+        "csrdata.pipeline.source": {params.source.kind},
+        "csrdata.pipeline.evaluation_sets": {one.kind for one in params.evaluation_sets.values()},
+    }
+
+
+def dependencies(stage: str, params: Params) -> list[str]:
     """Return the files of csrdata that a stage's result depends on, as paths in dvc.yaml, sorted."""
     package = Path("csrdata")
-    return sorted(source_path(module, package=package).as_posix() for module in reached(wiring(stage)))
+    modules = reached(wiring(stage), kinds=kinds_in_use(params))
+    return sorted(source_path(module, package=package).as_posix() for module in modules)
 
 
-def rewrite(text: str) -> str:
-    """Return the text of a dvc.yaml in which each stage depends on the code that it imports."""
-    lines: list[str] = []
-    stage = None
-    inside = False
-    indent = ""
-    for line in text.splitlines():
-        if script := _SCRIPT.match(line):
-            stage = script[1]
-        if inside and not line.startswith(f"{indent}  "):
-            lines += [f"{indent}  - {name}" for name in dependencies(stage or "")]
-            inside = False
-        if inside and _CODE.fullmatch(line):
-            continue
-        lines.append(line)
-        if stage is not None and line.strip() == "deps:":
-            inside, indent = True, line.removesuffix("deps:")
+def command(node: Node, form: Form) -> str:
+    """Return the command of a stage. Example: `csrdata run generate_beams --iteration ${key}`."""
+    if form is Form.REPOSITORY:
+        return f"python stages/{node.stage}.py" + (f" {node.argument}" if node.argument else "")
+    return f"csrdata run {node.stage}" + (f" --iteration {node.argument}" if node.argument else "")
+
+
+def dvc_yaml(params: Params, form: Form) -> str:
+    """Return the text of a dvc.yaml."""
+    blocks = ["\n".join(_block(node, form, params)) for node in nodes(params)]
+    return f"{_HEADS[form]}\nstages:\n" + "\n\n".join(blocks) + "\n\n" + "\n".join(_plots()) + "\n"
+
+
+def code_yaml(params: Params) -> str:
+    """Return the text of a project's code.yaml: the installed package's."""
+    from csrdata.pipeline import STAGES
+
+    kinds = kinds_in_use(params)
+    lines = [f"# The code behind each stage in csrdata {version('csrdata')}; `csrdata dag` writes this file."]
+    lines += [f"{stage}: {stage_hash(stage, kinds=kinds)}" for stage in STAGES]
     return "\n".join(lines) + "\n"
 
 
+def project_files(params: Params) -> dict[Path, str]:
+    """Return the text of a project's dvc.yaml and code.yaml."""
+    return {FILE: dvc_yaml(params, Form.PROJECT), CODE: code_yaml(params)}
+
+
+def write_project_files(params: Params) -> list[Path]:
+    """Write dvc.yaml and code.yaml of the project in the present folder; return those whose text changed."""
+    changed = []
+    for path, text in project_files(params).items():
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            with atomic_file(path) as partial:
+                partial.write_text(text, encoding="utf-8")
+            changed.append(path)
+    return changed
+
+
+def _block(node: Node, form: Form, params: Params) -> list[str]:
+    """Return the lines of one stage."""
+    lines = []
+    if node.comment:
+        lines += [f"  # {line}" for line in textwrap.wrap(node.comment, 116)]
+    lines.append(f"  {node.name}:")
+    indent = "    "
+    if node.each:
+        lines += ["    foreach: ${iterations}", "    do:"]
+        indent = "      "
+    lines.append(f"{indent}cmd: {command(node, form)}")
+    code = dependencies(node.stage, params) if form is Form.REPOSITORY else []
+    lines += _list("deps", [_quoted(path) for path in (*node.inputs, *code)], indent)
+    lines += _list("params", sorted(node.params), indent)
+    if form is Form.PROJECT:
+        lines += [f"{indent}  - {CODE}:", f"{indent}      - {node.stage}"]
+    plain = [output for output in node.outputs if not output.metric]
+    lines += _outputs("outs", plain, indent)
+    lines += _outputs("metrics", [output for output in node.outputs if output.metric], indent)
+    return lines
+
+
+def _list(key: str, values: Iterable[str], indent: str) -> list[str]:
+    lines = [f"{indent}  - {value}" for value in values]
+    return [f"{indent}{key}:", *lines] if lines else []
+
+
+def _outputs(key: str, outputs: Iterable[Output], indent: str) -> list[str]:
+    lines = []
+    for output in outputs:
+        options = ["persist: true"] * output.persist + ["cache: false"] * (not output.cached)
+        lines.append(f"{indent}  - {_quoted(output.path)}{':' * bool(options)}")
+        lines += [f"{indent}      {option}" for option in options]
+    return [f"{indent}{key}:", *lines] if lines else []
+
+
+def _plots() -> list[str]:
+    lines = ["plots:"]
+    rows = [(name, "splits", "value", unit, title) for name, unit, title in _PLOTS]
+    rows.append(
+        ("pair_rewards", "pair_rewards", "reward", "mean reward", "Rewards of chosen and rejected answers")
+    )
+    for name, template, column, unit, title in rows:
+        lines += [
+            f"  - plots/{name}.csv:",
+            f"      template: {template}",
+            "      x: iteration",
+            f"      y: {column}",
+            "      x_label: iteration",
+            f"      y_label: {unit}",
+            f"      title: {title}",
+        ]
+    return lines
+
+
+def _quoted(text: str) -> str:
+    """Return text as YAML reads it back; DVC would replace a `${...}` that is not ours, so it is escaped."""
+    ours = text.replace(KEY, "").replace("${item.previous}", "").replace("${scorers.", "")
+    if "${" in ours:
+        text = text.replace("${", "\\${")
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+
+
 def main() -> None:
-    """Rewrite the dvc.yaml of the current folder."""
-    text = rewrite(FILE.read_text(encoding="utf-8"))
+    """Write the repository's dvc.yaml into the present folder."""
     with atomic_file(FILE) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(dvc_yaml(load_params(), Form.REPOSITORY), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def _answer(params: Params, name: str, questions: list[Question]) -> list[Answer
         dtype=compute.dtype,
         wordings=read_wordings(paths.QUESTION_WORDINGS),
     )
-    need_images(question.image for question in questions)
+    images = need_images(params, (question.image for question in questions), listed=paths.QUESTION_IMAGES)
     policy = load(need_policy(name))
     base = need_policy(paths.BASE)
     for one in (params.scorers.search, params.scorers.held_out):
@@ -79,7 +79,7 @@ def _answer(params: Params, name: str, questions: list[Question]) -> list[Answer
         lambda: policy if name == paths.BASE else load(base),
         (search, held_out),
         questions,
-        root=Path(),
+        root=images,
         **settings.model_dump(),
     )
 

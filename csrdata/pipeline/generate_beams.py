@@ -1,10 +1,10 @@
 """Wiring of `generate_beams`: prompts, the previous policy and a scorer in, all candidate sentences out."""
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csrdata import paths
+from csrdata.images import ImageRoot
 from csrdata.params import Params
 from csrdata.pipeline.code import stage_hash
 from csrdata.pipeline.inputs import need, need_images, need_policy, need_scorer
@@ -26,13 +26,14 @@ def run(params: Params, name: str) -> None:
     settings = params.generate_beams
     previous = params.iterations[name].previous
     prompts = read_rows(paths.PROMPTS, Prompt, made_by="dvc repro sample_prompts")
+    images = need_images(params, (prompt.image for prompt in prompts))
     plan = shard(prompts, settings.prompts_per_shard)
     store = ShardStore(
         paths.candidates(name),
         Sentence,
         fingerprint=fingerprint(
             prompts=[paths.PROMPTS, need(paths.WORDINGS, made_by="dvc repro sample_prompts")],
-            images=need_images(prompt.image for prompt in prompts),
+            images=images.hashes(),
             policy=[need_policy(one) for one in (paths.BASE, previous)],
             scorer=need_scorer(scorer_folder(params.scorers.search)),
             code=stage_hash("generate_beams"),
@@ -46,14 +47,14 @@ def run(params: Params, name: str) -> None:
     LocalEngine(workers).run(
         store,
         plan,
-        partial(_open_worker, params, previous),
+        partial(_open_worker, params, previous, images),
         title=f"generate_beams@{name}",
         unit="prompt",
         log=RunLog(paths.run_log("generate_beams", name)),
     )
 
 
-def _open_worker(params: Params, previous: str, number: int) -> "Worker":
+def _open_worker(params: Params, previous: str, images: ImageRoot, number: int) -> "Worker":
     """Load the policy and the search's scorer for worker `number`."""
     set_up_process(params.compute)
     from csrdata.engines.base import Worker
@@ -66,7 +67,7 @@ def _open_worker(params: Params, previous: str, number: int) -> "Worker":
     device = take_device(params.compute.device, number)
     make = partial(
         generate,
-        root=Path(),
+        root=images,
         policy=load_policy(
             paths.policy(previous),
             device=device,

@@ -5,7 +5,13 @@ from pathlib import Path
 
 from csrdata import paths
 from csrdata.errors import UserError
+from csrdata.images import SAMPLE_AGAIN, ImageRoot
+from csrdata.params import FILE, MicroworldSource, Params
+from csrdata.pipeline.source import exclude_file
+from csrdata.records import ImageFile
+from csrdata.sources.sampled import Exclusion, read_exclusion
 from csrdata.storage.disk import check_sums
+from csrdata.storage.tables import read_rows
 
 PREPARE = "dvc repro prepare"
 
@@ -47,9 +53,49 @@ def need_scorer(folder: Path) -> Path:
     return _model(folder, made_by=PREPARE)
 
 
-def need_images(images: Iterable[str]) -> list[Path]:
-    """Return the image files of prompts or questions, each once, in order of first use; see `need`."""
-    return [need(Path(image), made_by=PREPARE) for image in dict.fromkeys(images)]
+def images_folder(params: Params) -> Path:
+    """Return the folder that all image paths are relative to.
+
+    Raises:
+        UserError: there is no such folder, or the microworld's images are not inside it.
+    """
+    root, place = Path(params.images.root), f"{FILE}: images.root"
+    do = f"fix {FILE}, then: dvc repro"
+    if not root.is_dir():
+        raise UserError(place, got=params.images.root, expected="a folder", do=do)
+    if isinstance(params.source, MicroworldSource) and root.resolve() != Path.cwd():
+        expected = '".": the microworld draws its images inside the project'
+        raise UserError(place, got=params.images.root, expected=expected, do=do)
+    return root
+
+
+def need_exclusion(params: Params) -> Exclusion:
+    """Return what `source.exclude` names; nothing where there is no such file to read. See `read_exclusion`."""
+    path = exclude_file(params.source)
+    return Exclusion() if path is None else read_exclusion(path)
+
+
+def need_images(params: Params, images: Iterable[str], *, listed: Path = paths.IMAGES) -> ImageRoot:
+    """Return the images of prompts or questions: each is listed and there. Whether it has changed shows when it is read.
+
+    Args:
+        params: say where the images are.
+        images: their paths, relative to the images root.
+        listed: the table of `ImageFile` rows.
+
+    Raises:
+        UserError: an image is not listed, or is not there.
+    """
+    root = images_folder(params)
+    known = {file.image: file for file in read_rows(listed, ImageFile, made_by="dvc repro sample_prompts")}
+    used: dict[str, ImageFile] = {}
+    for image in dict.fromkeys(images):
+        if image not in known:
+            got, expected = f"no row for {image}", "one for each image in use"
+            raise UserError(str(listed), got=got, expected=expected, do="dvc repro -f sample_prompts")
+        need(root / image, made_by=SAMPLE_AGAIN)
+        used[image] = known[image]
+    return ImageRoot(root, used)
 
 
 def _model(folder: Path, *, made_by: str) -> Path:

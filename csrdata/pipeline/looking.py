@@ -29,6 +29,11 @@ def iteration(name: str | None) -> str:
     return name or (made or names)[-1]
 
 
+def images_root() -> Path:
+    """Return the folder that the project's image paths are relative to; outside a project, the current folder."""
+    return Path(load_params().images.root) if FILE.is_file() else Path()
+
+
 def read_project(name: str | None) -> LoadedIteration:
     """Read the tables of an iteration of this project, by default the last one that has pairs."""
     return project_tables(iteration(name)).load()

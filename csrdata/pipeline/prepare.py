@@ -4,7 +4,8 @@ Only this module depends on `prepare.kind`.
 """
 
 from csrdata import paths
-from csrdata.params import Params
+from csrdata.errors import UserError
+from csrdata.params import FILE, MicroworldSource, Params
 from csrdata.pipeline.runtime import machine, set_up_process
 from csrdata.pipeline.scorers import scorer_folder
 from csrdata.storage.tables import write_json
@@ -16,6 +17,13 @@ def run(params: Params) -> None:
     from csrdata.sources.microworld.prepare import build
 
     source = params.source
+    if not isinstance(source, MicroworldSource):
+        raise UserError(
+            f"{FILE}: prepare.kind",
+            got="microworld",
+            expected=f"another kind for a source of kind {source.kind}: the microworld's models know its drawings alone",
+            do=f"fix {FILE}, then: dvc repro",
+        )
     metrics = build(
         scenes=paths.SCENES,
         policy=paths.policy(paths.BASE),

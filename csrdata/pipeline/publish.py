@@ -7,19 +7,20 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from csrdata import paths
 from csrdata.errors import UserError
-from csrdata.params import FILE, Params, load_params
+from csrdata.params import FILE, MicroworldSource, Params, load_params
+from csrdata.pipeline.inputs import images_folder, need_exclusion
 from csrdata.pipeline.pulled import DAG, changed_since, read_pulled
 from csrdata.pipeline.results import find_results
 from csrdata.pipeline.scorers import scorer_folder
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.hub.pushing import published_manifest
-from csrdata.publishing.origins import origin
+from csrdata.publishing.origins import StatedOrigin, origin
 from csrdata.publishing.release.columns import parse_images
 from csrdata.publishing.release.gates import check
 from csrdata.publishing.release.layout import LOCK as KEPT_LOCK
@@ -33,6 +34,9 @@ from csrdata.publishing.release.manifest import (
 )
 from csrdata.publishing.release.provenance import check_run, commit
 from csrdata.publishing.release.writing import write_release
+from csrdata.records import ImageFile, Prompt
+from csrdata.storage.iteration_tables import IterationTables
+from csrdata.storage.tables import read_rows
 
 LOCK = Path("dvc.lock")
 REPRO = "dvc repro"
@@ -70,6 +74,7 @@ def release(
     source = origin(
         params.source.kind,
         open_source(params.source).origin,
+        stated=_stated(params),
         licence=licence,
         images=image_licence,
         outputs=output_licence,
@@ -82,6 +87,10 @@ def release(
         ]
         outs = [out.as_posix() for group in folders for out in group]
         check_run(lock, outs, params=params.model_dump(), root=Path())
+    sampled, origins = _sampled_images(), _pulled_manifest()
+    if origins is None:  # whoever published a pulled project's pairs had the file of what is excluded
+        _check_excluded(params, iterations, sampled)
+    places = _places(params)
     wrote = [params.iterations[one.name].previous for one in iterations]
     models = {
         "base policy": paths.policy(paths.BASE),
@@ -89,7 +98,6 @@ def release(
         "search scorer": scorer_folder(params.scorers.search),
         "held-out scorer": scorer_folder(params.scorers.held_out),
     }
-    origins = _pulled_manifest()
     if origins is not None:
         lock = Path(KEPT_LOCK) if Path(KEPT_LOCK).is_file() else None
     return write_release(
@@ -97,8 +105,11 @@ def release(
         repo_id=repo_id,
         iterations=iterations,
         images=kept,
-        project_root=Path(),
-        params=generating(params, [one.name for one in iterations]),
+        project_root=images_folder(params),
+        params={
+            **_without(places, generating(params, [one.name for one in iterations])),
+            "images": {"root": "."},
+        },
         params_file=FILE,
         lock=lock,
         models=[_describe(role, at, origins) for role, at in models.items()],
@@ -109,8 +120,74 @@ def release(
         previous=_published(repo_id, may_fail=hub_may_be_away),
         results=find_results(params, [one.name for one in iterations]),
         source=None if origins is None else origins.inputs,
+        hashes={file.image: file.sha256 for file in sampled},
+        places=places,
         gate=lambda partial: check(partial, secrets=_tokens()),
     )
+
+
+def _stated(params: Params) -> StatedOrigin | None:
+    """Return what params.yaml says about licences; None for a source that has no such section."""
+    if isinstance(params.source, MicroworldSource):
+        return None
+    said = params.source.origin
+    return StatedOrigin(licence=said.licence, images=said.images, outputs=said.outputs)
+
+
+def _sampled_images() -> list[ImageFile]:
+    """Return the images of the prompts as they were sampled; a pulled project has no such table."""
+    if not paths.IMAGES.is_file():
+        return []
+    return read_rows(paths.IMAGES, ImageFile, made_by="dvc repro -f sample_prompts")
+
+
+def _check_excluded(
+    params: Params, iterations: Sequence[IterationTables], sampled: Sequence[ImageFile]
+) -> None:
+    """Refuse a release with something that `source.exclude` names: the pairs are older than the file.
+
+    Raises:
+        UserError: a prompt's id or the hash of its image is excluded.
+    """
+    exclusion = need_exclusion(params)
+    hashes = {file.image: file.sha256 for file in sampled}
+    for prompt in read_rows(iterations[0].prompts, Prompt, made_by="dvc repro sample_prompts"):
+        if exclusion.covers(prompt.prompt_id, hashes.get(prompt.image, "")):
+            raise UserError(
+                f"prompt {prompt.prompt_id}",
+                got=f"image {prompt.image}, which params.yaml: source.exclude names",
+                expected="pairs that were made without it",
+                do="dvc repro (or the stages from sample_prompts on), then the same command again",
+            )
+
+
+def _places(params: Params) -> dict[str, str]:
+    """Return the paths of this machine in params.yaml that no release may show, and what stands for each.
+
+    The images root becomes `.` wherever it is, because a pull puts images inside the project; see `write_release`.
+    """
+    found: dict[str, str] = {}
+    waiting: list[object] = [params.source.model_dump(), params.scorers.model_dump()]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, str) and "\n" not in value:
+            path = PurePosixPath(value)
+            if path.is_absolute() or ".." in path.parts or value.startswith("~/"):
+                found.setdefault(value, path.name or ".")
+    return found
+
+
+def _without(places: dict[str, str], value: Any) -> Any:
+    """Return params with what stands for the paths of this machine."""
+    if isinstance(value, dict):
+        return {key: _without(places, one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without(places, one) for one in value]
+    return places.get(value, value) if isinstance(value, str) else value
 
 
 def _pulled_manifest() -> Manifest | None:

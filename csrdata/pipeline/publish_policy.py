@@ -11,7 +11,8 @@ import csrdata
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.evaluation.summary import BASE
-from csrdata.params import load_params
+from csrdata.params import Params, load_params
+from csrdata.pipeline.inputs import images_folder
 from csrdata.pipeline.results import LOCK, find_results
 from csrdata.pipeline.source import open_source
 from csrdata.publishing.hub.fetch import Source
@@ -47,7 +48,7 @@ def write_policy(
     params = load_params()
     known = model_licence(params.source.kind, open_source(params.source).origin, licence)
     if dataset is not None:
-        _check_pairs(dataset, iteration)
+        _check_pairs(params, dataset, iteration)
     if LOCK.is_file():
         trained = paths.policy(iteration).as_posix()
         check_run(LOCK, [trained], params=params.model_dump(), root=Path())
@@ -77,14 +78,14 @@ def _of_policy(results: Results | None, iteration: str) -> Results | None:
     return replace(results, splits=splits)
 
 
-def _check_pairs(dataset: Source, iteration: str) -> None:
+def _check_pairs(params: Params, dataset: Source, iteration: str) -> None:
     """Raise if the published pairs are not those that this project trained on: the card will claim that they are."""
     found = published_manifest(dataset.repo_id, revision=dataset.revision)
     place = f"{dataset}: {MANIFEST}"
     files = [] if found is None else parse_manifest(found, place=place).files
     published = next((file.sha256 for file in files if file.path == own_table(iteration, "pairs")), None)
     with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
-        ours = published_pairs(paths.pairs(iteration), root=Path(), folder=Path(scratch))
+        ours = published_pairs(paths.pairs(iteration), root=images_folder(params), folder=Path(scratch))
     if published != ours:
         raise UserError(
             "--dataset",

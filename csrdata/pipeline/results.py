@@ -15,13 +15,15 @@ from csrdata.evaluation.summarizing import mean_score
 from csrdata.evaluation.summary import BASE, Summary, read_summary
 from csrdata.evaluation.truth_preference import false_share
 from csrdata.params import Params
+from csrdata.pipeline.inputs import images_folder
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import source_truths
-from csrdata.publishing.release.provenance import behind, check_run, read_lock
+from csrdata.publishing.release.provenance import behind, check_run
 from csrdata.publishing.release.results import Results, TruthShare, measured, parse_results
 from csrdata.publishing.release.writing import published_pairs
 from csrdata.records import Pair, Truth
 from csrdata.sources.base import ClaimParser
+from csrdata.storage.dvc_lock import read_lock
 from csrdata.storage.tables import read_json, read_rows
 
 PUBLISHED = Path("metrics/published.json")
@@ -40,7 +42,8 @@ def find_results(params: Params, names: Sequence[str]) -> Results | None:
         return None
     with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
         hashes = {
-            name: published_pairs(paths.pairs(name), root=Path(), folder=Path(scratch)) for name in names
+            name: published_pairs(paths.pairs(name), root=images_folder(params), folder=Path(scratch))
+            for name in names
         }
     if PUBLISHED.is_file():
         raw = read_json(PUBLISHED, made_by="csrdata pull OWNER/NAME@TAG")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from csrdata import paths
+from csrdata.images import ImageRoot
 from csrdata.params import Params
 from csrdata.pipeline.code import stage_hash
 from csrdata.pipeline.inputs import need_images, need_scorer
@@ -30,12 +31,13 @@ def run(params: Params, name: str) -> None:
     made_by = f"dvc repro generate_beams@{name}"
     candidates = check_shards(paths.candidates(name), made_by=made_by)
     shards = [paths.candidates(name) / file for file in candidates.names()]
+    root = need_images(params, (prompt.image for prompt in prompts))
     store = ShardStore(
         paths.responses(name),
         Response,
         fingerprint=fingerprint(
             candidates=[candidates.files[file].sha256 for file in candidates.names()],
-            images=need_images(prompt.image for prompt in prompts),
+            images=root.hashes(),
             held_out=need_scorer(scorer_folder(params.scorers.held_out)),
             code=stage_hash("score_beams"),
             params=[params.score_beams.model_dump(), params.compute.model_dump()],
@@ -49,7 +51,7 @@ def run(params: Params, name: str) -> None:
     LocalEngine(workers).run(
         store,
         [[file] for file in shards],
-        partial(_open_worker, params, images, made_by),
+        partial(_open_worker, params, images, root, made_by),
         title=f"score_beams@{name}",
         unit="shard",
         log=RunLog(paths.run_log("score_beams", name)),
@@ -58,7 +60,9 @@ def run(params: Params, name: str) -> None:
     write_json(paths.stage_metrics("score_beams", name), _metrics(responses, prompts=len(prompts)))
 
 
-def _open_worker(params: Params, images: Mapping[str, str], made_by: str, number: int) -> "Worker":
+def _open_worker(
+    params: Params, images: Mapping[str, str], root: ImageRoot, made_by: str, number: int
+) -> "Worker":
     """Load the held-out scorer for worker `number`, which scores shards of candidates."""
     set_up_process(params.compute)
     from csrdata.engines.base import Worker
@@ -69,7 +73,7 @@ def _open_worker(params: Params, images: Mapping[str, str], made_by: str, number
     judge = partial(
         score,
         images=images,
-        root=Path(),
+        root=root,
         held_out=open_scorer(params.scorers.held_out, device=take_device(params.compute.device, number)),
         image_weight=settings.image_weight,
         scale=settings.scale,

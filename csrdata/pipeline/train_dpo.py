@@ -29,7 +29,7 @@ def run(params: Params, name: str) -> None:
 
     pairs = read_rows(paths.pairs(name), Pair, made_by=f"dvc repro select_pairs@{name}")
     previous = need_policy(params.iterations[name].previous)
-    need_images(pair.image for pair in pairs)
+    images = need_images(params, (pair.image for pair in pairs))
     policy = load_policy(
         previous,
         device=params.compute.device,
@@ -37,6 +37,6 @@ def run(params: Params, name: str) -> None:
         wordings=read_wordings(paths.WORDINGS),
     )
     with new_chain(paths.policy(name), previous=previous, name=name) as adapter:
-        report = train(policy, pairs, root=Path(), adapter_folder=adapter, **section.model_dump())
+        report = train(policy, pairs, root=images, adapter_folder=adapter, **section.model_dump())
     write_table(step_log(name), pl.DataFrame([dataclasses.asdict(step) for step in report.steps]))
     write_json(paths.stage_metrics("train_dpo", name), report.summary())

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from transformers import BatchFeature, GenerationConfig
 
-from csrdata.images import load_image
+from csrdata.images import ImageRoot, load_image
 from csrdata.policy.loading import Policy
 from csrdata.policy.prompting import (
     answer_text,
@@ -44,7 +44,7 @@ def answer(
     policy: Policy,
     questions: Sequence[Question],
     *,
-    root: Path,
+    root: Path | ImageRoot,
     max_new_tokens: int,
     batch_size: int,
     title: str = "answers",
@@ -97,7 +97,7 @@ def completion_logprobs(
     questions: Sequence[Question],
     completions: Sequence[Sequence[int]],
     *,
-    root: Path,
+    root: Path | ImageRoot,
     batch_size: int,
     title: str = "log-probabilities",
     progress: bool = True,
@@ -156,7 +156,7 @@ def _rendered(policy: Policy, questions: Sequence[Question]) -> list[str]:
 
 
 def _encode(
-    policy: Policy, questions: Sequence[Question], prompts: Sequence[str], root: Path
+    policy: Policy, questions: Sequence[Question], prompts: Sequence[str], root: Path | ImageRoot
 ) -> BatchFeature:
     images = [
         load_image(question.image, root=root, place=f"question {question.question_id}")

@@ -25,7 +25,7 @@ from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.utils import disable_dropout_in_model
 
 from csrdata.errors import UserError
-from csrdata.images import load_image
+from csrdata.images import ImageRoot, load_image
 from csrdata.policy.collating import PairCollator
 from csrdata.policy.loading import Policy
 from csrdata.policy.preflight import check_batch, check_ends, check_references, check_texts
@@ -104,7 +104,7 @@ def train(
     policy: Policy,
     pairs: Sequence[Pair],
     *,
-    root: Path,
+    root: Path | ImageRoot,
     adapter_folder: Path,
     beta: float,
     sft_weight: float,
@@ -309,7 +309,7 @@ def _dataset(
     policy: Policy,
     pairs: Sequence[Pair],
     *,
-    root: Path,
+    root: Path | ImageRoot,
     references: tuple[list[float], list[float]] | None = None,
 ) -> Dataset:
     """Return the pairs as rows in TRL's standard columns; an image is read only when its row is read."""
@@ -329,7 +329,7 @@ def _dataset(
     return Dataset.from_dict(columns).with_transform(_image_loader(root))
 
 
-def _image_loader(root: Path) -> Callable[[dict[str, list[Any]]], dict[str, list[Any]]]:
+def _image_loader(root: Path | ImageRoot) -> Callable[[dict[str, list[Any]]], dict[str, list[Any]]]:
     """Return a function that replaces the image paths of rows by images, loaded as generation loads them."""
 
     def read(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:

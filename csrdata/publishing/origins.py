@@ -1,8 +1,8 @@
 """What a card says about licences and the source of the images.
 
 csrdata knows only the licences of its own sources, which state them (`csrdata.sources.base.Origin`). For anything else the
-user must state them; csrdata never guesses a licence. If the user gives one of the options, they replace all known
-statements, because a statement about a source's own images may be wrong for other images.
+user must state them, in params.yaml (`source.origin`) or as options, which come first; csrdata never guesses a licence. If
+the user gives one of the options, they replace all that a source states, which may be wrong for other images.
 """
 
 import re
@@ -13,6 +13,21 @@ from csrdata.publishing.card.markdown import Markdown
 from csrdata.sources.base import Origin
 
 HELP = "csrdata push --help"
+KEYS = {
+    "--license": "source.origin.licence",
+    "--image-license": "source.origin.images",
+    "--output-license": "source.origin.outputs",
+}
+"""Where params.yaml states what an option says."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatedOrigin:
+    """What the user states in params.yaml: null is unknown."""
+
+    licence: str | None = None
+    images: str | None = None
+    outputs: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +63,7 @@ def origin(
     kind: str,
     known: Origin | None = None,
     *,
+    stated: StatedOrigin | None = None,
     licence: str | None = None,
     images: str | None = None,
     outputs: str | None = None,
@@ -57,6 +73,7 @@ def origin(
     Args:
         kind: of the source, as in params.yaml.
         known: what csrdata knows about the source; None if it knows nothing.
+        stated: what params.yaml says; None if it has no such section. Each of the options below comes before it.
         licence: of the dataset, by its name on the Hub.
         images: what the images are, and their licence.
         outputs: the terms for the policy's answers.
@@ -64,10 +81,23 @@ def origin(
     Raises:
         UserError: something is neither known nor stated, or the licence's name is malformed.
     """
-    stated = {"--license": licence, "--image-license": images, "--output-license": outputs}
-    missing = [option for option, text in stated.items() if text is None or not text.strip()]
-    if len(missing) == len(stated) and all(text is None for text in stated.values()) and known:
+    given = {"--license": licence, "--image-license": images, "--output-license": outputs}
+    if known and all(text is None for text in given.values()):
         return of_source(known)
+    if stated is not None:
+        licence = stated.licence if licence is None else licence
+        images = stated.images if images is None else images
+        outputs = stated.outputs if outputs is None else outputs
+    found = {"--license": licence, "--image-license": images, "--output-license": outputs}
+    missing = [option for option, text in found.items() if text is None or not text.strip()]
+    if missing and stated is not None:
+        raise UserError(
+            ", ".join(f"params.yaml: {KEYS[option]} ({option})" for option in missing),
+            got="null",
+            expected="the licence of the dataset, what the images are and under which licence, and the terms of the "
+            "policy's outputs: a card never claims what nobody said",
+            do="set it in params.yaml or give the option, then the same command again",
+        )
     if missing:
         why = f"licences of the kind {kind} are not known"
         if known:

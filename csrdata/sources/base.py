@@ -4,7 +4,7 @@ Any object with these members is a source. `csrdata.pipeline.source` alone choos
 source guarantees that
 
 - ids are unique, and stay the same when the source grows;
-- image paths are POSIX and relative to the project's root;
+- image paths are POSIX and relative to the images root, `images.root` of params.yaml;
 - equal arguments give equal rows, in the same order.
 
 Truth is only for evaluation: no stage that makes pairs reads it.
@@ -12,6 +12,7 @@ Truth is only for evaluation: no stage that makes pairs reads it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from csrdata.records import Prompt, Question, Truth
@@ -89,6 +90,8 @@ class Source(Protocol):
     def prompts(self, *, count: int, seed: int) -> list[Prompt]:
         """Sample training prompts, in the order of their ids.
 
+        An image need not be there: a prompt whose image is missing or unreadable is left out and counted by the caller.
+
         Args:
             count: prompts to sample, 1 or more.
             seed: selects images and wordings; 0 or more.
@@ -97,11 +100,10 @@ class Source(Protocol):
             UserError: the source has fewer images, or its files cannot be read.
         """
 
-    def questions(self, *, per_image: int, seed: int) -> list[Question]:
-        """Return the questions about every evaluation image: one description, and as many "yes" as "no" questions.
+    def questions(self, *, seed: int) -> list[Question]:
+        """Return the questions about the evaluation images; empty if the source asks none.
 
         Args:
-            per_image: yes/no questions per image, even, 0 or more.
             seed: selects objects and wordings; 0 or more.
 
         Raises:
@@ -113,3 +115,12 @@ class Source(Protocol):
 
     def claim_parser(self) -> ClaimParser | None:
         """Return the parser of answers; None if no truth is known."""
+
+    def files(self) -> list[Path]:
+        """Return the files and folders that the rows come from, relative to the project or absolute.
+
+        `sample_prompts` depends on them. A folder of real images is not among them: the table of images in use replaces it.
+        """
+
+    def revision(self) -> str | None:
+        """Return the exact version that the rows come from, such as a commit; None if the files are the version."""

@@ -21,7 +21,10 @@ from csrdata.records import (
     Dropped,
     DropReason,
     Fate,
+    ImageFile,
     Kind,
+    LeaveReason,
+    LeftOut,
     Pair,
     Prompt,
     Question,
@@ -208,6 +211,21 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
                 lambda column: ~column.str.contains(pl.col("text").str.strip_chars(), literal=True),
             ),
         ),
+    },
+    LeftOut: {
+        "prompt_id": (*ID, _once("prompt_id")),
+        "image": PATH,
+        "reason": (_one_of(LeaveReason),),
+        "detail": TEXT,
+    },
+    ImageFile: {
+        "image": (*PATH, _once("image")),
+        "sha256": (
+            Rule("64 hex digits in lower case", lambda column: ~column.str.contains("^[0-9a-f]{64}$")),
+        ),
+        "bytes": (_whole(1),),
+        "width": (_whole(1),),
+        "height": (_whole(1),),
     },
     Sentence: {
         "prompt_id": (

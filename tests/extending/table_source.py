@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from csrdata.errors import UserError
-from csrdata.records import Kind, Prompt, Question, Truth
+from csrdata.records import Prompt, Question, Truth
 
 
 @dataclass(frozen=True)
@@ -26,21 +25,10 @@ class TableSource:
         chosen = sorted(rows, key=lambda row: hashlib.blake2b(f"{seed}:{row.prompt_id}".encode()).digest())
         return sorted(chosen[:count], key=lambda row: row.prompt_id)
 
-    def questions(self, *, per_image: int, seed: int) -> list[Question]:
-        """Ask for one description per image; yes/no questions need known truth, which this source lacks."""
-        if per_image:
-            place = "params.yaml: sample_prompts.questions_per_image"
-            raise UserError(
-                place, got=per_image, expected="0 for images without known truth", do="set it to 0"
-            )
-        first = {row.image: row for row in reversed(self._rows())}
-        rows: Sequence[Prompt] = sorted(first.values(), key=lambda row: row.prompt_id)
-        return [
-            Question(
-                row.prompt_id, "held_out", Kind.DESCRIBE, row.image, row.text, answer=None, negative=None
-            )
-            for row in rows
-        ]
+    def questions(self, *, seed: int) -> list[Question]:
+        """Return no questions: they need images that are not in the prompts."""
+        del seed
+        return []
 
     def truths(self) -> list[Truth]:
         """Return no truth: none is known."""
@@ -48,6 +36,13 @@ class TableSource:
 
     def claim_parser(self) -> None:
         """Return None: without known truth there is nothing to compare claims with."""
+
+    def files(self) -> list[Path]:
+        """Return the files that the rows come from: another content samples again."""
+        return [self.file]
+
+    def revision(self) -> None:
+        """Return None: the file's hash says which version it is."""
 
     def _rows(self) -> list[Prompt]:
         rows: dict[str, Prompt] = {}

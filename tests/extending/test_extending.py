@@ -115,25 +115,24 @@ def _table(folder: Path, ids: list[str]) -> TableSource:
 
 
 def test_a_source_gives_rows_that_the_tables_take(tmp_path: Path) -> None:
-    """Prompts and questions in any order of lines are the same, and are read back as they were written."""
+    """Prompts from any order of lines are the same and are read back as they were written; no questions are stored too."""
     source = _table(tmp_path, ["c", "a", "b", "d"])
-    prompts, questions = source.prompts(count=3, seed=0), source.questions(per_image=0, seed=0)
+    prompts, questions = source.prompts(count=3, seed=0), source.questions(seed=0)
     write_rows(tmp_path / "prompts.parquet", prompts, Prompt)
     write_rows(tmp_path / "questions.parquet", questions, Question)
     assert read_rows(tmp_path / "prompts.parquet", Prompt, made_by="the test") == prompts
     assert read_rows(tmp_path / "questions.parquet", Question, made_by="the test") == questions
+    assert (source.files(), source.truths()) == ([tmp_path / "prompts.jsonl"], [])
     again = _table(tmp_path, ["d", "c", "b", "a"])
-    assert (again.prompts(count=3, seed=0), again.questions(per_image=0, seed=0)) == (prompts, questions)
+    assert (again.prompts(count=3, seed=0), again.questions(seed=0)) == (prompts, questions)
 
 
 def test_a_source_refuses_in_one_line(tmp_path: Path) -> None:
-    """Too few lines, an id given twice, a line that is no prompt, and questions without truth."""
+    """Too few lines, an id given twice, and a line that is no prompt."""
     with pytest.raises(UserError, match="got 1, expected 2 prompts"):
         _table(tmp_path, ["a"]).prompts(count=2, seed=0)
     with pytest.raises(UserError, match="line 2: got a, expected an id used once"):
         _table(tmp_path, ["a", "a"]).prompts(count=1, seed=0)
-    with pytest.raises(UserError, match="questions_per_image: got 2, expected 0"):
-        _table(tmp_path, ["a"]).questions(per_image=2, seed=0)
     source = _table(tmp_path, [])
     source.file.write_text("[1]\n")
     with pytest.raises(UserError, match=r"line 1: got \[1\], expected a JSON object with id, image and text"):

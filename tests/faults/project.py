@@ -24,7 +24,8 @@ from tests.teaching import teach
 from tests.tiny import tiny_llava
 
 PARAMS = small_params(
-    sample_prompts={"prompts": 6, "questions_per_image": 2},
+    sample_prompts={"prompts": 6},
+    source={"questions_per_image": 2},
     generate_beams={
         "groups": 4,
         "diversity_penalty": 2.0,

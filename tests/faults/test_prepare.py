@@ -48,7 +48,7 @@ OUTPUTS = (
 def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("seed") / "whole"
     root.mkdir()
-    params = load_params(ROOT / "profiles/smoke.yaml").model_dump()
+    params = load_params(ROOT / "csrdata/profiles/smoke.yaml").model_dump()
     params["prepare"] |= SIZES
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     assert run(root, "prepare", None).code == 0

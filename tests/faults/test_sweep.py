@@ -276,7 +276,11 @@ def test_the_fixed_part_has_every_stage_and_damage() -> None:
         ("select_pairs", "data/score_beams/1", "dvc repro score_beams@1"),
         ("generate_beams", "policies/base", "dvc repro prepare"),
         ("score_beams", "scorers/held_out", "dvc repro prepare"),
-        ("train_dpo", "data/prepare/images", "dvc repro prepare"),
+        (
+            "train_dpo",
+            "data/prepare/images",
+            "put the image back, or sample again: dvc repro -f sample_prompts",
+        ),
         ("evaluate_policy", "policies/1", "dvc repro train_dpo@1"),
     ],
 )

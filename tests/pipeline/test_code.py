@@ -98,6 +98,24 @@ def test_imports_are_read_in_every_form(package: Path) -> None:
     ]
 
 
+def test_a_stage_reaches_the_code_of_its_own_source() -> None:
+    """Of a choice by kind, the cases in use are followed: the microworld's stages do not depend on the Hub's."""
+    chooser = "csrdata.pipeline.source"
+    found = {
+        kind: set(reached(wiring("sample_prompts"), kinds={chooser: {kind}}))
+        for kind in ("microworld", "llava", "hub")
+    }
+    assert not [name for name in found["llava"] | found["hub"] if "microworld" in name]
+    assert not found["microworld"] & {
+        "csrdata.sources.llava",
+        "csrdata.sources.hub",
+        "csrdata.sources.sampling",
+    }
+    assert "csrdata.sources.image_index" in found["llava"] - found["hub"]
+    assert "csrdata.sources.table" in found["hub"] - found["llava"]
+    assert set.union(*found.values()) < set(reached(wiring("sample_prompts")))
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_has_its_code(stage: str) -> None:
     """A stage reaches its own wiring, and nothing of what is left out."""

@@ -54,7 +54,7 @@ def _params(sets: dict[str, dict[str, Any]]) -> Params:
     return small_params(
         evaluation_sets=sets,
         evaluate_policy={"max_new_tokens": 6, "batch_size": 8},
-        sample_prompts={"questions_per_image": 2},
+        source={"questions_per_image": 2},
     ).model_copy(update={"iterations": {}})
 
 

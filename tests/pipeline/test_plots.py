@@ -16,7 +16,8 @@ from csrdata.evaluation.plots import figure_rows, reward_rows
 from csrdata.evaluation.scorecard import FIGURES
 from csrdata.evaluation.summary import PairSummary, PolicySummary, Summary, read_summary
 from csrdata.pipeline.plots import write_plots
-from csrdata.publishing.release.provenance import check_outs, read_lock
+from csrdata.publishing.release.provenance import check_outs
+from csrdata.storage.dvc_lock import read_lock
 from tests.imports import ROOT
 
 NAMES = ["base", "warm-up", "a, b", "1.0"]

@@ -8,12 +8,14 @@ import pytest
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.pipeline import sample_prompts
+from csrdata.pipeline.inputs import images_folder, need_images
 from csrdata.pipeline.wordings import read_wordings
-from csrdata.records import Kind, Prompt, Question, Side, Truth, Wording
+from csrdata.records import ImageFile, Kind, LeftOut, Prompt, Question, Side, Truth, Wording
 from csrdata.sources.microworld.claim_parser import MicroworldClaimParser
 from csrdata.sources.microworld.language import describe_prompts
-from csrdata.storage.tables import read_rows
-from tests.pipeline.world import SIZES, draw_world, small_params
+from csrdata.storage.tables import hash_path, read_json, read_rows
+from tests.pipeline.world import SIZES, draw_world, real_params, small_params
+from tests.tiny import picture
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +120,7 @@ def test_too_many_prompts_are_refused() -> None:
         sample_prompts.run(small_params(sample_prompts={"prompts": 7}))
     assert str(caught.value) == (
         "params.yaml: sample_prompts.prompts: got 7, expected at most the 6 training images. "
-        "Next: lower it or raise prepare.train_images, then: dvc repro"
+        "Next: lower it or raise source.train_images, then: dvc repro"
     )
     assert not paths.PROMPTS.exists()
 
@@ -126,13 +128,13 @@ def test_too_many_prompts_are_refused() -> None:
 def test_too_many_questions_are_refused() -> None:
     """More questions than can be balanced are refused before anything is written."""
     with pytest.raises(UserError, match=r"questions_per_image: got 8, expected at most 6"):
-        sample_prompts.run(small_params(sample_prompts={"questions_per_image": 8}))
+        sample_prompts.run(small_params(source={"questions_per_image": 8}))
     assert not paths.PROMPTS.exists()
 
 
 def test_no_questions_are_fine() -> None:
     """With 0 questions an image there are descriptions only."""
-    sample_prompts.run(small_params(sample_prompts={"questions_per_image": 0}))
+    sample_prompts.run(small_params(source={"questions_per_image": 0}))
     assert {question.kind for question in _questions()} == {Kind.DESCRIBE}
 
 
@@ -141,3 +143,78 @@ def test_missing_scenes_are_named() -> None:
     (paths.SCENES / "scenes.parquet").unlink()
     with pytest.raises(UserError, match=r"scenes.parquet: got no such table.*dvc repro prepare"):
         sample_prompts.run(small_params())
+
+
+def test_the_images_in_use_are_written_down() -> None:
+    """One row for each image of a prompt, and in another table of a question: its hash is the file's."""
+    sample_prompts.run(small_params())
+    users = [prompt.image for prompt in _prompts()], [question.image for question in _questions()]
+    for table, used in zip((paths.IMAGES, paths.QUESTION_IMAGES), users, strict=True):
+        files = read_rows(table, ImageFile, made_by="")
+        assert [file.image for file in files] == sorted(set(used))
+        assert all(file.sha256 == hash_path(Path(file.image)) for file in files)
+    assert read_rows(paths.LEFT_OUT, LeftOut, made_by="") == []
+    found = read_json(paths.SOURCE_RECORD, made_by="")
+    assert (found["kind"], found["revision"]) == ("microworld", None)
+    assert list(found["files"]) == ["data/prepare/images", "data/prepare/scenes.parquet"]
+
+
+def test_the_microworld_stays_in_its_project(tmp_path: Path) -> None:
+    """Another images root would name images that are not there."""
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(UserError, match=r'images.root: got elsewhere, expected ".": the microworld draws'):
+        sample_prompts.run(small_params(images={"root": "elsewhere"}))
+
+
+@pytest.fixture
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten images outside the project, one of them damaged, and a file of what is excluded inside it."""
+    root = tmp_path_factory.mktemp("photos")
+    for number in range(10):
+        picture(number).save(root / f"{number}.png")
+    (root / "3.png").write_bytes(b"no image")
+    Path("exclude.txt").write_text(f"5.png\n{hash_path(root / '7.png')}\n")
+    return root
+
+
+def test_images_outside_the_project_stay_there(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Paths are relative to the images root, every sampled prompt is accounted for, and no image is copied."""
+    before = sorted(path for path in Path().rglob("*.png"))
+    params = real_params(photos, exclude="exclude.txt", count=10)
+    sample_prompts.run(params)
+    kept, left = _prompts(), read_rows(paths.LEFT_OUT, LeftOut, made_by="")
+    assert [one.image for one in kept] == [f"{number}.png" for number in (0, 1, 2, 4, 6, 8, 9)]
+    assert {one.prompt_id: one.reason for one in left} == {
+        "3.png": "unreadable_image",
+        "5.png": "excluded",
+        "7.png": "excluded",
+    }
+    assert (_questions(), _truths()) == ([], {})
+    assert sorted(path for path in Path().rglob("*.png")) == before
+    assert read_json(paths.SAMPLING_METRICS, made_by="") == {
+        "sampled": 10,
+        "prompts": 7,
+        "images": 7,
+        "left_out": {"excluded": 2, "unreadable_image": 1},
+    }
+    assert list(read_json(paths.SOURCE_RECORD, made_by="")["files"]) == ["exclude.txt"]
+    assert "7 of 10 prompts; left out: 2 excluded, 1 unreadable_image" in capsys.readouterr().err
+
+
+def test_later_stages_need_the_images_in_use(photos: Path) -> None:
+    """One that is not listed or not there is named, with the command that samples again; the folder may have moved."""
+    params = real_params(photos, count=9)
+    (photos / "3.png").unlink()
+    sample_prompts.run(params)
+    moved = photos.rename(photos.with_name("moved"))
+    with pytest.raises(UserError, match=r"images.root: got .*photos\d+, expected a folder"):
+        images_folder(params)
+    params = real_params(moved, count=9)
+    assert set(need_images(params, ["2.png", "0.png", "2.png"]).files) == {"0.png", "2.png"}
+    with pytest.raises(UserError, match=r"images.parquet: got no row for 3.png.*dvc repro -f sample_prompts"):
+        need_images(params, ["3.png"])
+    (moved / "2.png").unlink()
+    with pytest.raises(
+        UserError, match=r"2.png: got no such file.*put the image back, or sample again: dvc repro -f"
+    ):
+        need_images(params, ["2.png"])

@@ -1,7 +1,5 @@
 """The stages that measure, where little is known: no truth, no questions, an image without its truth."""
 
-import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,21 +10,15 @@ from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.evaluation.summary import Headline, headline, read_summary
 from csrdata.params import Params
-from csrdata.pipeline import evaluate_policy, results, sample_prompts, summarize
+from csrdata.pipeline import evaluate_policy, sample_prompts, summarize
 from csrdata.pipeline.results import find_results
 from csrdata.records import Answer, Dropped, DropReason, Pair, PairScores, Prompt, Question, Response, Truth
 from csrdata.storage.tables import read_json, read_rows, seal, write_json, write_rows
-from tests.extending.table_source import TableSource
-from tests.pipeline.world import draw_world, small_params
+from tests.pipeline.world import draw_world, real_params, small_params
 from tests.relevance.test_open_clip import save_tiny_clip
 from tests.tiny import pictures, tiny_llava
 
-PARAMS = small_params(sample_prompts={"questions_per_image": 2})
-MEASURE: dict[str, Callable[[], None]] = {
-    "evaluate_policy": lambda: evaluate_policy.run(PARAMS, paths.BASE),
-    "summarize": lambda: summarize.run(PARAMS),
-}
-"""Neither has a policy or a scorer here: what is wrong with the questions is said before a model is looked for."""
+PARAMS = small_params(source={"questions_per_image": 2})
 
 
 @pytest.fixture(autouse=True)
@@ -37,11 +29,11 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample_prompts.run(PARAMS)
 
 
-def _refusal(stage: str) -> str:
+def _refusal() -> str:
+    """Return what evaluation says; there is no scorer here: it is said before a model is looked for."""
     with pytest.raises(UserError) as caught:
-        MEASURE[stage]()
+        evaluate_policy.run(PARAMS, paths.BASE)
     assert not paths.answers(paths.BASE).exists()
-    assert not paths.SUMMARY.exists()
     return str(caught.value)
 
 
@@ -50,7 +42,7 @@ def test_an_image_without_truth_is_one_line_before_anything_is_answered() -> Non
     truths = read_rows(paths.TRUTH, Truth, made_by="")
     asked = read_rows(paths.QUESTIONS, Question, made_by="")[0]
     write_rows(paths.TRUTH, [truth for truth in truths if truth.image != asked.image], Truth)
-    assert _refusal("evaluate_policy") == (
+    assert _refusal() == (
         f"question {asked.question_id}: got nothing known about {asked.image}, expected the truth about its image. "
         "Next: dvc repro sample_prompts"
     )
@@ -59,33 +51,7 @@ def test_an_image_without_truth_is_one_line_before_anything_is_answered() -> Non
 def test_a_source_that_knows_the_truth_must_have_it() -> None:
     """An empty table of truth is no truth that is unknown: the microworld knows every image."""
     write_rows(paths.TRUTH, [], Truth)
-    assert "got nothing known about" in _refusal("evaluate_policy")
-
-
-def test_pairs_need_no_questions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`sample_prompts` takes a source without truth: its tables of truth are empty, its prompts are there."""
-    table = _photographs(1)
-    monkeypatch.setattr(sample_prompts, "open_source", lambda _: table)
-    sample_prompts.run(small_params(sample_prompts={"prompts": 1, "questions_per_image": 0}))
-    assert read_rows(paths.PROMPTS, Prompt, made_by="") == table.prompts(count=1, seed=0)
-    assert read_rows(paths.TRUTH, Truth, made_by="") == []
-    assert read_rows(paths.QUESTIONS, Question, made_by="") == []
-
-
-def _photographs(count: int) -> TableSource:
-    """Return a source of images about which nothing is known, and which asks nothing."""
-    names = [path.as_posix() for path in pictures(Path("photographs"), count)]
-    rows = [{"id": f"p-{n}", "image": name, "text": "Describe it."} for n, name in enumerate(names)]
-    Path("prompts.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    return Unasked(Path("prompts.jsonl"))
-
-
-class Unasked(TableSource):
-    """Its images are asked about by evaluation sets alone."""
-
-    def questions(self, *, per_image: int, seed: int) -> list[Question]:
-        del per_image, seed
-        return []
+    assert "got nothing known about" in _refusal()
 
 
 def _pairs(name: str) -> None:
@@ -108,13 +74,10 @@ def _pairs(name: str) -> None:
     write_json(paths.stage_metrics("train_dpo", name), {"pairs": 1})
 
 
-def _measure(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+def _measure(params: Params) -> None:
     """Run the stages that measure on photographs, for the base and one iteration."""
-    source = _photographs(6)
-    for module in (sample_prompts, evaluate_policy, summarize, results):
-        monkeypatch.setattr(module, "open_source", lambda _: source)
+    pictures(Path("photographs"), 6)
     sample_prompts.run(params)
-    tiny_llava(paths.policy("base"))
     tiny_llava(paths.policy("1"), seed=1)
     for folder in (Path("scorers/search"), Path("scorers/held_out")):
         folder.mkdir(parents=True)
@@ -127,23 +90,20 @@ def _measure(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _params(sets: dict[str, dict[str, object]]) -> Params:
-    raw = small_params(
-        sample_prompts={"prompts": 3, "questions_per_image": 0},
-        evaluation_sets=sets,
-        evaluate_policy={"max_new_tokens": 6, "batch_size": 8},
-    ).model_dump()
-    return Params.model_validate(raw | {"iterations": {"1": {"previous": "base"}}})
+    """Return parameters of a project on a folder of photographs, about which nothing is known."""
+    raw = real_params(Path("photographs"), count=3).model_dump()
+    raw |= {"iterations": {"1": {"previous": "base"}}, "evaluation_sets": sets}
+    raw["evaluate_policy"] = {"max_new_tokens": 6, "batch_size": 8}
+    return Params.model_validate(raw)
 
 
 UNKNOWN = dict.fromkeys(Headline.__dataclass_fields__)
 
 
-def test_a_run_without_truth_has_all_that_needs_none(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_without_truth_has_all_that_needs_none(capsys: pytest.CaptureFixture[str]) -> None:
     """From prompts to summary: text, relevance and likelihood are measured; CHAIR, POPE and the truer are absent, said once."""
     params = _params({"unseen": {"kind": "prompts", "count": 3, "seed": 0}})
-    _measure(params, monkeypatch)
+    _measure(params)
     summary = read_summary(paths.SUMMARY)
     figures = {"length", "repetition", "finished", "loglik_base", "relevance", "relevance_held_out"}
     for policy in summary.splits["unseen"].values():
@@ -181,7 +141,7 @@ def test_a_run_without_questions_has_its_pairs(
 ) -> None:
     """Nothing is asked: no model is loaded, every table is there, the summary is about pairs and training."""
     monkeypatch.setattr("csrdata.policy.loading.load_policy", None)
-    _measure(_params({}), monkeypatch)
+    _measure(_params({}))
     summary = read_summary(paths.SUMMARY)
     assert summary.splits == {}
     assert asdict(headline(summary)) == UNKNOWN | {"pairs": 1}
@@ -192,11 +152,11 @@ def test_a_run_without_questions_has_its_pairs(
     assert (paths.PLOTS / "chair_s.csv").read_text(encoding="utf-8") == "iteration,split,value,low,high\n"
 
 
-def test_plots_of_an_earlier_summary_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plots_of_an_earlier_summary_go() -> None:
     """A figure that is no longer measured leaves no table of old values."""
     paths.PLOTS.mkdir()
     (paths.PLOTS / "chair_i.csv").write_text(
         "iteration,split,value,low,high\nbase,held_out,1,1,1\n", encoding="utf-8"
     )
-    _measure(_params({}), monkeypatch)
+    _measure(_params({}))
     assert not (paths.PLOTS / "chair_i.csv").exists()

@@ -24,7 +24,7 @@ from csrdata.publishing.card.dataset import card as write_card
 from csrdata.publishing.card.dataset import code_url
 from csrdata.publishing.card.figures import figures
 from csrdata.publishing.card.markdown import Markdown, code, escape, fenced, prose, render, table
-from csrdata.publishing.origins import model_licence, of_source, origin
+from csrdata.publishing.origins import StatedOrigin, model_licence, of_source, origin
 from csrdata.publishing.release.layout import RESULTS
 from csrdata.publishing.release.manifest import Change, Counts, Manifest, Model, read_manifest
 from csrdata.publishing.release.provenance import _md5
@@ -514,3 +514,21 @@ def test_an_address_of_the_code_is_not_invented(card: str) -> None:
     stated = re.search(r"^- code: csrdata [\w.]+( \(<(.+?)>\))?, project commit", card, flags=re.MULTILINE)
     assert stated is not None
     assert stated[2] == code_url()
+
+
+def test_params_state_licences_and_options_come_first() -> None:
+    """What params.yaml says counts, an option replaces its part, and what neither says is refused with both names."""
+    said = StatedOrigin(licence="cc-by-4.0", images="COCO 2014, CC BY 4.0", outputs="Llama 2's terms")
+    found = origin("llava", stated=said)
+    assert (found.licence, found.images, found.outputs) == (
+        "cc-by-4.0",
+        "COCO 2014, CC BY 4.0",
+        "Llama 2's terms",
+    )
+    assert origin("llava", stated=said, licence="mit").licence == "mit"
+    with pytest.raises(
+        UserError,
+        match=r"^params.yaml: source.origin.images \(--image-license\), params.yaml: source.origin.outputs "
+        r"\(--output-license\): got null, .* a card never claims what nobody said. Next: set it in params.yaml or",
+    ):
+        origin("llava", stated=StatedOrigin(licence="cc-by-4.0"))

@@ -10,7 +10,8 @@ from dvc.utils.serialize import dumps_yaml
 
 from csrdata.errors import UserError
 from csrdata.params import load_params
-from csrdata.publishing.release.provenance import behind, check_params, check_run, commit, inputs, read_lock
+from csrdata.publishing.release.provenance import behind, check_params, check_run, commit, inputs
+from csrdata.storage.dvc_lock import read_lock
 from tests.imports import ROOT
 
 TABLES = ["data/generate_beams/1", "data/score_beams/1", "data/select_pairs/1", "data/sample_prompts"]

@@ -4,35 +4,14 @@ The card states the parameters, models and hashes that the data depend on. They 
 so a project whose params.yaml or tables differ from its dvc.lock is refused: `dvc repro` updates both. The commit is git's.
 """
 
-import hashlib
-import json
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from csrdata.errors import UserError
-
-REPRO = "dvc repro"
-
-
-def read_lock(path: Path) -> dict[str, Any]:
-    """Return the stages of a dvc.lock by name, read as DVC reads it: YAML 1.2, in which `1e-07` is a number.
-
-    Raises:
-        UserError: the file is missing or is not a dvc.lock.
-    """
-    try:
-        stages = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))["stages"]
-    except FileNotFoundError:
-        raise UserError(str(path), got="no such file", expected="the record of a run", do=REPRO) from None
-    except (YAMLError, ValueError, KeyError, TypeError):
-        raise UserError(str(path), got="no stages", expected="a dvc.lock", do=REPRO) from None
-    return dict(stages)
+from csrdata.storage.dvc_lock import REPRO, dvc_hash, read_lock
 
 
 def inputs(stages: Mapping[str, Any]) -> dict[str, str]:
@@ -63,6 +42,10 @@ def behind(stages: Mapping[str, Any], tables: Sequence[str]) -> dict[str, Any]:
                 wanted |= {PurePosixPath(dep["path"]) for dep in stage.get("deps", [])}
                 grown = True
     return {name: stage for name, stage in stages.items() if name in found}
+
+
+FREE = frozenset({"source.origin", "images"})
+"""Parameters that no table depends on: what a card says of the images, and where the images are (their hashes say what)."""
 
 
 def check_run(lock: Path, tables: Sequence[str], *, params: Mapping[str, Any], root: Path) -> None:
@@ -117,7 +100,7 @@ def check_outs(stages: Mapping[str, Any], tables: Sequence[str], *, root: Path, 
             )
     for name, stage in stages.items():
         for out in stage.get("outs", []):
-            if out["path"] in tables and _md5(root / out["path"]) != out["md5"]:
+            if out["path"] in tables and dvc_hash(root / out["path"]) != out["md5"]:
                 raise UserError(
                     out["path"],
                     got="other content",
@@ -155,23 +138,14 @@ def _value(params: Mapping[str, Any], key: str) -> Any:
 
 
 def _difference(now: Any, then: Any, key: str) -> tuple[str, Any, Any] | None:
-    """Return the first key that differs, and both values; None if none differs. Added iterations do not count."""
+    """Return the first key that differs, and both values; None if none differs.
+
+    Added iterations and the keys of `FREE` do not count.
+    """
+    if key in FREE:
+        return None
     if isinstance(now, Mapping) and isinstance(then, Mapping):
         keys = then if key == "iterations" else {**then, **now}
         parts = (_difference(now.get(part), then.get(part), f"{key}.{part}") for part in keys)
         return next((part for part in parts if part is not None), None)
     return None if now == then else (key, now, then)
-
-
-def _md5(path: Path) -> str | None:
-    """Return a file's or folder's hash as DVC writes it; None if it does not exist."""
-    if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if not path.is_dir():
-        return None
-    parts = sorted((part.relative_to(path).as_posix(), part) for part in path.rglob("*") if part.is_file())
-    listed = [{"md5": _md5(part), "relpath": name} for name, part in parts]
-    return (
-        hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
-    )

@@ -5,7 +5,7 @@ module sends nothing to the Hub and does not check the release (gates.py does). 
 an equal folder. Memory holds a few hundred images and one shard of candidates, never a whole dataset.
 """
 
-import shutil
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -47,13 +47,19 @@ from csrdata.publishing.release.manifest import (
     write_manifest,
 )
 from csrdata.publishing.release.naming import image_names, rename, same_names
-from csrdata.publishing.release.provenance import inputs, read_lock
+from csrdata.publishing.release.provenance import inputs
 from csrdata.publishing.release.results import Results
 from csrdata.publishing.release.shards import write_candidates, write_pairs, write_responses, write_unpaired
 from csrdata.records import Dropped, Pair, Prompt
+from csrdata.storage.dvc_lock import read_lock
 from csrdata.storage.iteration_tables import IterationTables
 from csrdata.storage.shard_manifest import check_names
 from csrdata.storage.tables import from_table, hash_path, read_json, read_table, write_json, write_table
+
+_ROOT = re.compile(
+    r"""(\broot:[ ]*)(?!["']?\.["']?(?:\s|,|\}|$))(?:"[^"\n]*"|'[^'\n]*'|[^\s"'#][^\n#,}]*?(?=[ ]*(?:\n|#|,|\}|$)))"""
+)
+"""The images root in params.yaml or dvc.lock: no other key has its name."""
 
 
 def write_release(
@@ -74,6 +80,8 @@ def write_release(
     previous: Manifest | None = None,
     results: Results | None = None,
     source: Mapping[str, str] | None = None,
+    hashes: Mapping[str, str] | None = None,
+    places: Mapping[str, str] | None = None,
     gate: Callable[[Path], object] = lambda _: None,
 ) -> Manifest:
     """Write a release of some iterations of a project.
@@ -95,6 +103,8 @@ def write_release(
         previous: the manifest of the previous release, for the changelog.
         results: truth of the pairs and effect of training, if they are known; not part of the identity.
         source: MD5 of the inputs of the DAG, by path; None reads them from `lock`.
+        hashes: the SHA-256 that each image had when it was sampled, by its path; images without one are not compared.
+        places: paths of this machine in `params`, `params_file` and `lock`, and what replaces each in the release.
         gate: called with the finished folder before it replaces `folder`; if it raises, no release is written.
 
     Raises:
@@ -116,6 +126,7 @@ def write_release(
         ]
         paired = set().union(*(table["image"] for table in pairs))
         pictures = image_names([*prompts["image"], *sorted(paired)], root=project_root, images=images)
+        _check_hashes(pictures, hashes or {})
         counts = [
             _write_tables(partial, one, len(prompts), table, names=pictures, images=images, root=project_root)
             for one, table in zip(iterations, pairs, strict=True)
@@ -123,9 +134,9 @@ def write_release(
         write_table(partial / PROMPTS, rename(prompts, pictures))
         if images == "embed":
             _write_unpaired(partial, paired, names=pictures, root=project_root)
-        _copy(params_file, partial / PARAMS)
+        _copy(params_file, partial / PARAMS, places or {})
         if lock is not None:
-            _copy(lock, partial / LOCK)
+            _copy(lock, partial / LOCK, places or {})
         if results is not None:
             write_json(partial / RESULTS, asdict(results))
         files = _files(partial)
@@ -139,7 +150,7 @@ def write_release(
             iterations=counts,
             params=dict(params),
             models=list(models),
-            inputs=_inputs(lock) if source is None else dict(source),
+            inputs=_inputs(partial / LOCK if lock is not None else None) if source is None else dict(source),
             csrdata=csrdata.__version__,
             commit=commit,
             changelog=[],
@@ -265,6 +276,24 @@ def _is_unchanged_release(folder: Path) -> bool:
     )
 
 
-def _copy(source: Path, target: Path) -> None:
+def _check_hashes(pictures: Mapping[str, str], hashes: Mapping[str, str]) -> None:
+    """Refuse an image that is not the one that was sampled: its name in the release is the hash of what is there now."""
+    for path, name in pictures.items():
+        known = hashes.get(path)
+        if known is not None and Path(name).stem != known:
+            raise UserError(
+                f"image {path}",
+                got="other bytes than were sampled",
+                expected=f"those of SHA-256 {known[:12]}…",
+                do="put the image back, or sample again: dvc repro -f sample_prompts, then: dvc repro",
+            )
+
+
+def _copy(source: Path, target: Path, places: Mapping[str, str]) -> None:
+    """Copy params.yaml or dvc.lock: the images root becomes `.`, where a pull puts images, and paths of this machine go."""
+    text = _ROOT.sub(r'\1"."', source.read_bytes().decode())
+    for place in sorted(places, key=len, reverse=True):
+        whole = rf"(?<![\w./~-]){re.escape(place)}(?![\w./-])"
+        text = re.sub(whole, places[place].replace("\\", r"\\"), text)
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    target.write_bytes(text.encode())

@@ -33,7 +33,7 @@ class Picture:
     scene: Scene
     split: str
     image: str
-    """Path of the image file, POSIX, relative to the project's root."""
+    """Path of the image file, POSIX, relative to the project, which is the images root here."""
 
 
 def read_pictures(path: Path, *, made_by: str) -> list[Picture]:
@@ -71,7 +71,7 @@ def sample_prompts(pictures: Sequence[Picture], *, count: int, seed: int) -> lis
             "params.yaml: sample_prompts.prompts",
             got=count,
             expected=f"at most the {len(training)} training images",
-            do="lower it or raise prepare.train_images, then: dvc repro",
+            do="lower it or raise source.train_images, then: dvc repro",
         )
     drawn = sorted(training, key=lambda picture: stable_number("prompt", seed, picture.scene.scene_id))[
         :count
@@ -94,7 +94,7 @@ def sample_questions(pictures: Sequence[Picture], *, per_image: int, seed: int) 
     most = 2 * len(NEGATIVE_KINDS)
     if per_image > most:
         raise UserError(
-            "params.yaml: sample_prompts.questions_per_image",
+            "params.yaml: source.questions_per_image",
             got=per_image,
             expected=f"at most {most}, as absent objects are of {len(NEGATIVE_KINDS)} kinds",
             do="lower it, then: dvc repro",

@@ -7,7 +7,7 @@ from csrdata.records import Prompt, Question, Truth
 from csrdata.sources.base import ClaimParser, Origin
 from csrdata.sources.microworld import sampling
 from csrdata.sources.microworld.claim_parser import MicroworldClaimParser
-from csrdata.sources.microworld.images import SCENES_FILE
+from csrdata.sources.microworld.images import IMAGES_FOLDER, SCENES_FILE
 
 ORIGIN = Origin(
     licence="apache-2.0",
@@ -29,6 +29,8 @@ class Microworld:
 
     folder: Path
     """The folder of `scenes.parquet` and `images/`."""
+    questions_per_image: int
+    """Yes/no questions about an evaluation image, even, 0 or more."""
     made_by: str = "dvc repro prepare"
     """The command that draws them, as an error's next command."""
 
@@ -39,14 +41,20 @@ class Microworld:
     def prompts(self, *, count: int, seed: int) -> list[Prompt]:
         return sampling.sample_prompts(self._pictures(), count=count, seed=seed)
 
-    def questions(self, *, per_image: int, seed: int) -> list[Question]:
-        return sampling.sample_questions(self._pictures(), per_image=per_image, seed=seed)
+    def questions(self, *, seed: int) -> list[Question]:
+        return sampling.sample_questions(self._pictures(), per_image=self.questions_per_image, seed=seed)
 
     def truths(self) -> list[Truth]:
         return sampling.truths(self._pictures())
 
     def claim_parser(self) -> ClaimParser:
         return MicroworldClaimParser()
+
+    def files(self) -> list[Path]:
+        return [self.folder / SCENES_FILE, self.folder / IMAGES_FOLDER]
+
+    def revision(self) -> None:
+        return None
 
     def _pictures(self) -> list[sampling.Picture]:
         return sampling.read_pictures(self.folder / SCENES_FILE, made_by=self.made_by)

@@ -1,0 +1,199 @@
+"""A table as a source: JSON Lines, CSV or Parquet with an image and a prompt column.
+
+Rows stream: a file may have any size.
+"""
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from csrdata.errors import UserError
+from csrdata.records import Prompt, Question, Truth
+from csrdata.sources.rows import (
+    MAX_LINE,
+    Row,
+    column,
+    missing_column,
+    parse_id,
+    parse_image,
+    parse_kind,
+    parse_text,
+    wrong,
+)
+from csrdata.sources.sampling import sample
+
+FORMATS = (".jsonl", ".csv", ".parquet")
+BATCH = 10_000
+"""Rows of a Parquet file in memory."""
+ONE_KIND = "prompts"
+"""The kind of all rows where no column names kinds."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a table hold what; None where the table has none."""
+
+    image: str
+    prompt: str
+    id: str | None
+    """Without one, a row's number is its id: rows may be appended then, but none removed."""
+    kind: str | None
+
+    def named(self) -> dict[str, str]:
+        """Return the columns that are used, by their keys in params.yaml."""
+        keys = {"image": self.image, "prompt": self.prompt, "id": self.id, "kind": self.kind}
+        return {f"source.{key}_column": name for key, name in keys.items() if name is not None}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A `Source` over one table."""
+
+    path: Path
+    """As seen from the project; the suffix says the format."""
+    columns: Columns
+    origin: None = None
+
+    def prompts(self, *, count: int, seed: int) -> list[Prompt]:
+        rows = sample(self._rows(), count=count, seed=seed)
+        return [Prompt(row.row_id, row.image, row.text) for row in rows]
+
+    def questions(self, *, seed: int) -> list[Question]:
+        """Return no questions: an evaluation set asks them."""
+        del seed
+        return []
+
+    def truths(self) -> list[Truth]:
+        return []
+
+    def claim_parser(self) -> None:
+        return None
+
+    def files(self) -> list[Path]:
+        return [self.path]
+
+    def revision(self) -> None:
+        return None
+
+    def _rows(self) -> Iterator[Row]:
+        reader = {".jsonl": _json_lines, ".csv": _csv, ".parquet": _parquet}.get(self.path.suffix.lower())
+        if reader is None:
+            expected = f"a file whose name ends with one of {', '.join(FORMATS)}"
+            raise wrong("params.yaml: source.file", self.path.name, expected)
+        if not self.path.is_file():
+            do = "put it there or correct params.yaml: source.file, then: dvc repro"
+            raise UserError(str(self.path), got="no such file", expected="a table of prompts", do=do)
+        for number, (place, values) in enumerate(reader(self.path, self.columns)):
+            image = column(values, self.columns.image, place=place, key="source.image_column")
+            yield Row(
+                row_id=row_id(values, self.columns, number, place=place),
+                kind=row_kind(values, self.columns, place=place),
+                image=parse_image(image, place=place),
+                text=row_text(values, self.columns, place=place),
+                place=place,
+            )
+
+
+def row_id(values: dict[str, object], columns: Columns, number: int, *, place: str) -> str:
+    """Return a row's id, or its number if no column holds ids. Example: 17 -> "row-000000017"."""
+    if columns.id is None:
+        return f"row-{number:09d}"
+    return parse_id(column(values, columns.id, place=place, key="source.id_column"), place=place)
+
+
+def row_kind(values: dict[str, object], columns: Columns, *, place: str) -> str:
+    """Return a row's kind of prompt."""
+    if columns.kind is None:
+        return ONE_KIND
+    return parse_kind(column(values, columns.kind, place=place, key="source.kind_column"), place=place)
+
+
+def row_text(values: dict[str, object], columns: Columns, *, place: str) -> str:
+    """Return a row's instruction."""
+    return parse_text(column(values, columns.prompt, place=place, key="source.prompt_column"), place=place)
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield place and text of each line; a line that is too long or not UTF-8 is refused before more is read."""
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(MAX_LINE + 1):
+            number += 1
+            place = f"{path}: line {number}"
+            if len(line) > MAX_LINE:
+                raise wrong(place, "a longer line", f"at most {MAX_LINE:,} bytes")
+            try:
+                yield place, line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise wrong(place, f"byte {error.start} is not UTF-8", "UTF-8") from None
+
+
+def _json_lines(path: Path, _columns: Columns) -> Iterator[tuple[str, dict[str, object]]]:
+    for place, line in _lines(path):
+        try:
+            values = json.loads(line)
+        except RecursionError:
+            raise wrong(place, "JSON that is nested too deeply", "a JSON object") from None
+        except ValueError:
+            raise wrong(place, line.strip(), "a JSON object") from None
+        if not isinstance(values, dict):
+            raise wrong(place, line.strip(), "a JSON object")
+        yield place, values
+
+
+def _csv(path: Path, columns: Columns) -> Iterator[tuple[str, dict[str, object]]]:
+    place = f"{path}: line 1"
+
+    def texts() -> Iterator[str]:
+        nonlocal place
+        for place, line in _lines(path):  # noqa: B007 - the last line read is where an error is
+            yield line
+
+    reader = csv.reader(texts(), strict=True)
+    try:
+        names = next(reader, None)
+        if names is None:
+            raise wrong(str(path), "an empty file", "a line of column names, then one line per prompt")
+        for key, name in columns.named().items():
+            if names.count(name) != 1:
+                raise missing_column(name, set(names), place=place, key=key)
+        for values in reader:
+            if not values:
+                continue
+            if len(values) != len(names):
+                raise wrong(place, f"{len(values)} fields", f"{len(names)} fields, as in line 1")
+            yield place, dict(zip(names, values, strict=True))
+    except csv.Error as error:
+        raise wrong(place, str(error), "CSV") from None
+
+
+def _parquet(path: Path, columns: Columns) -> Iterator[tuple[str, dict[str, object]]]:
+    try:
+        table = pl.scan_parquet(path, glob=False)
+        names = table.collect_schema().names()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _unreadable(path, error) from None
+    for key, name in columns.named().items():
+        if name not in names:
+            raise missing_column(name, names, place=str(path), key=key)
+    wanted = table.select(*dict.fromkeys(columns.named().values()))
+    start = 0
+    while True:
+        try:
+            batch = wanted.slice(start, BATCH).collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise _unreadable(path, error) from None
+        for number, values in enumerate(batch.iter_rows(named=True), start=start):
+            yield f"{path}: row {number}", values
+        start += len(batch)
+        if len(batch) < BATCH:
+            return
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return wrong(str(path), first, "a readable Parquet file")
