@@ -41,6 +41,7 @@ def test_one_name_everywhere() -> None:
     assert set(Params.model_fields) == set(STAGES) | {
         "compute",
         "engine",
+        "evaluation_sets",
         "images",
         "iterations",
         "scorers",
