@@ -98,7 +98,7 @@ def generation(size: Size, root: Path) -> Row:
 def training(size: Size, root: Path, *, gradient_checkpointing: bool) -> Row:
     """Train one epoch of `PAIRS` pairs."""
     policy = _policy(size, root)
-    tokens = _prompt_tokens(policy, root) + SENTENCES * TOKENS
+    prompt_tokens = _prompt_tokens(policy, root)
     shape = estimate.shape_of(policy.model)
     step, preflight, _ = _train(policy, root, pairs=2, batch=2, checkpointing=gradient_checkpointing)
     del policy
@@ -111,7 +111,8 @@ def training(size: Size, root: Path, *, gradient_checkpointing: bool) -> Row:
     parts = estimate.training_memory(
         shape,
         batch_size=BATCH,
-        tokens=tokens,
+        prompt_tokens=prompt_tokens,
+        answer_tokens=SENTENCES * TOKENS,
         lora_rank=RANK,
         gradient_checkpointing=gradient_checkpointing,
     )

@@ -27,12 +27,16 @@ Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Strategy = Literal["random", "popular", "adversarial"]
 NAME = "1 to 32 characters of a-z, 0-9, '-' and '_', the first a letter or digit, and not base"
 """What an iteration may be called, in words; releases define the pattern."""
+RESERVED_SETS = ("record", "max_new_tokens")
+"""Keys in the metrics of `evaluate_policy` that are no splits."""
 Even = Annotated[int, Field(ge=0, le=10**9, multiple_of=2)]
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 PathText = Annotated[str, Field(min_length=1, max_length=MAX_PATH, pattern=PRINTABLE)]
 """A file or folder: relative to the project, or absolute; or, where params.yaml says so, relative to the images root."""
+PathTexts = Annotated[list[PathText], Field(min_length=1, max_length=100)]
 Line = Annotated[str, Field(min_length=1, max_length=MAX_PATH, pattern=PRINTABLE)]
 HubName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$", max_length=200)]
 Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w./-]*$", max_length=200)]
@@ -223,6 +227,44 @@ class SamplePrompts(Section):
     seed: Seed
 
 
+class CocoChairSet(Section):
+    kind: Literal["coco_chair"]
+    folder: PathText
+    instances: PathTexts
+    captions: PathTexts
+    synonyms: PathText | None
+    images: Count
+    seed: Seed
+    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT, pattern=r"\S")]
+
+
+class PopeSet(Section):
+    kind: Literal["pope"]
+    folder: PathText
+    file: PathText
+    strategy: Strategy
+
+
+class PopeBuiltSet(Section):
+    kind: Literal["pope_built"]
+    folder: PathText
+    instances: PathTexts
+    strategy: Strategy
+    images: Count
+    per_image: Annotated[int, Field(ge=2, le=160, multiple_of=2)]
+    seed: Seed
+
+
+class PromptsSet(Section):
+    kind: Literal["prompts"]
+    count: Count
+    seed: Seed
+
+
+AnySet = Annotated[CocoChairSet | PopeSet | PopeBuiltSet | PromptsSet, Field(discriminator="kind")]
+"""The kinds of evaluation set; docs/evaluation.md describes their keys."""
+
+
 class Guidance(Section):
     kind: Literal["reward", "likelihood", "none"]
     image_weight: Share
@@ -299,6 +341,7 @@ class Params(Section):
     prepare: AnyModels
     scorers: Scorers
     sample_prompts: SamplePrompts
+    evaluation_sets: dict[str, AnySet]
     generate_beams: GenerateBeams
     score_beams: ScoreBeams
     select_pairs: SelectPairs
@@ -332,6 +375,7 @@ def load_params(path: Path = FILE) -> Params:
     except ValidationError as error:
         raise explain(error, Params, raw, place=str(path), do=_fix(path)) from None
     _check_chain(params.iterations, path)
+    _check_sets(params.evaluation_sets, path)
     return params
 
 
@@ -363,6 +407,14 @@ def _refuse_old_names(raw: Mapping[object, object], path: Path, *, above: str = 
 
 def _fix(path: Path) -> str:
     return f"fix {path}, then: dvc repro"
+
+
+def _check_sets(sets: Mapping[str, AnySet], path: Path) -> None:
+    """Check the names of evaluation sets: they become splits of tables and keys of metrics."""
+    for name in sets:
+        if not is_iteration_name(name) or name in RESERVED_SETS:
+            expected = f"{NAME.removesuffix(', and not base')}, and not {' or '.join(RESERVED_SETS)}"
+            raise UserError(f"{path}: evaluation_sets.{name}", got=name, expected=expected, do=_fix(path))
 
 
 def _check_chain(iterations: Mapping[str, Iteration], path: Path) -> None:

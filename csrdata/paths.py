@@ -67,6 +67,16 @@ def answers(name: str) -> Path:
     return Path("data/evaluate_policy") / name / "answers.parquet"
 
 
+def absent_mentions(name: str) -> Path:
+    """Return the path of the list of a policy's mentions of absent objects, CSV."""
+    return answers(name).with_name("absent_mentions.csv")
+
+
+def evaluation_record(name: str) -> Path:
+    """Return the path of what a policy was evaluated on, JSON."""
+    return answers(name).with_name("record.json")
+
+
 def run_log(stage: str, name: str) -> Path:
     """Return the path of a stage's run log: timings of its shards, JSON lines."""
     return LOGS / f"{stage}-{name}.jsonl"

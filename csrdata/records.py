@@ -275,7 +275,8 @@ class Dropped:
 class Truth:
     """What is known to be in an image. It is only for evaluation: no stage that makes pairs reads it.
 
-    One row for each image; a table has no rows where nothing is known.
+    One row for each image and split: two splits may know different things about one image. A table has no rows where
+    nothing is known.
     """
 
     image: str

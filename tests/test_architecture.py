@@ -15,7 +15,7 @@ LEVELS = [
     {"storage"},
     {"images", "pinned", "weights"},
     {"policy", "relevance", "sources"},
-    {"generation"},
+    {"generation", "evaluation_sets"},
     {"inspection", "evaluation", "engines", "checking"},
     {"publishing"},
     {"params", "paths"},

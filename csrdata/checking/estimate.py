@@ -121,18 +121,25 @@ def generation_memory(
 
 
 def training_memory(
-    shape: Shape, *, batch_size: int, tokens: int, lora_rank: int, gradient_checkpointing: bool
+    shape: Shape,
+    *,
+    batch_size: int,
+    prompt_tokens: int,
+    answer_tokens: int,
+    lora_rank: int,
+    gradient_checkpointing: bool,
 ) -> dict[str, int]:
     """Return the parts of training's peak memory, in bytes.
 
     Args:
         shape: the policy's.
         batch_size: pairs of a forward pass.
-        tokens: of a prompt with its image and an answer.
+        prompt_tokens: of a prompt, the image's included.
+        answer_tokens: of an answer.
         lora_rank: the adapter's.
         gradient_checkpointing: whether only the input of each layer is kept for the backward pass.
     """
-    positions = 2 * batch_size * tokens
+    positions = 2 * batch_size * (prompt_tokens + answer_tokens)
     wide = max(shape.bytes_per_number, 2)
     # Of a layer, per token: two norms (each its input and a float32 copy), queries, keys, values, the attention's output,
     # the input of the output projection; the gate, its activation, the other branch and their product. LoRA keeps its
@@ -145,7 +152,7 @@ def training_memory(
         "weights": shape.weights,
         "adapter": shape.adapter(lora_rank) * _OPTIMISER,
         "activations": positions * layers,
-        "logits": min(positions, _LOGITS_AT_ONCE) * shape.vocabulary * 3 * _FLOAT,
+        "logits": min(2 * batch_size * answer_tokens, _LOGITS_AT_ONCE) * shape.vocabulary * 3 * _FLOAT,
     }
 
 

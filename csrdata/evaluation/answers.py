@@ -1,8 +1,10 @@
 """A policy's answers to the evaluation questions, as `Answer` records."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import overload
 
 from PIL.Image import Image
 
@@ -72,10 +74,7 @@ def evaluation_answers(
         title="log-likelihood under the base",
         progress=progress,
     )
-    images = [
-        load_image(question.image, root=root, place=f"question {question.question_id}")
-        for question in describing
-    ]
+    images = LazyImages(describing, root)
     texts = [reply.text for reply in described]
     relevances = [
         [None] * len(texts) if scorer is None else mean_relevance(scorer, images, texts) for scorer in scorers
@@ -98,6 +97,29 @@ def evaluation_answers(
         for question, reply, logprob, relevance, relevance_held_out in replies
     }
     return [found[question.question_id] for question in questions]
+
+
+@dataclass(frozen=True)
+class LazyImages(Sequence[Image]):
+    """The images of questions, each read from its file whenever it is asked for: never all of them in memory."""
+
+    questions: Sequence[Question]
+    root: Path | ImageRoot
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Image]: ...
+
+    def __getitem__(self, index: int | slice) -> Image | Sequence[Image]:
+        if isinstance(index, slice):
+            return LazyImages(self.questions[index], self.root)
+        question = self.questions[index]
+        return load_image(question.image, root=self.root, place=f"question {question.question_id}")
+
+    def __len__(self) -> int:
+        return len(self.questions)
 
 
 def mean_relevance(scorer: Scorer, images: Sequence[Image], texts: Sequence[str]) -> list[float | None]:

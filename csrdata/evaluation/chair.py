@@ -1,4 +1,4 @@
-"""Objects in descriptions that are not in the image: CHAIR, and the figures to read with it.
+"""Objects in descriptions that are not in the image: CHAIR, and the figures that need the truth as it does.
 
 From Rohrbach et al. 2018, arXiv 1809.02156:
 
@@ -6,8 +6,8 @@ From Rohrbach et al. 2018, arXiv 1809.02156:
     CHAIR_S = answers that name at least one absent object / answers
 
 As in the original, an object that is named twice counts as two mentions. Short answers lower both figures, so recall,
-length and others are reported with them. `count_claims` returns one `ClaimCounts` per answer. The figures are ratios
-of sums over these rows, so that images are resampled by resampling rows.
+length (`csrdata.evaluation.prose`) and others are reported with them. An unfinished last sentence, cut at the token limit,
+counts like the others. `count_claims` returns one `ClaimCounts` per answer; the figures are ratios of sums over these rows.
 """
 
 from collections import Counter
@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from csrdata.evaluation.claims import mentions_of
 from csrdata.evaluation.intervals import Ratio, mean, percentage
 from csrdata.records import Truth
-from csrdata.search.words import word_count
 from csrdata.sources.base import ClaimParser
 
 
@@ -25,7 +24,6 @@ from csrdata.sources.base import ClaimParser
 class ClaimCounts:
     """Counts of what one description gets right and wrong."""
 
-    image: str
     mentions: int
     """Mentions of objects, repetitions included."""
     absent: int
@@ -36,11 +34,7 @@ class ClaimCounts:
     """Distinct present objects that are named."""
     present: int
     """Distinct objects in the image."""
-    words: int
-    """As `csrdata.search.words.word_count` counts them."""
     sentences: int
-    repeated: int
-    """Sentences that occurred earlier in this answer; letter case and white space are ignored."""
     well_formed: int
     mistakes: tuple[str, ...]
     """The kind of each absent mention, in order, as far as the source can tell it."""
@@ -52,39 +46,39 @@ def count_claims(text: str, truth: Truth, parser: ClaimParser) -> ClaimCounts:
     mentions = mentions_of(text, truth, parser)
     absent = [mention for mention in mentions if not mention.present]
     return ClaimCounts(
-        image=truth.image,
         mentions=len(mentions),
         absent=len(absent),
         attribute_errors=sum(mention.present and mention.attributes_right is False for mention in mentions),
         present_named=len({mention.name for mention in mentions if mention.present}),
         present=len(set(truth.objects)),
-        words=word_count(text),
         sentences=len(sentences),
-        repeated=len(sentences) - len({" ".join(sentence.casefold().split()) for sentence in sentences}),
         well_formed=sum(parser.well_formed(sentence) for sentence in sentences),
         mistakes=tuple(mention.mistake for mention in absent if mention.mistake is not None),
     )
 
 
-def ratios(counts: Sequence[ClaimCounts]) -> dict[str, Ratio]:
-    """Return the figures of a split's descriptions, from one row per image.
+def ratios(counts: Sequence[ClaimCounts], *, details: bool) -> dict[str, Ratio]:
+    """Return the figures of a split's descriptions, from one row per description.
 
-    `chair_s`, `chair_i`, `recall`, `attribute_errors` (of the mentions of present objects), `repetition` and
-    `well_formed` (both of the sentences) are percentages, 0..100. `length` is in words, `present_per_answer` in
-    objects.
+    `chair_s`, `chair_i`, `recall`, `attribute_errors` (of the mentions of present objects) and `well_formed` (of the
+    sentences) are percentages, 0..100. `present_per_answer` is in objects.
+
+    Args:
+        counts: one per description.
+        details: whether the parser tells attributes and well-formed sentences; without, the two figures are absent.
     """
-    present_mentions = [row.mentions - row.absent for row in counts]
-    sentences = [row.sentences for row in counts]
-    return {
+    found = {
         "chair_s": percentage([row.absent > 0 for row in counts], [1] * len(counts)),
         "chair_i": percentage([row.absent for row in counts], [row.mentions for row in counts]),
         "recall": percentage([row.present_named for row in counts], [row.present for row in counts]),
-        "length": mean([row.words for row in counts]),
         "present_per_answer": mean([row.present_named for row in counts]),
-        "attribute_errors": percentage([row.attribute_errors for row in counts], present_mentions),
-        "repetition": percentage([row.repeated for row in counts], sentences),
-        "well_formed": percentage([row.well_formed for row in counts], sentences),
     }
+    if details:
+        present_mentions = [row.mentions - row.absent for row in counts]
+        sentences = [row.sentences for row in counts]
+        found["attribute_errors"] = percentage([row.attribute_errors for row in counts], present_mentions)
+        found["well_formed"] = percentage([row.well_formed for row in counts], sentences)
+    return found
 
 
 def false_by_kind(counts: Sequence[ClaimCounts]) -> dict[str, float]:

@@ -36,6 +36,19 @@ class Ratio:
     scale: float = 1.0
     """100 for a percentage."""
 
+    def grouped(self, groups: Sequence[int], *, count: int) -> "Ratio":
+        """Return the ratio with the entries of a group added up: several answers about one image are one entry.
+
+        Args:
+            groups: the group of each entry, 0..count-1.
+            count: number of groups; one without entries has a denominator of 0.
+        """
+        index = np.asarray(groups, dtype=np.int64)
+        above, below = np.zeros(count), np.zeros(count)
+        np.add.at(above, index, self.numerators)
+        np.add.at(below, index, self.denominators)
+        return Ratio(above, below, self.scale)
+
     @property
     def value(self) -> float | None:
         """The figure; None if the denominators add up to 0."""
@@ -81,7 +94,8 @@ def figures(
 
     Args:
         ratios: M ratios over the same N images, in the same order.
-        base: the base's ratios over the same images, in the same order; None for the base itself.
+        base: the base's ratios over the same images, in the same order; None for the base itself. A ratio that the base
+            lacks has no test.
         resamples: number of bootstrap samples for the intervals, and of permutations for the test.
         confidence: of the intervals, percent: 95 takes the percentiles 2.5 and 97.5.
         seed: equal seeds draw the same samples.
@@ -90,7 +104,7 @@ def figures(
     low, high = _intervals(
         [ratios[name] for name in names], resamples=resamples, confidence=confidence, seed=seed
     )
-    against = [None] * len(names) if base is None else [base[name] for name in names]
+    against = [None if base is None else base.get(name) for name in names]
     chances = _paired_tests([ratios[name] for name in names], against, resamples=resamples, seed=seed)
     return {
         name: Figure(ratios[name].value, low[index], high[index], chances[index])

@@ -25,15 +25,33 @@ _REWARDS = {
 }
 """The answer and the scorer of each mean reward in the summary's "pairs"."""
 
+FIGURE_COLUMNS = ("iteration", "split", "value", "low", "high")
+REWARD_COLUMNS = ("iteration", "answer", "scorer", "reward")
+
+
+DRAWN = ("chair_s", "recall", "length", "relevance_held_out", "pope_accuracy")
+"""The figures that dvc.yaml draws: their tables are there even if nothing was measured."""
+
 
 def plot_tables(summary: Summary) -> dict[str, list[Row]]:
-    """Return all tables by name: each figure of `scorecard.FIGURES`, and `PAIR_REWARDS`."""
-    tables = {name: figure_rows(summary, name) for name in FIGURES}
+    """Return all tables by name: each figure that a split has, those of `DRAWN`, and `PAIR_REWARDS`."""
+    measured = {
+        name for split in summary.splits.values() for policy in split.values() for name in policy.figures
+    }
+    tables = {name: figure_rows(summary, name) for name in FIGURES if name in measured or name in DRAWN}
     return {**tables, PAIR_REWARDS: reward_rows(summary)}
 
 
 def figure_rows(summary: Summary, name: str) -> list[Row]:
-    """Return a figure's value and interval for each policy on each split, the splits sorted by name."""
+    """Return a figure's value and interval for each policy on each split, the splits sorted by name.
+
+    Splits without the figure are left out; if no split has it, all rows are there with None.
+    """
+    having = {
+        split: policies
+        for split, policies in summary.splits.items()
+        if any(name in policy.figures for policy in policies.values())
+    }
     return [
         {
             "iteration": iteration,
@@ -44,12 +62,18 @@ def figure_rows(summary: Summary, name: str) -> list[Row]:
             },
         }
         for iteration in summary.iterations
-        for split, policies in sorted(summary.splits.items())
+        for split, policies in sorted((having or summary.splits).items())
     ]
 
 
 def reward_rows(summary: Summary) -> list[Row]:
-    """Return the mean reward of chosen and rejected answers, by each scorer, for each iteration that has pairs."""
+    """Return the mean reward of chosen and rejected answers, by each scorer, for each iteration that has pairs.
+
+    A scorer without any reward is left out, unless neither has one.
+    """
+    known = {
+        name for entry in summary.pairs.values() for name in _REWARDS if getattr(entry, name) is not None
+    }
     return [
         {
             "iteration": iteration,
@@ -60,4 +84,5 @@ def reward_rows(summary: Summary) -> list[Row]:
         for iteration in summary.iterations
         if iteration in summary.pairs
         for name, (answer, scorer) in _REWARDS.items()
+        if name in known or not known
     ]

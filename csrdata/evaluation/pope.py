@@ -1,9 +1,14 @@
-"""Yes/no questions about objects: POPE (Li et al. 2023, arXiv 2305.10355).
+"""Yes/no questions about objects: POPE (Li et al. 2023, arXiv 2305.10355), with three rules of reading an answer.
 
-The original reads an answer up to the first full stop. It takes it as "no" if one of its words is "no" or "not", and
-as "yes" otherwise. Here "yes" must be among the words as well: an answer with none of these words is *unparsed*. It
-counts as wrong and not as "yes", and its share is reported. Otherwise a model that answers something else would be
-right in half of the cases. Letter case and punctuation around a word do not matter ("Yes." is yes).
+- `parse_keyword`, the rule of the original: the text up to the first full stop, without commas, is split at spaces. It
+  says "no" if one of the words is "No", "no" or "not", and "yes" otherwise: an answer that says neither counts as "yes".
+- `parse_strict`: the whole answer is the word "yes" or "no"; letter case, white space and punctuation around it are
+  ignored. Any other answer is unreadable.
+- `parse_yes_no`, the rule of the main figures: as the original, but "yes" must be among the words too, and letter case and
+  punctuation around a word are ignored ("Yes." is yes). An answer with none of these words is unreadable.
+
+An unreadable answer counts as wrong and not as "yes", and the share of such answers is reported. Otherwise a model that
+answers something else would be right in half of the cases.
 """
 
 import re
@@ -12,12 +17,15 @@ from dataclasses import dataclass
 
 from csrdata.evaluation.intervals import Ratio, percentage
 from csrdata.records import Side
+from csrdata.search.sentences import CLOSERS, STOPS
 
 ANSWER_TOKENS = 16
 """Token limit of an answer to a yes/no question, whose first words decide."""
 
 _WORDS = re.compile(r"[^\W\d_]+")
 _NEGATIONS = {"no", "not"}
+PUNCTUATION = STOPS | CLOSERS | frozenset("\"'\u201c\u2018([{*,;:")
+"""What may surround the word of a strict answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +35,7 @@ class YesNoAnswer:
     image: str
     right: Side
     said: Side | None
-    """None: unparsed."""
+    """None: unreadable."""
 
 
 def parse_yes_no(text: str) -> Side | None:
@@ -41,11 +49,52 @@ def parse_yes_no(text: str) -> Side | None:
     return Side.YES if "yes" in words else None
 
 
-def ratios(answers: Sequence[YesNoAnswer], images: Sequence[str]) -> dict[str, Ratio]:
+def parse_keyword(text: str) -> Side:
+    """Return what an answer says by the rule of the original.
+
+    Examples: "It is a circle." -> yes; "NO." -> yes; "No, it is not." -> no
+    """
+    words = text.partition(".")[0].replace(",", "").split(" ")
+    return Side.NO if not {"No", "no", "not"}.isdisjoint(words) else Side.YES
+
+
+def parse_strict(text: str) -> Side | None:
+    """Return what an answer says if it is one word; None if it is unreadable.
+
+    Examples: " Yes." -> yes; "No, there is not." -> None
+    """
+    word = text.strip().strip("".join(PUNCTUATION)).casefold()
+    return Side(word) if word in set(Side) else None
+
+
+RULES = (
+    ("pope", parse_yes_no, ("accuracy", "f1", "yes_rate", "unparsed")),
+    ("pope_keyword", parse_keyword, ("accuracy", "f1", "yes_rate")),
+    ("pope_strict", parse_strict, ("accuracy", "f1", "unparsed")),
+)
+"""The prefix of a rule's figures, the rule, and which of its figures are reported."""
+
+
+def ratios(asked: Sequence[tuple[str, Side, str]], images: Sequence[str]) -> dict[str, Ratio]:
+    """Return the figures of a split's questions by every rule, with one entry per image; see `figures_of`.
+
+    Args:
+        asked: image, right answer and text of each answer, in any order.
+        images: as in `figures_of`.
+    """
+    found: dict[str, Ratio] = {}
+    for prefix, rule, names in RULES:
+        answers = [YesNoAnswer(image, right, rule(text)) for image, right, text in asked]
+        figures = figures_of(answers, images)
+        found |= {f"{prefix}_{name}": figures[name] for name in names}
+    return found
+
+
+def figures_of(answers: Sequence[YesNoAnswer], images: Sequence[str]) -> dict[str, Ratio]:
     """Return the figures of a split's questions, percentages 0..100, with one entry per image.
 
-    `pope_accuracy`, `pope_yes_rate` and `pope_unparsed` are shares of all questions. `pope_f1` is 2 TP / (2 TP + FP +
-    FN) with "yes" as the positive class; an unparsed answer to a question whose right answer is yes counts as FN.
+    `accuracy`, `yes_rate` and `unparsed` are shares of all questions. `f1` is 2 TP / (2 TP + FP + FN) with "yes" as the
+    positive class; an unreadable answer to a question whose right answer is yes counts as FN.
 
     Args:
         answers: in any order.
@@ -65,10 +114,8 @@ def ratios(answers: Sequence[YesNoAnswer], images: Sequence[str]) -> dict[str, R
     asked = [len(group) for group in rows.values()]
     weighed = zip(hits, false_yes, misses, strict=True)
     return {
-        "pope_accuracy": percentage(count((Side.YES, Side.YES), (Side.NO, Side.NO)), asked),
-        "pope_f1": percentage(
-            [2 * hit for hit in hits], [2 * hit + wrong + miss for hit, wrong, miss in weighed]
-        ),
-        "pope_yes_rate": percentage(count((Side.YES, Side.YES), (Side.NO, Side.YES)), asked),
-        "pope_unparsed": percentage(count((Side.YES, None), (Side.NO, None)), asked),
+        "accuracy": percentage(count((Side.YES, Side.YES), (Side.NO, Side.NO)), asked),
+        "f1": percentage([2 * hit for hit in hits], [2 * hit + wrong + miss for hit, wrong, miss in weighed]),
+        "yes_rate": percentage(count((Side.YES, Side.YES), (Side.NO, Side.YES)), asked),
+        "unparsed": percentage(count((Side.YES, None), (Side.NO, None)), asked),
     }

@@ -1,15 +1,15 @@
 """All figures of one policy's answers, split by split: what is measured, and in what unit.
 
-Answers are held against the truth once; what remains are ratios over a split's images (`intervals.Ratio`),
-the images in the order of the questions, so that two policies' ratios pair up image by image.
+Answers are held against the truth once, where it is known; what remains are ratios over a split's images
+(`intervals.Ratio`), the images in the order of the questions, so that two policies' ratios pair up image by image.
+A figure that a split cannot have is absent, never zero: CHAIR without truth, POPE without yes/no questions.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from csrdata.errors import UserError
-from csrdata.evaluation import chair, pope
+from csrdata.evaluation import chair, pope, prose
 from csrdata.evaluation.intervals import Ratio, percentage, ratio
 from csrdata.records import Answer, Kind, Question, Side, Truth
 from csrdata.sources.base import ClaimParser
@@ -42,8 +42,20 @@ FIGURES: Mapping[str, Label] = {
     "pope_f1": Label("POPE F1", "%"),
     "pope_yes_rate": Label("POPE yes-rate", "%"),
     "pope_unparsed": Label("POPE neither yes nor no", "%"),
+    "pope_keyword_accuracy": Label("POPE accuracy, keyword rule", "%"),
+    "pope_keyword_f1": Label("POPE F1, keyword rule", "%"),
+    "pope_keyword_yes_rate": Label("POPE yes-rate, keyword rule", "%"),
+    "pope_strict_accuracy": Label("POPE accuracy, strict match", "%"),
+    "pope_strict_f1": Label("POPE F1, strict match", "%"),
+    "pope_strict_unparsed": Label("POPE unreadable, strict match", "%"),
 }
 """Every figure of a split, in the order of the table."""
+
+
+TRUTH_FIGURES = ("chair_s", "chair_i", "recall", "present_per_answer")
+"""Absent where the objects of the images are unknown."""
+QUESTION_FIGURES = tuple(name for name in FIGURES if name.startswith("pope_"))
+"""Absent where no yes/no question is asked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,33 +67,42 @@ class Scorecard:
     ratios: Mapping[str, Ratio]
     """By names of `FIGURES`: those that were measured."""
     false_by_kind: Mapping[str, float] | None
-    """Absent objects named per 100 answers, by kind of mistake; None where the truth is unknown."""
+    """Absent objects named per 100 answers, by kind of mistake; None where the truth or the kinds are unknown."""
 
     def values(self) -> dict[str, float | None]:
         """The figures without their intervals."""
         return {name: ratio.value for name, ratio in self.ratios.items()}
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known about a split's images."""
+
+    truths: Mapping[str, Truth]
+    """By image: one for each image that a description is asked of."""
+    parser: ClaimParser
+
+
 def scorecards(
     questions: Sequence[Question],
     answers: Sequence[Answer],
-    truths: Mapping[str, Truth],
-    reader: ClaimParser,
+    known: Mapping[str, Known],
     *,
     made_by: str,
 ) -> dict[str, Scorecard]:
     """Measure a policy's answers, by split.
 
     Args:
-        questions: see `check_questions`.
+        questions: of all splits, in any order; the order of a split's images is that of its descriptions, then that of
+            its other questions.
         answers: one for each question, in any order.
-        truths: by image.
+        known: by split; a split that is missing has no figures that need the truth.
         made_by: the command that makes the answers, for the error's last words.
 
     Raises:
         UserError: a question has no answer, or `check_questions` refuses them.
     """
-    check_questions(questions, truths)
+    check_questions(questions, known)
     given = {answer.question_id: answer for answer in answers}
     for question in questions:
         if question.question_id not in given:
@@ -90,67 +111,71 @@ def scorecards(
     splits = dict.fromkeys(question.split for question in questions)
     return {
         split: _scorecard(
-            [question for question in questions if question.split == split], given, truths, reader
+            [question for question in questions if question.split == split], given, known.get(split)
         )
         for split in splits
     }
 
 
-def check_questions(questions: Sequence[Question], truths: Mapping[str, Truth]) -> None:
+def check_questions(questions: Sequence[Question], known: Mapping[str, Known]) -> None:
     """Validate what is needed to measure the answers to some questions; it can be known before they are answered.
 
     Args:
         questions: of all splits, in any order.
-        truths: by image.
+        known: as in `scorecards`.
 
     Raises:
-        UserError: an image has no truth, or a split does not ask exactly once to describe each of its images.
+        UserError: an image has no truth in a split whose truth is known.
     """
-    describing = Counter((row.split, row.image) for row in questions if row.kind == Kind.DESCRIBE)
     for question in questions:
-        place, do = f"question {question.question_id}", "dvc repro sample_prompts"
-        if question.image not in truths:
-            got = f"nothing known about {question.image}"
-            raise UserError(place, got=got, expected="the truth about its image", do=do)
-        count = describing[question.split, question.image]
-        if count != 1:
-            got = f"{count} questions that ask to describe {question.image}"
-            raise UserError(place, got=got, expected="1", do=do)
+        if question.split in known and question.image not in known[question.split].truths:
+            place, got = f"question {question.question_id}", f"nothing known about {question.image}"
+            expected = "the truth about its image"
+            raise UserError(place, got=got, expected=expected, do="dvc repro sample_prompts")
 
 
-def _scorecard(
-    questions: Sequence[Question],
-    given: Mapping[str, Answer],
-    truths: Mapping[str, Truth],
-    reader: ClaimParser,
-) -> Scorecard:
+def _scorecard(questions: Sequence[Question], given: Mapping[str, Answer], known: Known | None) -> Scorecard:
     describing = [question for question in questions if question.kind == Kind.DESCRIBE]
-    images = [question.image for question in describing]
-    descriptions = [given[question.question_id] for question in describing]
-    claim_counts = [
-        chair.count_claims(answer.text, truths[image], reader)
-        for image, answer in zip(images, descriptions, strict=True)
-    ]
-    yes_no_answers = [
-        pope.YesNoAnswer(question.image, _side(question), pope.parse_yes_no(given[question.question_id].text))
-        for question in questions
-        if question.kind == Kind.YES_NO
-    ]
-    found = {
-        **chair.ratios(claim_counts),
+    asking = [question for question in questions if question.kind == Kind.YES_NO]
+    images = list(dict.fromkeys(question.image for question in (*describing, *asking)))
+    found: dict[str, Ratio] = {}
+    kinds = None
+    if describing:
+        descriptions = [given[question.question_id] for question in describing]
+        found |= _always(descriptions)
+        if known is not None:
+            counts = [
+                chair.count_claims(answer.text, known.truths[question.image], known.parser)
+                for question, answer in zip(describing, descriptions, strict=True)
+            ]
+            found |= chair.ratios(counts, details=known.parser.tells_details)
+            kinds = chair.false_by_kind(counts) if known.parser.tells_details else None
+        rows = {image: row for row, image in enumerate(images)}
+        groups = [rows[question.image] for question in describing]
+        found = {name: one.grouped(groups, count=len(images)) for name, one in found.items()}
+    if asking:
+        asked = [(question.image, _side(question), given[question.question_id].text) for question in asking]
+        found |= pope.ratios(asked, images)
+    return Scorecard(tuple(images), {name: found[name] for name in FIGURES if name in found}, kinds)
+
+
+def _always(descriptions: Sequence[Answer]) -> dict[str, Ratio]:
+    """Return what needs no truth, one entry per description."""
+    relevances = [answer.relevance for answer in descriptions]
+    held_out = [answer.relevance_held_out for answer in descriptions]
+    # Without a held-out scorer no answer has its relevance; an answer without words has neither.
+    has_held_out = any(value is not None for value in held_out) or all(value is None for value in relevances)
+    return {
+        **prose.ratios([prose.count_prose(answer.text) for answer in descriptions]),
         "finished": percentage([answer.finished for answer in descriptions], [1] * len(descriptions)),
         "loglik_base": ratio(
             [answer.logprob_base or 0.0 for answer in descriptions],
             # An answer whose log-probability is not known weighs nothing.
             [0 if answer.logprob_base is None else answer.tokens for answer in descriptions],
         ),
-        "relevance": _mean_of_known([answer.relevance for answer in descriptions]),
-        "relevance_held_out": _mean_of_known([answer.relevance_held_out for answer in descriptions]),
-        **pope.ratios(yes_no_answers, images),
+        "relevance": _mean_of_known(relevances),
+        **({"relevance_held_out": _mean_of_known(held_out)} if has_held_out else {}),
     }
-    return Scorecard(
-        tuple(images), {name: found[name] for name in FIGURES}, chair.false_by_kind(claim_counts)
-    )
 
 
 def _mean_of_known(values: Sequence[float | None]) -> Ratio:

@@ -4,11 +4,12 @@
      "splits": {SPLIT: {"base": {FIGURE: {"value", "low", "high", "p_vs_base"}, ...,
                               "false_by_kind": {KIND: n}}, "1": ...}, ...},
      "pairs": {"1": {"kept", "dropped": {REASON: n}, "chosen_reward", ..., "truth_preference": {...}}, ...},
-     "training": {"1": {...}, ...}, "prepared": {"machine": {...}, ...}}
+     "training": {"1": {...}, ...}, "prepared": {"machine": {...}, ...}, "evaluation": {"sets": {SPLIT: {...}}, ...}}
 
 "iterations" is the order of all tables: the base policy, then the iterations as params.yaml has them. FIGURE is a name of
 `scorecard.FIGURES`; a figure that was not measured is absent. Percentages are 0 to 100; what does not exist is null, as
 are the two parts that need the truth about the images ("false_by_kind", "truth_preference") where it is unknown.
+"evaluation" (`csrdata.evaluation.record`) is absent from a summary that an earlier version wrote.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from csrdata.evaluation.intervals import Figure
+from csrdata.evaluation.record import EvaluationRecord, read_record
 from csrdata.evaluation.scorecard import FIGURES
 from csrdata.evaluation.truth_preference import TruthPreference
 from csrdata.storage.json_values import JsonValue, open_json
@@ -105,6 +107,8 @@ class Summary:
     """By iteration; the base has none."""
     prepared: Prepared | None
     """None where the models come from elsewhere."""
+    evaluation: EvaluationRecord | None = None
+    """What all policies were evaluated on; None in a summary of an earlier version."""
 
     def as_json(self) -> dict[str, object]:
         """Return the summary in the form of the file."""
@@ -117,6 +121,7 @@ class Summary:
             "pairs": {name: asdict(entry) for name, entry in self.pairs.items()},
             "training": {name: dict(run) for name, run in self.training.items()},
             "prepared": None if self.prepared is None else self.prepared.as_json(),
+            **({} if self.evaluation is None else {"evaluation": self.evaluation.as_json()}),
         }
 
 
@@ -148,14 +153,18 @@ class Headline:
 
 
 def headline(summary: Summary) -> Headline:
-    """Return the headline, of the first split where no split is called "held_out"."""
+    """Return the headline. A figure is that of the split "held_out", or else of the first split by name that has it."""
     last = summary.iterations[-1]
-    split = summary.splits.get(HEADLINE_SPLIT) or next(iter(summary.splits.values()), {})
+    names = sorted(summary.splits, key=lambda name: (name != HEADLINE_SPLIT, name))
     pairs = summary.pairs.get(last)
     preference = None if pairs is None else pairs.truth_preference
 
-    def value(policy: str, name: str) -> float | None:
-        return split[policy].value(name) if policy in split else None
+    def value(policy: str, figure: str) -> float | None:
+        for name in names:
+            policies = summary.splits[name]
+            if any(figure in one.figures for one in policies.values()):
+                return policies[policy].value(figure) if policy in policies else None
+        return None
 
     return Headline(
         chair_s=value(last, "chair_s"),
@@ -177,7 +186,9 @@ def read_summary(path: Path) -> Summary:
     Raises:
         UserError: the file is missing or damaged, or a key, a name or a value is not what `summarize` writes.
     """
-    parts = open_json(path, made_by="dvc repro summarize").fields(*_names(Summary))
+    file = open_json(path, made_by="dvc repro summarize")
+    older = isinstance(file.value, dict) and "evaluation" not in file.value
+    parts = file.fields(*(name for name in _names(Summary) if not (older and name == "evaluation")))
     iterations = parts["iterations"].texts()
     if iterations[:1] != [BASE] or len(set(iterations)) != len(iterations):
         parts["iterations"].refuse("base, then the iterations, each once")
@@ -193,6 +204,7 @@ def read_summary(path: Path) -> Summary:
             name: read_numbers(value) for name, value in _known(parts["training"], iterations[1:]).items()
         },
         prepared=None if prepared.value is None else read_prepared(prepared),
+        evaluation=read_record(parts["evaluation"]) if "evaluation" in parts else None,
     )
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from csrdata.evaluation.intervals import Figure
 from csrdata.evaluation.scorecard import FIGURES
-from csrdata.evaluation.summary import BASE, PairSummary, PolicySummary, Summary
+from csrdata.evaluation.summary import BASE, PAIR_MEANS, PairSummary, PolicySummary, Summary
 from csrdata.evaluation.truth_preference import TruthPreference
 from csrdata.text import printable
 
@@ -141,6 +141,7 @@ def _pair_section(pairs: Mapping[str, PairSummary], names: Sequence[str]) -> Sec
     rows = [
         Row(title, unit, tuple(_number(_field(entry, key), digits=3) for entry in columns))
         for key, title, unit in _PAIR_ROWS
+        if "held_out" not in key or _has_held_out(pairs)
     ]
     dropped = [None if entry is None else entry.dropped for entry in columns]
     rows[1:1] = [
@@ -154,6 +155,41 @@ def _pair_section(pairs: Mapping[str, PairSummary], names: Sequence[str]) -> Sec
             for key, title, unit in _PREFERENCE_ROWS
         ]
     return Section("pairs that the iteration was trained on", tuple(rows))
+
+
+def _has_held_out(pairs: Mapping[str, PairSummary]) -> bool:
+    """Return whether a pair has a reward by the held-out scorer; also if no pair has a reward at all."""
+    rewards = {name: [getattr(entry, name) for entry in pairs.values()] for name in PAIR_MEANS}
+    held_out = any(
+        value is not None for name, values in rewards.items() if "held_out" in name for value in values
+    )
+    return held_out or all(value is None for values in rewards.values() for value in values)
+
+
+def not_measured(summary: Summary) -> list[str]:
+    """Return what no figure is about, each with the reason; empty where everything was measured."""
+    figures = {
+        split: {name for policy in policies.values() for name in policy.figures}
+        for split, policies in summary.splits.items()
+    }
+    without_truth = [
+        split for split, names in figures.items() if "length" in names and "chair_s" not in names
+    ]
+    found = []
+    if not figures:
+        found.append("policies (there are no evaluation questions)")
+    if without_truth:
+        found.append(f"CHAIR of {', '.join(without_truth)} (the objects in the images are unknown)")
+    if figures and not any("pope_accuracy" in names for names in figures.values()):
+        found.append("POPE (there are no yes/no questions)")
+    described = any("relevance" in names for names in figures.values())
+    if not _has_held_out(summary.pairs) or (
+        described and not any("relevance_held_out" in names for names in figures.values())
+    ):
+        found.append("R_I and rewards by a held-out scorer (scorers.held_out is null)")
+    if summary.pairs and all(entry.truth_preference is None for entry in summary.pairs.values()):
+        found.append("how often rewards prefer the truer answer (the truth about the prompts is unknown)")
+    return found
 
 
 def _field(record: PairSummary | TruthPreference | None, name: str) -> float | None:
@@ -189,15 +225,17 @@ def _heading(name: str) -> str:
 
 
 def _notes(summary: Summary, confidence: float) -> str:
-    """Say how to read a cell, and on which machine the base policy and the scorers were trained."""
-    if summary.prepared is None:
-        return _caption(confidence)
-    machine = summary.prepared.machine
-    return (
-        f"{_caption(confidence)}\n\n"
-        f"base policy and scorers trained on {machine.processor} ({machine.instructions}), "
-        f"{machine.threads} threads, torch {machine.torch}; another processor gives other models and other figures"
-    )
+    """Say how to read a cell, what was not measured, and on which machine the base policy and the scorers were trained."""
+    notes = [_caption(confidence)]
+    if missing := not_measured(summary):
+        notes.append(f"not measured: {'; '.join(missing)}")
+    if summary.prepared is not None:
+        machine = summary.prepared.machine
+        notes.append(
+            f"base policy and scorers trained on {machine.processor} ({machine.instructions}), "
+            f"{machine.threads} threads, torch {machine.torch}; another processor gives other models and other figures"
+        )
+    return "\n\n".join(notes)
 
 
 def _caption(confidence: float) -> str:

@@ -164,7 +164,7 @@ def _try(params: Params, inputs: Inputs, models: Models) -> list[Finding]:
 
 
 def _readable(inputs: Inputs) -> "list[tuple[Prompt, Image]]":
-    """Return at most `MEASURED` prompts with their readable images: the first, then those with long texts and other images."""
+    """Return at most `MEASURED` prompts with readable images: the first, then those with long texts and other images."""
     first = inputs.prompts[0]
 
     def order(prompt: Prompt) -> tuple[bool, bool, int, str]:
@@ -391,7 +391,8 @@ def _budget(params: Params, facts: _Facts, step: "Step | None") -> list[Finding]
         training_memory(
             facts.shape,
             batch_size=train.batch_size,
-            tokens=longest + usual,
+            prompt_tokens=longest,
+            answer_tokens=usual,
             lora_rank=train.lora_rank,
             gradient_checkpointing=train.gradient_checkpointing,
         ),

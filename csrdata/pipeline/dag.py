@@ -61,7 +61,10 @@ class Form(StrEnum):
 
 def kinds_in_use(params: Params) -> Kinds:
     """Return which kinds a project uses, by the module that chooses."""
-    return {"csrdata.pipeline.source": {params.source.kind}}
+    return {
+        "csrdata.pipeline.source": {params.source.kind},
+        "csrdata.pipeline.evaluation_sets": {one.kind for one in params.evaluation_sets.values()},
+    }
 
 
 def dependencies(stage: str, params: Params) -> list[str]:

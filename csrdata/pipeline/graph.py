@@ -10,8 +10,9 @@ from pathlib import Path
 
 from csrdata import paths
 from csrdata.params import AnyScorer, Params
+from csrdata.pipeline.evaluation_sets import parser_files, set_files
 from csrdata.pipeline.scorers import Role, record_folder
-from csrdata.pipeline.source import source_files
+from csrdata.pipeline.source import open_source, source_files
 
 KEY, PREVIOUS = "${key}", "${item.previous}"
 """DVC's names for an iteration and for the policy before it, in a stage that runs once per iteration."""
@@ -67,7 +68,10 @@ def nodes(params: Params) -> tuple[Node, ...]:
     """Return the stages in the order of the DAG; the kinds of source, models and scorers decide some inputs."""
     prompts, questions = str(paths.PROMPTS), str(paths.PROMPTS.parent)
     images, wordings = str(paths.IMAGES), str(paths.WORDINGS)
-    files = source_files(params.source, images=Path(params.images.root))
+    root = Path(params.images.root)
+    sets, source = params.evaluation_sets, open_source(params.source, images=root)
+    files = [*source_files(params.source, images=root), *set_files(sets, source)]
+    parsers = tuple(path.as_posix() for path in parser_files(sets, source))
     search, held_out = _scorer(params, "search"), _scorer(params, "held_out")
     base, previous, own = (str(paths.policy(name)) for name in (paths.BASE, PREVIOUS, KEY))
     candidates, responses = str(paths.candidates(KEY)), str(paths.responses(KEY))
@@ -86,14 +90,14 @@ def nodes(params: Params) -> tuple[Node, ...]:
             "sample_prompts",
             "sample_prompts",
             inputs=(*(path.as_posix() for path in files), base),
-            params=("images", "sample_prompts", "source"),
+            params=("evaluation_sets", "images", "sample_prompts", "source"),
             outputs=(Output(questions), _figures(paths.SAMPLING_METRICS)),
         ),
         Node(
             "evaluate_base",
             "evaluate_policy",
-            inputs=(questions, base, *held_out, *search),
-            params=("compute", "evaluate_policy", "scorers", "source"),
+            inputs=(questions, base, *held_out, *search, *parsers),
+            params=("compute", "evaluate_policy", "evaluation_sets", "scorers", "source"),
             outputs=_evaluation(paths.BASE),
             argument=paths.BASE,
         ),
@@ -134,8 +138,8 @@ def nodes(params: Params) -> tuple[Node, ...]:
         Node(
             "evaluate_policy",
             "evaluate_policy",
-            inputs=(questions, own, base, *held_out, *search),
-            params=("compute", "evaluate_policy", "scorers", "source"),
+            inputs=(questions, own, base, *held_out, *search, *parsers),
+            params=("compute", "evaluate_policy", "evaluation_sets", "scorers", "source"),
             outputs=_evaluation(KEY),
             argument=KEY,
         ),
@@ -149,8 +153,9 @@ def nodes(params: Params) -> tuple[Node, ...]:
                 str(paths.pairs(KEY).parents[1]),
                 str(paths.PREPARE_METRICS),
                 str(paths.stage_metrics("train_dpo", KEY).parent),
+                *parsers,
             ),
-            params=("iterations", "source", "summarize"),
+            params=("evaluation_sets", "iterations", "source", "summarize"),
             outputs=(
                 Output(str(paths.SUMMARY.with_suffix(".md")), cached=False),
                 Output(str(paths.PLOTS), cached=False),

@@ -228,7 +228,7 @@ def generating(params: Params, names: Sequence[str]) -> dict[str, Any]:
         previous = params.iterations[name].previous
         if previous in params.iterations and previous not in chain:
             chain.append(previous)
-    sections = params.model_dump(exclude={"evaluate_policy", "summarize"})
+    sections = params.model_dump(exclude={"evaluate_policy", "evaluation_sets", "summarize"})
     sections["iterations"] = {name: one for name, one in sections["iterations"].items() if name in chain}
     if all(one["previous"] == paths.BASE for one in sections["iterations"].values()):
         del sections["train_dpo"]

@@ -16,11 +16,13 @@ from csrdata.evaluation.summary import BASE, Summary, read_summary
 from csrdata.evaluation.truth_preference import false_share
 from csrdata.params import Params
 from csrdata.pipeline.inputs import images_folder
-from csrdata.pipeline.source import claim_parser
+from csrdata.pipeline.source import open_source
+from csrdata.pipeline.truth import source_truths
 from csrdata.publishing.release.provenance import behind, check_run
 from csrdata.publishing.release.results import Results, TruthShare, measured, parse_results
 from csrdata.publishing.release.writing import published_pairs
 from csrdata.records import Pair, Truth
+from csrdata.sources.base import ClaimParser
 from csrdata.storage.dvc_lock import read_lock
 from csrdata.storage.tables import read_json, read_rows
 
@@ -48,7 +50,12 @@ def find_results(params: Params, names: Sequence[str]) -> Results | None:
         published = parse_results(raw, place=str(PUBLISHED))
         if published.pairs == hashes:
             return published
-    truth = {name: _truth(params, name) for name in hashes} if paths.TRUTH.is_file() else {}
+    parser = open_source(params.source).claim_parser()
+    truth = (
+        {}
+        if parser is None or not paths.TRUTH.is_file()
+        else {name: _truth(params, name, parser) for name in hashes}
+    )
     summary = _summary(params, list(hashes))
     if not truth and summary is None:
         return None
@@ -65,15 +72,16 @@ def find_results(params: Params, names: Sequence[str]) -> Results | None:
     )
 
 
-def _truth(params: Params, name: str) -> TruthShare:
+def _truth(params: Params, name: str, parser: ClaimParser) -> TruthShare:
     """Count an iteration's pairs by which of the two answers is truer."""
-    truths = {row.image: row for row in read_rows(paths.TRUTH, Truth, made_by="dvc repro sample_prompts")}
-    read = claim_parser(params.source)
+    rows = read_rows(paths.TRUTH, Truth, made_by="dvc repro sample_prompts")
+    truths = source_truths(params.evaluation_sets, rows)
     counts = dict.fromkeys(("chosen", "rejected", "equal", "unknown"), 0)
     for pair in read_rows(paths.pairs(name), Pair, made_by=f"dvc repro select_pairs@{name}"):
         known = truths.get(pair.image)
         chosen, rejected = (
-            None if known is None else false_share(text, known, read) for text in (pair.chosen, pair.rejected)
+            None if known is None else false_share(text, known, parser)
+            for text in (pair.chosen, pair.rejected)
         )
         if chosen is None or rejected is None:
             counts["unknown"] += 1

@@ -4,7 +4,9 @@ from collections import Counter
 
 from csrdata import paths
 from csrdata.entry import say
+from csrdata.evaluation_sets.base import Asked
 from csrdata.params import Params
+from csrdata.pipeline.evaluation_sets import add_evaluation_sets
 from csrdata.pipeline.inputs import images_folder, need_exclusion
 from csrdata.pipeline.source import open_source, source_files
 from csrdata.pipeline.wordings import write_wordings
@@ -18,17 +20,17 @@ def run(params: Params) -> None:
     settings, root = params.sample_prompts, images_folder(params)
     source, exclusion = open_source(params.source, images=root), need_exclusion(params)
     prompts = source.prompts(count=settings.prompts, seed=settings.seed)
-    questions = source.questions(seed=settings.seed)
-    truths = source.truths()
+    asked = Asked(source.questions(seed=settings.seed), source.truths())
+    asked = add_evaluation_sets(params.evaluation_sets, source, asked, training=prompts, images=root)
     sampled = keep_usable(prompts, root=root, exclusion=exclusion)
-    asked = describe_images(questions, root=root)
+    shown = describe_images(asked.questions, root=root)
     files = {path.as_posix(): hash_path(path) for path in source_files(params.source, images=root)}
-    write_wordings(sampled.prompts, questions)
+    write_wordings(sampled.prompts, asked.questions)
     write_rows(paths.PROMPTS, sampled.prompts, Prompt)
-    write_rows(paths.QUESTIONS, questions, Question)
-    write_rows(paths.TRUTH, truths, Truth)
+    write_rows(paths.QUESTIONS, asked.questions, Question)
+    write_rows(paths.TRUTH, asked.truths, Truth)
     write_rows(paths.IMAGES, sampled.images, ImageFile)
-    write_rows(paths.QUESTION_IMAGES, asked, ImageFile)
+    write_rows(paths.QUESTION_IMAGES, shown, ImageFile)
     write_rows(paths.LEFT_OUT, sampled.left_out, LeftOut)
     record = {"kind": params.source.kind, "revision": source.revision(), "files": files}
     write_json(paths.SOURCE_RECORD, record)

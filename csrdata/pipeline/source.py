@@ -7,9 +7,8 @@ project depend on the code of its own source only.
 from pathlib import Path
 
 from csrdata import paths
-from csrdata.errors import UserError
 from csrdata.params import AnySource, MicroworldSource
-from csrdata.sources.base import ClaimParser, Source
+from csrdata.sources.base import Source
 
 
 def open_source(settings: AnySource, *, images: Path = Path()) -> Source:
@@ -67,20 +66,3 @@ def source_files(settings: AnySource, *, images: Path = Path()) -> list[Path]:
     """Return the files that `sample_prompts` reads: its dependencies, the images aside."""
     excluded = exclude_file(settings)
     return [*open_source(settings, images=images).files(), *([] if excluded is None else [excluded])]
-
-
-def claim_parser(settings: AnySource) -> ClaimParser:
-    """Return the parser of claims about the source's images.
-
-    Raises:
-        UserError: the source has no known truth.
-    """
-    parser = open_source(settings).claim_parser()
-    if parser is None:
-        raise UserError(
-            "params.yaml: source.kind",
-            got=settings.kind,
-            expected="a source whose images have known truth",
-            do="choose another source.kind: CHAIR and POPE need known truth",
-        )
-    return parser

@@ -43,6 +43,10 @@ class Mention(Protocol):
         """The object, as `Truth.objects` names it."""
 
     @property
+    def word(self) -> str:
+        """What the sentence calls it."""
+
+    @property
     def present(self) -> bool:
         """Whether it is in the image."""
 
@@ -57,6 +61,14 @@ class Mention(Protocol):
 
 class ClaimParser(Protocol):
     """Parses the claims of answers about one source's images."""
+
+    @property
+    def version(self) -> str:
+        """The rules by name: two parsers of the same version read every text alike."""
+
+    @property
+    def tells_details(self) -> bool:
+        """Whether it can tell attributes, kinds of mistakes and well-formed sentences; else no figure is about them."""
 
     def sentences(self, text: str) -> list[str]:
         """Split an answer into its sentences."""

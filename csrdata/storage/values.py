@@ -376,7 +376,7 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         "detail": TEXT,
     },
     Truth: {
-        "image": (*PATH, _once("image")),
+        "image": (*PATH, _once("image", "split")),
         "split": NAME,
         "objects": (
             _items_at_most(MAX_OBJECTS, "objects"),

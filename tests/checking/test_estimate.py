@@ -54,7 +54,12 @@ def test_checkpointing_keeps_one_layer() -> None:
     def layer(*, gradient_checkpointing: bool) -> int:
         few, more = (
             estimate.training_memory(
-                shape, batch_size=1, tokens=10, lora_rank=2, gradient_checkpointing=gradient_checkpointing
+                shape,
+                batch_size=1,
+                prompt_tokens=6,
+                answer_tokens=4,
+                lora_rank=2,
+                gradient_checkpointing=gradient_checkpointing,
             )["activations"]
             for shape in (SHAPE, deeper)
         )

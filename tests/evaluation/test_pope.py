@@ -27,28 +27,50 @@ def test_words_decide_not_strings(text: str, side: Side | None) -> None:
     assert pope.parse_yes_no(text) is side
 
 
+@pytest.mark.parametrize(
+    ("text", "keyword", "strict"),
+    [
+        ("Yes.", YES, YES),
+        (" no ", NO, NO),
+        ("**Yes**", YES, YES),
+        ("Yes, there is.", YES, None),
+        ("No, there is not.", NO, None),
+        ("NO", YES, NO),
+        ("No!", YES, NO),
+        ("It is not, no.", NO, None),
+        ("A circle.", YES, None),
+        ("There is none. No.", YES, None),
+        ("", YES, None),
+    ],
+)
+def test_the_originals_rule_and_strict_match(text: str, keyword: Side, strict: Side | None) -> None:
+    """The original takes all but three words for a yes; a strict answer is one word and nothing else."""
+    assert pope.parse_keyword(text) is keyword
+    assert pope.parse_strict(text) is strict
+
+
 def test_figures_of_a_split() -> None:
     """TP 2, FP 1, TN 1, FN 1 and one unparsed "yes" question: accuracy 3/6, F1 4/(4+1+2), yes-rate 3/6."""
     said = [(YES, YES), (YES, YES), (NO, YES), (NO, NO), (YES, NO), (YES, None)]
     answers = [
         pope.YesNoAnswer(f"{index % 2}.png", right, answer) for index, (right, answer) in enumerate(said)
     ]
-    found = {name: ratio.value for name, ratio in pope.ratios(answers, ["0.png", "1.png"]).items()}
-    assert found["pope_accuracy"] == 50
-    assert found["pope_f1"] == pytest.approx(400 / 7)
-    assert found["pope_yes_rate"] == 50
-    assert found["pope_unparsed"] == pytest.approx(100 / 6)
+    found = {name: ratio.value for name, ratio in pope.figures_of(answers, ["0.png", "1.png"]).items()}
+    assert found["accuracy"] == 50
+    assert found["f1"] == pytest.approx(400 / 7)
+    assert found["yes_rate"] == 50
+    assert found["unparsed"] == pytest.approx(100 / 6)
 
 
 def test_an_unparsed_no_question_is_wrong_but_no_yes() -> None:
     """An unparsed answer to a "no" question is neither right nor a false yes."""
     answers = [pope.YesNoAnswer("0.png", NO, None), pope.YesNoAnswer("0.png", YES, YES)]
-    found = {name: ratio.value for name, ratio in pope.ratios(answers, ["0.png"]).items()}
-    assert (found["pope_accuracy"], found["pope_f1"], found["pope_yes_rate"]) == (50, 100, 50)
+    found = {name: ratio.value for name, ratio in pope.figures_of(answers, ["0.png"]).items()}
+    assert (found["accuracy"], found["f1"], found["yes_rate"]) == (50, 100, 50)
 
 
 def test_rows_follow_the_images() -> None:
     """Each image is one entry, in the order of the argument; an image without questions has no weight."""
-    found = pope.ratios([pope.YesNoAnswer("b", YES, YES)], ["a", "b"])["pope_accuracy"]
+    found = pope.figures_of([pope.YesNoAnswer("b", YES, YES)], ["a", "b"])["accuracy"]
     assert found.numerators.tolist() == [0, 1]
     assert found.denominators.tolist() == [0, 1]

@@ -100,8 +100,13 @@ STAGES = (
         "evaluate_policy",
         "1",
         (QUESTIONS, TRUTH, ASKED, *ADAPTER, *BASE, *SCORERS, HELD_OUT_IMAGE),
-        ("data/evaluate_policy/1/answers.parquet", "metrics/evaluate_policy/1.json"),
-        2,
+        (
+            "data/evaluate_policy/1/answers.parquet",
+            "data/evaluate_policy/1/record.json",
+            "data/evaluate_policy/1/absent_mentions.csv",
+            "metrics/evaluate_policy/1.json",
+        ),
+        4,
     ),
     Stage(
         "summarize",
@@ -109,6 +114,8 @@ STAGES = (
         (
             "data/evaluate_policy/1/answers.parquet",
             "data/evaluate_policy/base/answers.parquet",
+            "data/evaluate_policy/1/record.json",
+            "data/evaluate_policy/base/record.json",
             "data/select_pairs/1/pairs.parquet",
             "data/select_pairs/1/dropped.parquet",
             *shards("data/score_beams/1"),
@@ -124,7 +131,7 @@ STAGES = (
 )
 
 
-ALONE = ("scenes.parquet", "log.parquet", "answers.parquet")
+ALONE = ("scenes.parquet", "log.parquet", "answers.parquet", "absent_mentions.csv")
 """Tables without a sibling of their format to be swapped with."""
 
 

@@ -47,6 +47,7 @@ def test_every_question_is_answered_and_measured() -> None:
         assert 1 <= answer.tokens <= 6
     metrics = read_json(paths.stage_metrics("evaluate_policy", "base"), made_by="")
     assert metrics.pop("max_new_tokens") == 6
+    assert metrics.pop("record") == read_json(paths.evaluation_record("base"), made_by="")
     assert set(metrics) == {"validation", "held_out", "out_of_distribution"}
     assert all(set(values) == set(FIGURES) for values in metrics.values())
 

@@ -283,7 +283,9 @@ def test_what_the_hub_refuses_is_one_line(
 def test_limits_of_image_sizes_need_a_processor_that_has_them(hub: Hub, model: Path, clip: Path) -> None:
     """LLaVA's images have one size."""
     line = refusal(settings(clip, policy={"folder": str(model)}, max_pixels=10_000))
-    assert line.startswith("params.yaml: prepare.max_pixels: got 10000, expected null: CLIPImageProcessor")
+    assert line.startswith(
+        "params.yaml: prepare: got min_pixels None, max_pixels 10000, expected null for both: CLIPImageProcessor"
+    )
 
 
 def test_scorers_are_recorded_too(hub: Hub, model: Path, clip: Path, tmp_path: Path) -> None:

@@ -13,9 +13,13 @@ import pytest
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.evaluation.intervals import Figure
+from csrdata.evaluation.record import describe_evaluation
 from csrdata.evaluation.summary import PairSummary, Summary, read_summary
 from csrdata.evaluation.truth_preference import TruthPreference
+from csrdata.evaluation_sets.base import Asked
 from csrdata.pipeline import sample_prompts, summarize
+from csrdata.pipeline.source import open_source
+from csrdata.pipeline.truth import known_truth
 from csrdata.records import (
     Answer,
     Dropped,
@@ -79,6 +83,10 @@ def _write_answers(name: str, describe: Callable[[Truth], str], *, yes: bool) ->
             said = "Yes." if yes or question.answer == Side.YES else "No."
             rows.append(Answer(question.question_id, said, 2, True, None, None, None))
     write_rows(paths.answers(name), rows, Answer)
+    asked = Asked(read_rows(paths.QUESTIONS, Question, made_by=""), list(truths.values()))
+    known = known_truth({}, open_source(PARAMS.source), asked)
+    record = describe_evaluation(asked.questions, known, max_new_tokens=10)
+    write_json(paths.evaluation_record(name), record.as_json())
 
 
 def _response(prompt: Prompt, leaf: int, text: str, reward: float) -> Response:
@@ -153,7 +161,7 @@ def summary(capsys: pytest.CaptureFixture[str]) -> Summary:
 def test_the_form_is_the_stable_one() -> None:
     """The file has splits, iterations ("base" is the base policy), figures with value, low, high and p; pairs; models."""
     raw: dict[str, Any] = read_json(paths.SUMMARY, made_by="")
-    assert set(raw) == {"iterations", "splits", "pairs", "training", "prepared"}
+    assert set(raw) == {"iterations", "splits", "pairs", "training", "prepared", "evaluation"}
     assert raw["iterations"] == ["base", *ITERATIONS]
     assert set(raw["splits"]) == {"validation", "held_out", "out_of_distribution"}
     for split in raw["splits"].values():

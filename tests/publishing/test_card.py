@@ -20,17 +20,19 @@ from csrdata.inspection.histogram import Histogram
 from csrdata.params import load_params
 from csrdata.pipeline.results import PUBLISHED, find_results
 from csrdata.publishing.card import plots
+from csrdata.publishing.card.dataset import card as write_card
 from csrdata.publishing.card.dataset import code_url
+from csrdata.publishing.card.figures import figures
 from csrdata.publishing.card.markdown import Markdown, code, escape, fenced, prose, render, table
 from csrdata.publishing.origins import StatedOrigin, model_licence, of_source, origin
 from csrdata.publishing.release.layout import RESULTS
 from csrdata.publishing.release.manifest import Change, Counts, Manifest, Model, read_manifest
-from csrdata.publishing.release.provenance import _md5
 from csrdata.publishing.release.results import Measured, Results, TruthShare, change, parse_results
 from csrdata.records import Truth
 from csrdata.sources.microworld.claim_parser import to_truth
 from csrdata.sources.microworld.source import ORIGIN
 from csrdata.sources.microworld.world import Scene, SceneObject
+from csrdata.storage.dvc_lock import dvc_hash
 from csrdata.storage.tables import read_json, write_json, write_rows
 from tests.publishing.project import (
     MODELS,
@@ -253,6 +255,26 @@ def test_the_card_names_the_policy_that_wrote_each_iteration(made: Path, tmp_pat
     )
 
 
+def test_without_a_held_out_scorer_the_card_says_so_once(made: Path) -> None:
+    """No row of the statistics is about it, and the limits say that no other scorer judged the pairs."""
+    manifest = read_manifest(made / "release")
+    scorers = {**manifest.params["scorers"], "held_out": None}
+    blind = [
+        dataclasses.replace(one, reward_held_out=None, held_out_agrees=None)
+        for one in figures(made / "release", ["1", "2"])
+    ]
+    text = write_card(
+        dataclasses.replace(manifest, params={**manifest.params, "scorers": scorers}),
+        origin=of_source(ORIGIN),
+        figures=blind,
+        plots={},
+    )
+    assert "held-out scorer prefers chosen" not in text
+    assert "reward by the held-out scorer" not in text
+    assert text.count("No other scorer judged the pairs: the `*_reward_held_out` columns are null.") == 1
+    assert "took no part in the search" not in text
+
+
 def test_no_text_of_others_is_markup(tmp_path: Path) -> None:
     """Any text of a table, a manifest or an option is shown as text: it adds no tag, link, image, heading, cell or block."""
     evil_model = Model(EVIL, EVIL, sha256=EVIL, hub_id=EVIL, revision=EVIL)
@@ -442,7 +464,7 @@ def test_a_summary_that_dvc_made_from_older_pairs_is_left_out(
         out = {"path": paths.pairs("2").as_posix(), "md5": "new"}
         dep, made = (
             {"path": out["path"], "md5": read},
-            {"path": str(paths.SUMMARY), "md5": _md5(paths.SUMMARY)},
+            {"path": str(paths.SUMMARY), "md5": dvc_hash(paths.SUMMARY)},
         )
         stages = {"select_pairs@2": {"outs": [out]}, "summarize": {"deps": [dep], "outs": [made]}}
         Path("dvc.lock").write_text(json.dumps({"stages": stages}), encoding="utf-8")

@@ -262,8 +262,8 @@ def test_every_column_has_a_rule(record: Record) -> None:
         (
             Truth,
             1,
-            {"image": "images/0.png"},
-            "column image: got images/0.png, expected one row for each image",
+            {"image": "images/0.png", "split": "train"},
+            "column image: got images/0.png, expected one row for each image and split",
         ),
         (Truth, 0, {"split": "../x"}, "column split: got ../x, expected a name of letters, digits"),
         (

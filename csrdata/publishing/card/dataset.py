@@ -356,6 +356,8 @@ def _scorers(manifest: Manifest) -> str:
     same = "held-out scorer" in models and models["held-out scorer"] == models.get("search scorer")
     guided = manifest.params["generate_beams"]["guidance"]["kind"] == "reward"
     search = "The search and the rewards use the same scorer. " if guided else ""
+    if manifest.params["scorers"]["held_out"] is None:
+        return search + "No other scorer judged the pairs: the `*_reward_held_out` columns are null."
     if same:
         return search + "The held-out scorer is that scorer too: its columns are no independent check."
     return search + "The `*_reward_held_out` columns come from a scorer that took no part in the search."
@@ -400,6 +402,8 @@ def _statistics(figures: Sequence[Figures]) -> Markdown:
         ("chance that chosen is the longer", *(f"{one.longer_wins:.3f}" for one in figures)),
         ("answers that ended by themselves, %", *(f"{one.finished:.1f}" for one in figures)),
     ]
+    if any(one.reward for one in figures) and not any(one.reward_held_out for one in figures):
+        rows = [row for row in rows if "held-out scorer" not in str(row[0])]
     fates = sorted({fate for one in figures for fate in one.by_fate})
     rows += [
         (f"candidates: {fate.replace('_', ' ')}", *(one.by_fate.get(fate, 0) for one in figures))

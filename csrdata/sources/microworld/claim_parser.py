@@ -31,9 +31,17 @@ class Mention:
     mistake: str | None
     """For an absent shape, one of `truth.MISTAKE_KINDS`."""
 
+    @property
+    def word(self) -> str:
+        """What the sentence calls it: a shape has one name."""
+        return self.name
+
 
 class MicroworldClaimParser:
     """Parses answers about scenes; a `ClaimParser`."""
+
+    version = "microworld"
+    tells_details = True
 
     def sentences(self, text: str) -> list[str]:
         """Split an answer into its sentences."""
