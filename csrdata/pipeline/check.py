@@ -32,6 +32,7 @@ from csrdata.pipeline.check_inputs import (
     Inputs,
     Models,
     check_origin,
+    check_sets,
     find_models,
     read_prompts,
     scorers,
@@ -75,6 +76,7 @@ def check(params: Params, *, all_images: bool = False) -> list[Finding]:
         images = list(dict.fromkeys(prompt.image for prompt in inputs.prompts))
         load = partial(_load, inputs)
         said += check_images(images, load=load, all_images=all_images, sampled=inputs.sampled)
+        findings += check_sets(params, inputs)
     findings += said
     with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
         models, resolved = find_models(params, Path(scratch))

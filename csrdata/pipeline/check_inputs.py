@@ -13,6 +13,7 @@ from csrdata.checking.findings import Finding, fails, ok, refusal, warning
 from csrdata.errors import UserError
 from csrdata.images import ImageRoot
 from csrdata.params import FILE, AnyScorer, MicroworldModels, MicroworldSource, Params
+from csrdata.pipeline.evaluation_sets import open_set
 from csrdata.pipeline.inputs import images_folder, need_exclusion, need_images, need_policy, need_scorer
 from csrdata.pipeline.pinning import pin_policy, pin_scorer
 from csrdata.pipeline.scorers import Role, scorer_folder
@@ -75,6 +76,22 @@ def check_origin(params: Params) -> list[Finding]:
     do = "state what you know about images and outputs before: csrdata push"
     words = f"{', '.join(missing)}: got null, expected a text: push will refuse"
     return [warning("licences", words, do=do)] if missing else [ok("licences", "stated in source.origin")]
+
+
+def check_sets(params: Params, inputs: Inputs) -> list[Finding]:
+    """Return whether each evaluation set can be sampled: its files are read, as `sample_prompts` reads them."""
+    findings = []
+    root = inputs.root if isinstance(inputs.root, Path) else inputs.root.folder
+    source = open_source(params.source, images=root)
+    for name, settings in params.evaluation_sets.items():
+        subject = f"evaluation_sets.{name}"
+        try:
+            asked = open_set(name, settings, source=source, images=root).ask(inputs.prompts)
+            words = f"{len(asked.questions)} questions, {len(asked.truths)} images with known objects"
+            findings.append(ok(subject, words))
+        except UserError as problem:
+            findings.append(refusal(subject, problem))
+    return findings
 
 
 @dataclass(frozen=True, slots=True)

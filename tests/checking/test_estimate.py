@@ -32,7 +32,7 @@ def test_the_shape_of_a_model(tmp_path: Path) -> None:
     assert shape.weights == sum(one.numel() * 4 for one in model.parameters())
     assert (shape.layers, shape.hidden, shape.kv_numbers) == (2, 64, 2 * 2 * 16)
     adapted = [one for name, one in model.named_modules() if re.fullmatch(language_layers(model), name)]
-    assert shape.adapter(3) == 3 * sum(one.in_features + one.out_features for one in adapted)  # type: ignore[operator]
+    assert shape.adapter(3) == 3 * sum(one.in_features + one.out_features for one in adapted)
     assert estimate.shape_of(model, bytes_per_number=2).weights == shape.weights // 2
 
 

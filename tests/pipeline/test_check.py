@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from csrdata import paths
 from csrdata.checking.findings import Finding, Level, fails
 from csrdata.cli import app
-from csrdata.params import load_params
+from csrdata.params import Params, load_params
 from csrdata.pipeline.check import check
+from csrdata.pipeline.check_inputs import check_sets, read_prompts
 from csrdata.pipeline.dag import write_project_files
 from tests.faults.project import snapshot
 from tests.pipeline.world import small_params
@@ -69,6 +70,25 @@ def test_what_would_fail_is_named(project: Path) -> None:
     assert errors[0].startswith("error   dag: dvc.yaml: got an outdated text")
     assert errors[0].endswith("Next: csrdata dag, then: csrdata check")
     assert any("scorers.held_out: scorers/held_out" in line for line in errors)
+
+
+def test_an_evaluation_set_without_its_file(project: Path) -> None:
+    """An evaluation set whose files are missing would stop `sample_prompts`: an error that names its key."""
+    raw = load_params().model_dump()
+    raw["evaluation_sets"] = {
+        "pope": {
+            "kind": "pope",
+            "folder": ".",
+            "file": "gone.jsonl",
+            "strategy": "random",
+        }
+    }
+    params = Params.model_validate(raw)
+    inputs, _ = read_prompts(params)
+    assert inputs is not None
+    (found,) = check_sets(params, inputs)
+    assert found.level is Level.ERROR
+    assert found.line().startswith("error   evaluation_sets.pope: gone.jsonl: got no such file")
 
 
 def test_a_damaged_policy_is_an_error(project: Path) -> None:
