@@ -115,6 +115,7 @@ def training(size: Size, root: Path, *, gradient_checkpointing: bool) -> Row:
         answer_tokens=SENTENCES * TOKENS,
         lora_rank=RANK,
         gradient_checkpointing=gradient_checkpointing,
+        keeps_attention=True,
     )
     pace = estimate.Pace(0.0, 0.0, step, preflight)
     return Row(

@@ -23,6 +23,8 @@ _FLOAT = 4
 """Bytes of a float32."""
 _OPTIMISER = 4 * _FLOAT
 """Bytes of an adapter's parameter: itself, its gradient, two moments."""
+_ATTENTION_COPIES = 3
+"""Matrices of attention that the backward pass on a CPU keeps: scores, probabilities and their masked copy."""
 _LOGITS_AT_ONCE = 4096
 """Rows of logits that TRL's fused output layer computes at once, at most."""
 
@@ -37,6 +39,8 @@ class Shape:
     """Width of the language model."""
     intermediate: int
     """Width inside a block's feed-forward part."""
+    heads: int
+    """Of attention."""
     kv_numbers: int
     """Numbers of the keys and values of a token in one layer."""
     vocabulary: int
@@ -76,6 +80,7 @@ def shape_of(model: Any, *, bytes_per_number: int | None = None) -> Shape:
         layers=config.num_hidden_layers,
         hidden=config.hidden_size,
         intermediate=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
+        heads=heads,
         kv_numbers=2 * kv_heads * head,
         vocabulary=config.vocab_size,
         adapter_per_rank=sum(one.in_features + one.out_features for one in linear),
@@ -128,6 +133,7 @@ def training_memory(
     answer_tokens: int,
     lora_rank: int,
     gradient_checkpointing: bool,
+    keeps_attention: bool,
 ) -> dict[str, int]:
     """Return the parts of training's peak memory, in bytes.
 
@@ -138,6 +144,7 @@ def training_memory(
         answer_tokens: of an answer.
         lora_rank: the adapter's.
         gradient_checkpointing: whether only the input of each layer is kept for the backward pass.
+        keeps_attention: whether the backward pass needs the matrices of attention, as on a CPU; fused kernels do not.
     """
     positions = 2 * batch_size * (prompt_tokens + answer_tokens)
     wide = max(shape.bytes_per_number, 2)
@@ -146,6 +153,8 @@ def training_memory(
     # inputs, and its own outputs of rank r.
     own = (6 * shape.hidden + 2 * shape.kv_numbers + 4 * shape.intermediate) * wide
     own += 4 * shape.hidden * _FLOAT + 7 * lora_rank * _FLOAT
+    if keeps_attention:
+        own += _ATTENTION_COPIES * shape.heads * (prompt_tokens + answer_tokens) * _FLOAT
     kept = shape.hidden * wide
     layers = shape.layers * kept + own if gradient_checkpointing else shape.layers * own
     return {

@@ -397,6 +397,7 @@ def _budget(params: Params, facts: _Facts, step: "Step | None") -> list[Finding]
             answer_tokens=usual,
             lora_rank=train.lora_rank,
             gradient_checkpointing=train.gradient_checkpointing,
+            keeps_attention=params.compute.device == "cpu",
         ),
         available=available,
         batch_size=train.batch_size,

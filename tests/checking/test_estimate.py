@@ -16,6 +16,7 @@ SHAPE = estimate.Shape(
     layers=2,
     hidden=8,
     intermediate=16,
+    heads=2,
     kv_numbers=8,
     vocabulary=100,
     adapter_per_rank=50,
@@ -60,6 +61,7 @@ def test_checkpointing_keeps_one_layer() -> None:
                 answer_tokens=4,
                 lora_rank=2,
                 gradient_checkpointing=gradient_checkpointing,
+                keeps_attention=False,
             )["activations"]
             for shape in (SHAPE, deeper)
         )
@@ -67,6 +69,22 @@ def test_checkpointing_keeps_one_layer() -> None:
 
     assert layer(gradient_checkpointing=True) == 2 * 10 * 8 * 2
     assert layer(gradient_checkpointing=False) > 10 * layer(gradient_checkpointing=True)
+
+
+def test_a_cpu_keeps_the_matrices_of_attention() -> None:
+    """On a CPU the backward pass keeps a row of attention for each token, head and layer."""
+    known = {
+        "batch_size": 1,
+        "prompt_tokens": 6,
+        "answer_tokens": 4,
+        "lora_rank": 2,
+        "gradient_checkpointing": False,
+    }
+    fused, kept = (
+        estimate.training_memory(SHAPE, **known, keeps_attention=keeps)["activations"]
+        for keeps in (False, True)  # type: ignore[arg-type]
+    )
+    assert kept - fused == 20 * 2 * 3 * 2 * 10 * 4
 
 
 def test_the_time_of_a_group_has_a_fixed_part() -> None:
@@ -109,6 +127,6 @@ def test_time_in_words() -> None:
     time, off = check_time(search=(7200, 28800), depths=(3, 12), training=600, iterations=3)
     assert time.words == (
         "one iteration: search 2.0 hours to 8.0 hours for answers of 3 to 12 sentences, training at most "
-        "10.0 minutes; 3 of them"
+        "10.0 minutes; 3 iterations"
     )
     assert off.words == estimate.MEASURED
