@@ -1,6 +1,7 @@
 """The estimates of memory and time, and what is said of them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,7 +74,7 @@ def test_checkpointing_keeps_one_layer() -> None:
 
 def test_a_cpu_keeps_the_matrices_of_attention() -> None:
     """On a CPU the backward pass keeps a row of attention for each token, head and layer."""
-    known = {
+    known: Any = {
         "batch_size": 1,
         "prompt_tokens": 6,
         "answer_tokens": 4,
@@ -82,7 +83,7 @@ def test_a_cpu_keeps_the_matrices_of_attention() -> None:
     }
     fused, kept = (
         estimate.training_memory(SHAPE, **known, keeps_attention=keeps)["activations"]
-        for keeps in (False, True)  # type: ignore[arg-type]
+        for keeps in (False, True)
     )
     assert kept - fused == 20 * 2 * 3 * 2 * 10 * 4
 
