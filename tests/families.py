@@ -90,16 +90,16 @@ def _vision(kind: Any, **more: Any) -> Any:
     return kind(**settings | more)
 
 
-def _clip() -> Any:
-    return _vision(hf.CLIPVisionConfig, projection_dim=16)
+def _clip(**more: Any) -> Any:
+    return _vision(hf.CLIPVisionConfig, projection_dim=16, **more)
 
 
 # LLaVA
 
 
-def _llava(folder: Path, tokenizer: Tokenizer) -> Path:
+def _llava(folder: Path, tokenizer: Tokenizer, *, size: int = SIDE) -> Path:
     config = hf.LlavaConfig(
-        vision_config=_clip(),
+        vision_config=_clip(image_size=size),
         text_config=_text(hf.LlamaConfig, tokenizer),
         image_token_index=_id(tokenizer, "<image>"),
         vision_feature_layer=-2,
@@ -107,7 +107,7 @@ def _llava(folder: Path, tokenizer: Tokenizer) -> Path:
     )
     processor = hf.LlavaProcessor(
         image_processor=hf.CLIPImageProcessor(
-            size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
+            size={"shortest_edge": size}, crop_size={"height": size, "width": size}
         ),
         tokenizer=tokenizer,
         patch_size=PATCH,
@@ -118,11 +118,10 @@ def _llava(folder: Path, tokenizer: Tokenizer) -> Path:
     return _save(folder, lambda: hf.LlavaForConditionalGeneration(config), processor, tokenizer)
 
 
-def llava(folder: Path) -> Path:
+def llava(folder: Path, *, size: int = SIDE) -> Path:
     """LLaVA-1.5: the tokenizer as transformers 5 writes it."""
-    return _llava(
-        folder, tokenizers.llama(["<image>", "<pad>"], extra_special_tokens={"image_token": "<image>"})
-    )
+    tokenizer = tokenizers.llama(["<image>", "<pad>"], extra_special_tokens={"image_token": "<image>"})
+    return _llava(folder, tokenizer, size=size)
 
 
 def llava_old(folder: Path) -> Path:

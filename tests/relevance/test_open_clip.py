@@ -28,8 +28,8 @@ PREPROCESS = {
 }
 
 
-def save_tiny_clip(folder: Path) -> None:
-    torch.manual_seed(0)
+def save_tiny_clip(folder: Path, *, seed: int = 0) -> None:
+    torch.manual_seed(seed)
     model = open_clip.CLIP(**CONFIG)
     save_file(
         {name: value.contiguous() for name, value in model.state_dict().items()},
