@@ -16,7 +16,9 @@ from typing import Any
 
 from torch import nn
 
-MEASURED = "on a CPU, memory was 0.9 to 1.2 times what was measured, time 1.5 to 3.7 times (docs/benchmarks.md)"
+MEASURED = (
+    "on a CPU, memory was 0.8 to 1.2 times what was measured, time 1.3 to 3.7 times (docs/benchmarks.md)"
+)
 """How far off the estimate was: written by hand from `python -m benchmarks.estimate`."""
 
 _FLOAT = 4
