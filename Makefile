@@ -17,7 +17,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help docs families repro test test-all lint dag bench clean
+.PHONY: help dist docs families repro test test-all lint dag bench clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -46,6 +46,9 @@ docs: $(STAMP)  ## write the generated pages: map, command line, results, table 
 families: $(STAMP)  ## try every family of models and write docs/families.json, then the pages
 	python -m tests.family_way
 	python docs/write.py
+
+dist: $(STAMP)  ## build the wheel into dist/
+	python -m hatchling build -t wheel
 
 bench: $(STAMP)  ## time search and publication against others (after `make repro`; run nothing else meanwhile)
 	python -m benchmarks.search
