@@ -26,6 +26,7 @@ EXTRAS = {
     "dvc": "pipeline",
     "huggingface_hub": "hub",
     "jinja2": "hub",
+    "num2words": "smolvlm",
     "open_clip": "relevance",
     "peft": "train",
     "pyarrow": "hub",

@@ -142,6 +142,7 @@ def step(policy: Policy, pairs: Sequence[Pair], *, root: Path, to: Path) -> Trai
         lora_rank=4,
         lora_alpha=8,
         lora_dropout=0.0,
+        gradient_checkpointing=False,
         reference_tolerance=1e-4,
         seed=0,
         progress=False,

@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from csrdata.errors import UserError
+from csrdata.pinned import read_pinned
 from csrdata.publishing.release.layout import (
     NAME_EXPECTED,
     PROMPTS,
@@ -184,11 +185,17 @@ def describe_file(folder: Path, file: Path) -> File:
 
 
 def describe_model(role: str, folder: Path, *, made_by: str) -> Model:
-    """Describe the model in a folder: a transformers model, an open_clip model, or a chain of adapters.
+    """Describe the model in a folder: a transformers model, an open_clip model, a chain of adapters, or a record of one.
+
+    A recorded model is described by the files that the record names: where a folder is on this machine is nobody's business.
 
     Raises:
         UserError: the folder does not exist, or holds no known kind of model.
     """
+    if records := sorted(
+        {*folder.glob("model.json"), *folder.glob("scorer.json"), *folder.glob("*/scorer.json")}
+    ):
+        return _describe_records(role, records, made_by=made_by)
     found: str | None = None
     if (folder / "config.json").is_file():
         found = read_json(folder / "config.json", made_by=made_by).get("architectures", ["a model"])[0]
@@ -201,6 +208,21 @@ def describe_model(role: str, folder: Path, *, made_by: str) -> Model:
     if found is None:
         raise UserError(str(folder), got="no such model", expected=f"the {role}", do=made_by)
     return Model(role=role, architecture=found, sha256=hash_path(folder))
+
+
+def _describe_records(role: str, records: Sequence[Path], *, made_by: str) -> Model:
+    """Describe a model, or an ensemble of several, by its records."""
+    pinned = [read_pinned(record, made_by=made_by) for record in records]
+    files = [{name: file.sha256 for name, file in sorted(one.files.items())} for one in pinned]
+    digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    kind = "image-text-to-text model" if records[0].name == "model.json" else "open_clip dual encoder"
+    if len(pinned) > 1:
+        return Model(
+            role=role, architecture=f"an ensemble of {len(pinned)} open_clip dual encoders", sha256=digest
+        )
+    return Model(
+        role=role, architecture=f"an {kind}", sha256=digest, hub_id=pinned[0].id, revision=pinned[0].revision
+    )
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
