@@ -168,7 +168,9 @@ def _places(params: Params) -> dict[str, str]:
     The images root becomes `.` wherever it is, because a pull puts images inside the project; see `write_release`.
     """
     found: dict[str, str] = {}
-    waiting: list[object] = [params.source.model_dump(), params.scorers.model_dump()]
+    # Only what names files: a prompt may begin with a slash.
+    sections = (params.source, params.prepare, params.scorers, *params.evaluation_sets.values())
+    waiting: list[object] = [section.model_dump() for section in sections]
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
