@@ -151,6 +151,10 @@ def project(python: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) 
         _set(params, key, value)
         sys.stdout.write(f"{key}: {value}\n")
     path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    # It writes dvc.yaml for the edited file, takes two prompts the whole way, and finds nothing that would fail.
+    findings = _run(python, folder, "check")
+    assert "shared prefix" in findings
+    assert not (folder / "data").exists()
     _run(python, folder, "run", "--all")
     return folder
 

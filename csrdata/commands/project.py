@@ -58,13 +58,21 @@ def check(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Take two prompts the whole way; check models, limits, images, disk, memory, time. Exit code 1: a stage would fail."""
+    """Take two prompts the whole way; check models, limits, images, disk, memory and time; write dvc.yaml for params.yaml.
+
+    Exit code 1: a stage would fail.
+    """
     from csrdata.checking.findings import as_json as to_json
     from csrdata.checking.findings import fails
     from csrdata.params import load_params
     from csrdata.pipeline.check import check as findings_of
+    from csrdata.pipeline.dag import CODE, write_project_files
 
-    findings = findings_of(load_params(), all_images=all_images)
+    params = load_params()
+    if CODE.is_file():  # what an edit of params.yaml changes in the DAG
+        for path in write_project_files(params):
+            say(f"{path}: written for params.yaml")
+    findings = findings_of(params, all_images=all_images)
     print(json_text(to_json(findings)) if as_json else "\n".join(finding.line() for finding in findings))
     if fails(findings):
         raise typer.Exit(1)
