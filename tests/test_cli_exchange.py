@@ -1,6 +1,6 @@
 """`export`, `diff` and `stats` of a published set, as a user meets them, over a Hub on this machine.
 
-What a command prints is looked at in a process of its own; what it refuses, and how it draws, in this one, to be quick.
+What a command prints is tested in a separate process; refusals and drawing in this one, to be fast.
 """
 
 import dataclasses

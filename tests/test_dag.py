@@ -118,7 +118,7 @@ def test_profiles_are_complete_and_valid(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.name)
 def test_every_parameter_has_its_comment(path: Path) -> None:
-    """Unit, range and source stand next to each key; iterations speak for themselves, smoke.yaml refers to params.yaml."""
+    """Each key has its unit, range and source; iterations speak for themselves, smoke.yaml refers to params.yaml."""
     lines = path.read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith("# "), "the first line says what a profile is for"
     if path.stem == "smoke":

@@ -13,7 +13,7 @@ from csrdata.evaluation.truth_preference import TruthPreference
 from csrdata.records import Dropped, Pair
 
 DIGITS = 6
-"""Decimals kept: below them lies the order of summation."""
+"""Decimals kept: smaller differences come from the order of summation."""
 
 
 def summarize_splits(

@@ -140,7 +140,7 @@ SPECIAL: Mapping[str, str] = {
 _YOUNG = ("baby", "adult", "young", "mother", "father", "male", "female")
 _ANIMALS = ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe")
 _VEHICLES = ("bus", "train", "car", "boat", "airplane")
-"""Before the names of these categories a word of a person is none: "baby elephant", "passenger jet"."""
+"""Before the names of these categories, a word for a person does not name one: "baby elephant", "passenger jet"."""
 
 _IRREGULAR = {
     "person": "persons",

@@ -5,7 +5,7 @@ again), the code dependencies in dvc.yaml (`csrdata.pipeline.dag` writes them), 
 source is parsed; nothing is imported or run. This works in a checkout and in an installed package.
 
 If a module chooses by kind (`match settings.kind:`), and the caller says which kinds are in use, the cases of other kinds
-are not followed: the stages of a project depend on the code of its own source only.
+are not followed: the stages of a project depend only on the code of that project's source.
 
 The hash covers every statement of these modules, also inside functions and under `if TYPE_CHECKING`. It does not
 cover comments, docstrings and layout; the modules in `EXEMPT`; the `__init__.py` of a package; modules imported by a

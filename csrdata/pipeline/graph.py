@@ -108,8 +108,8 @@ def nodes(params: Params) -> tuple[Node, ...]:
             params=("compute", "generate_beams", "scorers.search"),
             outputs=(Output(candidates, persist=True),),
             argument=KEY,
-            comment="a chain of adapters names its base, so a policy's folder stands for both; finished shards are kept "
-            "before a re-run, and their manifest says what they were made from",
+            comment="a chain of adapters names its base, so one dependency on a policy's folder covers both; "
+            "finished shards are kept before a re-run, and their manifest says what they were made from",
         ),
         Node(
             "score_beams",
@@ -209,7 +209,7 @@ def _folder_key(role: Role) -> str:
 
 
 def _scorer_folders(params: Params) -> dict[str, str]:
-    """Return the folders that stand in params.yaml, by the name that DVC looks up."""
+    """Return the scorer folders of params.yaml, by the key that DVC looks up."""
     both: dict[Role, AnyScorer | None] = {
         "search": params.scorers.search,
         "held_out": params.scorers.held_out,

@@ -39,7 +39,7 @@ def profile_text(name: str) -> str:
     """Return a profile: a complete params.yaml.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: no profile has that name.
     """
     known = profiles()
     if name not in known:
@@ -56,7 +56,7 @@ def profile_text(name: str) -> str:
 def create(folder: Path, *, profile: str = DEFAULT) -> bool:
     """Create a project in a new or empty folder; return whether it is inside a git repository.
 
-    The folder appears whole or not at all. Inside a git repository, DVC uses it; elsewhere DVC is told that there is none.
+    The folder appears complete or not at all. Outside a git repository, DVC is configured to work without one.
 
     Raises:
         UserError: no such profile, or the folder holds something.

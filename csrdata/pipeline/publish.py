@@ -163,7 +163,7 @@ def _check_excluded(
 
 
 def _places(params: Params) -> dict[str, str]:
-    """Return the paths of this machine in params.yaml that no release may show, and what stands for each.
+    """Return the paths of this machine in params.yaml that no release may show, each with its replacement.
 
     The images root becomes `.` wherever it is, because a pull puts images inside the project; see `write_release`.
     """
@@ -185,7 +185,7 @@ def _places(params: Params) -> dict[str, str]:
 
 
 def _without(places: dict[str, str], value: Any) -> Any:
-    """Return params with what stands for the paths of this machine."""
+    """Return params with the paths of this machine replaced."""
     if isinstance(value, dict):
         return {key: _without(places, one) for key, one in value.items()}
     if isinstance(value, list):

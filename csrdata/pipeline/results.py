@@ -93,7 +93,7 @@ def _truth(params: Params, name: str, parser: ClaimParser) -> TruthShare:
 
 
 def _summary(params: Params, names: Sequence[str]) -> Summary | None:
-    """Return the project's summary, or None where there is none or it is about other pairs; that is said."""
+    """Return the project's summary; None, with the reason on stderr, if it is missing or describes other pairs."""
     if not paths.SUMMARY.is_file():
         return None
     try:

@@ -110,7 +110,7 @@ def _follows(step: Step, touched: set[str]) -> str | None:
 
 
 def _run(step: Step) -> None:
-    """Run a step in a process of its own, and remove what an earlier run left in the folders that it writes whole."""
+    """Run a step in a new process; then remove files of an earlier run from the folders that the step rewrites."""
     words = ["run", step.node.stage]
     if step.node.argument:
         words += ["--iteration", step.node.argument]

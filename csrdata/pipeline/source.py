@@ -1,7 +1,7 @@
 """Open the source that `source.kind` names; no other module depends on the kind.
 
 Each case imports its own modules: `csrdata.pipeline.code` follows the cases of the kinds in use, so that the stages of a
-project depend on the code of its own source only.
+project depend only on the code of that project's source.
 """
 
 from pathlib import Path
@@ -57,7 +57,7 @@ def open_source(settings: AnySource, *, images: Path = Path()) -> Source:
 
 
 def exclude_file(settings: AnySource) -> Path | None:
-    """Return the file of what is excluded; None where there is none."""
+    """Return the file `source.exclude`, or None if nothing is excluded."""
     excluded = None if isinstance(settings, MicroworldSource) else settings.exclude
     return None if excluded is None else Path(excluded)
 

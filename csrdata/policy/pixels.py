@@ -33,7 +33,7 @@ def limit_pixels(
         raise UserError(
             place,
             got=f"min_pixels {min_pixels}, max_pixels {max_pixels}",
-            expected=f"null for both: {type(images).__name__} has a resolution of its own",
+            expected=f"null for both: {type(images).__name__} has a fixed resolution",
             do="set both to null in params.yaml, then: dvc repro",
         )
     least, most = least if min_pixels is None else min_pixels, most if max_pixels is None else max_pixels

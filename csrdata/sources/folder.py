@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from csrdata.records import Prompt, Question, Truth
+from csrdata.records import Prompt
 from csrdata.sources.image_index import image_files
 from csrdata.sources.rows import Row, parse_image, parse_text
 from csrdata.sources.sampling import sample, stable_number
+from csrdata.sources.unannotated import Unannotated
 from csrdata.storage.values import MAX_NAME
 
 
 @dataclass(frozen=True)
-class Folder:
+class Folder(Unannotated):
     """A `Source` over all images under a folder. A prompt's id is its image's path, relative to the images root."""
 
     images_root: Path
@@ -25,25 +26,13 @@ class Folder:
     """Relative to the images root."""
     wordings: tuple[str, ...]
     """One or more; each is a kind of prompt."""
-    origin: None = None
 
     def prompts(self, *, count: int, seed: int) -> list[Prompt]:
         rows = sample(self._rows(seed), count=count, seed=seed)
         return [Prompt(row.row_id, row.image, row.text) for row in rows]
 
-    def questions(self, *, seed: int) -> list[Question]:
-        """Return no questions: an evaluation set asks them."""
-        del seed
-        return []
-
-    def truths(self) -> list[Truth]:
-        return []
-
-    def claim_parser(self) -> None:
-        return None
-
     def files(self) -> list[Path]:
-        """Return nothing: the manifest of the images in use stands for the folder."""
+        """Return no files: the manifest of the images in use identifies the folder."""
         return []
 
     def revision(self) -> None:

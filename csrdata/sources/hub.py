@@ -1,7 +1,7 @@
 """A dataset of the Hub as a source: streamed at one commit, without a copy of the whole.
 
 It is read twice. The first pass draws the sample and decodes no image (from Parquet files it does not even fetch them); the
-second writes the images of the sample, each once, under the name of its content. A dataset that needs code of its own to
+second writes the images of the sample, each once, under the name of its content. A dataset that needs to run code to
 load is refused: `datasets` runs none.
 """
 
@@ -17,10 +17,11 @@ from typing import Any
 from csrdata.errors import UserError
 from csrdata.images import MAX_BYTES, image_extension
 from csrdata.progress import progress
-from csrdata.records import Prompt, Question, Truth
+from csrdata.records import Prompt
 from csrdata.sources.rows import Row, missing_column, wrong
 from csrdata.sources.sampling import sample
 from csrdata.sources.table import Columns, row_id, row_kind, row_text
+from csrdata.sources.unannotated import Unannotated
 from csrdata.storage.disk import atomic_file, hash_path
 
 UNREADABLE = "bin"
@@ -28,7 +29,7 @@ UNREADABLE = "bin"
 
 
 @dataclass(frozen=True)
-class HubDataset:
+class HubDataset(Unannotated):
     """A `Source` over one split of a dataset of the Hub."""
 
     images_root: Path
@@ -41,26 +42,14 @@ class HubDataset:
     columns: Columns
     folder: str
     """Takes the images, relative to the images root."""
-    origin: None = None
 
     def prompts(self, *, count: int, seed: int) -> list[Prompt]:
         rows = sample(self._rows(), count=count, seed=seed)
         paths = self._write_images({int(row.image): row.place for row in rows})
         return [Prompt(row.row_id, paths[int(row.image)], row.text) for row in rows]
 
-    def questions(self, *, seed: int) -> list[Question]:
-        """Return no questions: an evaluation set asks them."""
-        del seed
-        return []
-
-    def truths(self) -> list[Truth]:
-        return []
-
-    def claim_parser(self) -> None:
-        return None
-
     def files(self) -> list[Path]:
-        """Return nothing: the revision stands for the dataset."""
+        """Return no files: the revision identifies the dataset."""
         return []
 
     def revision(self) -> str:
@@ -193,7 +182,7 @@ class HubDataset:
         return UserError(
             place or self._place,
             got=text,
-            expected="a dataset with this config and split that streams without code of its own",
+            expected="a dataset with this config and split that streams without running code",
             do="check source.id, revision, config and split in params.yaml, and the network (hf auth login for a "
             "private one), then: dvc repro",
         )

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from csrdata.errors import UserError
-from csrdata.records import Prompt, Question, Truth
+from csrdata.records import Prompt
 from csrdata.sources.image_index import ImageIndex
 from csrdata.sources.rows import Row, parse_id, parse_image, parse_text, wrong
 from csrdata.sources.sampling import sample
+from csrdata.sources.unannotated import Unannotated
 
 MAX_BYTES = 500_000_000
 """Of a file: its rows are in memory together. LLaVA-150k's files have at most about 100 MB."""
@@ -23,7 +24,7 @@ ASKS = ("human", "user")
 
 
 @dataclass(frozen=True)
-class Llava:
+class Llava(Unannotated):
     """A `Source` over files of LLaVA's form. A prompt's id is the file's name and the row's id: `detail_23k/000000123`."""
 
     images_root: Path
@@ -31,23 +32,11 @@ class Llava:
     """The files, as seen from the project; each file's name is a kind of prompt."""
     folder: str
     """Where the images are, relative to the images root."""
-    origin: None = None
 
     def prompts(self, *, count: int, seed: int) -> list[Prompt]:
         rows = sample(self._rows(), count=count, seed=seed)
         index = ImageIndex(self.images_root, self.folder)
         return [Prompt(row.row_id, index.find(row.image, place=row.place), row.text) for row in rows]
-
-    def questions(self, *, seed: int) -> list[Question]:
-        """Return no questions: an evaluation set asks them."""
-        del seed
-        return []
-
-    def truths(self) -> list[Truth]:
-        return []
-
-    def claim_parser(self) -> None:
-        return None
 
     def files(self) -> list[Path]:
         return list(self.paths)

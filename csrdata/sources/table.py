@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from csrdata.errors import UserError
-from csrdata.records import Prompt, Question, Truth
+from csrdata.records import Prompt
 from csrdata.sources.rows import (
     MAX_LINE,
     Row,
@@ -25,6 +25,7 @@ from csrdata.sources.rows import (
     wrong,
 )
 from csrdata.sources.sampling import sample
+from csrdata.sources.unannotated import Unannotated
 
 FORMATS = (".jsonl", ".csv", ".parquet")
 BATCH = 10_000
@@ -50,28 +51,16 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(Unannotated):
     """A `Source` over one table."""
 
     path: Path
     """As seen from the project; the suffix says the format."""
     columns: Columns
-    origin: None = None
 
     def prompts(self, *, count: int, seed: int) -> list[Prompt]:
         rows = sample(self._rows(), count=count, seed=seed)
         return [Prompt(row.row_id, row.image, row.text) for row in rows]
-
-    def questions(self, *, seed: int) -> list[Question]:
-        """Return no questions: an evaluation set asks them."""
-        del seed
-        return []
-
-    def truths(self) -> list[Truth]:
-        return []
-
-    def claim_parser(self) -> None:
-        return None
 
     def files(self) -> list[Path]:
         return [self.path]

@@ -69,7 +69,7 @@ def test_a_source_with_too_few_names_the_set(tmp_path: Path, monkeypatch: pytest
 def test_a_prompt_without_a_readable_image_is_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Another prompt takes its place; where there is none the number is said, and without any image it is one line."""
+    """Another prompt takes its place; a smaller set is reported with its number, and a set without images is one line."""
     source = _source(tmp_path, 4)
     training = [row for row in source.prompts(count=4, seed=0) if row.prompt_id == "3"]
     (tmp_path / "0.png").unlink()

@@ -1,4 +1,4 @@
-"""A project in a folder of its own: a few microworld scenes and small parameters, as `prepare` would leave them."""
+"""A project in a new folder: a few microworld scenes and small parameters, as `prepare` would leave them."""
 
 from pathlib import Path
 from typing import Any

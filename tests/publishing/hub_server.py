@@ -445,7 +445,7 @@ def online(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 def environment(hub: Hub, home: Path, *, token: str | None = None) -> dict[str, str]:
-    """Return the variables with which another process's client reaches this Hub, with a cache of its own."""
+    """Return the variables with which another process's client reaches this Hub, with a separate cache."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
     own = {
         "HF_ENDPOINT": hub.url,

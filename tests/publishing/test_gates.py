@@ -58,7 +58,7 @@ def put(path: Path, text: str) -> None:
 def refusal(folder: Path, **options: Any) -> str:
     with pytest.raises(UserError) as error:
         check(folder, **options)
-    assert str(folder) not in str(error.value)  # a folder of its own, gone when the line is read
+    assert str(folder) not in str(error.value)  # a temporary folder, gone when the line is read
     return str(error.value)
 
 

@@ -99,7 +99,7 @@ def test_what_the_folder_no_longer_has_is_deleted(
 def test_the_same_identity_is_not_pushed_again(
     hub: Hub, push: Callable[..., Pushed], said: list[str], tmp_path: Path
 ) -> None:
-    """A new card alone makes no commit, a new tag stands at the old commit; nothing is written, and it is said."""
+    """A new card alone makes no commit, a new tag points to the old commit; nothing is written, and the output says so."""
     first = push(made_folder(tmp_path / "a"), tag="v1")
     (tmp_path / "a/README.md").write_text(CARD + "\nA new date.\n", encoding="utf-8")
     hub.requests.clear()
@@ -155,7 +155,7 @@ def test_an_existing_tag_is_refused_before_anything_is_sent(
 def test_a_refusal_is_one_line_and_leaves_nothing(
     hub: Hub, push: Callable[..., Pushed], tmp_path: Path, settings: dict[str, str], message: str
 ) -> None:
-    """A refused or missing token, a foreign namespace, a name that is none: one line, and no repository is there."""
+    """A refused or missing token, a foreign namespace, an invalid name: one line, and no repository is there."""
     with pytest.raises(UserError, match=message) as caught:
         push(made_folder(tmp_path / "a"), **settings)
     assert "\n" not in str(caught.value)

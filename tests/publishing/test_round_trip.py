@@ -316,7 +316,7 @@ def test_a_mistake_is_one_line(run: Run, tmp_path: Path) -> None:
 def test_push_model_publishes_one_policy(
     hub: Hub, run: Run, project: Path, pushed: subprocess.CompletedProcess[str]
 ) -> None:
-    """The adapter, its base and a card with the data set's tag and this iteration's figures, as a model with a tag."""
+    """The adapter, its base and a card with the dataset's tag and this iteration's figures, as a model with a tag."""
     words = ["push", "me/policy", "--model", "--iteration", "1", "--dataset", "me/set@v1", "--tag", "m1"]
     done = run(project, *words)
     assert (done.returncode, done.stdout) == (0, f"{hub.url}/me/policy/tree/m1\n"), done.stderr
@@ -338,7 +338,7 @@ def test_push_model_publishes_one_policy(
 def test_a_policy_is_not_said_to_come_from_other_pairs(
     hub: Hub, run: Run, project: Path, pushed: subprocess.CompletedProcess[str], tmp_path: Path
 ) -> None:
-    """The data set that the card would name must hold the very pairs that the policy was trained on."""
+    """The dataset that the card names must hold exactly the pairs that the policy was trained on."""
     shutil.copytree(project, tmp_path / "changed")
     changed = dataclasses.replace(PAIR, chosen=f"{PAIR.chosen} And a fog.")
     write_rows(tmp_path / "changed" / paths.pairs("1"), [changed], Pair)

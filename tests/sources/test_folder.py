@@ -14,7 +14,7 @@ WORDINGS = ("Describe the photo.", "What do you see?", "<image>\nWhat is odd her
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A folder of thirty images in two folders, and a file that is none."""
+    """A folder of thirty images in two folders, and a file that is not an image."""
     for number in range(30):
         path = tmp_path / f"photos/{'ab'[number % 2]}/{number}.{'jpg' if number % 3 else 'PNG'}"
         path.parent.mkdir(parents=True, exist_ok=True)
