@@ -191,6 +191,15 @@ class OpenClipHubScorer(Section):
     revision: Revision | None
 
 
+class DetectorScorer(Section):
+    kind: Literal["detector"]
+    folder: PathText
+
+
+class SelfCheckScorer(Section):
+    kind: Literal["self_check"]
+
+
 SingleScorer = Annotated[OpenClipScorer | OpenClipNameScorer | OpenClipHubScorer, Field(discriminator="kind")]
 """The kinds of scorer that are one model."""
 
@@ -212,7 +221,13 @@ AnySource = Annotated[
 AnyModels = Annotated[MicroworldModels | PretrainedModels, Field(discriminator="kind")]
 """The ways to get the base policy; another one is added in the same way."""
 AnyScorer = Annotated[
-    OpenClipScorer | OpenClipNameScorer | OpenClipHubScorer | EnsembleScorer, Field(discriminator="kind")
+    OpenClipScorer
+    | OpenClipNameScorer
+    | OpenClipHubScorer
+    | EnsembleScorer
+    | DetectorScorer
+    | SelfCheckScorer,
+    Field(discriminator="kind"),
 ]
 """The kinds of scorer; another one is added in the same way."""
 
@@ -220,6 +235,7 @@ AnyScorer = Annotated[
 class Scorers(Section):
     search: AnyScorer
     held_out: AnyScorer | None
+    others: dict[str, AnyScorer]
 
 
 class SamplePrompts(Section):
@@ -272,9 +288,32 @@ class Guidance(Section):
     repetition_threshold: Share | None
 
 
-class GenerateBeams(Section):
+class GroupProposal(Section):
+    kind: Literal["groups"]
     groups: Count
     diversity_penalty: NotNegative
+
+
+class SentenceSampling(Section):
+    kind: Literal["sample"]
+    count: Count
+    temperature: Positive
+    seed: Seed
+
+
+class AnswerSampling(Section):
+    kind: Literal["answers"]
+    count: Annotated[int, Field(ge=2, le=10**9)]
+    temperature: Positive
+    seed: Seed
+
+
+AnyProposal = Annotated[GroupProposal | SentenceSampling | AnswerSampling, Field(discriminator="kind")]
+"""The ways to propose candidates."""
+
+
+class GenerateBeams(Section):
+    proposal: AnyProposal
     keep_best: Count
     keep_worst: Annotated[int, Field(ge=0, le=10**9)]
     rank_by: Literal["sentence", "cumulative"]
@@ -287,20 +326,79 @@ class GenerateBeams(Section):
 
 
 class ScoreBeams(Section):
+    signal: Line
     image_weight: Share
     scale: ScaleName
     repetition_threshold: Share | None
     aggregate: Literal["sum", "mean"]
 
 
-class SelectPairs(Section):
+class AnswerPairs(Section):
+    """Pairs of whole answers of the search."""
+
+    kind: Literal["answers"]
+    order: Literal["reward", "random", "truth"]
     margin: NotNegative
     max_length_gap: Share
     length_balance: NotNegative | None
+    per_prompt: Count
     seed: Seed
 
 
+class SentencePairs(Section):
+    """Pairs of sentences that continue the same beginning of an answer."""
+
+    kind: Literal["sentences"]
+    order: Literal["relevance", "reward", "truth"]
+    min_gap: NotNegative
+    repetition_threshold: Share | None
+    per_prompt: Count
+    ends: Literal["none", "evidence"]
+    end_gap: NotNegative
+    seed: Seed
+
+
+class MixedPairs(Section):
+    """Pairs of several kinds from the same search."""
+
+    kind: Literal["mixed"]
+    parts: Annotated[
+        list[Annotated[AnswerPairs | SentencePairs, Field(discriminator="kind")]],
+        Field(min_length=2, max_length=8),
+    ]
+
+
+class JudgedPairs(Section):
+    """Pairs of two answers, of which the policy itself judges which one fits the image better (Table 3)."""
+
+    kind: Literal["judged"]
+
+
+class CorruptedPairs(Section):
+    """Pairs of the best answer and the same answer with one change that makes it false."""
+
+    kind: Literal["corrupted"]
+    seed: Seed
+
+
+class ImportedPairs(Section):
+    """Pairs from elsewhere, as `csrdata import` wrote them."""
+
+    kind: Literal["imported"]
+    folder: PathText
+
+
+AnyPairs = Annotated[
+    AnswerPairs | SentencePairs | MixedPairs | JudgedPairs | CorruptedPairs | ImportedPairs,
+    Field(discriminator="kind"),
+]
+"""The ways to make pairs."""
+
+
 class TrainDpo(Section):
+    loss: Literal["sigmoid", "sigmoid_norm", "ipo", "apo_zero", "hinge", "robust"]
+    dpo_weight: NotNegative
+    margin: Literal["none", "weight", "target"]
     beta: Positive
     sft_weight: NotNegative
     learning_rate: Positive
@@ -317,8 +415,16 @@ class TrainDpo(Section):
 
 
 class EvaluatePolicy(Section):
+    decoding: Literal["greedy", "search"]
     max_new_tokens: Tokens
     batch_size: Count
+
+
+class MatchRecall(Section):
+    split: Line
+    low: Annotated[float, Field(le=0, ge=-100)]
+    high: Annotated[float, Field(ge=0, le=100)]
+    step: Positive
 
 
 class Summarize(Section):
@@ -344,9 +450,10 @@ class Params(Section):
     evaluation_sets: dict[str, AnySet]
     generate_beams: GenerateBeams
     score_beams: ScoreBeams
-    select_pairs: SelectPairs
+    select_pairs: AnyPairs
     train_dpo: TrainDpo
     evaluate_policy: EvaluatePolicy
+    match_recall: MatchRecall | None
     summarize: Summarize
     iterations: dict[str, Iteration]
 
@@ -376,6 +483,7 @@ def load_params(path: Path = FILE) -> Params:
         raise explain(error, Params, raw, place=str(path), do=_fix(path)) from None
     _check_chain(params.iterations, path)
     _check_sets(params.evaluation_sets, path)
+    _check_signals(params, path)
     return params
 
 
@@ -383,6 +491,8 @@ OLD_NAMES = {
     "build_seed": "source (the images), prepare (the models) and scorers (their folders)",
     "repeat_similarity": "repetition_threshold",
     "sample_prompts.questions_per_image": "source.questions_per_image",
+    "generate_beams.groups": "generate_beams.proposal.groups",
+    "generate_beams.diversity_penalty": "generate_beams.proposal.diversity_penalty",
 }
 """Keys of earlier versions, alone or with the sections above them, with their names today."""
 
@@ -415,6 +525,23 @@ def _check_sets(sets: Mapping[str, AnySet], path: Path) -> None:
         if not is_iteration_name(name) or name in RESERVED_SETS:
             expected = f"{NAME.removesuffix(', and not base')}, and not {' or '.join(RESERVED_SETS)}"
             raise UserError(f"{path}: evaluation_sets.{name}", got=name, expected=expected, do=_fix(path))
+
+
+RESERVED_SIGNALS = ("search", "held_out", "elsewhere")
+"""Signals that are no entry of `scorers.others`."""
+
+
+def _check_signals(params: Params, path: Path) -> None:
+    """Check the names of scorers, and that the signal of the reward is one that is measured."""
+    others = params.scorers.others
+    for name in others:
+        if not is_iteration_name(name) or name in RESERVED_SIGNALS:
+            expected = f"{NAME.removesuffix(', and not base')}, and not {', '.join(RESERVED_SIGNALS)}"
+            raise UserError(f"{path}: scorers.others.{name}", got=name, expected=expected, do=_fix(path))
+    if params.score_beams.signal not in {"search", *others}:
+        expected = f"one of {', '.join(['search', *others])}: search, or a name of scorers.others"
+        place = f"{path}: score_beams.signal"
+        raise UserError(place, got=params.score_beams.signal, expected=expected, do=_fix(path))
 
 
 def _check_chain(iterations: Mapping[str, Iteration], path: Path) -> None:

@@ -47,6 +47,21 @@ def candidates(iteration: str) -> Path:
     return Path("data/generate_beams") / iteration
 
 
+def signals(iteration: str) -> Path:
+    """Return the folder of an iteration's shards of `Signal` rows, one for each shard of `candidates`."""
+    return Path("data/measure_signals") / iteration
+
+
+def verdicts(iteration: str) -> Path:
+    """Return the path of an iteration's table of `Verdict` rows."""
+    return Path("data/judge_answers") / iteration / "verdicts.parquet"
+
+
+def recall_curve(name: str) -> Path:
+    """Return the path of a policy's answers at several end-of-sequence biases, and what was measured on them."""
+    return Path("data/match_recall") / name
+
+
 def responses(iteration: str) -> Path:
     """Return the folder of an iteration's shards of `Response` rows, one for each shard of `candidates`."""
     return Path("data/score_beams") / iteration

@@ -160,6 +160,23 @@ class Sentence:
 
 
 @dataclass(frozen=True, slots=True)
+class Signal:
+    """A raw value of one candidate sentence, measured after the search. One row for each `prompt_id`, `node_id` and `name`.
+
+    A table has the candidates with a text, in the order of the candidates' table.
+    """
+
+    prompt_id: str
+    node_id: int
+    """Of its `Sentence`."""
+    name: str
+    """`held_out`: R_I by `scorers.held_out`. `elsewhere`: mean R_I, by the search's scorer, with images of other prompts.
+    Otherwise a name of `scorers.others`: R_I by that scorer."""
+    value: float | None
+    """0..100; null where the signal says nothing of the sentence."""
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """A whole answer: the path to one finished or cut leaf, with its scores. One row for each `prompt_id` and `leaf_id`."""
 
@@ -226,9 +243,10 @@ CSR_SEARCH = "csr_search"
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A preference pair: two answers to one prompt, with different texts. One row for each `prompt_id`.
+    """A preference pair: two answers to one prompt, or two ways to continue one answer.
 
-    Its table is flat: each field of `scores` is a column, and no column is named `scores`.
+    One row for each `prompt_id` and `number`. The two sides differ in their text, or in whether they end the answer. The
+    table is flat: each field of `scores` is a column, and no column is named `scores`.
     """
 
     prompt_id: str
@@ -238,6 +256,14 @@ class Pair:
     rejected: str
     origin: str
     """How the pair was made: `csr_search`, or another name of a-z, 0-9 and _."""
+    number: int = 0
+    """Counts the pairs of a prompt, from 0."""
+    context: str = ""
+    """The beginning of the answer, as generated, which `chosen` and `rejected` continue; empty for whole answers."""
+    chosen_complete: bool = True
+    """Whether `chosen` ends the answer with end-of-sequence. A sentence inside an answer does not; an empty text that does
+    is the end itself."""
+    rejected_complete: bool = True
     scores: PairScores = PairScores()
 
 
@@ -336,7 +362,18 @@ class Wording:
 
 
 Record = type[
-    Wording | Prompt | LeftOut | ImageFile | Sentence | Response | Pair | Dropped | Truth | Question | Answer
+    Wording
+    | Prompt
+    | LeftOut
+    | ImageFile
+    | Sentence
+    | Signal
+    | Response
+    | Pair
+    | Dropped
+    | Truth
+    | Question
+    | Answer
 ]
 
 _PRIMITIVES = {str: "String", int: "Int64", float: "Float64", bool: "Boolean"}

@@ -1,6 +1,6 @@
 """Score whole answers (equation 4).
 
-In: data/generate_beams/T, scorers/held_out; params.yaml: score_beams, compute.
+In: data/generate_beams/T, data/measure_signals/T; params.yaml: score_beams.
 Out: data/score_beams/T: `Response` rows; metrics/score_beams/T.json.
 Run: `python stages/score_beams.py 1`, or through DVC.
 """

@@ -37,10 +37,13 @@ STAGES = {
     "prepare": Needs.NOTHING,
     "sample_prompts": Needs.NOTHING,
     "generate_beams": Needs.ITERATION,
+    "measure_signals": Needs.ITERATION,
     "score_beams": Needs.ITERATION,
+    "judge_answers": Needs.ITERATION,
     "select_pairs": Needs.ITERATION,
     "train_dpo": Needs.ITERATION,
     "evaluate_policy": Needs.POLICY,
+    "match_recall": Needs.POLICY,
     "summarize": Needs.NOTHING,
 }
 """Every stage and the argument it takes, in the order of the DAG."""
@@ -49,10 +52,13 @@ ABOUT = {
     "prepare": "draw the images, train the base policy and the two scorers",
     "sample_prompts": "sample the training prompts and the evaluation questions",
     "generate_beams": "search answers to every prompt, sentence by sentence",
-    "score_beams": "score whole answers",
-    "select_pairs": "select a chosen and a rejected answer per prompt, or record why there is no pair",
+    "measure_signals": "measure each candidate with the scorers that the search did not use",
+    "score_beams": "score whole answers; no model runs",
+    "judge_answers": "let the policy judge its own answers (select_pairs.kind: judged)",
+    "select_pairs": "make preference pairs, or record why a prompt has none; no model runs",
     "train_dpo": "train the next policy on the pairs",
     "evaluate_policy": "answer the evaluation questions with one policy",
+    "match_recall": "measure one policy at the base's recall, by a bias on end-of-sequence",
     "summarize": "compare the base and all iterations in one table",
 }
 """What each stage does, for `csrdata run --list`."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from csrdata import paths
-from csrdata.params import AnyScorer, Params
+from csrdata.params import Params
 from csrdata.pipeline.evaluation_sets import parser_files, set_files
-from csrdata.pipeline.scorers import Role, record_folder
+from csrdata.pipeline.scorers import BY_FOLDER, Role, record_folder, scorer_of, scorer_roles
 from csrdata.pipeline.source import open_source, source_files
 
 KEY, PREVIOUS = "${key}", "${item.previous}"
@@ -73,8 +73,10 @@ def nodes(params: Params) -> tuple[Node, ...]:
     files = [*source_files(params.source, images=root), *set_files(sets, source)]
     parsers = tuple(path.as_posix() for path in parser_files(sets, source))
     search, held_out = _scorer(params, "search"), _scorer(params, "held_out")
+    others = tuple(path for name in params.scorers.others for path in _scorer(params, name))
     base, previous, own = (str(paths.policy(name)) for name in (paths.BASE, PREVIOUS, KEY))
     candidates, responses = str(paths.candidates(KEY)), str(paths.responses(KEY))
+    signals = str(paths.signals(KEY))
     pairs = str(paths.pairs(KEY))
     return (
         Node(
@@ -101,6 +103,7 @@ def nodes(params: Params) -> tuple[Node, ...]:
             outputs=_evaluation(paths.BASE),
             argument=paths.BASE,
         ),
+        *_matching(params, paths.BASE, (questions, base, *parsers)),
         Node(
             "generate_beams",
             "generate_beams",
@@ -112,17 +115,27 @@ def nodes(params: Params) -> tuple[Node, ...]:
             "finished shards are kept before a re-run, and their manifest says what they were made from",
         ),
         Node(
-            "score_beams",
-            "score_beams",
-            inputs=(images, candidates, prompts, *held_out),
-            params=("compute", "score_beams", "scorers.held_out"),
-            outputs=(Output(responses, persist=True), _stage_figures("score_beams", KEY)),
+            "measure_signals",
+            "measure_signals",
+            inputs=(images, candidates, prompts, wordings, previous, *search, *held_out, *others),
+            params=("compute", "scorers"),
+            outputs=(Output(signals, persist=True),),
             argument=KEY,
         ),
         Node(
+            "score_beams",
+            "score_beams",
+            inputs=(candidates, prompts, signals),
+            params=("score_beams",),
+            outputs=(Output(responses, persist=True), _stage_figures("score_beams", KEY)),
+            argument=KEY,
+            comment="no model runs here or in select_pairs: another weight, scale or rule costs seconds",
+        ),
+        *_judging(params, inputs=(images, prompts, wordings, candidates, previous)),
+        Node(
             "select_pairs",
             "select_pairs",
-            inputs=(candidates, prompts, responses),
+            inputs=(candidates, prompts, responses, signals, *_pair_inputs(params)),
             params=("select_pairs",),
             outputs=(Output(str(paths.pairs(KEY).parent)), _stage_figures("select_pairs", KEY)),
             argument=KEY,
@@ -143,6 +156,7 @@ def nodes(params: Params) -> tuple[Node, ...]:
             outputs=_evaluation(KEY),
             argument=KEY,
         ),
+        *_matching(params, KEY, (questions, own, base, *parsers)),
         Node(
             "summarize",
             "summarize",
@@ -153,9 +167,10 @@ def nodes(params: Params) -> tuple[Node, ...]:
                 str(paths.pairs(KEY).parents[1]),
                 str(paths.PREPARE_METRICS),
                 str(paths.stage_metrics("train_dpo", KEY).parent),
+                *(() if params.match_recall is None else (str(paths.recall_curve(KEY).parent),)),
                 *parsers,
             ),
-            params=("evaluation_sets", "iterations", "source", "summarize"),
+            params=("evaluation_sets", "iterations", "match_recall", "source", "summarize"),
             outputs=(
                 Output(str(paths.SUMMARY.with_suffix(".md")), cached=False),
                 Output(str(paths.PLOTS), cached=False),
@@ -171,8 +186,9 @@ def steps(params: Params) -> Iterator[Step]:
     folders = _scorer_folders(params)
     once = {node.name: _filled(node, folders) for node in nodes(params)}
     each = [node for node in once.values() if node.each]
-    for name in ("prepare", "sample_prompts", "evaluate_base"):
-        yield Step(once[name], name)
+    for name, node in once.items():
+        if not node.each and name != "summarize":
+            yield Step(node, name)
     for iteration, settings in params.iterations.items():
         filling = {**folders, KEY: iteration, PREVIOUS: settings.previous}
         for node in each:
@@ -196,28 +212,72 @@ def _filled(node: Node, values: Mapping[str, str]) -> Node:
     )
 
 
-def _scorer(params: Params, role: Role) -> tuple[str, ...]:
-    """Return the folder that says what a scorer is, as DVC looks it up in params.yaml; empty if there is no such scorer."""
-    settings = params.scorers.search if role == "search" else params.scorers.held_out
-    if settings is None:
+def _judging(params: Params, *, inputs: tuple[str, ...]) -> tuple[Node, ...]:
+    """Return the stage in which the policy judges its own answers, if pairs are made from its verdicts."""
+    if params.select_pairs.kind != "judged":
         return ()
-    return (_folder_key(role),) if settings.kind == "open_clip" else (str(record_folder(role)),)
+    output = Output(str(paths.verdicts(KEY).parent))
+    return (
+        Node(
+            "judge_answers",
+            "judge_answers",
+            inputs=inputs,
+            params=("compute",),
+            outputs=(output, _stage_figures("judge_answers", KEY)),
+            argument=KEY,
+        ),
+    )
+
+
+def _pair_inputs(params: Params) -> tuple[str, ...]:
+    """Return what a way to make pairs reads besides the search's tables. Only an oracle reads the truth."""
+    settings = params.select_pairs
+    match settings.kind:
+        case "judged":
+            return (str(paths.verdicts(KEY)),)
+        case "imported":
+            return (settings.folder,)
+    parts = settings.parts if settings.kind == "mixed" else [settings]
+    oracle = any(part.kind in {"answers", "sentences"} and part.order == "truth" for part in parts)
+    return (str(paths.TRUTH),) if oracle else ()
+
+
+def _matching(params: Params, name: str, inputs: tuple[str, ...]) -> tuple[Node, ...]:
+    """Return the stage that measures a policy at the base's recall, unless params.yaml turns it off."""
+    if params.match_recall is None:
+        return ()
+    return (
+        Node(
+            "match_base" if name == paths.BASE else "match_recall",
+            "match_recall",
+            inputs=(*inputs, str(paths.answers(paths.BASE).parent)),
+            params=("compute", "evaluate_policy", "evaluation_sets", "match_recall", "source"),
+            outputs=(Output(str(paths.recall_curve(name))), _stage_figures("match_recall", name)),
+            argument=name,
+        ),
+    )
+
+
+def _scorer(params: Params, role: Role) -> tuple[str, ...]:
+    """Return the folder that says what a scorer is, as DVC looks it up in params.yaml; empty if it has none."""
+    settings = scorer_of(params.scorers, role)
+    if settings is None or settings.kind == "self_check":
+        return ()
+    return (_folder_key(role),) if settings.kind in BY_FOLDER else (str(record_folder(role)),)
 
 
 def _folder_key(role: Role) -> str:
-    return f"${{scorers.{role}.folder}}"
+    within = role if role in {"search", "held_out"} else f"others.{role}"
+    return f"${{scorers.{within}.folder}}"
 
 
 def _scorer_folders(params: Params) -> dict[str, str]:
     """Return the scorer folders of params.yaml, by the key that DVC looks up."""
-    both: dict[Role, AnyScorer | None] = {
-        "search": params.scorers.search,
-        "held_out": params.scorers.held_out,
-    }
+    named = {role: scorer_of(params.scorers, role) for role in scorer_roles(params.scorers)}
     return {
         _folder_key(role): settings.folder
-        for role, settings in both.items()
-        if settings is not None and settings.kind == "open_clip"
+        for role, settings in named.items()
+        if settings is not None and settings.kind in BY_FOLDER
     }
 
 
@@ -226,10 +286,9 @@ def _prepared(params: Params) -> tuple[Output, ...]:
     drawn = (str(paths.SCENES),) if params.source.kind == "microworld" else ()
     trains = params.prepare.kind == "microworld"
     scorers: list[str] = []
-    roles: tuple[Role, Role] = ("held_out", "search")
-    for role in roles:
-        settings = params.scorers.search if role == "search" else params.scorers.held_out
-        if settings is not None and (trains or settings.kind != "open_clip"):
+    for role in sorted(scorer_roles(params.scorers)):
+        settings = scorer_of(params.scorers, role)
+        if settings is not None and (trains or settings.kind not in BY_FOLDER):
             scorers += _scorer(params, role)
     written = (*drawn, str(paths.policy(paths.BASE)), *scorers)
     return (*(Output(path, persist=True) for path in written), _figures(paths.PREPARE_METRICS))

@@ -1,15 +1,33 @@
 """Open the scorer that `scorers.*.kind` names; no other module depends on the kind."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from csrdata.params import AnyScorer, SingleScorer
+from csrdata.params import AnyScorer, Scorers, SingleScorer
 
 if TYPE_CHECKING:
     from csrdata.relevance.base import Scorer
 
-Role = Literal["search", "held_out"]
-"""`search` guides the search; `held_out` judges it."""
+Role = str
+"""`search` guides the search; `held_out` judges it; any other name is one of `scorers.others`."""
+
+BY_FOLDER = ("open_clip", "detector")
+"""Kinds of scorer that are a folder."""
+
+
+def scorer_roles(settings: Scorers) -> list[Role]:
+    """Return the roles of all scorers that a project has."""
+    return ["search", *(["held_out"] if settings.held_out else []), *settings.others]
+
+
+def scorer_of(settings: Scorers, role: Role) -> AnyScorer | None:
+    """Return the scorer of a role; None for a held-out scorer that there is not."""
+    match role:
+        case "search":
+            return settings.search
+        case "held_out":
+            return settings.held_out
+    return settings.others[role]
 
 
 def scorer_folder(settings: AnyScorer, *, role: Role) -> Path:
@@ -17,7 +35,7 @@ def scorer_folder(settings: AnyScorer, *, role: Role) -> Path:
 
     A scorer by folder is there itself. Of any other kind `prepare` writes the record to `scorers/ROLE`.
     """
-    return Path(settings.folder) if settings.kind == "open_clip" else record_folder(role)
+    return Path(settings.folder) if settings.kind in BY_FOLDER else record_folder(role)
 
 
 def record_folder(role: Role, member: int | None = None) -> Path:

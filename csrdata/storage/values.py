@@ -32,6 +32,7 @@ from csrdata.records import (
     Response,
     Sentence,
     Side,
+    Signal,
     Stop,
     Truth,
     Wording,
@@ -155,6 +156,14 @@ def _parent(column: str) -> pl.Expr:
     """
     row = pl.int_range(pl.len()) - pl.col("node_id") + pl.col("parent_id")
     return pl.col(column).gather(row.clip(0, pl.len().cast(pl.Int64) - 1))
+
+
+def _continuation(complete: str) -> Rule:
+    """Return the rule that a side of a pair has words; the end of an answer that was begun has none."""
+    return Rule(
+        f"a text with words in it, or an empty one where {complete} is true and context has words",
+        lambda column: _blank(column) & ~(pl.col(complete) & (column == "") & ~_blank(pl.col("context"))),
+    )
 
 
 _IS_FIRST = pl.col("parent_id") == NO_PARENT
@@ -321,17 +330,28 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
             *COUNT,
         ),
     },
+    Signal: {
+        "prompt_id": (*ID, _once("prompt_id", "node_id", "name")),
+        "node_id": COUNT,
+        "name": NAME,
+        "value": SCORE,
+    },
     Pair: {
-        "prompt_id": (*ID, _once("prompt_id")),
+        "prompt_id": (*ID, _once("prompt_id", "number")),
+        "number": COUNT,
         "image": PATH,
         "prompt": (WORDS, _at_most(MAX_PROMPT), NO_NUL),
-        "chosen": (WORDS, *TEXT),
+        "context": TEXT,
+        "chosen": (_continuation("chosen_complete"), *TEXT),
         "rejected": (
-            WORDS,
+            _continuation("rejected_complete"),
             *TEXT,
             Rule(
                 "another text than chosen",
-                lambda column: column.str.strip_chars() == pl.col("chosen").str.strip_chars(),
+                lambda column: (
+                    (column.str.strip_chars() == pl.col("chosen").str.strip_chars())
+                    & (pl.col("chosen_complete") == pl.col("rejected_complete"))
+                ),
             ),
         ),
         "origin": (
