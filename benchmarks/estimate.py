@@ -84,7 +84,7 @@ def generation(size: Size, root: Path) -> Row:
         at_once=PROMPTS,
         prompt_tokens=_prompt_tokens(policy, root),
         keep=KEEP,
-        groups=GROUPS,
+        candidates=GROUPS,
         answer_tokens=SENTENCES * TOKENS,
         sentence_tokens=longest,
     )
@@ -126,6 +126,7 @@ def training(size: Size, root: Path, *, gradient_checkpointing: bool) -> Row:
 def _search(policy: Any, root: Path, count: int, *, sentences: int) -> tuple[list[Sentence], float]:
     from csrdata.generation.clock import Clock
     from csrdata.generation.generating import generate
+    from csrdata.policy.proposing import DiverseGroups
 
     clock = Clock()
     with warnings.catch_warnings():
@@ -135,8 +136,7 @@ def _search(policy: Any, root: Path, count: int, *, sentences: int) -> tuple[lis
             root=root,
             policy=policy,
             scorer=Flat(),
-            groups=GROUPS,
-            diversity_penalty=1.0,
+            proposing=DiverseGroups(GROUPS, 1.0),
             keep_best=KEEP - 2,
             keep_worst=2,
             rank_by="sentence",

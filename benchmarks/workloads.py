@@ -26,6 +26,7 @@ from csrdata.policy.decoding import SentenceDecoder
 from csrdata.policy.loading import Policy, load_policy
 from csrdata.policy.passes import SharedPasses
 from csrdata.policy.prompting import banned_ids, encode, end_ids, render_prompt
+from csrdata.policy.proposing import DiverseGroups
 from csrdata.records import Sentence
 from csrdata.relevance.open_clip import OpenClipScorer, load_open_clip
 from csrdata.search.beam import Branch, Proposal, Propose, search
@@ -78,8 +79,8 @@ class Workload:
         return SentenceDecoder(
             SharedPasses(self.policy.model),
             self.policy.tokenizer,
-            groups=self.groups,
-            diversity_penalty=self.diversity_penalty,
+            prompt_ids=[str(number) for number in range(len(self.images))],
+            proposing=DiverseGroups(self.groups, self.diversity_penalty),
             max_sentence_tokens=self.max_sentence_tokens,
             max_response_tokens=self.max_response_tokens,
             end_ids=self.ends,

@@ -133,7 +133,8 @@ class Sentence:
     depth: int
     """1 for a first sentence, otherwise the parent's depth plus 1."""
     group: int
-    """The group of diverse group decoding that proposed it, 0 or more. If several groups proposed it, the lowest."""
+    """The row that proposed it, 0 or more: a group of diverse group decoding, or the number of a sampled sentence or answer.
+    If several rows of one answer proposed it, the lowest."""
     text: str
     """The sentence as decoded after the sentences before it, with its white space. The texts along a path, joined, are the
     answer."""

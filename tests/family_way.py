@@ -22,6 +22,7 @@ from csrdata.policy.answering import Reply, answer
 from csrdata.policy.choosing import choose_path
 from csrdata.policy.loading import Dtype, Policy, load_policy, new_chain
 from csrdata.policy.prompting import encode
+from csrdata.policy.proposing import DiverseGroups
 from csrdata.policy.training import TrainingReport, train
 from csrdata.records import Dropped, Pair, Prompt, Question, Response, Sentence
 from csrdata.search.pairs import select
@@ -108,8 +109,7 @@ def search(policy: Policy, prompts: Sequence[Prompt], *, root: Path) -> list[Sen
             root=root,
             policy=policy,
             scorer=SCORER,
-            groups=3,
-            diversity_penalty=2.0,
+            proposing=DiverseGroups(3, 2.0),
             keep_best=2,
             keep_worst=1,
             rank_by="sentence",

@@ -1,7 +1,7 @@
 """Disk space against an estimate of what the stages write: candidates, answers, pairs and adapters.
 
-Candidates are most of it. Each depth of the search gives at most `groups` rows for each live answer. A row's size is that
-of its tokens and its text in Parquet, and a fixed part for its other columns.
+Candidates are most of it: each depth of the search gives so many rows for each live answer. A row's size is that of its
+tokens and its text in Parquet, and a fixed part for its other columns.
 """
 
 import shutil
@@ -21,7 +21,8 @@ def shard_bytes(
     prompts: int,
     *,
     iterations: int,
-    groups: int,
+    roots: int,
+    candidates: int,
     keep: int,
     max_sentences: int,
     max_sentence_tokens: int,
@@ -31,15 +32,16 @@ def shard_bytes(
 
     Args:
         prompts, iterations: their numbers.
-        groups: candidates for each live answer.
+        roots: empty answers that the search of a prompt starts from.
+        candidates: of each live answer.
         keep: live answers of a prompt.
         max_sentences, max_sentence_tokens, max_response_tokens: the limits of an answer.
     """
     depths = min(max_sentences, max(1, max_response_tokens))
-    rows = groups * (1 + keep * (depths - 1))
+    rows = candidates * (roots + keep * (depths - 1))
     tokens = min(max_sentence_tokens, max_response_tokens)
-    candidates = prompts * rows * (ROW_BYTES + TOKEN_BYTES * tokens)
-    return round(iterations * candidates * (1 + OTHER_TABLES))
+    of_iteration = prompts * rows * (ROW_BYTES + TOKEN_BYTES * tokens)
+    return round(iterations * of_iteration * (1 + OTHER_TABLES))
 
 
 def adapter_bytes(adapter_parameters: int, *, iterations: int) -> int:

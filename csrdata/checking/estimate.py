@@ -96,7 +96,7 @@ def generation_memory(
     at_once: int,
     prompt_tokens: int,
     keep: int,
-    groups: int,
+    candidates: int,
     answer_tokens: int,
     sentence_tokens: int,
     scorer_bytes: int = 0,
@@ -108,15 +108,15 @@ def generation_memory(
         at_once: prompts that are searched together.
         prompt_tokens: of a prompt, the image's included.
         keep: live answers of a prompt.
-        groups: candidates of a live answer.
+        candidates: of a live answer.
         answer_tokens: of the longest answer.
         sentence_tokens: of the longest sentence.
         scorer_bytes: weights of the search's scorer.
     """
     answers = at_once * keep
     before = max(0, answer_tokens - sentence_tokens)
-    slots = before + groups * sentence_tokens
-    rows = answers * groups
+    slots = before + candidates * sentence_tokens
+    rows = answers * candidates
     per_token = (4 * shape.hidden + 3 * shape.intermediate) * shape.bytes_per_number
     return {
         "weights": shape.weights + scorer_bytes,

@@ -135,7 +135,7 @@ def try_pairs(
     if pairs:
         return pairs, [*findings, ok("pairs", f"{said}; the training step takes any two of their answers")]
     words = f"{said}, and no two different answers: no training step was tried"
-    do = "raise generate_beams.diversity_penalty or groups in params.yaml, then: csrdata check"
+    do = "change generate_beams.proposal in params.yaml, then: csrdata check"
     return [], [*findings, warning("pairs", words, do=do)]
 
 

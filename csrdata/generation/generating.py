@@ -26,6 +26,7 @@ from csrdata.policy.prompting import (
     end_ids,
     is_canonical,
 )
+from csrdata.policy.proposing import Proposing
 from csrdata.records import Fate, Prompt, Sentence
 from csrdata.relevance.base import Scorer
 from csrdata.search.beam import Branch, Candidates, Guidance, Proposal, search
@@ -38,8 +39,7 @@ def generate(
     root: Path | ImageRoot,
     policy: Policy,
     scorer: Scorer,
-    groups: int,
-    diversity_penalty: float,
+    proposing: Proposing,
     keep_best: int,
     keep_worst: int,
     rank_by: str,
@@ -62,12 +62,12 @@ def generate(
         root: the folder that image paths are relative to.
         policy: proposes the sentences.
         scorer: computes R_I (equation 3).
-        groups, diversity_penalty, max_sentence_tokens, max_response_tokens: see `SentenceDecoder`.
-        keep_best, keep_worst, rank_by, max_sentences: see `search`.
+        proposing, max_sentence_tokens, max_response_tokens: see `SentenceDecoder`.
+        keep_best, keep_worst, rank_by, max_sentences: see `search`. Where `proposing` starts several answers of a prompt
+            (`SampledAnswers`), all of them are continued, and the first three are not used.
         prompts_at_once: number of prompts searched at the same time, 1 or more; when one is finished, the next one starts.
         guidance, image_weight, scale, repetition_threshold: see `guide`.
         clock: receives the time spent on read, vision, prefill, decode, clip and check.
-
 
     Raises:
         UserError: an image is missing, or a prompt is empty or contains a special token.
@@ -103,8 +103,8 @@ def generate(
     decoder = SentenceDecoder(
         passes,
         policy.tokenizer,
-        groups=groups,
-        diversity_penalty=diversity_penalty,
+        prompt_ids=[one.prompt.prompt_id for one in admitted],
+        proposing=proposing,
         max_sentence_tokens=max_sentence_tokens,
         max_response_tokens=max_response_tokens,
         end_ids=end_ids(policy.model, policy.processor),
@@ -121,7 +121,7 @@ def generate(
         )
 
     def propose(branches: Sequence[Branch]) -> list[list[Proposal]]:
-        new = [branch.prompt for branch in branches if branch.state is None]
+        new = list(dict.fromkeys(branch.prompt for branch in branches if branch.state is None))
         for batch in [new] if passes.together and new else [[prompt] for prompt in new]:
             inputs = encoded(batch)
             with clock.spend_within("prefill", model.get_decoder(), rest="vision"):
@@ -137,10 +137,11 @@ def generate(
         [one.prompt.prompt_id for one in admitted],
         propose=propose,
         guide=timed_guidance,
-        keep_best=keep_best,
-        keep_worst=keep_worst,
+        keep_best=keep_best if proposing.roots == 1 else proposing.roots,
+        keep_worst=keep_worst if proposing.roots == 1 else 0,
         rank_by=rank_by,
         max_sentences=max_sentences,
+        roots=proposing.roots,
         at_once=prompts_at_once if passes.together else 1,
     )
     with clock.spend("check"):

@@ -39,6 +39,7 @@ UNITS = {
     "reward_length_correlation": "-1..1, Pearson's r with words",
     "seconds": "s, all workers at once",
     "sentences_per_second": "sentences per s",
+    "tokens_per_prompt": "generated tokens",
     "truncated_for_the_scorer": "sentences",
 }
 """The unit or the range of each single figure."""

@@ -36,6 +36,9 @@ class Counts:
     prompts: int
     candidates: int
     """Candidate sentences."""
+    tokens_per_prompt: float | None
+    """Generated tokens of a prompt's candidates, mean; of equal candidates only the kept one's. Two searches with the same
+    number are compared at equal tokens."""
     by_fate: dict[str, int]
     """Candidate sentences, for every `Fate`."""
     by_stop: dict[str, int]
@@ -133,6 +136,9 @@ def _counts(iteration: LoadedIteration) -> Counts:
     return Counts(
         prompts=len(iteration.prompts),
         candidates=len(sentences),
+        tokens_per_prompt=float(sentences["token_ids"].list.len().sum()) / len(iteration.prompts)
+        if len(iteration.prompts)
+        else None,
         by_fate=_by(sentences["fate"], [fate.value for fate in Fate]),
         by_stop=_by(sentences["stop"], [stop.value for stop in Stop]),
         truncated_for_the_scorer=int(sentences["relevance_truncated"].sum()),

@@ -38,6 +38,7 @@ from csrdata.pipeline.check_inputs import (
     scorers,
 )
 from csrdata.pipeline.dag import FILE, Form, dvc_yaml, project_files
+from csrdata.pipeline.proposing import live_answers, open_proposing
 from csrdata.pipeline.scorers import Role, open_scorer
 from csrdata.records import Pair, Prompt, Response, Sentence
 
@@ -121,11 +122,13 @@ def _load(inputs: Inputs, image: str) -> "Image":
 
 def _disk(params: Params, *, adapter: int) -> list[Finding]:
     settings = params.generate_beams
+    proposing = open_proposing(settings.proposal)
     tables = shard_bytes(
         params.sample_prompts.prompts,
         iterations=len(params.iterations),
-        groups=settings.groups,
-        keep=settings.keep_best + settings.keep_worst,
+        roots=proposing.roots,
+        candidates=proposing.candidates,
+        keep=live_answers(settings),
         max_sentences=settings.max_sentences,
         max_sentence_tokens=settings.max_sentence_tokens,
         max_response_tokens=settings.max_response_tokens,
@@ -289,7 +292,10 @@ def _generate(
         root=inputs.root,
         policy=policy,
         scorer=scorer,
-        **settings.model_dump(exclude={"prompts_per_shard", "guidance", "max_sentences", "prompts_at_once"}),
+        proposing=open_proposing(settings.proposal),
+        **settings.model_dump(
+            exclude={"proposal", "prompts_per_shard", "guidance", "max_sentences", "prompts_at_once"}
+        ),
         max_sentences=min(SENTENCES, settings.max_sentences),
         prompts_at_once=min(len(prompts), settings.prompts_at_once),
         guidance=settings.guidance.kind,
@@ -375,8 +381,8 @@ def _budget(params: Params, facts: _Facts, step: "Step | None") -> list[Finding]
             facts.shape,
             at_once=at_once,
             prompt_tokens=longest,
-            keep=settings.keep_best + settings.keep_worst,
-            groups=settings.groups,
+            keep=live_answers(settings),
+            candidates=open_proposing(settings.proposal).candidates,
             answer_tokens=answer,
             sentence_tokens=of_sentence,
             scorer_bytes=facts.scorer_bytes,

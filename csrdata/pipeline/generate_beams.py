@@ -8,6 +8,7 @@ from csrdata.images import ImageRoot
 from csrdata.params import Params
 from csrdata.pipeline.code import stage_hash
 from csrdata.pipeline.inputs import need, need_images, need_policy, need_scorer
+from csrdata.pipeline.proposing import open_proposing
 from csrdata.pipeline.runtime import set_up_process
 from csrdata.pipeline.scorers import open_scorer, scorer_folder
 from csrdata.pipeline.wordings import read_wordings
@@ -75,7 +76,8 @@ def _open_worker(params: Params, previous: str, images: ImageRoot, number: int) 
             wordings=read_wordings(paths.WORDINGS),
         ),
         scorer=open_scorer(params.scorers.search, role="search", device=device),
-        **settings.model_dump(exclude={"prompts_per_shard", "guidance"}),
+        proposing=open_proposing(settings.proposal),
+        **settings.model_dump(exclude={"proposal", "prompts_per_shard", "guidance"}),
         guidance=settings.guidance.kind,
         image_weight=settings.guidance.image_weight,
         scale=settings.guidance.scale,

@@ -1,12 +1,9 @@
-"""Batched diverse group decoding of sentences: which tokens are chosen, and when a sentence ends.
+"""Batched decoding of sentences: when a sentence ends, and what its log-probability is.
 
-`csrdata.policy.passes` computes the next-token logits of each row. Prompts can be admitted while others are being decoded;
-a prompt is dropped when it has no live answer.
+`csrdata.policy.passes` computes the next-token logits of each row, `csrdata.policy.proposing` chooses the tokens. Prompts
+can be admitted while others are being decoded; a prompt is dropped when it has no live answer.
 
-Diverse group decoding (group size 1, arXiv 1610.02424): each live answer has `groups` rows, which choose their next token
-greedily, in order. For row g, a token's score is lowered by `diversity_penalty` nats for each earlier row of the same answer
-that chose this token at the same step. The penalty does not apply to end-of-sequence and is not part of a sentence's
-log-probability.
+A sentence's log-probability is the policy's own: without the diversity penalty, and at temperature 1.
 
 The search (`csrdata.search.beam`) does not depend on this module.
 """
@@ -19,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from csrdata.policy.passes import Node, Passes
+from csrdata.policy.proposing import Proposing
 from csrdata.records import Stop
 from csrdata.search.beam import Branch, Proposal
 from csrdata.search.sentences import TERMINATORS, Boundary, boundary, ends_before
@@ -36,8 +34,8 @@ class SentenceDecoder:
         passes: Passes,
         tokenizer: PreTrainedTokenizerBase,
         *,
-        groups: int,
-        diversity_penalty: float,
+        prompt_ids: Sequence[str],
+        proposing: Proposing,
         max_sentence_tokens: int,
         max_response_tokens: int,
         end_ids: Sequence[int],
@@ -48,8 +46,8 @@ class SentenceDecoder:
         Args:
             passes: computes the policy's logits.
             tokenizer: the policy's; sentence ends are detected in its decoded text.
-            groups: rows per live answer, 1 or more.
-            diversity_penalty: nats, >= 0.
+            prompt_ids: the id of each prompt, by the prompt's number.
+            proposing: the rows of a live answer, and how they choose tokens.
             max_sentence_tokens: limit on the tokens of one sentence, 1 or more.
             max_response_tokens: limit on the tokens of a whole answer, end-of-sequence included, 1 or more.
             end_ids: tokens that end an answer.
@@ -57,7 +55,7 @@ class SentenceDecoder:
                 empty.
         """
         self.passes, self.tokenizer = passes, tokenizer
-        self.groups, self.diversity_penalty = groups, diversity_penalty
+        self.prompt_ids, self.proposing = prompt_ids, proposing
         self.max_sentence_tokens, self.max_response_tokens = max_sentence_tokens, max_response_tokens
         self.end_ids, self.banned_ids = sorted(end_ids), sorted(set(banned_ids) - set(end_ids))
         self.may_close = _may_close(tokenizer)
@@ -74,18 +72,18 @@ class SentenceDecoder:
         self.passes.admit(prompts, inputs)
 
     def propose(self, branches: Sequence[Branch]) -> list[list[Proposal]]:
-        """Return `groups` candidate sentences for each live answer, ordered by group."""
+        """Return the candidate sentences of each live answer, ordered by group."""
         answers = [self._answer(branch) for branch in branches]
-        nodes = [node for node, _ in answers]
-        logits = self.passes.begin(nodes, groups=self.groups).repeat_interleave(self.groups, 0)
+        nodes, count = [node for node, _ in answers], self.proposing.candidates
+        logits = self.passes.begin(nodes, groups=count).repeat_interleave(count, 0)
         rows = [
-            _Row(group, before=node.tokens, offset=offset)
-            for node, offset in answers
-            for group in range(self.groups)
+            self._row(branch.root * count + number, node, offset)
+            for branch, (node, offset) in zip(branches, answers, strict=True)
+            for number in range(count)
         ]
         active = list(range(len(rows)))
         while True:
-            tokens, logprobs = self._choose(logits, active)
+            tokens, logprobs = self._choose(logits, active, [rows[index] for index in active])
             unfinished = [
                 position
                 for position, (index, token, logprob) in enumerate(zip(active, tokens, logprobs, strict=True))
@@ -99,8 +97,8 @@ class SentenceDecoder:
             logits = self.passes.feed([tokens[position] for position in unfinished])
         self.rows = rows
         return [
-            [self._proposal(rows[index], index) for index in range(start, start + self.groups)]
-            for start in range(0, len(rows), self.groups)
+            [self._proposal(rows[index], index) for index in range(start, start + count)]
+            for start in range(0, len(rows), count)
         ]
 
     def _answer(self, branch: Branch) -> tuple[Node, int]:
@@ -111,14 +109,19 @@ class SentenceDecoder:
         row = self.rows[index]
         return Node(branch.prompt, row.before + row.ids, index), row.offset + len(row.text)
 
-    def _choose(self, logits: Tensor, active: Sequence[int]) -> tuple[list[int], list[float]]:
-        """Return the next token of each active row, and its log-probability (nats) without the penalty.
+    def _row(self, group: int, node: Node, offset: int) -> "_Row":
+        key = self.proposing.key(self.prompt_ids[node.prompt], node.tokens, group)
+        return _Row(group, key=key, before=node.tokens, offset=offset)
 
-        All answers choose together, one group after the other; later groups are penalized for tokens already chosen.
+    def _choose(
+        self, logits: Tensor, active: Sequence[int], rows: Sequence["_Row"]
+    ) -> tuple[list[int], list[float]]:
+        """Return the next token of each active row, and its log-probability (nats) under the policy.
 
         Args:
             logits: [R, V], one per active row.
-            active: R ascending row numbers; answer a owns the rows a * groups to (a + 1) * groups - 1.
+            active: R ascending row numbers.
+            rows: the R rows.
         """
         logits, device = logits.float(), logits.device
         # A token without a row in the output layer, such as Llama 3.2's image token, cannot be generated.
@@ -127,20 +130,7 @@ class SentenceDecoder:
             banned_ids, dtype=torch.long, device=device
         )  # an empty list would give a float tensor
         ends = torch.tensor(self.end_ids, dtype=torch.long, device=device)
-        allowed = logits.index_fill(-1, banned, -torch.inf)
-        # [answers, groups]: the position of each row in `logits`, -1 if its sentence is complete.
-        table = torch.full(((active[-1] // self.groups + 1) * self.groups,), -1)
-        table[list(active)] = torch.arange(len(active))
-        table = table.view(-1, self.groups).to(device)
-        tokens = torch.zeros(len(active), dtype=torch.long, device=device)
-        for group in range(self.groups):
-            here = table[table[:, group] >= 0]
-            mine, later = here[:, group], here[:, group + 1 :]
-            chosen = allowed[mine].argmax(-1)
-            tokens[mine] = chosen
-            penalized = (later >= 0) & ~torch.isin(chosen, ends)[:, None]
-            answer, column = penalized.nonzero(as_tuple=True)
-            allowed[later[answer, column], chosen[answer]] -= self.diversity_penalty
+        tokens = self.proposing.choose(logits.index_fill(-1, banned, -torch.inf), active, rows, ends=ends)
         logprobs = logits.log_softmax(-1).gather(-1, tokens[:, None])[:, 0]
         return tokens.tolist(), logprobs.tolist()
 
@@ -180,7 +170,7 @@ class SentenceDecoder:
         return Stop.SENTENCE_LIMIT if len(row.ids) >= self.max_sentence_tokens else None
 
     def _is_full(self, row: "_Row") -> bool:
-        return len(row.before) + len(row.ids) >= self.max_response_tokens
+        return row.position >= self.max_response_tokens
 
     def _text(self, row: "_Row", *more: int) -> str:
         """Return the text of the row's sentence, with `more` tokens after it: the decoded answer from `offset` on."""
@@ -197,6 +187,8 @@ class _Row:
     """One sentence being decoded."""
 
     group: int
+    key: bytes
+    """What its random numbers are derived from; see `csrdata.policy.proposing`."""
     before: tuple[int, ...]
     """Tokens of the answer before this sentence."""
     offset: int
@@ -207,6 +199,11 @@ class _Row:
     waiting: bool = False
     """Whether the next token decides if the sentence has ended (`Boundary.NEXT`)."""
     stop: Stop = Stop.SENTENCE_END
+
+    @property
+    def position(self) -> int:
+        """The position of its next token in the answer."""
+        return len(self.before) + len(self.ids)
 
     def finish(self, stop: Stop) -> bool:
         self.stop = stop

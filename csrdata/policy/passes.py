@@ -101,8 +101,9 @@ class SharedPasses:
         owners = [self.present.index(node.prompt) for node in nodes]
         device = self.model.device
         first = {
-            index: self.first_logits.pop(node.prompt) for index, node in enumerate(nodes) if node.row is None
+            index: self.first_logits[node.prompt] for index, node in enumerate(nodes) if node.row is None
         }
+        self.first_logits = {}  # every prompt starts in the first depth after it was admitted
         going_on = [index for index, node in enumerate(nodes) if node.row is not None]
         if going_on:
             answers = self._gather(nodes, groups)

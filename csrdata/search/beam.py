@@ -21,7 +21,7 @@ class Proposal:
     """A candidate sentence from the policy, not yet scored."""
 
     group: int
-    """The group of diverse group decoding that proposed it, from 0."""
+    """The row that proposed it, from 0: a group of diverse group decoding, or the number of a sample."""
     text: str
     token_ids: tuple[int, ...]
     logprob: float
@@ -49,6 +49,8 @@ class Branch:
     """The `state` of its last sentence's proposal; None for the empty answer."""
     texts: tuple[str, ...] = ()
     """The texts of its sentences, in order."""
+    root: int = 0
+    """Which of its prompt's empty answers it grew from, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ def search(
     keep_worst: int,
     rank_by: str,
     max_sentences: int,
+    roots: int = 1,
     at_once: int | None = None,
 ) -> list[list[Sentence]]:
     """Search all answers of the prompts, depth by depth, and return each prompt's tree as flat rows.
@@ -99,6 +102,8 @@ def search(
         rank_by: `sentence` ranks the candidates of a depth by their rewards (Algorithm 1), `cumulative` by the sums of
             rewards along their paths.
         max_sentences: limit on the sentences of an answer, 1 or more; an unfinished answer with this many is cut.
+        roots: number of empty answers from which the search of a prompt starts, 1 or more. Equal candidates of different
+            answers are never merged.
         at_once: number of prompts to search at the same time, 1 or more; None for all.
 
     Returns:
@@ -107,7 +112,8 @@ def search(
     trees: list[list[Sentence]] = [[] for _ in prompt_ids]
     waiting = iter(range(len(prompt_ids)))
     live: list[Branch] = []
-    while live := live + _roots(waiting, live, len(prompt_ids) if at_once is None else at_once):
+    most = len(prompt_ids) if at_once is None else at_once
+    while live := live + _roots(waiting, live, at_once=most, each=roots):
         candidates: dict[int, list[tuple[Branch, Proposal]]] = {}
         for branch, proposals in zip(live, propose(live), strict=True):
             candidates.setdefault(branch.prompt, []).extend((branch, each) for each in merge_equal(proposals))
@@ -163,10 +169,14 @@ def survivors(rewards: Sequence[float], *, keep_best: int, keep_worst: int) -> l
     return fates
 
 
-def _roots(waiting: Iterator[int], live: Sequence[Branch], at_once: int) -> list[Branch]:
+def _roots(waiting: Iterator[int], live: Sequence[Branch], *, at_once: int, each: int) -> list[Branch]:
     """Return the empty answers of the next waiting prompts, so that at most `at_once` prompts are searched."""
     room = at_once - len({branch.prompt for branch in live})
-    return [Branch(index, NO_PARENT, 0, 0, 0.0, None) for index in islice(waiting, room)]
+    return [
+        Branch(index, NO_PARENT, 0, 0, 0.0, None, root=root)
+        for index in islice(waiting, room)
+        for root in range(each)
+    ]
 
 
 def _grow(
@@ -218,7 +228,16 @@ def _grow(
             tokens = branch.tokens + len(proposal.token_ids)
             texts = (*branch.texts, proposal.text)
             live.append(
-                Branch(branch.prompt, node_id, branch.depth + 1, tokens, total, proposal.state, texts)
+                Branch(
+                    branch.prompt,
+                    node_id,
+                    branch.depth + 1,
+                    tokens,
+                    total,
+                    proposal.state,
+                    texts,
+                    branch.root,
+                )
             )
     return live
 

@@ -40,7 +40,7 @@ def test_the_shape_of_a_model(tmp_path: Path) -> None:
 
 def test_the_cache_grows_with_prompts_and_answers() -> None:
     """Keys and values are counted for each prompt once and copied once, and for each live answer and its sentences."""
-    known = {"prompt_tokens": 10, "keep": 3, "groups": 2, "answer_tokens": 9, "sentence_tokens": 4}
+    known = {"prompt_tokens": 10, "keep": 3, "candidates": 2, "answer_tokens": 9, "sentence_tokens": 4}
     one = estimate.generation_memory(SHAPE, at_once=1, **known)
     assert one["prompts"] == 2 * 10 * (2 * 8 * 2)
     assert one["answers"] == 3 * (2 * 5 + 2 * 4) * (2 * 8 * 2)

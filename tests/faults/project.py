@@ -27,8 +27,7 @@ PARAMS = small_params(
     sample_prompts={"prompts": 6},
     source={"questions_per_image": 2},
     generate_beams={
-        "groups": 4,
-        "diversity_penalty": 2.0,
+        "proposal": {"kind": "groups", "groups": 4, "diversity_penalty": 2.0},
         "keep_best": 2,
         "keep_worst": 1,
         "max_sentence_tokens": 20,

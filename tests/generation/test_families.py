@@ -13,6 +13,7 @@ from csrdata.generation.clock import Clock
 from csrdata.generation.generating import generate
 from csrdata.generation.scoring import score
 from csrdata.policy.loading import Policy, load_policy
+from csrdata.policy.proposing import DiverseGroups
 from csrdata.policy.training import train
 from csrdata.records import Fate, Pair, Prompt, Response, Sentence, Stop
 from csrdata.relevance.base import Scorer
@@ -51,8 +52,7 @@ def search(project: Path, policy: Policy, scorer: Scorer, prompts: list[Prompt],
         root=project,
         policy=policy,
         scorer=scorer,
-        groups=4,
-        diversity_penalty=2.0,
+        proposing=DiverseGroups(4, 2.0),
         keep_best=2,
         keep_worst=1,
         rank_by="sentence",

@@ -37,6 +37,7 @@ def test_counts_cover_every_candidate_and_prompt() -> None:
     counts, pairs = figures.counts, figures.pairs
     assert sum(counts.by_fate.values()) == sum(counts.by_stop.values()) == counts.candidates == 5
     assert counts.by_fate["finished"] == counts.by_stop["end"] == 2
+    assert counts.tokens_per_prompt == 5 * 2 / 2
     assert pairs.kept + sum(pairs.dropped.values()) == counts.prompts == 2
 
 

@@ -13,6 +13,7 @@ from csrdata.policy.loading import Policy, load_policy
 from csrdata.policy.one_by_one import CachedPasses, PlainPasses
 from csrdata.policy.passes import Passes, SharedPasses
 from csrdata.policy.prompting import banned_ids, encode, end_ids, render_prompt
+from csrdata.policy.proposing import DiverseGroups, Proposing
 from csrdata.records import NO_PARENT, Stop
 from csrdata.search.beam import Branch, Proposal
 from tests.tiny import FAMILIES, picture
@@ -35,12 +36,13 @@ def decoder(
     *,
     response_limit: int = RESPONSE_LIMIT,
     banned: list[int] | None = None,
+    proposing: Proposing | None = None,
 ) -> SentenceDecoder:
     fast = SentenceDecoder(
         passes(policy.model),  # type: ignore[call-arg]
         policy.tokenizer,
-        groups=GROUPS,
-        diversity_penalty=PENALTY,
+        prompt_ids=[*prompts, *(prompt for prompt in PROMPTS if prompt not in prompts)],
+        proposing=DiverseGroups(GROUPS, PENALTY) if proposing is None else proposing,
         max_sentence_tokens=SENTENCE_LIMIT,
         max_response_tokens=response_limit,
         end_ids=end_ids(policy.model, policy.processor),

@@ -21,6 +21,7 @@ from csrdata.policy.loading import Policy, load_policy
 from csrdata.policy.one_by_one import CachedPasses, plain_logits
 from csrdata.policy.passes import Node, Passes, SharedPasses
 from csrdata.policy.prompting import banned_ids, encode, render_prompt
+from csrdata.policy.proposing import DiverseGroups
 from csrdata.records import NO_PARENT
 from csrdata.search.beam import Branch
 from tests.families import FAMILIES, gemma3, llava_next, unlike_pictures
@@ -155,8 +156,8 @@ def decoded(shard: Shard, passes: type[Passes]) -> Watched:
     decoder = SentenceDecoder(
         watched,
         policy.tokenizer,
-        groups=3,
-        diversity_penalty=1.0,
+        prompt_ids=[str(number) for number in range(len(ENTERS))],
+        proposing=DiverseGroups(3, 1.0),
         max_sentence_tokens=SENTENCE,
         max_response_tokens=ANSWER,
         end_ids=[],

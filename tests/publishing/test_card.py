@@ -275,6 +275,31 @@ def test_without_a_held_out_scorer_the_card_says_so_once(made: Path) -> None:
     assert "took no part in the search" not in text
 
 
+@pytest.mark.parametrize(
+    ("proposal", "words", "continued"),
+    [
+        ({"kind": "groups", "groups": 5, "diversity_penalty": 0.5}, "5 groups of diverse group decoding, diversity penalty 0.5.", True),
+        ({"kind": "sample", "count": 4, "temperature": 0.7, "seed": 0}, "4 samples for each unfinished answer, at temperature 0.7.", True),
+        ({"kind": "answers", "count": 2, "temperature": 0.7, "seed": 0}, "2 answers are sampled from the policy at temperature 0.7.", False),
+    ],
+)  # fmt: skip
+def test_the_card_says_how_candidates_were_proposed(
+    made: Path, proposal: dict[str, object], words: str, *, continued: bool
+) -> None:
+    """Groups, sampled sentences or sampled answers, with their settings; sampled answers are not ranked."""
+    manifest = read_manifest(made / "release")
+    searched = {**manifest.params["generate_beams"], "proposal": proposal}
+    text = write_card(
+        dataclasses.replace(manifest, params={**manifest.params, "generate_beams": searched}),
+        origin=of_source(ORIGIN),
+        figures=figures(made / "release", ["1", "2"]),
+        plots={},
+    )
+    making = " ".join(text.partition("## How it was made")[2].partition("<details>")[0].split())
+    assert words in making
+    assert ("worst are continued" in making) == continued
+
+
 def test_no_text_of_others_is_markup(tmp_path: Path) -> None:
     """Any text of a table, a manifest or an option is shown as text: it adds no tag, link, image, heading, cell or block."""
     evil_model = Model(EVIL, EVIL, sha256=EVIL, hub_id=EVIL, revision=EVIL)

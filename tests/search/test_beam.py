@@ -148,6 +148,30 @@ def test_an_answer_at_the_sentence_limit_is_cut() -> None:
     assert [row.fate for row in tree] == [Fate.KEPT_BEST, Fate.CUT, Fate.FINISHED]
 
 
+def test_answers_from_several_roots_stay_apart() -> None:
+    """Each root grows by itself: equal candidates of two roots are two nodes, and each keeps the number of its root."""
+    script: Script = {"": [("A.", 1.0)], "A.": [("B.", 1.0), ("B.", 1.0)]}
+    model, begun = Scripted(script), list[tuple[int, int]]()
+
+    def propose(branches: Sequence[Branch]) -> list[list[Proposal]]:
+        begun.extend((branch.depth, branch.root) for branch in branches)
+        return model.propose(branches)
+
+    (tree,) = search(
+        ["p0"],
+        propose=propose,
+        guide=model.guide,
+        keep_best=2,
+        keep_worst=0,
+        rank_by="sentence",
+        max_sentences=2,
+        roots=2,
+        at_once=1,
+    )
+    assert drawing(tree) == ["0 <- -1 A. kept_best", "1 <- -1 A. kept_best", "2 <- 0 B. cut", "3 <- 1 B. cut"]
+    assert begun == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
 def test_a_branch_knows_what_its_answer_has_said() -> None:
     """The guidance receives the earlier sentences of each candidate, and its repetition is in the tree."""
     (tree,) = grow({"": [("A.", 1.0), ("B.", 0.0)], "A.": [("A.", 1.0), ("B.", 0.0)], "B.": [("A.", 1.0)]})
