@@ -134,10 +134,10 @@ def preference_losses(
     Example: `sigmoid` with r(w) - r(l) = 0 -> ln 2
     """
     chosen, rejected = ratios
-    difference = beta * (chosen - rejected)
+    gap = chosen - rejected
     per_token = chosen / lengths[0] - rejected / lengths[1]
     if loss == "sigmoid":
-        return -F.logsigmoid(difference - target)
+        return -F.logsigmoid(beta * gap - target)
     if loss == "sigmoid_norm":
         return -F.logsigmoid(beta * per_token)
     if loss == "ipo":
@@ -145,10 +145,11 @@ def preference_losses(
     if loss == "apo_zero":
         return 1 - torch.sigmoid(beta * chosen) + torch.sigmoid(beta * rejected)
     if loss == "hinge":
-        return torch.relu(1 - difference)
+        return torch.relu(1 - beta * gap)
     if loss == "robust":
-        right, swapped = -F.logsigmoid(difference), -F.logsigmoid(-difference)
-        return ((1 - label_smoothing) * right - label_smoothing * swapped) / (1 - 2 * label_smoothing)
+        right = -(1 - label_smoothing) * F.logsigmoid(beta * gap)
+        swapped = -label_smoothing * F.logsigmoid(-beta * gap)
+        return (right - swapped) / (1 - 2 * label_smoothing)
     raise ValueError(f"unknown loss {loss}")
 
 
