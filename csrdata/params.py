@@ -398,7 +398,10 @@ AnyPairs = Annotated[
 class TrainDpo(Section):
     loss: Literal["sigmoid", "sigmoid_norm", "ipo", "apo_zero", "hinge", "robust"]
     dpo_weight: NotNegative
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)]
+    ld_alpha: Share | None
     margin: Literal["none", "weight", "target"]
+    margin_scale: Positive
     beta: Positive
     sft_weight: NotNegative
     learning_rate: Positive
@@ -484,6 +487,7 @@ def load_params(path: Path = FILE) -> Params:
     _check_chain(params.iterations, path)
     _check_sets(params.evaluation_sets, path)
     _check_signals(params, path)
+    _check_training(params.train_dpo, path)
     return params
 
 
@@ -542,6 +546,36 @@ def _check_signals(params: Params, path: Path) -> None:
         expected = f"one of {', '.join(['search', *others])}: search, or a name of scorers.others"
         place = f"{path}: score_beams.signal"
         raise UserError(place, got=params.score_beams.signal, expected=expected, do=_fix(path))
+
+
+def _check_training(section: TrainDpo, path: Path) -> None:
+    """Check that there is something to train on, and that no key of `train_dpo` is without effect."""
+    dpo, loss = section.dpo_weight, section.loss
+    problems = (
+        (not dpo and not section.sft_weight, "dpo_weight", dpo, "above 0, or sft_weight above 0"),
+        (not dpo and section.margin != "none", "margin", section.margin, "none where dpo_weight is 0"),
+        (
+            not dpo and section.ld_alpha is not None,
+            "ld_alpha",
+            section.ld_alpha,
+            "null where dpo_weight is 0",
+        ),
+        (
+            section.margin == "target" and loss != "sigmoid",
+            "margin",
+            section.margin,
+            f"none or weight where loss is {loss}",
+        ),
+        (
+            (loss == "robust") != (section.label_smoothing > 0),
+            "label_smoothing",
+            section.label_smoothing,
+            "above 0 where loss is robust, and 0 for any other loss",
+        ),
+    )
+    for is_wrong, key, got, expected in problems:
+        if is_wrong:
+            raise UserError(f"{path}: train_dpo.{key}", got=got, expected=expected, do=_fix(path))
 
 
 def _check_chain(iterations: Mapping[str, Iteration], path: Path) -> None:

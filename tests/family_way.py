@@ -28,6 +28,7 @@ from csrdata.records import Dropped, Pair, Prompt, Question, Response, Sentence
 from csrdata.search.pairs import select
 from tests.extending.word_scorer import SCORER
 from tests.families import FAMILIES, unlike_pictures
+from tests.objectives import DPO
 from tests.teaching import teach
 
 RECORD = Path(__file__).parents[1] / "docs/families.json"
@@ -132,8 +133,7 @@ def step(policy: Policy, pairs: Sequence[Pair], *, root: Path, to: Path) -> Trai
         pairs,
         root=root,
         adapter_folder=to,
-        beta=0.1,
-        sft_weight=0.0,
+        **DPO,
         learning_rate=1e-3,
         epochs=1,
         batch_size=2,

@@ -18,14 +18,14 @@ def step_log(name: str) -> Path:
 
 
 def run(params: Params, name: str) -> None:
-    """Train policy `name` by DPO on the pairs of the iteration of the same name (equations 1 and 5)."""
+    """Train policy `name` on the pairs of the iteration of the same name, by DPO (equations 1 and 5) or as `loss` says."""
     section = params.train_dpo
     runtime.set_up_process(params.compute, seed=section.seed)
 
     import polars as pl
 
     from csrdata.policy.loading import load_policy, new_chain
-    from csrdata.policy.training import train
+    from csrdata.policy.training import StepLog, train
 
     pairs = read_rows(paths.pairs(name), Pair, made_by=f"dvc repro select_pairs@{name}")
     previous = need_policy(params.iterations[name].previous)
@@ -38,5 +38,7 @@ def run(params: Params, name: str) -> None:
     )
     with new_chain(paths.policy(name), previous=previous, name=name) as adapter:
         report = train(policy, pairs, root=images, adapter_folder=adapter, **section.model_dump())
-    write_table(step_log(name), pl.DataFrame([dataclasses.asdict(step) for step in report.steps]))
+    numbers = {field.name: pl.Float64 for field in dataclasses.fields(StepLog)} | {"step": pl.Int64}
+    steps = [dataclasses.asdict(step) for step in report.steps]
+    write_table(step_log(name), pl.DataFrame(steps, schema=numbers))
     write_json(paths.stage_metrics("train_dpo", name), report.summary())

@@ -1,6 +1,7 @@
 """The checks before training starts: the reference is the policy that wrote the answers, and no row lost a token.
 
-They run on training's own batches, from TRL's collator: 2B rows for B pairs, all chosen answers, then all rejected ones.
+They run on training's own batches, from its collator: 2B rows for B pairs, all chosen answers, then all rejected ones; B
+rows where the rejected answers are not used.
 With a wrong reference, DPO's loss still starts at ln 2 and still falls. Only the log-probabilities stored at generation show
 which policy wrote the answers, and to which prompt.
 """
@@ -16,8 +17,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from csrdata.errors import UserError
+from csrdata.policy.collating import NUMBERS
 from csrdata.policy.loading import Policy
-from csrdata.policy.prompting import check_prompt, completion_ids
+from csrdata.policy.prompting import check_prompt, completion_ids, completion_text, is_boundary, text_ids
+from csrdata.policy.sides import BOTH, place_of, side_of
 from csrdata.records import Pair
 
 
@@ -32,7 +35,6 @@ class ReferenceCheck:
 
 
 _TEXT_INPUTS = {"input_ids", "attention_mask", "completion_mask", "token_type_ids", "mm_token_type_ids"}
-_REFERENCES = {"ref_chosen_logps", "ref_rejected_logps"}
 
 ROUNDING = {torch.bfloat16: 0.15, torch.float16: 0.03}
 """Rounding allowance in nats: an answer of T tokens may differ by this times sqrt(T) between generation and training.
@@ -47,56 +49,90 @@ MEAN_SHARE = 1 / 3
 weights changed by 3% of their spread 0.47 or more."""
 
 
-def check_texts(pair: Pair) -> None:
-    """Validate that a pair has an instruction and two answers that are not empty.
+def check_texts(pair: Pair, *, sides: Sequence[str] = BOTH) -> None:
+    """Validate that a pair has an instruction and that its sides have words, or are the end of an answer that was begun.
 
     Raises:
         UserError: naming the prompt, and the side with an empty answer.
     """
     check_prompt(pair.prompt, prompt_id=pair.prompt_id)
-    for side, text in (("chosen", pair.chosen), ("rejected", pair.rejected)):
-        if not text.strip():
-            place = f"pair {pair.prompt_id}: {side}"
-            raise UserError(place, got=text, expected="an answer with words in it", do="dvc repro")
+    for name in sides:
+        side = side_of(pair, name)
+        is_end = not side.text and side.complete and bool(pair.context.strip())
+        if not side.text.strip() and not is_end:
+            expected = "an answer with words in it"
+            if pair.context:
+                expected = f"a text with words in it, or an empty one where {name}_complete is true"
+            raise UserError(f"{place_of(pair)}: {name}", got=side.text, expected=expected, do="dvc repro")
 
 
-def check_ends(pair: Pair, ends: Sequence[int], *, policy: Policy) -> None:
+def check_ends(pair: Pair, ends: Sequence[int], *, policy: Policy, sides: Sequence[str] = BOTH) -> None:
     """Refuse a pair with an answer that ended with a token that ends no answer of this policy.
 
     Raises:
         UserError: naming the prompt and the answer.
     """
-    scores = pair.scores
-    for side, end in (("chosen", scores.chosen_end), ("rejected", scores.rejected_end)):
+    for name in sides:
+        end = side_of(pair, name).end
         if end is not None and end not in ends:
             raise UserError(
-                f"pair {pair.prompt_id}: {side}_end",
+                f"{place_of(pair)}: {name}_end",
                 got=end,
                 expected=f"a token that ends an answer of {policy.folder}: {', '.join(map(str, ends))}",
                 do="train from the policy that generated these pairs (iterations.*.previous), or: dvc repro",
             )
 
 
+def check_boundaries(pair: Pair, *, policy: Policy, sides: Sequence[str] = BOTH) -> None:
+    """Validate that the context of a pair keeps its tokens when either side follows it, as in generation.
+
+    Raises:
+        UserError: a token spans the end of the context and the start of a side, naming the prompt and the side.
+    """
+    if not pair.context:
+        return
+    for name in sides:
+        side = side_of(pair, name)
+        text = completion_text(policy.processor, side.text, end=side.end, complete=side.complete)
+        if not is_boundary(policy.processor, pair.context, text):
+            raise UserError(
+                f"{place_of(pair)}: {name}",
+                got="a token that spans the end of the context and the start of the text",
+                expected="the tokens of the context, then those of the text, as they are generated",
+                do="leave this pair out, or generate again with this tokenizer: dvc repro",
+            )
+
+
 def check_batch(
-    batch: Mapping[str, Tensor], pairs: Sequence[Pair], *, policy: Policy, model: PreTrainedModel
+    batch: Mapping[str, Tensor],
+    pairs: Sequence[Pair],
+    *,
+    policy: Policy,
+    model: PreTrainedModel,
+    sides: Sequence[str] = BOTH,
 ) -> None:
     """Validate a collated batch against its B pairs: the number of image tokens, the length, and the tokens of every answer.
 
     Args:
-        batch: `input_ids`, `attention_mask` and `completion_mask` [2B, L], and the model's image inputs.
+        batch: `input_ids`, `attention_mask` and `completion_mask` [S * B, L] for S sides, and the model's image inputs.
         pairs: the B pairs, in the batch's order.
         policy: the policy whose processor encoded the batch.
         model: the policy's model, without PEFT's wrapper.
+        sides: those in the batch, in its order.
 
     Raises:
         UserError: the number of image placeholders differs from the number of image features, a row has more tokens than
-            the model has positions, or an answer's tokens differ from those of generation.
+            the model has positions, or a row does not end with the context's tokens and then, as its completion, those of
+            generation.
     """
     placeholders = (batch["input_ids"] == model.config.image_token_id).sum(1).tolist()
     needed = image_features(model, batch, placeholders=placeholders)
     lengths = batch["attention_mask"].sum(1).tolist()
     limit = context_limit(model)
-    for row, (place, answer, end, tokens) in enumerate(_rows(pairs)):
+    rows = [
+        (f"{place_of(pair)}: {name}", pair.context, side_of(pair, name)) for name in sides for pair in pairs
+    ]
+    for row, (place, context, side) in enumerate(rows):
         if placeholders[row] != needed[row]:
             raise UserError(
                 place,
@@ -112,9 +148,14 @@ def check_batch(
                 do="lower generate_beams.max_response_tokens in params.yaml, then: dvc repro",
             )
         ids = batch["input_ids"][row][batch["completion_mask"][row].bool()].tolist()
-        expected_ids = completion_ids(policy.processor, answer, end=end)
-        if ids != expected_ids or tokens not in {None, len(ids)}:
-            wanted = len(expected_ids) if tokens is None else tokens
+        expected_ids = completion_ids(
+            policy.processor, side.text, context=context, end=side.end, complete=side.complete
+        )
+        last = text_ids(policy.processor, context) + expected_ids
+        real = batch["input_ids"][row][batch["attention_mask"][row].bool()].tolist()
+        equal = ids == expected_ids and real[-len(last) :] == last
+        if not equal or side.tokens not in {None, len(ids)}:
+            wanted = len(expected_ids) if side.tokens is None else side.tokens
             raise UserError(
                 place,
                 got=f"{len(ids)} tokens of the answer",
@@ -140,7 +181,7 @@ def check_references(
     Args:
         pairs: N pairs. Stored log-probabilities are in nats, and null if it is not known which policy wrote the answer.
         chosen: the reference's log-probabilities of the chosen answers, [N], in nats, summed over all tokens including the
-            end.
+            end; for a pair with a context, those of what follows it.
         rejected: those of the rejected answers, [N].
         policy: the reference; its dtype decides the allowance, and errors name its folder.
         tolerance: nats, >= 0; 1e-4 is enough in float32. In bfloat16 and float16 the larger of this and the rounding
@@ -163,23 +204,21 @@ def check_references(
     lengths: list[int] = []
     checked = 0
     for pair, *recomputed in zip(pairs, chosen, rejected, strict=True):
-        scores = pair.scores
-        checked += None not in {scores.chosen_logprob, scores.rejected_logprob}
-        stored = (
-            ("chosen", pair.chosen, scores.chosen_logprob, scores.chosen_tokens),
-            ("rejected", pair.rejected, scores.rejected_logprob, scores.rejected_tokens),
-        )
-        for value, (side, text, stored_value, stored_tokens) in zip(recomputed, stored, strict=True):
-            if stored_value is None:
+        stored = [side_of(pair, name) for name in BOTH]
+        checked += None not in {side.logprob for side in stored}
+        for name_of_side, value, side in zip(BOTH, recomputed, stored, strict=True):
+            if side.logprob is None:
                 continue
-            tokens = len(completion_ids(policy.processor, text)) if stored_tokens is None else stored_tokens
-            gap, allowed = abs(value - stored_value), allowed_gap(tokens, dtype=dtype, tolerance=tolerance)
+            tokens = side.tokens or len(
+                completion_ids(policy.processor, side.text, context=pair.context, complete=side.complete)
+            )
+            gap, allowed = abs(value - side.logprob), allowed_gap(tokens, dtype=dtype, tolerance=tolerance)
             if not gap <= allowed:  # not `>`: NaN compares false
                 within = f"within {allowed:.2g} nats ({tokens} tokens in {name})"
                 raise UserError(
-                    f"pair {pair.prompt_id}: {side}: reference log-probability under {policy.folder}",
+                    f"{place_of(pair)}: {name_of_side}: reference log-probability under {policy.folder}",
                     got=f"{value:.6f}, {gap:.2g} nats away",
-                    expected=f"{stored_value:.6f} as stored at generation, {within}: {why}",
+                    expected=f"{side.logprob:.6f} as stored at generation, {within}: {why}",
                     do=do,
                 )
             gaps.append(gap)
@@ -222,7 +261,7 @@ def image_features(model: Any, batch: Mapping[str, Tensor], *, placeholders: Seq
     """
     if not hasattr(model, "get_image_features"):
         return list(placeholders)
-    inputs = {key: value for key, value in batch.items() if key not in _TEXT_INPUTS | _REFERENCES}
+    inputs = {key: value for key, value in batch.items() if key not in _TEXT_INPUTS.union(NUMBERS)}
     features = model.get_image_features(**inputs, return_dict=True).pooler_output
     crops = [len(feature) for feature in features]
     if len(crops) == len(placeholders):
@@ -248,20 +287,3 @@ def context_limit(model: Any) -> int | None:
     """Return the most tokens that a model has positions for; None where its config does not say."""
     limit: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return limit
-
-
-def _rows(pairs: Sequence[Pair]) -> list[tuple[str, str, int | None, int | None]]:
-    """Return the place, text, end and number of tokens (None: unknown) of a batch's rows: all chosen, then all rejected."""
-    chosen = [
-        (f"pair {pair.prompt_id}: chosen", pair.chosen, pair.scores.chosen_end, pair.scores.chosen_tokens)
-        for pair in pairs
-    ]
-    return chosen + [
-        (
-            f"pair {pair.prompt_id}: rejected",
-            pair.rejected,
-            pair.scores.rejected_end,
-            pair.scores.rejected_tokens,
-        )
-        for pair in pairs
-    ]

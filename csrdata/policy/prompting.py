@@ -4,9 +4,9 @@ A prompt is the model's chat template applied to one user turn, image first, up 
 *verbatim*: its text is what was decoded after the prompt, leading white space included, and its tokens are those of
 `text + end`, where `end` is the token that ends an assistant's turn. The template does not render the assistant's turn:
 templates strip answers, put a space before them, or write a line break after the end ("Assistant: a cat<end_of_utterance>\n"
-in SmolVLM's), so training would see tokens that were never generated. TRL's collator tokenises prompt and completion
-separately and without adding special tokens, as this module does. Rows of plain strings (`render_prompt`, `completion_text`)
-therefore reach training unchanged.
+in SmolVLM's), so training would see tokens that were never generated. Prompt and answer are tokenised separately and without
+adding special tokens, as in TRL's collator. Rows of plain strings (`render_prompt`, `completion_text`) therefore reach
+training unchanged.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -92,22 +92,55 @@ def with_answers(inputs: Mapping[str, Any], ids: Tensor, mask: Tensor, *, image_
     return {name: extended(name, value) for name, value in inputs.items() if name != "labels"}
 
 
-def completion_text(processor: ProcessorMixin, answer: str, *, end: int | None = None) -> str:
+def completion_text(
+    processor: ProcessorMixin, answer: str, *, end: int | None = None, complete: bool = True
+) -> str:
     """Return the completion for training: the answer, verbatim, and the token that ends the turn.
 
     Args:
         processor: the model's.
-        answer: its text.
+        answer: its text, or that of its last part; empty for the end alone.
         end: the token that ended it when it was generated; None for `end_token`.
+        complete: whether it ended; a sentence inside an answer has no end.
     """
+    if not complete:
+        return answer
     return answer + (end_token(processor) if end is None else str(_tokenizer(processor).decode([end])))
 
 
-def completion_ids(processor: ProcessorMixin, answer: str, *, end: int | None = None) -> list[int]:
-    """Return an answer's token ids as training sees them, including the end; see `completion_text`."""
-    text = completion_text(processor, answer, end=end)
+def text_ids(processor: ProcessorMixin, text: str) -> list[int]:
+    """Return the token ids of a text as an answer begins with them: no special token is added."""
     ids: list[int] = _tokenizer(processor)(text, add_special_tokens=False)["input_ids"]
     return ids
+
+
+def completion_ids(
+    processor: ProcessorMixin,
+    answer: str,
+    *,
+    context: str = "",
+    end: int | None = None,
+    complete: bool = True,
+) -> list[int]:
+    """Return a completion's token ids as training sees them, including the end; see `completion_text`.
+
+    A tokenizer may read a text differently at the start of an answer and inside it (SentencePiece puts a space before the
+    first word). So context and completion are tokenized together, and the context's tokens are left out.
+
+    Args:
+        context: the beginning of the answer, which `answer` continues; `is_boundary` says whether they can be told apart.
+    """
+    completion = completion_text(processor, answer, end=end, complete=complete)
+    return text_ids(processor, context + completion)[len(text_ids(processor, context)) :]
+
+
+def is_boundary(processor: ProcessorMixin, context: str, completion: str) -> bool:
+    """Return whether a context's tokens stay the same when a completion follows: no token spans both.
+
+    Example: with the tokens "a", "b" and "ab", `is_boundary(processor, "a", "b")` -> False
+    """
+    begun = text_ids(processor, context)
+    return text_ids(processor, context + completion)[: len(begun)] == begun
 
 
 def answer_text(processor: ProcessorMixin, token_ids: Sequence[int]) -> str:

@@ -3,7 +3,8 @@
 The reference is the policy as loaded: the trained model without its new adapter. Its log-probabilities are computed once,
 checked against those stored at generation, and reused in every step; TRL does this only for text-only models. Rows are
 plain strings in TRL's standard columns, so that its collator gives the same tokens as generation
-(`csrdata.policy.prompting`). Left out on purpose: evaluation, checkpoints, and code for a single model family.
+(`csrdata.policy.prompting`). A pair may be two ways to continue one answer: its context is read, not trained on. Left out on
+purpose: evaluation, checkpoints, and code for a single model family.
 """
 
 import math
@@ -21,39 +22,53 @@ from peft import LoraConfig
 from torch import nn
 from transformers import PreTrainedModel, PrinterCallback, ProgressCallback
 from trl.trainer.dpo_config import DPOConfig
-from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.utils import disable_dropout_in_model
 
 from csrdata.errors import UserError
 from csrdata.images import ImageRoot, load_image
-from csrdata.policy.collating import PairCollator
+from csrdata.policy.collating import REFERENCES, PairCollator
 from csrdata.policy.loading import Policy
-from csrdata.policy.preflight import check_batch, check_ends, check_references, check_texts
+from csrdata.policy.objective import Objective, answer_logprobs, normalized_margins
+from csrdata.policy.pair_trainer import PairTrainer
+from csrdata.policy.preflight import (
+    ReferenceCheck,
+    check_batch,
+    check_boundaries,
+    check_ends,
+    check_references,
+    check_texts,
+)
 from csrdata.policy.prompting import check_tokens, completion_text, end_ids
+from csrdata.policy.sides import place_of, side_of
 from csrdata.progress import progress as bar_of
 from csrdata.records import Pair
 
 
 @dataclass(frozen=True, slots=True)
 class StepLog:
-    """One optimiser step, as TRL logs it. Losses, rewards and log-probabilities are means over the step's pairs."""
+    """One optimiser step. Losses, rewards and log-probabilities are means over the step's pairs.
+
+    What compares with the reference or with the rejected answers is null if `dpo_weight` is 0.
+    """
 
     step: int
     """Number of the step, from 1."""
     loss: float
-    """Equation 1, which is ln 2 if policy and reference agree, plus `sft_weight` times the anchor term; nats."""
+    """`dpo_weight` times the preference loss, which for `sigmoid` (equation 1) is ln 2 if policy and reference agree, plus
+    `sft_weight` times the anchor term; nats."""
     learning_rate: float
     grad_norm: float
     """Norm of the gradient of the adapter's weights, before clipping at 1."""
-    accuracy: float
+    accuracy: float | None
     """Share of pairs (0..1) whose chosen answer has the higher implicit reward."""
-    margin: float
-    """Implicit reward of chosen minus that of rejected, nats. It is beta * ln(policy / reference), of a whole answer."""
-    chosen_reward: float
-    rejected_reward: float
+    margin: float | None
+    """Implicit reward of chosen minus that of rejected, nats. It is beta * ln(policy / reference) of an answer, with the
+    weights of `ld_alpha`, and without a pair's weight or target."""
+    chosen_reward: float | None
+    rejected_reward: float | None
     chosen_logprob: float
-    """Log-probability of the whole answer under the policy in training, nats."""
-    rejected_logprob: float
+    """Log-probability under the policy in training of the whole answer, or of what follows the context, nats."""
+    rejected_logprob: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +79,8 @@ class TrainingReport:
     steps: tuple[StepLog, ...]
     adapter_parameters: int
     references_checked: int
-    """Pairs whose reference log-probabilities were compared with stored ones; the other pairs have none stored."""
+    """Pairs whose reference log-probabilities were compared with stored ones; the other pairs have none stored. 0 if
+    `dpo_weight` is 0: there is no reference then."""
     reference_gap: float | None
     """Largest difference, in nats, between a reference log-probability and the stored one; None if none is stored."""
 
@@ -80,8 +96,8 @@ class TrainingReport:
             "reference_gap": self.reference_gap,
             "loss_first_tenth": _mean([step.loss for step in first]),
             "loss_last_tenth": _mean([step.loss for step in last]),
-            "accuracy_last_tenth": _mean([step.accuracy for step in last]),
-            "margin_last_tenth": _mean([step.margin for step in last]),
+            "accuracy_last_tenth": _mean_or_none([step.accuracy for step in last]),
+            "margin_last_tenth": _mean_or_none([step.margin for step in last]),
             "grad_norm_mean": _mean([step.grad_norm for step in self.steps]),
         }
 
@@ -106,6 +122,12 @@ def train(
     *,
     root: Path | ImageRoot,
     adapter_folder: Path,
+    loss: str,
+    dpo_weight: float,
+    label_smoothing: float,
+    ld_alpha: float | None,
+    margin: str,
+    margin_scale: float,
     beta: float,
     sft_weight: float,
     learning_rate: float,
@@ -126,11 +148,12 @@ def train(
     Args:
         policy: the policy of the previous iteration, which wrote the pairs. Its model is changed in place; load it again
             for further use.
-        pairs: 1 or more. Pairs without stored log-probabilities are trained on without a check of the reference; stderr
-            then tells how many were checked.
+        pairs: 1 or more, of any origin. Pairs without stored log-probabilities are trained on without a check of the
+            reference; stderr then tells how many were checked.
         root: the folder that the pairs' image paths are relative to.
         adapter_folder: receives `adapter_config.json` and `adapter_model.safetensors`.
-        beta: beta of equation 1, > 0.
+        loss, dpo_weight, label_smoothing, ld_alpha, margin, margin_scale, beta: see `Objective`. If `dpo_weight` is 0,
+            rejected answers and references are not read.
         sft_weight: weight, >= 0, of the anchor term: the mean negative log-probability of the chosen answers' tokens, nats.
             Without it, training can also lower the probability of end-of-sequence in chosen answers (RPO, arXiv 2404.19733,
             equation 1; not in the CSR paper).
@@ -150,37 +173,29 @@ def train(
         The log of the steps and the result of the reference check.
 
     Raises:
-        UserError: there are no pairs, an image does not load, or the preflight fails; training has not started then.
+        UserError: there are no pairs, an image does not load, a pair has no margin that the loss needs, or the preflight
+            fails; training has not started then.
     """
-    if not pairs:
-        raise UserError(
-            "pairs to train on",
-            got="none",
-            expected="1 or more",
-            do="see why prompts were dropped: csrdata stats; lower select_pairs.margin in params.yaml, then: dvc repro",
-        )
-    ends = end_ids(policy.model, policy.processor)
-    for pair in pairs:
-        check_texts(pair)
-        check_ends(pair, ends, policy=policy)
-    check_tokens(
-        policy.processor,
-        [
-            (f"pair {pair.prompt_id}: {name}", text)
-            for pair in pairs
-            for name, text in (("prompt", pair.prompt), ("chosen", pair.chosen), ("rejected", pair.rejected))
-        ],
+    objective = Objective(
+        loss=loss,
+        beta=beta,
+        dpo_weight=dpo_weight,
+        sft_weight=sft_weight,
+        label_smoothing=label_smoothing,
+        ld_alpha=ld_alpha,
+        margin=margin,
+        margin_scale=margin_scale,
     )
+    margins = _check_pairs(pairs, objective, policy=policy)
     disable_dropout_in_model(policy.model)  # before PEFT adds the adapter's dropout, which stays on
     with tempfile.TemporaryDirectory() as scratch:
-        trainer: Any = DPOTrainer(
+        trainer: Any = PairTrainer(
+            objective=objective,
             model=policy.model,
             args=_config(
                 policy,
                 pairs=len(pairs),
                 output_dir=scratch,
-                beta=beta,
-                sft_weight=sft_weight,
                 learning_rate=learning_rate,
                 epochs=epochs,
                 batch_size=batch_size,
@@ -190,12 +205,13 @@ def train(
                 seed=seed,
                 progress=progress,
             ),
-            train_dataset=_dataset(policy, pairs, root=root),
+            train_dataset=_dataset(policy, pairs, root=root, sides=objective.sides),
             processing_class=policy.processor,
             data_collator=PairCollator(
                 processor=policy.processor,
                 max_length=None,
                 image_token=policy.model.config.image_token_id,
+                sides=objective.sides,
             ),
             peft_config=LoraConfig(
                 r=lora_rank,
@@ -208,15 +224,12 @@ def train(
         trainer.remove_callback(ProgressCallback if progress else PrinterCallback)
         if progress:
             trainer.add_callback(Bar())
-        references = _preflight(trainer, policy, pairs, batch_size=batch_size, progress=progress)
-        check = check_references(pairs, *references, policy=policy, tolerance=reference_tolerance)
-        if check.pairs < len(pairs):
-            sys.stderr.write(
-                f"the reference was checked for {check.pairs} of {len(pairs)} pairs: "
-                "the others have no stored log-probabilities\n"
-            )
-        trainer.train_dataset = _dataset(policy, pairs, root=root, references=references)
-        trainer.precompute_ref_logps = True
+        numbers, check = _preflight(
+            trainer, policy, pairs, batch_size=batch_size, tolerance=reference_tolerance, progress=progress
+        )
+        if margins is not None:
+            numbers["margin"] = margins
+        trainer.train_dataset = _dataset(policy, pairs, root=root, sides=objective.sides, numbers=numbers)
         trainer.train()
     trainer.model.save_pretrained(str(adapter_folder))
     weights = [weight.numel() for weight in trainer.model.parameters() if weight.requires_grad]
@@ -227,6 +240,33 @@ def train(
         references_checked=check.pairs,
         reference_gap=check.largest_gap,
     )
+
+
+def _check_pairs(pairs: Sequence[Pair], objective: Objective, *, policy: Policy) -> list[float] | None:
+    """Validate what can be told without the model; return the normalized margins, or None if the loss uses none."""
+    if not pairs:
+        raise UserError(
+            "pairs to train on",
+            got="none",
+            expected="1 or more",
+            do="see why prompts were dropped: csrdata stats; lower select_pairs.margin in params.yaml, then: dvc repro",
+        )
+    ends = end_ids(policy.model, policy.processor)
+    for pair in pairs:
+        check_texts(pair, sides=objective.sides)
+        check_ends(pair, ends, policy=policy, sides=objective.sides)
+        check_boundaries(pair, policy=policy, sides=objective.sides)
+    check_tokens(
+        policy.processor,
+        (
+            (f"{place_of(pair)}: {name}", getattr(pair, name))
+            for pair in pairs
+            for name in ("prompt", "context", *objective.sides)
+        ),
+    )
+    if objective.margin == "none":
+        return None
+    return normalized_margins([(place_of(pair), pair.scores.margin) for pair in pairs])
 
 
 def language_layers(model: PreTrainedModel) -> str:
@@ -264,8 +304,6 @@ def _config(
     *,
     pairs: int,
     output_dir: str,
-    beta: float,
-    sft_weight: float,
     learning_rate: float,
     epochs: float,
     batch_size: int,
@@ -280,9 +318,6 @@ def _config(
     steps = math.ceil(epochs * math.ceil(forwards / accumulation))
     return DPOConfig(
         output_dir=output_dir,
-        beta=beta,
-        loss_type=["sigmoid", "sft"] if sft_weight else ["sigmoid"],
-        loss_weights=[1.0, sft_weight] if sft_weight else None,
         learning_rate=learning_rate,
         lr_scheduler_type="cosine",
         # Rounded down: the first step of a warm-up has rate 0, so a run of very few steps would learn nothing.
@@ -314,22 +349,22 @@ def _dataset(
     pairs: Sequence[Pair],
     *,
     root: Path | ImageRoot,
-    references: tuple[list[float], list[float]] | None = None,
+    sides: Sequence[str],
+    numbers: Mapping[str, list[float]] | None = None,
 ) -> Dataset:
-    """Return the pairs as rows in TRL's standard columns; an image is read only when its row is read."""
+    """Return the pairs as rows in the collator's columns; an image is read only when its row is read."""
     columns: dict[str, list[Any]] = {
         "prompt": [policy.prompt(pair.prompt) for pair in pairs],
-        "chosen": [
-            completion_text(policy.processor, pair.chosen, end=pair.scores.chosen_end) for pair in pairs
-        ],
-        "rejected": [
-            completion_text(policy.processor, pair.rejected, end=pair.scores.rejected_end) for pair in pairs
-        ],
+        "context": [pair.context for pair in pairs],
         "images": [[pair.image] for pair in pairs],
         "prompt_id": [pair.prompt_id for pair in pairs],
+        **(numbers or {}),
     }
-    if references is not None:
-        columns["ref_chosen_logps"], columns["ref_rejected_logps"] = references
+    for name in sides:
+        columns[name] = [
+            completion_text(policy.processor, side.text, end=side.end, complete=side.complete)
+            for side in (side_of(pair, name) for pair in pairs)
+        ]
     return Dataset.from_dict(columns).with_transform(_image_loader(root))
 
 
@@ -349,42 +384,66 @@ def _image_loader(root: Path | ImageRoot) -> Callable[[dict[str, list[Any]]], di
     return read
 
 
-@torch.no_grad()
 def _preflight(
-    trainer: Any, policy: Policy, pairs: Sequence[Pair], *, batch_size: int, progress: bool
-) -> tuple[list[float], list[float]]:
-    """Validate every batch of training's collator; return the reference's log-probabilities (chosen, rejected)."""
+    trainer: Any,
+    policy: Policy,
+    pairs: Sequence[Pair],
+    *,
+    batch_size: int,
+    tolerance: float,
+    progress: bool,
+) -> tuple[dict[str, list[float]], ReferenceCheck]:
+    """Validate every batch of training's collator, and the reference.
+
+    Returns:
+        The reference's log-probabilities as the loss needs them, by column; none if it needs none. And what was checked.
+    """
     trainer.model.eval()
     model = trainer.model.get_base_model()
-    chosen: list[float] = []
-    rejected: list[float] = []
+    objective: Objective = trainer.objective
+    whole: list[list[float]] = [[], []]
+    """Of chosen and rejected answers, as generation stored them: summed over all tokens."""
+    weighted: list[list[float]] = [[], []]
+    """The same with the weights of `ld_alpha`."""
     starts = range(0, len(pairs), batch_size)
     for start in bar_of(starts, title="preflight", unit="batch", disable=not progress):
         part = pairs[start : start + batch_size]
         rows = [trainer.train_dataset[start + offset] for offset in range(len(part))]
         batch = {name: value.to(policy.device) for name, value in trainer.data_collator(rows).items()}
-        check_batch(batch, part, policy=policy, model=model)
-        for logps, kept in zip(
-            trainer.compute_ref_log_probs(trainer.model, batch), (chosen, rejected), strict=True
-        ):
-            kept.extend(logps.float().tolist())
-    return chosen, rejected
+        check_batch(batch, part, policy=policy, model=model, sides=objective.sides)
+        if not objective.dpo_weight:
+            continue
+        tokens, mask = trainer.reference_tokens(batch), batch["completion_mask"][:, 1:]
+        for kept, ld_alpha in ((whole, None), (weighted, objective.ld_alpha)):
+            for own, values in zip(
+                kept, answer_logprobs(tokens, mask, ld_alpha=ld_alpha).chunk(2), strict=True
+            ):
+                own.extend(values.float().tolist())
+    if not objective.dpo_weight:
+        return {}, ReferenceCheck(0, None)
+    check = check_references(pairs, whole[0], whole[1], policy=policy, tolerance=tolerance)
+    if check.pairs < len(pairs):
+        sys.stderr.write(
+            f"the reference was checked for {check.pairs} of {len(pairs)} pairs: "
+            "the others have no stored log-probabilities\n"
+        )
+    return dict(zip(REFERENCES, weighted, strict=True)), check
 
 
 def _steps(history: Sequence[Mapping[str, float]]) -> tuple[StepLog, ...]:
-    """Return the steps of TRL's log, without timings."""
+    """Return the steps of the trainer's log, without timings."""
     return tuple(
         StepLog(
             step=int(row["step"]),
             loss=row["loss"],
             learning_rate=row["learning_rate"],
             grad_norm=row["grad_norm"],
-            accuracy=row["rewards/accuracies"],
-            margin=row["rewards/margins"],
-            chosen_reward=row["rewards/chosen"],
-            rejected_reward=row["rewards/rejected"],
-            chosen_logprob=row["logps/chosen"],
-            rejected_logprob=row["logps/rejected"],
+            accuracy=row.get("accuracy"),
+            margin=row.get("margin"),
+            chosen_reward=row.get("chosen_reward"),
+            rejected_reward=row.get("rejected_reward"),
+            chosen_logprob=row["chosen_logprob"],
+            rejected_logprob=row.get("rejected_logprob"),
         )
         for row in history
         if "loss" in row
@@ -393,3 +452,8 @@ def _steps(history: Sequence[Mapping[str, float]]) -> tuple[StepLog, ...]:
 
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
+
+
+def _mean_or_none(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return _mean(known) if known else None

@@ -20,6 +20,7 @@ from csrdata.relevance.base import Scorer
 from csrdata.relevance.open_clip import load_open_clip
 from csrdata.search.pairs import select
 from tests.extending.word_scorer import SCORER, words
+from tests.objectives import DPO
 from tests.relevance.test_open_clip import save_tiny_clip
 from tests.teaching import TEXTS, teach
 from tests.tiny import FAMILIES, picture, pictures
@@ -162,8 +163,7 @@ def test_answers_make_pairs_and_pairs_train(
         pairs,
         root=project,
         adapter_folder=project / "adapter",
-        beta=0.1,
-        sft_weight=0.0,
+        **DPO,
         learning_rate=1e-3,
         epochs=1,
         batch_size=len(pairs),

@@ -16,12 +16,12 @@ from csrdata.policy.prompting import completion_ids, encode, render_prompt
 from csrdata.policy.training import TrainingReport, language_layers, train
 from csrdata.records import Pair, PairScores
 from csrdata.storage.tables import hash_path
+from tests.objectives import DPO
 from tests.scores import pair_with, without_scores
 from tests.tiny import FAMILIES, pictures
 
 KNOBS: dict[str, Any] = {
-    "beta": 0.1,
-    "sft_weight": 0.0,
+    **DPO,
     "learning_rate": 1e-2,
     "epochs": 2.0,
     "batch_size": 2,
