@@ -1,12 +1,11 @@
 """Scorecards and pairs in, the parts of the summary out: each figure gets its interval and its test against the base."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from csrdata.evaluation.intervals import Figure, figures
+from csrdata.evaluation.intervals import Figure, figures, seed_for
 from csrdata.evaluation.scorecard import Scorecard
 from csrdata.evaluation.summary import BASE, PAIR_MEANS, PairSummary, PolicySummary
 from csrdata.evaluation.truth_preference import TruthPreference
@@ -33,7 +32,7 @@ def summarize_splits(
                 None if iteration == BASE else cards[BASE][split],
                 resamples=resamples,
                 confidence=confidence,
-                seed=_seed_for(seed, split),
+                seed=seed_for(seed, split),
             )
             for iteration, own in cards.items()
         }
@@ -100,11 +99,6 @@ def _round_figure(figure: Figure) -> Figure:
         high=_rounded(figure.high),
         p_vs_base=_rounded(figure.p_vs_base),
     )
-
-
-def _seed_for(seed: int, split: str) -> int:
-    """Derive a split's own seed: no split's figures depend on which others there are."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}/{split}".encode(), digest_size=8).digest(), "big")
 
 
 def _rounded(value: float | None) -> float | None:

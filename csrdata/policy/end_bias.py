@@ -11,10 +11,10 @@ tokens up to their ends: each of them is a beginning of one *path*, the greedy a
 decoding of the path therefore gives the answer at every bias, with the same tokens as a decoding of its own. At a tie,
 gap(t) + b = 0, the token with the lower id is chosen, as `argmax` does.
 
-The path is decoded as far as the answer at the lowest bias goes. Until every question of a batch has its end at a bias of 0,
-the passes have the shapes of `answer` with the same batch, so that the answers at 0 are those of `answer`, bit for bit. After
-that, questions whose path is complete are left out of the batch whenever they are half of it: the last bits of the logits
-may then differ from those of a larger batch.
+The path is decoded as far as the answer at the lowest bias goes. Until every question of a batch has its end at a bias of
+0, the passes have the shapes of `answer` with the same batch, so that the answers at 0 are those of `answer`, bit for bit.
+After that, questions whose path is complete are left out of the batch whenever they are half of it: the last bits of the
+logits may then differ from those of a larger batch.
 """
 
 import math
@@ -98,7 +98,9 @@ def answer_paths(
         UserError: an image is missing or unreadable, or a question is empty or contains a special token.
     """
     if lowest > 0:
-        raise ValueError(f"lowest is {lowest}, expected 0 or less: the answers at 0 are among those asked for")
+        raise ValueError(
+            f"lowest is {lowest}, expected 0 or less: the answers at 0 are among those asked for"
+        )
     prompts = rendered_prompts(policy, questions)
     paths: dict[int, AnswerPath] = {}
     with bar_of(total=len(questions), title=title, unit="answer", disable=not progress) as bar:
@@ -198,7 +200,7 @@ class _Watch(LogitsProcessor):
         """Whether the answer at the lowest bias goes on, [B]."""
         self.going_at_zero: Tensor | None = None
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 - transformers' signature
         """Return the scores [B, V] with those of the end tokens at minus infinity."""
         ends = torch.tensor(self.tokens, device=scores.device)
         best = scores[:, ends].max(-1)
@@ -235,6 +237,6 @@ class _Stop(StoppingCriteria):
     def __init__(self, watch: _Watch) -> None:
         self.watch = watch
 
-    def __call__(self, input_ids: Tensor, scores: Any, **_: object) -> Tensor:
+    def __call__(self, input_ids: Tensor, scores: Any, **_: object) -> Tensor:  # noqa: ARG002 - transformers' signature
         """Return whether each row is done, [B]."""
         return torch.full((len(input_ids),), self.watch.stops(), device=input_ids.device)

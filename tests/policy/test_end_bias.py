@@ -65,7 +65,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _each_decoded(policy: Policy, questions: Sequence[Question], root: Path, start: float) -> list[list[Reply]]:
+def _each_decoded(
+    policy: Policy, questions: Sequence[Question], root: Path, start: float
+) -> list[list[Reply]]:
     """Return the answers of each question at each bias, from one decoding per bias."""
     found = []
     for bias in BIASES:
@@ -79,7 +81,13 @@ def _each_decoded(policy: Policy, questions: Sequence[Question], root: Path, sta
 def _from_paths(policy: Policy, questions: Sequence[Question], root: Path, start: float) -> list[list[Reply]]:
     with _ending(policy, start):
         paths = answer_paths(
-            policy, questions, root=root, lowest=min(BIASES), max_new_tokens=TOKENS, batch_size=9, progress=False
+            policy,
+            questions,
+            root=root,
+            lowest=min(BIASES),
+            max_new_tokens=TOKENS,
+            batch_size=9,
+            progress=False,
         )
     return [replies_at(policy, path, BIASES) for path in paths]
 
