@@ -25,12 +25,10 @@ from csrdata.errors import UserError
 from csrdata.evaluation import chair
 from csrdata.evaluation.chair import ClaimCounts, count_claims
 from csrdata.evaluation.intervals import Numbers, Ratio, divide, mean
-from csrdata.evaluation.scorecard import Known
+from csrdata.evaluation.scorecard import CURVE_FIGURES, Known
 from csrdata.records import Answer, BiasedAnswer, Kind, Question
 from csrdata.search.words import word_count
 
-MEASURED = ("chair_s", "chair_i", "recall", "length", "present_per_answer")
-"""The figures of a curve."""
 _SAME = 1e-9
 """Percent: recalls this close are equal; they come from another order of summation."""
 
@@ -44,7 +42,7 @@ class Curve:
     images: tuple[str, ...]
     """The order of the ratios' rows."""
     ratios: Mapping[str, tuple[Ratio, ...]]
-    """For each of `MEASURED`, a ratio per bias."""
+    """For each of `CURVE_FIGURES`, a ratio per bias."""
 
     def values(self, name: str) -> list[float | None]:
         """Return a figure at each bias."""
@@ -74,6 +72,29 @@ def bias_grid(*, low: float, high: float, step: float) -> list[float]:
 def describing(questions: Iterable[Question], known: Mapping[str, Known]) -> list[Question]:
     """Return the descriptions whose images' objects are known: what curves are about."""
     return [question for question in questions if question.kind == Kind.DESCRIBE and question.split in known]
+
+
+def check_setting(split: str, questions: Sequence[Question], *, place: str, do: str) -> None:
+    """Check that a bias can be set on a split.
+
+    Args:
+        split: the setting split.
+        questions: as `describing` returns them.
+        place: where the split is stated, for the error.
+        do: the next command, for the error.
+
+    Raises:
+        UserError: none of the descriptions is of that split.
+    """
+    splits = dict.fromkeys(question.split for question in questions)
+    if split in splits:
+        return
+    expected = (
+        f"one of {', '.join(splits)}: descriptions of images whose objects are known"
+        if splits
+        else "match_recall: null, as the objects of no image are known"
+    )
+    raise UserError(place, got=split, expected=expected, do=do)
 
 
 def biased_curves(
@@ -207,7 +228,7 @@ def _curve(questions: Sequence[Question], texts: Mapping[float, Mapping[str, str
                 counted[image, text] = count_claims(text, known.truths[image], known.parser)
         figures = chair.ratios([counted[answer] for answer in answers], details=False)
         figures["length"] = mean([word_count(text) for _, text in answers])
-        at_biases.append({name: figures[name].grouped(groups, count=len(images)) for name in MEASURED})
+        at_biases.append({name: figures[name].grouped(groups, count=len(images)) for name in CURVE_FIGURES})
     return Curve(
-        tuple(texts), tuple(images), {name: tuple(one[name] for one in at_biases) for name in MEASURED}
+        tuple(texts), tuple(images), {name: tuple(one[name] for one in at_biases) for name in CURVE_FIGURES}
     )

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from csrdata.evaluation.equal_recall import MEASURED, Curve, Match, at_match, crossings, match, why_outside
+from csrdata.evaluation.equal_recall import Curve, Match, at_match, crossings, match, why_outside
 from csrdata.evaluation.intervals import (
     Figure,
     Numbers,
@@ -28,6 +28,7 @@ from csrdata.evaluation.intervals import (
     resampled,
     seed_for,
 )
+from csrdata.evaluation.scorecard import CURVE_FIGURES
 from csrdata.evaluation.summary import BASE
 
 FLIPS = 20_000
@@ -50,7 +51,7 @@ class AtRecall:
     reason: str | None
     """Why there is no bias, or no interval; None if there are both."""
     figures: Mapping[str, Mapping[str, Figure]]
-    """By split, each of `MEASURED`."""
+    """By split, each of `CURVE_FIGURES`."""
 
 
 def at_recall(
@@ -128,7 +129,7 @@ class _Drawn:
 
     def recalls(self) -> Numbers:
         """Return the recall at each bias, percent, [R, biases]; NaN where it does not exist."""
-        place = MEASURED.index("recall")
+        place = CURVE_FIGURES.index("recall")
         return divide(self.above[:, place], self.below[:, place])
 
     def figures(self, below: NDArray[np.int64], shares: Numbers) -> Numbers:
@@ -146,12 +147,12 @@ def _draw(curves: Mapping[str, Curve], resamples: int, seed: int) -> dict[str, _
     """Return the sums of all policies' ratios on one split, in the same draws of its images."""
     if len({curve.images for curve in curves.values()}) > 1:
         raise ValueError("figures at equal recall need all policies' answers about the same images")
-    ratios = [ratio for curve in curves.values() for name in MEASURED for ratio in curve.ratios[name]]
+    ratios = [ratio for curve in curves.values() for name in CURVE_FIGURES for ratio in curve.ratios[name]]
     above, below = resampled(ratios, resamples=resamples, seed=seed)
     found, start = {}, 0
     for policy, curve in curves.items():
-        shape = (resamples, len(MEASURED), len(curve.biases))
-        own = slice(start, start + len(MEASURED) * len(curve.biases))
+        shape = (resamples, len(CURVE_FIGURES), len(curve.biases))
+        own = slice(start, start + len(CURVE_FIGURES) * len(curve.biases))
         found[policy] = _Drawn(above[:, own].reshape(shape), below[:, own].reshape(shape))
         start = own.stop
     return found
@@ -168,12 +169,12 @@ def _figures(
 ) -> dict[str, Figure]:
     """Return one policy's figures on one split, with their intervals and tests against the base."""
     if place is None:
-        return dict.fromkeys(MEASURED, Figure(None, None, None, None))
+        return dict.fromkeys(CURVE_FIGURES, Figure(None, None, None, None))
     ratios = at_match(curve, place)
-    against = [None if base is None else base.ratios[name][0] for name in MEASURED]
-    chances = paired_tests([ratios[name] for name in MEASURED], against, resamples=FLIPS, seed=seed)
+    against = [None if base is None else base.ratios[name][0] for name in CURVE_FIGURES]
+    chances = paired_tests([ratios[name] for name in CURVE_FIGURES], against, resamples=FLIPS, seed=seed)
     found = {}
-    for position, (name, chance) in enumerate(zip(MEASURED, chances, strict=True)):
+    for position, (name, chance) in enumerate(zip(CURVE_FIGURES, chances, strict=True)):
         bounds = (None, None) if drawn is None else quantiles(drawn[:, position], confidence=confidence)
         found[name] = Figure(ratios[name].value, *bounds, chance)
     return found

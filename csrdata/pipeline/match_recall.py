@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.evaluation.equal_recall import (
-    MEASURED,
     Curve,
     at_match,
     bias_grid,
     biased_curves,
+    check_setting,
     describing,
     match,
     plain_curves,
     why_outside,
 )
 from csrdata.evaluation.record import describe_evaluation
-from csrdata.evaluation.scorecard import check_questions
+from csrdata.evaluation.scorecard import CURVE_FIGURES, check_questions
 from csrdata.evaluation_sets.base import Asked
 from csrdata.params import FILE, Params
 from csrdata.pipeline.inputs import need_images, need_policy
@@ -52,7 +52,7 @@ def run(params: Params, name: str) -> None:
     known = known_truth(params.evaluation_sets, open_source(params.source), Asked(questions, truths))
     check_questions(questions, known)
     asked = describing(questions, known)
-    _check_split(settings.split, asked)
+    check_setting(settings.split, asked, place=f"{FILE}: match_recall.split", do=FIX)
     made_by = "dvc repro evaluate_base"
     base = read_rows(paths.answers(paths.BASE), Answer, made_by=made_by)
     plain = plain_curves(asked, base, known, made_by=made_by)
@@ -66,23 +66,6 @@ def run(params: Params, name: str) -> None:
     write_json(paths.biased_record(name), record)
     own = plain if name == paths.BASE else curves
     write_json(paths.stage_metrics("match_recall", name), _metrics(own, plain, curves, split=settings.split))
-
-
-def _check_split(split: str, questions: Sequence[Question]) -> None:
-    """Check that the bias can be set on a split.
-
-    Raises:
-        UserError: none of the descriptions is of that split.
-    """
-    splits = dict.fromkeys(question.split for question in questions)
-    if split in splits:
-        return
-    expected = (
-        f"one of {', '.join(splits)}: descriptions of images whose objects are known"
-        if splits
-        else "match_recall: null, as the objects of no image are known"
-    )
-    raise UserError(f"{FILE}: match_recall.split", got=split, expected=expected, do=FIX)
 
 
 def _answer(
@@ -136,7 +119,7 @@ def _metrics(
         },
         "curves": {
             name: [
-                {"bias": bias, **{key: curve.ratios[key][point].value for key in MEASURED}}
+                {"bias": bias, **{key: curve.ratios[key][point].value for key in CURVE_FIGURES}}
                 for point, bias in enumerate(curve.biases)
             ]
             for name, curve in curves.items()

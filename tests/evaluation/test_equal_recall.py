@@ -5,7 +5,6 @@ import pytest
 
 from csrdata.errors import UserError
 from csrdata.evaluation.equal_recall import (
-    MEASURED,
     Curve,
     at_match,
     bias_grid,
@@ -17,7 +16,7 @@ from csrdata.evaluation.equal_recall import (
     why_outside,
 )
 from csrdata.evaluation.intervals import Ratio, mean, percentage
-from csrdata.evaluation.scorecard import Known
+from csrdata.evaluation.scorecard import CURVE_FIGURES, Known
 from csrdata.records import Answer, BiasedAnswer, Kind, Question, Truth
 from tests.evaluation.scenes import CIRCLE, HEART, READER, RING, STAR, TRUTH, text
 
@@ -62,7 +61,7 @@ def _line(recalls: list[float], *, biases: tuple[float, ...] = BIASES) -> Curve:
     """Return a curve over one image with these recalls; every other figure is 0."""
     none = tuple(percentage([0], [1]) for _ in biases)
     own = tuple(percentage([recall], [100]) for recall in recalls)
-    return Curve(biases, ("a",), {name: own if name == "recall" else none for name in MEASURED})
+    return Curve(biases, ("a",), {name: own if name == "recall" else none for name in CURVE_FIGURES})
 
 
 def test_the_figures_of_each_bias_are_those_of_its_answers() -> None:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from csrdata.evaluation.equal_recall import MEASURED, Curve, at_match, match
+from csrdata.evaluation.equal_recall import Curve, at_match, match
 from csrdata.evaluation.equal_recall_intervals import FLIPS, AtRecall, at_recall, paired_p
 from csrdata.evaluation.intervals import Figure, mean, percentage, seed_for
+from csrdata.evaluation.scorecard import CURVE_FIGURES
 from csrdata.evaluation.summary import BASE
 
 RESAMPLES = 200
@@ -166,7 +167,7 @@ def test_the_base_has_no_bias_and_its_own_figures() -> None:
     base = _at(CURVES)[BASE]
     assert (base.bias, base.low, base.high, base.outside, base.reason) == (0, 0, 0, 0, None)
     for split, curve in CURVES[BASE].items():
-        for name in MEASURED:
+        for name in CURVE_FIGURES:
             figure = base.figures[split][name]
             assert (figure.value, figure.p_vs_base) == (curve.values(name)[0], None)
 
@@ -179,7 +180,7 @@ def test_a_policy_like_the_base_is_at_0() -> None:
             own.images,
             {
                 name: (own.ratios[name][0], CURVES[BASE][split].ratios[name][0], own.ratios[name][2])
-                for name in MEASURED
+                for name in CURVE_FIGURES
             },
         )
         for split, own in CURVES["1"].items()
