@@ -488,6 +488,7 @@ def load_params(path: Path = FILE) -> Params:
     _check_sets(params.evaluation_sets, path)
     _check_signals(params, path)
     _check_training(params.train_dpo, path)
+    _check_matching(params, path)
     return params
 
 
@@ -576,6 +577,30 @@ def _check_training(section: TrainDpo, path: Path) -> None:
     for is_wrong, key, got, expected in problems:
         if is_wrong:
             raise UserError(f"{path}: train_dpo.{key}", got=got, expected=expected, do=_fix(path))
+
+
+MOST_BIASES = 1000
+"""The most points of a curve: each has an answer to every description."""
+
+
+def _check_matching(params: Params, path: Path) -> None:
+    """Check that the biases of `match_recall` are a grid with 0 on it, and that the answers they belong to are greedy."""
+    settings = params.match_recall
+    if settings is None:
+        return
+    for name, value in (("low", settings.low), ("high", settings.high)):
+        steps = value / settings.step
+        if abs(steps - round(steps)) > 1e-9 * max(1.0, abs(steps)):
+            expected = f"a multiple of step, {settings.step:g}: 0 is one of the biases"
+            raise UserError(f"{path}: match_recall.{name}", got=value, expected=expected, do=_fix(path))
+    biases = round((settings.high - settings.low) / settings.step) + 1
+    if biases > MOST_BIASES:
+        place, got = f"{path}: match_recall.step", f"{biases:,} biases from low to high"
+        raise UserError(place, got=got, expected=f"at most {MOST_BIASES:,}", do=_fix(path))
+    if params.evaluate_policy.decoding != "greedy":
+        place, got = f"{path}: match_recall", f"evaluate_policy.decoding: {params.evaluate_policy.decoding}"
+        expected = "null: the bias is one of greedy answers"
+        raise UserError(place, got=got, expected=expected, do=_fix(path))
 
 
 def _check_chain(iterations: Mapping[str, Iteration], path: Path) -> None:

@@ -58,8 +58,18 @@ def verdicts(iteration: str) -> Path:
 
 
 def recall_curve(name: str) -> Path:
-    """Return the path of a policy's answers at several end-of-sequence biases, and what was measured on them."""
+    """Return the folder of a policy's answers at several end-of-sequence biases."""
     return Path("data/match_recall") / name
+
+
+def biased_answers(name: str) -> Path:
+    """Return the path of a policy's table of `BiasedAnswer` rows."""
+    return recall_curve(name) / "answers.parquet"
+
+
+def biased_record(name: str) -> Path:
+    """Return the path of what these answers were asked about, JSON."""
+    return recall_curve(name) / "record.json"
 
 
 def responses(iteration: str) -> Path:

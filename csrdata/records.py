@@ -349,6 +349,20 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class BiasedAnswer:
+    """A policy's greedy description at one bias on the end of an answer. One row for each `question_id` and `bias`."""
+
+    question_id: str
+    bias: float
+    """Nats, added to the logit of every token that ends an answer; at 0 the answer is that of the `Answer` table."""
+    text: str
+    tokens: int
+    """Generated tokens, end-of-sequence included."""
+    finished: bool
+    """Whether it ended with end-of-sequence, not at the token limit."""
+
+
+@dataclass(frozen=True, slots=True)
 class Wording:
     """An instruction as the base model's prompt, rendered once, when prompts are sampled. One row for each `text`.
 
@@ -375,6 +389,7 @@ Record = type[
     | Truth
     | Question
     | Answer
+    | BiasedAnswer
 ]
 
 _PRIMITIVES = {str: "String", int: "Int64", float: "Float64", bool: "Boolean"}

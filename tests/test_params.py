@@ -112,6 +112,45 @@ def test_a_wrong_key_is_one_line(tmp_path: Path, old: str, new: str, words: str)
     assert line(edited(tmp_path, old, new)) == words
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            "  low: -4.0 ",
+            "  low: -4.2 ",
+            "params.yaml: match_recall.low: got -4.2, expected a multiple of step, 0.5: 0 is one of the biases. ",
+        ),
+        (
+            "  high: 4.0 ",
+            "  high: 3.75 ",
+            "params.yaml: match_recall.high: got 3.75, expected a multiple of step, 0.5: 0 is one of the biases. ",
+        ),
+        (
+            "  step: 0.5 ",
+            "  step: 0.005 ",
+            "params.yaml: match_recall.step: got 1,601 biases from low to high, expected at most 1,000. ",
+        ),
+        ("  low: -4.0 ", "  low: 1.0 ", "params.yaml: match_recall.low: got 1.0, expected a value less than or equal to 0. "),
+        (
+            "  decoding: greedy ",
+            "  decoding: search ",
+            "params.yaml: match_recall: got evaluate_policy.decoding: search, expected null: the bias is one of greedy "
+            "answers. ",
+        ),
+    ],
+)  # fmt: skip
+def test_biases_are_a_grid_with_0_on_it(tmp_path: Path, old: str, new: str, words: str) -> None:
+    """Low and high are multiples of the step, the grid is no larger than a table takes, and answers are greedy."""
+    assert line(edited(tmp_path, old, new)) == f"{words}Next: fix params.yaml, then: dvc repro"
+
+
+def test_a_step_that_is_no_binary_fraction_is_a_grid(tmp_path: Path) -> None:
+    """0.1 does not divide 4 in floating point; it is a grid all the same. No section, no grid."""
+    settings = load_params(edited(tmp_path, "  step: 0.5 ", "  step: 0.1 ")).match_recall
+    assert settings is not None
+    assert settings.step == 0.1
+
+
 def test_no_file_and_no_yaml(tmp_path: Path) -> None:
     """A missing file and one that is no YAML are one line each."""
     path = tmp_path / "params.yaml"

@@ -11,6 +11,7 @@ figures are near 0 or 100. With k of n resampled differences at least as large a
 n), which is never 0.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -105,47 +106,60 @@ def figures(
         [ratios[name] for name in names], resamples=resamples, confidence=confidence, seed=seed
     )
     against = [None if base is None else base.get(name) for name in names]
-    chances = _paired_tests([ratios[name] for name in names], against, resamples=resamples, seed=seed)
+    chances = paired_tests([ratios[name] for name in names], against, resamples=resamples, seed=seed)
     return {
         name: Figure(ratios[name].value, low[index], high[index], chances[index])
         for index, name in enumerate(names)
     }
 
 
-def _intervals(
-    ratios: Sequence[Ratio], *, resamples: int, confidence: float, seed: int
-) -> tuple[list[float | None], list[float | None]]:
-    """Return percentile intervals over images drawn with replacement; all ratios use the same draws."""
+def seed_for(seed: int, split: str) -> int:
+    """Derive a split's own seed: no split's figures depend on which others there are."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{split}".encode(), digest_size=8).digest(), "big")
+
+
+def resampled(ratios: Sequence[Ratio], *, resamples: int, seed: int) -> tuple[Numbers, Numbers]:
+    """Return the sums of M ratios over images drawn with replacement, [resamples, M] each: numerators and denominators.
+
+    The numerators are multiplied by `scale`. All ratios use the same draws; draw r of two calls with equal seeds and equally
+    many images is the same draw.
+    """
     above, below = _columns(ratios)
     images = len(above)
-    if not images:
-        return [None] * len(ratios), [None] * len(ratios)
     rng = np.random.default_rng([seed, 0])
     chances = np.full(images, 1 / images)
     drawn = [
-        _divide(weights @ above, weights @ below)
+        (weights @ above, weights @ below)
         for size in _chunks(resamples, images)
         for weights in [rng.multinomial(images, chances, size=size).astype(np.float64)]
     ]
-    tail = (100 - confidence) / 200
-    values = np.concatenate(drawn)
-    bounds = [_quantiles(values[:, index], tail) for index in range(len(ratios))]
-    return [low for low, _ in bounds], [high for _, high in bounds]
+    return np.concatenate([one for one, _ in drawn]), np.concatenate([one for _, one in drawn])
 
 
-def _quantiles(values: Numbers, tail: float) -> tuple[float | None, float | None]:
-    """Return both bounds, from the draws in which the figure exists."""
+def quantiles(values: Numbers, *, confidence: float) -> tuple[float | None, float | None]:
+    """Return both bounds of a percentile interval, from the draws [resamples] in which the figure exists, not NaN."""
     values = values[~np.isnan(values)]
     if not len(values):
         return None, None
+    tail = (100 - confidence) / 200
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
 
 
-def _paired_tests(
+def paired_tests(
     ratios: Sequence[Ratio], base: Sequence[Ratio | None], *, resamples: int, seed: int
 ) -> list[float | None]:
-    """Return the two-sided p-value of each difference from the base, from random swaps of the images' outcomes."""
+    """Return the two-sided p-value of each ratio's difference from another one, from random swaps of the images' outcomes.
+
+    Args:
+        ratios: M ratios over the same N images.
+        base: what each of them is tested against, over the same images in the same order; None: no test.
+        resamples: number of swaps of all images.
+        seed: equal seeds draw the same swaps.
+
+    Returns:
+        M numbers, 0 < p <= 1; None where there is nothing to test against, or one of the two figures does not exist.
+    """
     tested = [index for index, other in enumerate(base) if _has_values(ratios[index], other)]
     chances: list[float | None] = [None] * len(ratios)
     if not tested:
@@ -172,17 +186,28 @@ def _paired_tests(
     return chances
 
 
+def divide(above: Numbers, below: Numbers) -> Numbers:
+    """Divide; NaN where the denominator is 0."""
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+
+
+def _intervals(
+    ratios: Sequence[Ratio], *, resamples: int, confidence: float, seed: int
+) -> tuple[list[float | None], list[float | None]]:
+    """Return percentile intervals over images drawn with replacement; all ratios use the same draws."""
+    if not len(ratios[0].numerators):
+        return [None] * len(ratios), [None] * len(ratios)
+    values = divide(*resampled(ratios, resamples=resamples, seed=seed))
+    bounds = [quantiles(values[:, index], confidence=confidence) for index in range(len(ratios))]
+    return [low for low, _ in bounds], [high for _, high in bounds]
+
+
 def _has_values(own: Ratio, other: Ratio | None) -> bool:
     return other is not None and own.value is not None and other.value is not None
 
 
 def _difference(above: Numbers, below: Numbers, base_above: Numbers, base_below: Numbers) -> Numbers:
-    return _divide(above, below) - _divide(base_above, base_below)
-
-
-def _divide(above: Numbers, below: Numbers) -> Numbers:
-    """Divide; NaN where the denominator is 0."""
-    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+    return divide(above, below) - divide(base_above, base_below)
 
 
 def _columns(ratios: Sequence[Ratio]) -> tuple[Numbers, Numbers]:

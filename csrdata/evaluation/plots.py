@@ -1,21 +1,25 @@
-"""The summary as tables for plots: one per figure, with a row per policy and split, and one of the pairs' rewards.
+"""The summary as tables for plots: one per figure, with a row per policy and split; the pairs' rewards; recall curves.
 
     chair_s.csv       iteration,split,value,low,high
     pair_rewards.csv  iteration,answer,scorer,reward
+    recall_curve.csv  iteration,split,bias,recall,chair_s
 
 Rows follow the summary's iterations, "base" first: the names are free text, so the axis keeps the order of the rows.
 A value that does not exist is None.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from csrdata.evaluation.scorecard import FIGURES
-from csrdata.evaluation.summary import Summary
+from csrdata.evaluation.summary import EqualRecall, Summary
 
 Row = Mapping[str, str | float | None]
 
 PAIR_REWARDS = "pair_rewards"
-"""The table of rewards; all others have the name of their figure."""
+"""The table of rewards."""
+RECALL_CURVE = "recall_curve"
+"""The table of hallucination against recall, a row per end-of-sequence bias; all others have the name of their figure."""
 
 _REWARDS = {
     "chosen_reward": ("chosen", "search"),
@@ -27,6 +31,7 @@ _REWARDS = {
 
 FIGURE_COLUMNS = ("iteration", "split", "value", "low", "high")
 REWARD_COLUMNS = ("iteration", "answer", "scorer", "reward")
+CURVE_COLUMNS = ("iteration", "split", "bias", "recall", "chair_s")
 
 
 DRAWN = ("chair_s", "recall", "length", "relevance_held_out", "pope_accuracy")
@@ -34,12 +39,13 @@ DRAWN = ("chair_s", "recall", "length", "relevance_held_out", "pope_accuracy")
 
 
 def plot_tables(summary: Summary) -> dict[str, list[Row]]:
-    """Return all tables by name: each figure that a split has, those of `DRAWN`, and `PAIR_REWARDS`."""
+    """Return all tables by name: each figure that a split has, those of `DRAWN`, `PAIR_REWARDS`, and measured curves."""
     measured = {
         name for split in summary.splits.values() for policy in split.values() for name in policy.figures
     }
     tables = {name: figure_rows(summary, name) for name in FIGURES if name in measured or name in DRAWN}
-    return {**tables, PAIR_REWARDS: reward_rows(summary)}
+    curves = {} if summary.equal_recall is None else {RECALL_CURVE: curve_rows(summary.equal_recall)}
+    return {**tables, PAIR_REWARDS: reward_rows(summary), **curves}
 
 
 def figure_rows(summary: Summary, name: str) -> list[Row]:
@@ -85,4 +91,14 @@ def reward_rows(summary: Summary) -> list[Row]:
         if iteration in summary.pairs
         for name, (answer, scorer) in _REWARDS.items()
         if name in known or not known
+    ]
+
+
+def curve_rows(found: EqualRecall) -> list[Row]:
+    """Return recall and CHAIR_S at each bias, for each policy on each split, the splits sorted by name."""
+    return [
+        {"iteration": name, "split": split, **asdict(point)}
+        for name, policy in found.policies.items()
+        for split, points in sorted(policy.curve.items())
+        for point in points
     ]

@@ -26,6 +26,11 @@ class Label:
 
 
 FIGURES: Mapping[str, Label] = {
+    "chair_s_at_recall": Label("CHAIR_S at the base's recall", "% of answers"),
+    "chair_i_at_recall": Label("CHAIR_I at the base's recall", "% of mentions"),
+    "recall_at_recall": Label("recall at the same bias", "% of objects"),
+    "length_at_recall": Label("length at the same bias", "words"),
+    "present_per_answer_at_recall": Label("present objects named at the same bias", "per answer", digits=2),
     "chair_s": Label("CHAIR_S", "% of answers"),
     "chair_i": Label("CHAIR_I", "% of mentions"),
     "recall": Label("recall", "% of objects"),
@@ -51,6 +56,10 @@ FIGURES: Mapping[str, Label] = {
 }
 """Every figure of a split, in the order of the table."""
 
+CURVE_FIGURES = ("chair_s", "chair_i", "recall", "length", "present_per_answer")
+"""Measured at every end-of-sequence bias (`csrdata.evaluation.equal_recall`)."""
+AT_RECALL = {name: f"{name}_at_recall" for name in CURVE_FIGURES}
+"""What they are called at the bias that gives the base's recall. A scorecard does not have them: it is of one bias."""
 
 TRUTH_FIGURES = ("chair_s", "chair_i", "recall", "present_per_answer")
 """Absent where the objects of the images are unknown."""

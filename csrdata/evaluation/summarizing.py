@@ -1,14 +1,23 @@
 """Scorecards and pairs in, the parts of the summary out: each figure gets its interval and its test against the base."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from csrdata.evaluation.intervals import Figure, figures
-from csrdata.evaluation.scorecard import Scorecard
-from csrdata.evaluation.summary import BASE, PAIR_MEANS, PairSummary, PolicySummary
+from csrdata.evaluation.equal_recall import Curve
+from csrdata.evaluation.equal_recall_intervals import AtRecall
+from csrdata.evaluation.intervals import Figure, figures, seed_for
+from csrdata.evaluation.scorecard import AT_RECALL, FIGURES, Scorecard
+from csrdata.evaluation.summary import (
+    BASE,
+    PAIR_MEANS,
+    BiasSummary,
+    CurvePoint,
+    EqualRecall,
+    PairSummary,
+    PolicySummary,
+)
 from csrdata.evaluation.truth_preference import TruthPreference
 from csrdata.records import Dropped, Pair
 
@@ -33,12 +42,66 @@ def summarize_splits(
                 None if iteration == BASE else cards[BASE][split],
                 resamples=resamples,
                 confidence=confidence,
-                seed=_seed_for(seed, split),
+                seed=seed_for(seed, split),
             )
             for iteration, own in cards.items()
         }
         for split in cards[BASE]
     }
+
+
+def with_recall(
+    splits: Mapping[str, Mapping[str, PolicySummary]], found: Mapping[str, AtRecall]
+) -> dict[str, dict[str, PolicySummary]]:
+    """Return `Summary.splits` with the figures at the base's recall among the others.
+
+    Args:
+        splits: as `summarize_splits` returns them.
+        found: by iteration, the base among them.
+    """
+    return {
+        split: {
+            name: _with_figures(policy, found[name].figures.get(split, {}))
+            for name, policy in policies.items()
+        }
+        for split, policies in splits.items()
+    }
+
+
+def summarize_recall(
+    found: Mapping[str, AtRecall], curves: Mapping[str, Mapping[str, Curve]], *, split: str
+) -> EqualRecall:
+    """Turn the biases and the curves into `Summary.equal_recall`.
+
+    Args:
+        found: by iteration, the base among them.
+        curves: by iteration, then by split, at every bias.
+        split: the setting split.
+    """
+    return EqualRecall(
+        split=split,
+        policies={
+            name: BiasSummary(
+                bias=_rounded(one.bias),
+                low=_rounded(one.low),
+                high=_rounded(one.high),
+                outside=one.outside,
+                reason=one.reason,
+                curve={part: _points(curve) for part, curve in curves[name].items()},
+            )
+            for name, one in found.items()
+        },
+    )
+
+
+def _with_figures(policy: PolicySummary, more: Mapping[str, Figure]) -> PolicySummary:
+    own = {**policy.figures, **{AT_RECALL[name]: _round_figure(figure) for name, figure in more.items()}}
+    return replace(policy, figures={name: own[name] for name in FIGURES if name in own})
+
+
+def _points(curve: Curve) -> tuple[CurvePoint, ...]:
+    figures = zip(curve.biases, curve.values("recall"), curve.values("chair_s"), strict=True)
+    return tuple(CurvePoint(bias, _rounded(recall), _rounded(chair_s)) for bias, recall, chair_s in figures)
 
 
 def summarize_pairs(
@@ -100,11 +163,6 @@ def _round_figure(figure: Figure) -> Figure:
         high=_rounded(figure.high),
         p_vs_base=_rounded(figure.p_vs_base),
     )
-
-
-def _seed_for(seed: int, split: str) -> int:
-    """Derive a split's own seed: no split's figures depend on which others there are."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}/{split}".encode(), digest_size=8).digest(), "big")
 
 
 def _rounded(value: float | None) -> float | None:

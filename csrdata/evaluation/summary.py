@@ -4,12 +4,15 @@
      "splits": {SPLIT: {"base": {FIGURE: {"value", "low", "high", "p_vs_base"}, ...,
                               "false_by_kind": {KIND: n}}, "1": ...}, ...},
      "pairs": {"1": {"kept", "dropped": {REASON: n}, "chosen_reward", ..., "truth_preference": {...}}, ...},
-     "training": {"1": {...}, ...}, "prepared": {"machine": {...}, ...}, "evaluation": {"sets": {SPLIT: {...}}, ...}}
+     "training": {"1": {...}, ...}, "prepared": {"machine": {...}, ...}, "evaluation": {"sets": {SPLIT: {...}}, ...},
+     "equal_recall": {"split": SPLIT, "policies": {"base": {"bias", "low", "high", "outside", "reason",
+                      "curve": {SPLIT: [{"bias", "recall", "chair_s"}, ...]}}, "1": ...}}}
 
 "iterations" is the order of all tables: the base policy, then the iterations as params.yaml has them. FIGURE is a name of
 `scorecard.FIGURES`; a figure that was not measured is absent. Percentages are 0 to 100; what does not exist is null, as
 are the two parts that need the truth about the images ("false_by_kind", "truth_preference") where it is unknown.
-"evaluation" (`csrdata.evaluation.record`) is absent from a summary that an earlier version wrote.
+"evaluation" (`csrdata.evaluation.record`) is absent from a summary that an earlier version wrote, "equal_recall"
+(`csrdata.evaluation.equal_recall`) where it was not measured.
 """
 
 from collections.abc import Mapping
@@ -94,6 +97,44 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """A policy on one split at one end-of-sequence bias."""
+
+    bias: float
+    """Nats."""
+    recall: float | None
+    """Percent of objects."""
+    chair_s: float | None
+    """Percent of answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class BiasSummary:
+    """The end-of-sequence bias that gives one policy the base's recall, and the curve on which it was found."""
+
+    bias: float | None
+    """Nats; None where the curve does not have the base's recall."""
+    low: float | None
+    high: float | None
+    outside: int
+    """Draws of the bootstrap without a bias."""
+    reason: str | None
+    """Why there is no bias, or no interval."""
+    curve: Mapping[str, tuple[CurvePoint, ...]]
+    """By split, the biases ascending."""
+
+
+@dataclass(frozen=True, slots=True)
+class EqualRecall:
+    """How the figures at the base's recall were found."""
+
+    split: str
+    """The split on which the biases were set."""
+    policies: Mapping[str, BiasSummary]
+    """By iteration, the base among them: its bias is 0."""
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """All of `metrics/summary.json`."""
 
@@ -109,6 +150,8 @@ class Summary:
     """None where the models come from elsewhere."""
     evaluation: EvaluationRecord | None = None
     """What all policies were evaluated on; None in a summary of an earlier version."""
+    equal_recall: EqualRecall | None = None
+    """None where figures at equal recall were not measured."""
 
     def as_json(self) -> dict[str, object]:
         """Return the summary in the form of the file."""
@@ -122,6 +165,7 @@ class Summary:
             "training": {name: dict(run) for name, run in self.training.items()},
             "prepared": None if self.prepared is None else self.prepared.as_json(),
             **({} if self.evaluation is None else {"evaluation": self.evaluation.as_json()}),
+            **({} if self.equal_recall is None else {"equal_recall": asdict(self.equal_recall)}),
         }
 
 
@@ -187,8 +231,8 @@ def read_summary(path: Path) -> Summary:
         UserError: the file is missing or damaged, or a key, a name or a value is not what `summarize` writes.
     """
     file = open_json(path, made_by="dvc repro summarize")
-    older = isinstance(file.value, dict) and "evaluation" not in file.value
-    parts = file.fields(*(name for name in _names(Summary) if not (older and name == "evaluation")))
+    absent = {name for name in ("evaluation", "equal_recall") if name not in file.items()}
+    parts = file.fields(*(name for name in _names(Summary) if name not in absent))
     iterations = parts["iterations"].texts()
     if iterations[:1] != [BASE] or len(set(iterations)) != len(iterations):
         parts["iterations"].refuse("base, then the iterations, each once")
@@ -205,6 +249,7 @@ def read_summary(path: Path) -> Summary:
         },
         prepared=None if prepared.value is None else read_prepared(prepared),
         evaluation=read_record(parts["evaluation"]) if "evaluation" in parts else None,
+        equal_recall=_equal_recall(parts["equal_recall"], iterations) if "equal_recall" in parts else None,
     )
 
 
@@ -272,6 +317,30 @@ def _truth_preference(value: JsonValue) -> TruthPreference:
     parts = value.fields(*_names(TruthPreference))
     comparisons = parts.pop("comparisons").count()
     return TruthPreference(comparisons, **{name: part.number_or_none() for name, part in parts.items()})
+
+
+def _equal_recall(value: JsonValue, iterations: list[str]) -> EqualRecall:
+    parts = value.fields(*_names(EqualRecall))
+    return EqualRecall(
+        split=parts["split"].text(),
+        policies={name: _bias(one) for name, one in _known(parts["policies"], iterations).items()},
+    )
+
+
+def _bias(value: JsonValue) -> BiasSummary:
+    parts = value.fields(*_names(BiasSummary))
+    return BiasSummary(
+        **{name: parts[name].number_or_none() for name in ("bias", "low", "high")},
+        outside=parts["outside"].count(),
+        reason=None if parts["reason"].value is None else parts["reason"].text(),
+        curve={split: tuple(map(_point, one.array())) for split, one in parts["curve"].items().items()},
+    )
+
+
+def _point(value: JsonValue) -> CurvePoint:
+    parts = value.fields(*_names(CurvePoint))
+    bias = parts.pop("bias").number()
+    return CurvePoint(bias, **{name: part.number_or_none() for name, part in parts.items()})
 
 
 def _known(value: JsonValue, iterations: list[str]) -> dict[str, JsonValue]:

@@ -14,7 +14,14 @@ from rich.text import Text
 
 from csrdata.evaluation.intervals import Figure
 from csrdata.evaluation.scorecard import FIGURES
-from csrdata.evaluation.summary import BASE, PAIR_MEANS, PairSummary, PolicySummary, Summary
+from csrdata.evaluation.summary import (
+    BASE,
+    PAIR_MEANS,
+    EqualRecall,
+    PairSummary,
+    PolicySummary,
+    Summary,
+)
 from csrdata.evaluation.truth_preference import TruthPreference
 from csrdata.text import printable
 
@@ -64,10 +71,11 @@ def columns(summary: Summary) -> list[str]:
 
 
 def sections(summary: Summary) -> list[Section]:
-    """Lay the summary out: a section for each split, one for the pairs that each iteration was trained on."""
+    """Lay the summary out: a section for each split, one for the biases, one for the pairs that were trained on."""
     names = columns(summary)
     splits = [_split_section(split, entries, names) for split, entries in summary.splits.items()]
-    return [*splits, _pair_section(summary.pairs, names)]
+    biases = [] if summary.equal_recall is None else [_bias_section(summary.equal_recall, names)]
+    return [*splits, *biases, _pair_section(summary.pairs, names)]
 
 
 def render_table(summary: Summary) -> Table:
@@ -134,6 +142,22 @@ def _split_section(split: str, policies: Mapping[str, PolicySummary], names: Seq
         for kind in sorted({kind for kinds in counts for kind in kinds or ()})
     ]
     return Section(split.replace("_", " "), tuple(rows))
+
+
+def _bias_section(found: EqualRecall, names: Sequence[str]) -> Section:
+    columns = [found.policies.get(name) for name in names]
+    biases = [None if one is None else Figure(one.bias, one.low, one.high, p_vs_base=None) for one in columns]
+    return Section(
+        f"the bias that gives the base's recall on {found.split.replace('_', ' ')}",
+        (
+            Row("bias on the end of an answer", "nats", tuple(_cell(one, digits=2) for one in biases)),
+            Row(
+                "resamples without a bias",
+                "",
+                tuple(MISSING if one is None else str(one.outside) for one in columns),
+            ),
+        ),
+    )
 
 
 def _pair_section(pairs: Mapping[str, PairSummary], names: Sequence[str]) -> Section:
@@ -227,6 +251,8 @@ def _heading(name: str) -> str:
 def _notes(summary: Summary, confidence: float) -> str:
     """Say how to read a cell, what was not measured, and on which machine the base policy and the scorers were trained."""
     notes = [_caption(confidence)]
+    if summary.equal_recall is not None:
+        notes += _recall_notes(summary.equal_recall)
     if missing := not_measured(summary):
         notes.append(f"not measured: {'; '.join(missing)}")
     if summary.prepared is not None:
@@ -243,6 +269,19 @@ def _caption(confidence: float) -> str:
         f"value [{confidence:g}% bootstrap interval over images]; * differs from the base on the same images "
         f"(paired permutation test, two-sided p < {SIGNIFICANT:g}, each figure by itself)"
     )
+
+
+def _recall_notes(found: EqualRecall) -> list[str]:
+    """Say what figures at the base's recall are, and why some do not exist."""
+    notes = [
+        f"at the base's recall: a bias on the end of an answer, set on {found.split.replace('_', ' ')} and kept on the "
+        "other splits; the interval covers the choice of the bias, the test takes it as given"
+    ]
+    return notes + [
+        f"{_heading(name)} at the base's recall: {one.reason}"
+        for name, one in found.policies.items()
+        if one.reason is not None
+    ]
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -46,6 +46,11 @@ _PLOTS = (
     ),
     ("pope_accuracy", "percent of questions", "POPE, yes/no questions answered correctly"),
 )
+_AT_RECALL = (
+    "chair_s_at_recall",
+    "percent of answers",
+    "CHAIR_S at the base's recall, by a bias on the end of an answer",
+)
 """The figures that `dvc plots show` draws: name, unit and title."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./${}@-]+")
@@ -84,7 +89,7 @@ def command(node: Node, form: Form) -> str:
 def dvc_yaml(params: Params, form: Form) -> str:
     """Return the text of a dvc.yaml."""
     blocks = ["\n".join(_block(node, form, params)) for node in nodes(params)]
-    return f"{_HEADS[form]}\nstages:\n" + "\n\n".join(blocks) + "\n\n" + "\n".join(_plots()) + "\n"
+    return f"{_HEADS[form]}\nstages:\n" + "\n\n".join(blocks) + "\n\n" + "\n".join(_plots(params)) + "\n"
 
 
 def code_yaml(params: Params) -> str:
@@ -149,20 +154,42 @@ def _outputs(key: str, outputs: Iterable[Output], indent: str) -> list[str]:
     return [f"{indent}{key}:", *lines] if lines else []
 
 
-def _plots() -> list[str]:
+def _plots(params: Params) -> list[str]:
     lines = ["plots:"]
-    rows = [(name, "splits", "value", unit, title) for name, unit, title in _PLOTS]
+    matched = params.match_recall is not None
+    figures = (_AT_RECALL, *_PLOTS) if matched else _PLOTS
+    rows = [(name, "splits", "iteration", "value", "iteration", unit, title) for name, unit, title in figures]
     rows.append(
-        ("pair_rewards", "pair_rewards", "reward", "mean reward", "Rewards of chosen and rejected answers")
+        (
+            "pair_rewards",
+            "pair_rewards",
+            "iteration",
+            "reward",
+            "iteration",
+            "mean reward",
+            "Rewards of chosen and rejected answers",
+        )
     )
-    for name, template, column, unit, title in rows:
+    if matched:
+        rows.append(
+            (
+                "recall_curve",
+                "curves",
+                "recall",
+                "chair_s",
+                "recall, percent of objects",
+                "CHAIR_S, percent of answers",
+                "Hallucination against recall",
+            )
+        )
+    for name, template, x, y, x_unit, y_unit, title in rows:
         lines += [
             f"  - plots/{name}.csv:",
             f"      template: {template}",
-            "      x: iteration",
-            f"      y: {column}",
-            "      x_label: iteration",
-            f"      y_label: {unit}",
+            f"      x: {x}",
+            f"      y: {y}",
+            f"      x_label: {x_unit}",
+            f"      y_label: {y_unit}",
             f"      title: {title}",
         ]
     return lines

@@ -77,7 +77,7 @@ def _answer(params: Params, name: str, questions: list[Question]) -> list[Answer
         scorers,
         questions,
         root=images,
-        **settings.model_dump(),
+        **settings.model_dump(exclude={"decoding"}),
     )
 
 

@@ -6,9 +6,16 @@ from dataclasses import asdict
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.evaluation import table
+from csrdata.evaluation.equal_recall import Curve, biased_curves, check_setting, describing, plain_curves
+from csrdata.evaluation.equal_recall_intervals import AtRecall, at_recall
 from csrdata.evaluation.record import EvaluationRecord, common_record, describe_evaluation, read_record
 from csrdata.evaluation.scorecard import Known, scorecards
-from csrdata.evaluation.summarizing import summarize_pairs, summarize_splits
+from csrdata.evaluation.summarizing import (
+    summarize_pairs,
+    summarize_recall,
+    summarize_splits,
+    with_recall,
+)
 from csrdata.evaluation.summary import (
     Summary,
     headline,
@@ -17,11 +24,11 @@ from csrdata.evaluation.summary import (
 )
 from csrdata.evaluation.truth_preference import TruthPreference, truth_preference
 from csrdata.evaluation_sets.base import Asked
-from csrdata.params import Params
+from csrdata.params import FILE, MatchRecall, Params
 from csrdata.pipeline.plots import write_plots
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth, source_truths
-from csrdata.records import Answer, Dropped, Pair, Prompt, Question, Response, Truth
+from csrdata.records import Answer, BiasedAnswer, Dropped, Pair, Prompt, Question, Response, Truth
 from csrdata.sources.base import Source
 from csrdata.storage.json_values import open_json
 from csrdata.storage.tables import atomic_file, read_rows, write_json
@@ -59,13 +66,20 @@ def run(params: Params) -> None:
         )
         for iteration in params.iterations
     }
+    splits, equal_recall = summarize_splits(cards, **settings.model_dump()), None
+    if params.match_recall is not None:
+        curves = _curves(policies, questions, known)
+        found = _at_recall(params.match_recall, curves, questions, known, **settings.model_dump())
+        splits = with_recall(splits, found)
+        equal_recall = summarize_recall(found, curves, split=params.match_recall.split)
     summary = Summary(
         iterations=policies,
-        splits=summarize_splits(cards, **settings.model_dump()),
+        splits=splits,
         pairs=pairs,
         training=training,
         prepared=read_prepared(open_json(paths.PREPARE_METRICS, made_by="dvc repro prepare")),
         evaluation=_record(policies, questions, known),
+        equal_recall=equal_recall,
     )
     write_json(paths.SUMMARY, summary.as_json())
     write_json(paths.HEADLINE, asdict(headline(summary)))
@@ -107,6 +121,58 @@ def _record(
             )
         records.append(record)
     return common_record(records)
+
+
+def _curves(
+    policies: Sequence[str], questions: Sequence[Question], known: Mapping[str, Known]
+) -> dict[str, dict[str, Curve]]:
+    """Return the figures of each policy at every bias, by policy and split.
+
+    Raises:
+        UserError: answers are missing, or a policy was asked other questions than the table has, or in another way.
+    """
+    found: dict[str, dict[str, Curve]] = {}
+    asked = describing(questions, known)
+    for policy in policies:
+        made_by = f"dvc repro {'match_base' if policy == paths.BASE else f'match_recall@{policy}'}"
+        record = read_record(open_json(paths.biased_record(policy), made_by=made_by))
+        tokens = read_record(open_json(paths.evaluation_record(policy), made_by=_made_by(policy)))
+        present = describe_evaluation(asked, known, max_new_tokens=tokens.description_tokens)
+        if record.protocol() != present.protocol():
+            raise UserError(
+                str(paths.biased_record(policy)),
+                got="other questions, truth, rules or token limits",
+                expected=f"those of {paths.evaluation_record(policy)}",
+                do=made_by,
+            )
+        answers = read_rows(paths.biased_answers(policy), BiasedAnswer, made_by=made_by)
+        found[policy] = biased_curves(asked, answers, known, made_by=made_by)
+    return found
+
+
+def _at_recall(
+    settings: MatchRecall,
+    curves: Mapping[str, Mapping[str, Curve]],
+    questions: Sequence[Question],
+    known: Mapping[str, Known],
+    *,
+    resamples: int,
+    confidence: float,
+    seed: int,
+) -> dict[str, AtRecall]:
+    """Return each policy's figures at the base's recall; those of the base are of its answers without a bias."""
+    asked = describing(questions, known)
+    check_setting(
+        settings.split, asked, place=f"{FILE}: match_recall.split", do=f"fix {FILE}, then: dvc repro"
+    )
+    base = plain_curves(asked, _answers(paths.BASE), known, made_by=_made_by(paths.BASE))
+    return at_recall(
+        {**curves, paths.BASE: base},
+        split=settings.split,
+        resamples=resamples,
+        confidence=confidence,
+        seed=seed,
+    )
 
 
 def _preference(source: Source, truths: Mapping[str, Truth]) -> Callable[[str], TruthPreference | None]:

@@ -41,11 +41,15 @@ class JsonValue:
                 value.refuse(f"one of {', '.join(names)}", got="an unknown key")
         return found
 
+    def array(self, *, of: str = "values") -> list["JsonValue"]:
+        """Return an array's values; `of` says what they are, for the error."""
+        if not isinstance(self.value, list):
+            self.refuse(f"an array of {of}")
+        return [self._at(str(position), value) for position, value in enumerate(self.value)]
+
     def texts(self) -> list[str]:
         """Return an array of texts."""
-        if not isinstance(self.value, list):
-            self.refuse("an array of texts")
-        return [self._at(str(position), value).text() for position, value in enumerate(self.value)]
+        return [one.text() for one in self.array(of="texts")]
 
     def text(self) -> str:
         """Return a text."""

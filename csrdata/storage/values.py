@@ -18,6 +18,7 @@ from csrdata.errors import UserError
 from csrdata.records import (
     NO_PARENT,
     Answer,
+    BiasedAnswer,
     Dropped,
     DropReason,
     Fate,
@@ -444,6 +445,12 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         "logprob_base": LOGPROB,
         "relevance": SCORE,
         "relevance_held_out": SCORE,
+    },
+    BiasedAnswer: {
+        "question_id": (*ID, _once("question_id", "bias")),
+        "bias": FINITE,
+        "text": TEXT,
+        "tokens": (_whole(0, MAX_TOKENS),),
     },
 }
 """The rules of every column of every record, in the order in which they are checked. Boolean columns need none."""

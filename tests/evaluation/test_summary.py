@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ from csrdata.errors import UserError
 from csrdata.evaluation.intervals import Figure
 from csrdata.evaluation.summary import (
     BASE,
+    BiasSummary,
+    CurvePoint,
+    EqualRecall,
     Headline,
     PairSummary,
     PolicySummary,
@@ -63,6 +66,58 @@ def test_without_truth_a_summary_has_what_was_measured(tmp_path: Path) -> None:
     assert read_summary(tmp_path / "summary.json") == NO_TRUTH
     unknown = dict.fromkeys(field.name for field in fields(Headline))
     assert asdict(headline(NO_TRUTH)) == unknown | {"pairs": 3, "words": 28.0}
+
+
+MATCHED = EqualRecall(
+    split="validation",
+    policies={
+        BASE: BiasSummary(0.0, 0.0, 0.0, 0, None, {"validation": (CurvePoint(0.0, 90.0, 45.0),)}),
+        "1": BiasSummary(
+            None,
+            None,
+            None,
+            7,
+            "outside",
+            {"validation": (CurvePoint(-0.5, 88.0, 20.5), CurvePoint(0.0, None, None)), "held_out": ()},
+        ),
+    },
+)
+
+
+def test_curves_and_biases_are_read_and_written_without_a_change(tmp_path: Path) -> None:
+    """Figures at equal recall are a part of the file where they were measured, and absent elsewhere."""
+    matched = replace(NO_TRUTH, equal_recall=MATCHED)
+    write_json(tmp_path / "summary.json", matched.as_json())
+    assert read_summary(tmp_path / "summary.json") == matched
+    assert "equal_recall" not in NO_TRUTH.as_json()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("split",), "equal_recall.split: got 3, expected a text"),
+        (("policies", "9"), "equal_recall.policies.9: got an unknown iteration, expected one of base, 1"),
+        (("policies", "1", "outside"), None),
+        (("policies", "1", "bias"), None),
+        (("policies", "1", "curve"), "policies.1.curve: got 3, expected an object"),
+        (("policies", "1", "curve", "validation"), "curve.validation: got 3, expected an array of values"),
+        (("policies", "1", "mean"), "policies.1.mean: got an unknown key, expected one of bias, low, high"),
+    ],
+)
+def test_curves_of_another_form_are_refused(
+    tmp_path: Path, change: tuple[str, ...], message: str | None
+) -> None:
+    """Each part is checked by name and type; a number is fine where a number belongs."""
+    raw = json.loads(json.dumps(replace(NO_TRUTH, equal_recall=MATCHED).as_json()))
+    _put("equal_recall", *change, value=3)(raw)
+    path = tmp_path / "summary.json"
+    path.write_text(json.dumps(raw), encoding="utf-8")
+    if message is None:
+        assert read_summary(path)
+        return
+    with pytest.raises(UserError) as caught:
+        read_summary(path)
+    assert message in str(caught.value)
 
 
 def _put(*keys: str, value: object) -> Callable[[dict[str, Any]], None]:

@@ -6,7 +6,7 @@ import pytest
 
 from csrdata.evaluation import table
 from csrdata.evaluation.intervals import Figure
-from csrdata.evaluation.summary import PairSummary, PolicySummary, Summary
+from csrdata.evaluation.summary import BiasSummary, EqualRecall, PairSummary, PolicySummary, Summary
 from csrdata.evaluation.truth_preference import TruthPreference
 
 UNKNOWN = Figure(None, None, None, None)
@@ -77,3 +77,25 @@ def test_without_truth_no_row_is_about_it() -> None:
     assert [row.title for row in pairs.rows if "truer" in row.title] == []
     assert _row(summary, "pairs kept") == ("-", "3")
     assert _row(summary, "dropped: no response") == ("-", "1")
+
+
+def test_biases_have_a_section_and_a_missing_one_its_reason() -> None:
+    """The split of the bias, the bias with its interval and the draws without one; the note says why a figure is missing."""
+    reason = "the base's recall of 92.0% is outside the curve: 60.0% to 90.0% at biases of -4 to 4 nats"
+    found = EqualRecall(
+        split="held_out",
+        policies={
+            "base": BiasSummary(0.0, 0.0, 0.0, 0, None, {}),
+            "1": BiasSummary(-0.515, -0.8, -0.204, 3, None, {}),
+            "2": BiasSummary(None, None, None, 2000, reason, {}),
+        },
+    )
+    summary = replace(_summary(0.5), iterations=("base", "1", "2"), equal_recall=found)
+    titles = [section.title for section in table.sections(summary)]
+    assert titles[1] == "the bias that gives the base's recall on held out"
+    assert _row(summary, "bias on the end of an answer") == ("0.00 [0.00, 0.00]", "-0.52 [-0.80, -0.20]", "-")
+    assert _row(summary, "resamples without a bias") == ("0", "3", "2000")
+    notes = table.markdown(summary, confidence=95)
+    assert "set on held out and kept on the other splits" in notes
+    assert f"iteration 2 at the base's recall: {reason}" in notes
+    assert "the base's recall" not in table.markdown(_summary(0.5), confidence=95)

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,17 @@ import yaml
 
 from csrdata import paths
 from csrdata.evaluation.intervals import Figure
-from csrdata.evaluation.plots import figure_rows, reward_rows
+from csrdata.evaluation.plots import curve_rows, figure_rows, plot_tables, reward_rows
 from csrdata.evaluation.scorecard import FIGURES
-from csrdata.evaluation.summary import PairSummary, PolicySummary, Summary, read_summary
+from csrdata.evaluation.summary import (
+    BiasSummary,
+    CurvePoint,
+    EqualRecall,
+    PairSummary,
+    PolicySummary,
+    Summary,
+    read_summary,
+)
 from csrdata.pipeline.plots import write_plots
 from csrdata.publishing.release.provenance import check_outs
 from csrdata.storage.dvc_lock import read_lock
@@ -26,7 +35,10 @@ SPLITS = ["validation", "held_out"]
 
 
 def _summary() -> Summary:
-    """A summary in which a value is 10 times its policy's position, its interval 1 wide; "a, b" has no CHAIR_S, no reward."""
+    """A summary in which a value is 10 times its policy's position, its interval 1 wide; "a, b" has no CHAIR_S, no reward.
+
+    Each policy has a curve of two points on each split; the second one has no CHAIR_S.
+    """
     known = {name: Figure(10.0 * i, 10.0 * i - 1, 10.0 * i, None) for i, name in enumerate(NAMES)}
     splits = {
         split: {
@@ -41,7 +53,16 @@ def _summary() -> Summary:
     for name in reversed(NAMES[1:]):
         reward = None if name == "a, b" else 0.5
         pairs[name] = PairSummary(1, {}, reward, reward, reward, reward, None)
-    return Summary(tuple(NAMES), splits, pairs, training={}, prepared=None)
+    points = (CurvePoint(-0.5, 90.0, 40.0), CurvePoint(0.0, 80.0, None))
+    curves = {name: BiasSummary(0.0, 0.0, 0.0, 0, None, dict.fromkeys(SPLITS, points)) for name in NAMES}
+    return Summary(
+        tuple(NAMES),
+        splits,
+        pairs,
+        training={},
+        prepared=None,
+        equal_recall=EqualRecall("validation", curves),
+    )
 
 
 def test_rows_follow_the_pipeline() -> None:
@@ -63,6 +84,18 @@ def test_rewards_have_their_answer_and_scorer() -> None:
         ("chosen", "held_out"),
         ("rejected", "held_out"),
     ]
+
+
+def test_curves_have_a_row_for_each_bias() -> None:
+    """Recall and CHAIR_S of every policy on every split, the biases in order; without curves there is no table."""
+    found = _summary().equal_recall
+    assert found is not None
+    rows = curve_rows(found)
+    assert [(row["iteration"], row["split"], row["bias"]) for row in rows] == [
+        (name, split, bias) for name in NAMES for split in sorted(SPLITS) for bias in (-0.5, 0.0)
+    ]
+    assert (rows[0]["recall"], rows[0]["chair_s"]) == (90.0, 40.0)
+    assert "recall_curve" not in plot_tables(replace(_summary(), equal_recall=None))
 
 
 def test_the_record_has_the_plots_of_its_summary(tmp_path: Path) -> None:
@@ -104,7 +137,7 @@ def test_every_plot_is_drawn(drawn: dict[str, Any]) -> None:
     plots = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
     assert list(drawn) == [path for plot in plots for path in plot]
     for path, spec in drawn.items():
-        rows = 12 if path.endswith("pair_rewards.csv") else 8
+        rows = {"plots/pair_rewards.csv": 12, "plots/recall_curve.csv": 16}.get(path, 8)
         assert len(spec["data"]["values"]) == rows
         assert spec["title"]["text"]
         assert spec["spec"]["encoding"]["y"]["title"] not in {"", "value", "reward"}
@@ -113,6 +146,8 @@ def test_every_plot_is_drawn(drawn: dict[str, Any]) -> None:
 def test_iterations_are_names_in_their_order(drawn: dict[str, Any]) -> None:
     """The axis has one tick per iteration and keeps the order of the rows."""
     for path, spec in drawn.items():
+        if "recall_curve" in path:
+            continue
         axis = spec["spec"]["encoding"]["x"]
         assert (axis["field"], axis["type"], axis["sort"]) == ("iteration", "ordinal", None)
         names = [row["iteration"] for row in spec["data"]["values"]]
@@ -122,7 +157,7 @@ def test_iterations_are_names_in_their_order(drawn: dict[str, Any]) -> None:
 def test_splits_differ_in_colour_and_have_intervals(drawn: dict[str, Any]) -> None:
     """Each split has a colour; a bar goes from low to high, and is left out where there is none."""
     for path, spec in drawn.items():
-        if "pair_rewards" in path:
+        if "pair_rewards" in path or "recall_curve" in path:
             continue
         assert spec["spec"]["encoding"]["color"]["field"] == "split"
         assert {row["split"] for row in spec["data"]["values"]} == set(SPLITS)
@@ -149,3 +184,14 @@ def test_rewards_differ_in_colour_and_dash(drawn: dict[str, Any]) -> None:
     """Chosen and rejected differ in colour, the scorers in dash."""
     encoding = drawn["plots/pair_rewards.csv"]["spec"]["encoding"]
     assert (encoding["color"]["field"], encoding["strokeDash"]["field"]) == ("answer", "scorer")
+
+
+def test_hallucination_is_drawn_against_recall(drawn: dict[str, Any]) -> None:
+    """A line per policy in the order of the biases, a panel per split; a missing value is null, a bias is a number."""
+    spec = drawn["plots/recall_curve.csv"]
+    encoding = spec["spec"]["encoding"]
+    assert (encoding["x"]["field"], encoding["y"]["field"]) == ("recall", "chair_s")
+    assert (encoding["color"]["field"], encoding["order"]["field"]) == ("iteration", "bias")
+    assert spec["facet"]["row"]["field"] == "split"
+    assert {step["as"] for step in spec["transform"]} == {"recall", "chair_s", "bias"}
+    assert [row["chair_s"] for row in spec["data"]["values"]].count("") == 8

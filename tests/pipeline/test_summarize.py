@@ -22,6 +22,7 @@ from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth
 from csrdata.records import (
     Answer,
+    BiasedAnswer,
     Dropped,
     DropReason,
     Kind,
@@ -147,6 +148,82 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ITERATIONS:
         _write_answers(name, _true, yes=False)
         _write_pairs(name)
+
+
+MATCHING = small_params(match_recall={"split": "validation", "low": -1.0, "high": 1.0, "step": 1.0})
+
+
+def _write_curve(name: str, *said: Callable[[Truth], str]) -> None:
+    """Write a policy's answers at the biases -1, 0 and 1."""
+    truths = {truth.image: truth for truth in read_rows(paths.TRUTH, Truth, made_by="")}
+    asked = [
+        question
+        for question in read_rows(paths.QUESTIONS, Question, made_by="")
+        if question.kind == Kind.DESCRIBE
+    ]
+    rows = [
+        BiasedAnswer(question.question_id, bias, describe(truths[question.image]), 10, True)
+        for question in asked
+        for bias, describe in zip((-1.0, 0.0, 1.0), said, strict=True)
+    ]
+    write_rows(paths.biased_answers(name), rows, BiasedAnswer)
+    known = known_truth({}, open_source(PARAMS.source), Asked(asked, list(truths.values())))
+    record = describe_evaluation(asked, known, max_new_tokens=10)
+    write_json(paths.biased_record(name), record.as_json())
+
+
+def _write_curves() -> None:
+    """Iteration 1 is half-way from all that is there, and more, to nothing; 2 never names anything; 3 always does."""
+    _write_curve("base", _false, _false, lambda _: "")
+    _write_curve("1", _false, lambda _: "", lambda _: "")
+    _write_curve("2", *[lambda _: ""] * 3)
+    _write_curve("3", _true, _true, lambda _: "")
+
+
+def test_figures_at_the_bases_recall_are_summarised() -> None:
+    """The base names all and invents in every answer; at its recall of 100 iteration 1 does so too, iteration 3 does not."""
+    _write_curves()
+    summarize.run(MATCHING)
+    summary = read_summary(paths.SUMMARY)
+    assert summary.equal_recall is not None
+    assert summary.equal_recall.split == "validation"
+    biases = {name: one.bias for name, one in summary.equal_recall.policies.items()}
+    assert biases == {"base": 0, "1": -1, "2": None, "3": 0}
+    for split in summary.splits.values():
+        assert [split[name].value("chair_s_at_recall") for name in summary.iterations] == [100, 100, None, 0]
+        assert [split[name].value("recall_at_recall") for name in summary.iterations] == [100, 100, None, 100]
+        assert split["base"].figures["chair_s_at_recall"] == split["base"].figures["chair_s"]
+        # Without a bias iteration 1's answers are those that the other tests know: they stay in the table.
+        assert split["1"].value("chair_s") == 0
+    chance = summary.splits["held_out"]["3"].figures["chair_s_at_recall"].p_vs_base
+    assert chance == pytest.approx(2 / 16, abs=0.01)
+    points = summary.equal_recall.policies["1"].curve["held_out"]
+    assert [(point.bias, point.recall, point.chair_s) for point in points] == [
+        (-1, 100, 100), (0, 0, 0), (1, 0, 0),
+    ]  # fmt: skip
+    assert "iteration 2 at the base's recall: the base's recall of 100.0% is outside the curve" in (
+        summarize.MARKDOWN.read_text(encoding="utf-8")
+    )
+    table = pl.read_csv(paths.PLOTS / "recall_curve.csv", schema_overrides={"iteration": pl.String})
+    assert table.columns == ["iteration", "split", "bias", "recall", "chair_s"]
+    assert len(table) == 4 * 3 * 3
+    assert table.filter(iteration="1", split="held_out")["recall"].to_list() == [100, 0, 0]
+
+
+def test_answers_of_another_token_limit_are_refused() -> None:
+    """A curve that was decoded with other limits, or about other questions, is no curve of these answers."""
+    _write_curves()
+    record = read_json(paths.biased_record("3"), made_by="")
+    write_json(paths.biased_record("3"), record | {"description_tokens": 11})
+    with pytest.raises(UserError) as caught:
+        summarize.run(MATCHING)
+    assert str(caught.value) == (
+        "data/match_recall/3/record.json: got other questions, truth, rules or token limits, expected those of "
+        "data/evaluate_policy/3/record.json. Next: dvc repro match_recall@3"
+    )
+    paths.biased_record("base").unlink()
+    with pytest.raises(UserError, match="Next: dvc repro match_base"):
+        summarize.run(MATCHING)
 
 
 @pytest.fixture

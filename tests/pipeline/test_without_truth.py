@@ -93,7 +93,7 @@ def _params(sets: dict[str, dict[str, object]]) -> Params:
     """Return parameters of a project on a folder of photographs, about which nothing is known."""
     raw = real_params(Path("photographs"), count=3).model_dump()
     raw |= {"iterations": {"1": {"previous": "base"}}, "evaluation_sets": sets}
-    raw["evaluate_policy"] = {"max_new_tokens": 6, "batch_size": 8}
+    raw["evaluate_policy"] = {"decoding": "greedy", "max_new_tokens": 6, "batch_size": 8}
     return Params.model_validate(raw)
 
 

@@ -13,11 +13,14 @@ PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
 def small_params(**sections: dict[str, Any]) -> Params:
-    """Return the shipped parameters with a few keys changed: `small_params(sample_prompts={"prompts": 4})`."""
-    raw = load_params(PARAMS).model_dump()
+    """Return the shipped parameters with a few keys changed: `small_params(sample_prompts={"prompts": 4})`.
+
+    `match_recall` is null unless it is among the sections: its stage runs a model.
+    """
+    raw = load_params(PARAMS).model_dump() | {"match_recall": None}
     changed = {"compute": {"threads": 1}, "sample_prompts": {"prompts": 4}, "summarize": {"resamples": 200}}
     for section, keys in [*changed.items(), *sections.items()]:
-        raw[section] |= keys
+        raw[section] = {**(raw[section] or {}), **keys}
     return Params.model_validate(raw)
 
 

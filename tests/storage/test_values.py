@@ -16,6 +16,7 @@ from csrdata.errors import UserError
 from csrdata.records import (
     NO_PARENT,
     Answer,
+    BiasedAnswer,
     Dropped,
     Fate,
     ImageFile,
@@ -63,6 +64,10 @@ GOOD: dict[Record, list[Any]] = {
     Answer: [
         Answer("s1/yes_no-0", "Yes.", 2, True, None, None, None),
         Answer("s1/describe", " A star.", 4, True, -1.5, 30.0, 40.0),
+    ],
+    BiasedAnswer: [
+        BiasedAnswer("s1/describe", -0.5, " A star. A ring", 7, False),
+        BiasedAnswer("s1/describe", 0.0, " A star.", 4, True),
     ],
 }
 NAN, INFINITE = math.nan, math.inf
@@ -294,6 +299,14 @@ def test_every_column_has_a_rule(record: Record) -> None:
         (Answer, 0, {"tokens": -1}, "column tokens: got -1"),
         (Answer, 1, {"logprob_base": 2.0}, "column logprob_base: got 2.0"),
         (Answer, 1, {"relevance": NAN}, "column relevance: got nan"),
+        (
+            BiasedAnswer,
+            1,
+            {"bias": -0.5},
+            "column question_id: got s1/describe, expected one row for each question_id and bias",
+        ),
+        (BiasedAnswer, 0, {"bias": NAN}, "column bias: got nan, expected a finite number"),
+        (BiasedAnswer, 0, {"tokens": -1}, "column tokens: got -1"),
     ],
 )
 def test_a_wrong_value_is_refused(
@@ -346,7 +359,7 @@ def test_other_tables_may_be_empty(record: Record, tmp_path: Path) -> None:
     assert (len(found), found.columns) == (0, [column.name for column in columns(record)])
 
 
-@pytest.mark.parametrize("record", [Response, Pair, Dropped, Truth, Question, Answer])
+@pytest.mark.parametrize("record", [Response, Pair, Dropped, Truth, Question, Answer, BiasedAnswer])
 def test_other_tables_may_have_any_order(record: Record, tmp_path: Path) -> None:
     """Other tables may have any order, because readers match rows by id."""
     write_rows(tmp_path / "t.parquet", GOOD[record][::-1], record)
