@@ -31,6 +31,8 @@ class Microworld:
     """The folder of `scenes.parquet` and `images/`."""
     questions_per_image: int
     """Yes/no questions about an evaluation image, even, 0 or more."""
+    seed: int
+    """Selects objects and wordings of the questions; 0 or more."""
     made_by: str = "dvc repro prepare"
     """The command that draws them, as an error's next command."""
 
@@ -41,8 +43,8 @@ class Microworld:
     def prompts(self, *, count: int, seed: int) -> list[Prompt]:
         return sampling.sample_prompts(self._pictures(), count=count, seed=seed)
 
-    def questions(self, *, seed: int) -> list[Question]:
-        return sampling.sample_questions(self._pictures(), per_image=self.questions_per_image, seed=seed)
+    def questions(self) -> list[Question]:
+        return sampling.sample_questions(self._pictures(), per_image=self.questions_per_image, seed=self.seed)
 
     def truths(self) -> list[Truth]:
         return sampling.truths(self._pictures())
