@@ -4,12 +4,14 @@
      "splits": {SPLIT: {"base": {FIGURE: {"value", "low", "high", "p_vs_base"}, ...,
                               "false_by_kind": {KIND: n}}, "1": ...}, ...},
      "pairs": {"1": {"kept", "dropped": {REASON: n}, "chosen_reward", ..., "truth_preference": {...}}, ...},
-     "training": {"1": {...}, ...}, "prepared": {"machine": {...}, ...}, "evaluation": {"sets": {SPLIT: {...}}, ...}}
+     "training": {"1": {...}, ...}, "prepared": {"machine": {...}, ...}, "evaluation": {"sets": {SPLIT: {...}}, ...},
+     "world": 2}
 
 "iterations" is the order of all tables: the base policy, then the iterations as params.yaml has them. FIGURE is a name of
 `scorecard.FIGURES`; a figure that was not measured is absent. Percentages are 0 to 100; what does not exist is null, as
 are the two parts that need the truth about the images ("false_by_kind", "truth_preference") where it is unknown.
-"evaluation" (`csrdata.evaluation.record`) is absent from a summary that an earlier version wrote.
+"evaluation" (`csrdata.evaluation.record`) is absent from a summary that an earlier version wrote. "world" is the version of
+the microworld that drew the images, absent for other images: figures of two versions are not comparable.
 """
 
 from collections.abc import Mapping
@@ -109,6 +111,8 @@ class Summary:
     """None where the models come from elsewhere."""
     evaluation: EvaluationRecord | None = None
     """What all policies were evaluated on; None in a summary of an earlier version."""
+    world: int | None = None
+    """The version of the microworld that drew the images, 2 or more; None for other images, and for version 1."""
 
     def as_json(self) -> dict[str, object]:
         """Return the summary in the form of the file."""
@@ -122,6 +126,7 @@ class Summary:
             "training": {name: dict(run) for name, run in self.training.items()},
             "prepared": None if self.prepared is None else self.prepared.as_json(),
             **({} if self.evaluation is None else {"evaluation": self.evaluation.as_json()}),
+            **({} if self.world is None else {"world": self.world}),
         }
 
 
@@ -129,7 +134,7 @@ class Summary:
 class Headline:
     """The ten figures that one steers by: the last iteration on held-out images, and the base where it matters.
 
-    None where a figure does not exist or needs a truth that is unknown.
+    A figure is None where it does not exist or needs a truth that is unknown.
     """
 
     chair_s: float | None
@@ -150,6 +155,12 @@ class Headline:
     """Percent of sentences."""
     words: float | None
     """Per answer."""
+    world: int | None
+    """The version of the microworld, so that `dvc metrics diff` shows where it changed; None where there is none."""
+
+    def as_json(self) -> dict[str, float | None]:
+        """Return the headline in the form of the file; a world that is None is left out."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("world", None)}
 
 
 def headline(summary: Summary) -> Headline:
@@ -177,6 +188,7 @@ def headline(summary: Summary) -> Headline:
         relevance_held_out=value(last, "relevance_held_out"),
         repetition=value(last, "repetition"),
         words=value(last, "length"),
+        world=summary.world,
     )
 
 
@@ -187,8 +199,8 @@ def read_summary(path: Path) -> Summary:
         UserError: the file is missing or damaged, or a key, a name or a value is not what `summarize` writes.
     """
     file = open_json(path, made_by="dvc repro summarize")
-    older = isinstance(file.value, dict) and "evaluation" not in file.value
-    parts = file.fields(*(name for name in _names(Summary) if not (older and name == "evaluation")))
+    absent = {name for name in ("evaluation", "world") if name not in file.items()}
+    parts = file.fields(*(name for name in _names(Summary) if name not in absent))
     iterations = parts["iterations"].texts()
     if iterations[:1] != [BASE] or len(set(iterations)) != len(iterations):
         parts["iterations"].refuse("base, then the iterations, each once")
@@ -205,6 +217,7 @@ def read_summary(path: Path) -> Summary:
         },
         prepared=None if prepared.value is None else read_prepared(prepared),
         evaluation=read_record(parts["evaluation"]) if "evaluation" in parts else None,
+        world=parts["world"].count() if "world" in parts else None,
     )
 
 
@@ -217,6 +230,7 @@ def read_prepared(value: JsonValue) -> Prepared | None:
     if "resolved" in value.items():
         return None
     models = value.items(needs=("machine", "policy"))
+    models.pop("world", None)
     machine = models.pop("machine").fields(*_names(Machine))
     return Prepared(
         machine=Machine(
@@ -228,6 +242,16 @@ def read_prepared(value: JsonValue) -> Prepared | None:
         ),
         models={name: read_numbers(model) for name, model in models.items()},
     )
+
+
+def read_world(value: JsonValue) -> int | None:
+    """Return the version of the microworld whose images `prepare` drew; None for other images, and for version 1.
+
+    Raises:
+        UserError: it is no whole number.
+    """
+    world = value.items().get("world")
+    return None if world is None else world.count()
 
 
 def read_numbers(value: JsonValue, *, needs: tuple[str, ...] = ()) -> Numbers:

@@ -1,7 +1,6 @@
 """Wiring of `summarize`: all answers and pairs in; the summary, its table and the plots out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 
 from csrdata import paths
 from csrdata.errors import UserError
@@ -14,6 +13,7 @@ from csrdata.evaluation.summary import (
     headline,
     read_numbers,
     read_prepared,
+    read_world,
 )
 from csrdata.evaluation.truth_preference import TruthPreference, truth_preference
 from csrdata.evaluation_sets.base import Asked
@@ -59,16 +59,18 @@ def run(params: Params) -> None:
         )
         for iteration in params.iterations
     }
+    prepared = open_json(paths.PREPARE_METRICS, made_by="dvc repro prepare")
     summary = Summary(
         iterations=policies,
         splits=summarize_splits(cards, **settings.model_dump()),
         pairs=pairs,
         training=training,
-        prepared=read_prepared(open_json(paths.PREPARE_METRICS, made_by="dvc repro prepare")),
+        prepared=read_prepared(prepared),
         evaluation=_record(policies, questions, known),
+        world=read_world(prepared),
     )
     write_json(paths.SUMMARY, summary.as_json())
-    write_json(paths.HEADLINE, asdict(headline(summary)))
+    write_json(paths.HEADLINE, headline(summary).as_json())
     with atomic_file(MARKDOWN) as partial:
         partial.write_text(table.markdown(summary, confidence=settings.confidence), encoding="utf-8")
     write_plots(summary)

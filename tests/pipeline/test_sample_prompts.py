@@ -16,7 +16,7 @@ from csrdata.sources.microworld.claim_parser import MicroworldClaimParser
 from csrdata.sources.microworld.language import describe_prompts
 from csrdata.sources.microworld.sampling import Picture
 from csrdata.sources.microworld.sampling import sample_prompts as draw_prompts
-from csrdata.sources.microworld.world import Scene
+from csrdata.sources.microworld.world import WORLD_VERSION, Scene
 from csrdata.storage.tables import hash_path, read_json, read_rows
 from tests.pipeline.world import PARAMS, SIZES, draw_world, real_params, small_params
 from tests.tiny import picture
@@ -184,7 +184,7 @@ def test_the_images_in_use_are_written_down() -> None:
         assert all(file.sha256 == hash_path(Path(file.image)) for file in files)
     assert read_rows(paths.LEFT_OUT, LeftOut, made_by="") == []
     found = read_json(paths.SOURCE_RECORD, made_by="")
-    assert (found["kind"], found["revision"]) == ("microworld", None)
+    assert (found["kind"], found["revision"]) == ("microworld", f"microworld version {WORLD_VERSION}")
     assert list(found["files"]) == ["data/prepare/images", "data/prepare/scenes.parquet"]
 
 

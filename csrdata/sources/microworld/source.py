@@ -8,6 +8,7 @@ from csrdata.sources.base import ClaimParser, Origin
 from csrdata.sources.microworld import sampling
 from csrdata.sources.microworld.claim_parser import MicroworldClaimParser
 from csrdata.sources.microworld.images import IMAGES_FOLDER, SCENES_FILE
+from csrdata.sources.microworld.world import WORLD_VERSION
 
 ORIGIN = Origin(
     licence="apache-2.0",
@@ -55,8 +56,8 @@ class Microworld:
     def files(self) -> list[Path]:
         return [self.folder / SCENES_FILE, self.folder / IMAGES_FOLDER]
 
-    def revision(self) -> None:
-        return None
+    def revision(self) -> str:
+        return f"microworld version {WORLD_VERSION}"
 
     def _pictures(self) -> list[sampling.Picture]:
         return sampling.read_pictures(self.folder / SCENES_FILE, made_by=self.made_by)
