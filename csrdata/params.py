@@ -73,6 +73,8 @@ class MicroworldSource(Section):
     validation_images: Count
     held_out_images: Count
     out_of_distribution_images: Count
+    test_images: Count
+    test_seed: Seed
     questions_per_image: Even
 
 

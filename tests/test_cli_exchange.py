@@ -25,6 +25,7 @@ from csrdata.publishing.hub.pushing import push_folder
 from csrdata.publishing.hub.remote import fetch_iteration, fetch_pairs
 from csrdata.publishing.origins import of_source
 from csrdata.publishing.release.manifest import Model
+from csrdata.publishing.release.results import Results
 from csrdata.publishing.release.writing import write_release
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
 from csrdata.sources.microworld.source import ORIGIN
@@ -71,7 +72,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hub(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """A Hub with two versions of the dataset: v1 holds the first iteration, v2 both."""
+    """A Hub with two versions of the dataset: v1 holds the first iteration, v2 both and the world's version."""
     scratch = tmp_path_factory.mktemp("hub")
     with pytest.MonkeyPatch.context() as patch, serve(scratch / "server") as made:
         online(patch, scratch)
@@ -91,6 +92,7 @@ def hub(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub
                 ],
                 origin=of_source(ORIGIN),
                 tag=tag,
+                results=Results(pairs={}, world=2) if tag == "v2" else None,
             )
             push_folder(release, repo_id="me/set", tag=tag, message=tag, token=TOKEN, endpoint=made.url)
         yield made
@@ -150,6 +152,7 @@ def test_diff_of_two_tags_and_of_a_tag_with_a_project(project: Path, hub: Hub, t
     tags = _json(_csrdata(tmp_path, "diff", f"{SET}@v1", f"{SET}@v2", "--json", env=env))
     assert (tags["a"], tags["b"]) == (f"{SET}@v1, iteration 1", f"{SET}@v2, iteration 2")
     assert tags["pairs"]["flipped"] == 1
+    assert tags["worlds"] == {"a": None, "b": 2}
     mixed = _json(_csrdata(project, "diff", f"{SET}@v2:1", "1", "--json", env=env))
     assert mixed["pairs"]["same"] == 1
     assert mixed["pairs"]["rescored"] == 0

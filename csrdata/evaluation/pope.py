@@ -9,6 +9,9 @@
 
 An unreadable answer counts as wrong and not as "yes", and the share of such answers is reported. Otherwise a model that
 answers something else would be right in half of the cases.
+
+POPE has three sets of questions, which differ in how the absent objects were chosen: random, popular or adversarial. Half of
+each set asks about present objects. `accuracy_by_kind` gives the accuracy of each set.
 """
 
 import re
@@ -18,6 +21,7 @@ from dataclasses import dataclass
 from csrdata.evaluation.intervals import Ratio, percentage
 from csrdata.records import Side
 from csrdata.search.sentences import CLOSERS, STOPS
+from csrdata.storage.values import NEGATIVES
 
 ANSWER_TOKENS = 16
 """Token limit of an answer to a yes/no question, whose first words decide."""
@@ -26,6 +30,17 @@ _WORDS = re.compile(r"[^\W\d_]+")
 _NEGATIONS = {"no", "not"}
 PUNCTUATION = STOPS | CLOSERS | frozenset("\"'\u201c\u2018([{*,;:")
 """What may surround the word of a strict answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class YesNoReply:
+    """A question's facts and the text of its answer."""
+
+    image: str
+    right: Side
+    negative: str | None
+    """How the absent object of a no question was chosen: one of `NEGATIVES`; None for a yes question."""
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +90,50 @@ RULES = (
 """The prefix of a rule's figures, the rule, and which of its figures are reported."""
 
 
-def ratios(asked: Sequence[tuple[str, Side, str]], images: Sequence[str]) -> dict[str, Ratio]:
-    """Return the figures of a split's questions by every rule, with one entry per image; see `figures_of`.
+def ratios(replies: Sequence[YesNoReply], images: Sequence[str]) -> dict[str, Ratio]:
+    """Return the figures of a split's questions by every rule, and the accuracy by kind, with one entry per image.
 
     Args:
-        asked: image, right answer and text of each answer, in any order.
+        replies: one per question; see `accuracy_by_kind` for their order.
         images: as in `figures_of`.
     """
     found: dict[str, Ratio] = {}
     for prefix, rule, names in RULES:
-        answers = [YesNoAnswer(image, right, rule(text)) for image, right, text in asked]
+        answers = [YesNoAnswer(reply.image, reply.right, rule(reply.text)) for reply in replies]
         figures = figures_of(answers, images)
         found |= {f"{prefix}_{name}": figures[name] for name in names}
-    return found
+    kinds = accuracy_by_kind(replies, images)
+    return found | {f"pope_accuracy_{kind}": accuracy for kind, accuracy in kinds.items()}
+
+
+def accuracy_by_kind(replies: Sequence[YesNoReply], images: Sequence[str]) -> dict[str, Ratio]:
+    """Return the accuracy, percent, 0..100, of each kind of `NEGATIVES` that is asked, by `parse_yes_no`.
+
+    A kind is the no questions whose absent object was so chosen, and as many yes questions: the first yes question of an
+    image belongs to the kind of the image's first no question, the second to that of the second, and so on; after the last
+    no question the first one follows. So an image whose questions are of one kind has all of them in it.
+
+    Args:
+        replies: the questions of an image in the order of their table.
+        images: as in `figures_of`.
+
+    Example: an image with the questions yes, yes, no (random), no (popular) has one yes and one no question of each.
+    """
+    asked: dict[str, list[YesNoReply]] = {image: [] for image in images}
+    for reply in replies:
+        asked[reply.image].append(reply)
+    right: dict[str, dict[str, list[bool]]] = {kind: {image: [] for image in images} for kind in NEGATIVES}
+    for image, group in asked.items():
+        denied = [reply for reply in group if reply.right == Side.NO and reply.negative is not None]
+        affirmed = [reply for reply in group if reply.right == Side.YES] if denied else []
+        partners = [(reply, denied[place % len(denied)]) for place, reply in enumerate(affirmed)]
+        for reply, partner in [*((reply, reply) for reply in denied), *partners]:
+            right[str(partner.negative)][image].append(parse_yes_no(reply.text) == reply.right)
+    return {
+        kind: percentage([sum(row) for row in rows.values()], [len(row) for row in rows.values()])
+        for kind, rows in right.items()
+        if any(rows.values())
+    }
 
 
 def figures_of(answers: Sequence[YesNoAnswer], images: Sequence[str]) -> dict[str, Ratio]:

@@ -44,6 +44,9 @@ FIGURES: Mapping[str, Label] = {
     "relevance": Label("R_I by the search's scorer", "0 to 100"),
     "relevance_held_out": Label("R_I by the held-out scorer", "0 to 100"),
     "pope_accuracy": Label("POPE accuracy", "%"),
+    "pope_accuracy_random": Label("POPE accuracy, random objects", "%"),
+    "pope_accuracy_popular": Label("POPE accuracy, popular objects", "%"),
+    "pope_accuracy_adversarial": Label("POPE accuracy, adversarial objects", "%"),
     "pope_f1": Label("POPE F1", "%"),
     "pope_yes_rate": Label("POPE yes-rate", "%"),
     "pope_unparsed": Label("POPE neither yes nor no", "%"),
@@ -64,7 +67,7 @@ AT_RECALL = {name: f"{name}_at_recall" for name in CURVE_FIGURES}
 TRUTH_FIGURES = ("chair_s", "chair_i", "recall", "present_per_answer")
 """Absent where the objects of the images are unknown."""
 QUESTION_FIGURES = tuple(name for name in FIGURES if name.startswith("pope_"))
-"""Absent where no yes/no question is asked."""
+"""Absent where no yes/no question is asked; the accuracy of a kind is absent where no question of the kind is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +106,7 @@ def scorecards(
 
     Args:
         questions: of all splits, in any order; the order of a split's images is that of its descriptions, then that of
-            its other questions.
+            its other questions. Yes and no questions of an image pair up in their order.
         answers: one for each question, in any order.
         known: by split; a split that is missing has no figures that need the truth.
         made_by: the command that makes the answers, for the error's last words.
@@ -163,8 +166,13 @@ def _scorecard(questions: Sequence[Question], given: Mapping[str, Answer], known
         groups = [rows[question.image] for question in describing]
         found = {name: one.grouped(groups, count=len(images)) for name, one in found.items()}
     if asking:
-        asked = [(question.image, _side(question), given[question.question_id].text) for question in asking]
-        found |= pope.ratios(asked, images)
+        replies = [
+            pope.YesNoReply(
+                question.image, _side(question), question.negative, given[question.question_id].text
+            )
+            for question in asking
+        ]
+        found |= pope.ratios(replies, images)
     return Scorecard(tuple(images), {name: found[name] for name in FIGURES if name in found}, kinds)
 
 

@@ -6,13 +6,15 @@
      "pairs": {"1": {"kept", "dropped": {REASON: n}, "chosen_reward", ..., "truth_preference": {...}}, ...},
      "training": {"1": {...}, ...}, "prepared": {"machine": {...}, ...}, "evaluation": {"sets": {SPLIT: {...}}, ...},
      "equal_recall": {"split": SPLIT, "policies": {"base": {"bias", "low", "high", "outside", "reason",
-                      "curve": {SPLIT: [{"bias", "recall", "chair_s"}, ...]}}, "1": ...}}}
+                      "curve": {SPLIT: [{"bias", "recall", "chair_s"}, ...]}}, "1": ...}},
+     "world": 2}
 
 "iterations" is the order of all tables: the base policy, then the iterations as params.yaml has them. FIGURE is a name of
 `scorecard.FIGURES`; a figure that was not measured is absent. Percentages are 0 to 100; what does not exist is null, as
 are the two parts that need the truth about the images ("false_by_kind", "truth_preference") where it is unknown.
 "evaluation" (`csrdata.evaluation.record`) is absent from a summary that an earlier version wrote, "equal_recall"
-(`csrdata.evaluation.equal_recall`) where it was not measured.
+(`csrdata.evaluation.equal_recall`) where it was not measured. "world" is the version of the microworld that drew the
+images, absent for other images: figures of two versions are not comparable.
 """
 
 from collections.abc import Mapping
@@ -152,6 +154,8 @@ class Summary:
     """What all policies were evaluated on; None in a summary of an earlier version."""
     equal_recall: EqualRecall | None = None
     """None where figures at equal recall were not measured."""
+    world: int | None = None
+    """The version of the microworld that drew the images, 2 or more; None for other images, and for version 1."""
 
     def as_json(self) -> dict[str, object]:
         """Return the summary in the form of the file."""
@@ -166,6 +170,7 @@ class Summary:
             "prepared": None if self.prepared is None else self.prepared.as_json(),
             **({} if self.evaluation is None else {"evaluation": self.evaluation.as_json()}),
             **({} if self.equal_recall is None else {"equal_recall": asdict(self.equal_recall)}),
+            **({} if self.world is None else {"world": self.world}),
         }
 
 
@@ -173,7 +178,7 @@ class Summary:
 class Headline:
     """The ten figures that one steers by: the last iteration on held-out images, and the base where it matters.
 
-    None where a figure does not exist or needs a truth that is unknown.
+    A figure is None where it does not exist or needs a truth that is unknown.
     """
 
     chair_s: float | None
@@ -194,6 +199,12 @@ class Headline:
     """Percent of sentences."""
     words: float | None
     """Per answer."""
+    world: int | None
+    """The version of the microworld, so that `dvc metrics diff` shows where it changed; None where there is none."""
+
+    def as_json(self) -> dict[str, float | None]:
+        """Return the headline in the form of the file; a world that is None is left out."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("world", None)}
 
 
 def headline(summary: Summary) -> Headline:
@@ -221,6 +232,7 @@ def headline(summary: Summary) -> Headline:
         relevance_held_out=value(last, "relevance_held_out"),
         repetition=value(last, "repetition"),
         words=value(last, "length"),
+        world=summary.world,
     )
 
 
@@ -231,7 +243,7 @@ def read_summary(path: Path) -> Summary:
         UserError: the file is missing or damaged, or a key, a name or a value is not what `summarize` writes.
     """
     file = open_json(path, made_by="dvc repro summarize")
-    absent = {name for name in ("evaluation", "equal_recall") if name not in file.items()}
+    absent = {name for name in ("evaluation", "equal_recall", "world") if name not in file.items()}
     parts = file.fields(*(name for name in _names(Summary) if name not in absent))
     iterations = parts["iterations"].texts()
     if iterations[:1] != [BASE] or len(set(iterations)) != len(iterations):
@@ -250,6 +262,7 @@ def read_summary(path: Path) -> Summary:
         prepared=None if prepared.value is None else read_prepared(prepared),
         evaluation=read_record(parts["evaluation"]) if "evaluation" in parts else None,
         equal_recall=_equal_recall(parts["equal_recall"], iterations) if "equal_recall" in parts else None,
+        world=parts["world"].count() if "world" in parts else None,
     )
 
 
@@ -262,6 +275,7 @@ def read_prepared(value: JsonValue) -> Prepared | None:
     if "resolved" in value.items():
         return None
     models = value.items(needs=("machine", "policy"))
+    models.pop("world", None)
     machine = models.pop("machine").fields(*_names(Machine))
     return Prepared(
         machine=Machine(
@@ -273,6 +287,16 @@ def read_prepared(value: JsonValue) -> Prepared | None:
         ),
         models={name: read_numbers(model) for name, model in models.items()},
     )
+
+
+def read_world(value: JsonValue) -> int | None:
+    """Return the version of the microworld whose images `prepare` drew; None for other images, and for version 1.
+
+    Raises:
+        UserError: it is no whole number.
+    """
+    world = value.items().get("world")
+    return None if world is None else world.count()
 
 
 def read_numbers(value: JsonValue, *, needs: tuple[str, ...] = ()) -> Numbers:

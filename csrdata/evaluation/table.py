@@ -255,6 +255,10 @@ def _notes(summary: Summary, confidence: float) -> str:
         notes += _recall_notes(summary.equal_recall)
     if missing := not_measured(summary):
         notes.append(f"not measured: {'; '.join(missing)}")
+    if summary.world is not None:
+        notes.append(
+            f"microworld version {summary.world}; figures of another version are on other scenes and not comparable"
+        )
     if summary.prepared is not None:
         machine = summary.prepared.machine
         notes.append(

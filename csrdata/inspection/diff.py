@@ -33,6 +33,8 @@ class Version:
     """The name that is shown: `iteration 2`, `revision v1.0, iteration 2`."""
     pairs: pl.DataFrame
     dropped: pl.DataFrame
+    world: int | None = None
+    """The version of the microworld that drew its images; None for other images, and for version 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,17 @@ class Sides:
 
     a: int
     b: int
+
+
+@dataclass(frozen=True, slots=True)
+class Worlds:
+    """The microworld's version on both sides; None for other images, and for version 1.
+
+    Where they differ, prompts with equal ids show different scenes: no pair is comparable.
+    """
+
+    a: int | None
+    b: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +143,7 @@ class Diff:
     a: str
     """The label of version a."""
     b: str
+    worlds: Worlds
     prompts: PromptCounts
     pairs: PairCounts
     changed: ChangedCounts
@@ -142,7 +156,9 @@ class Diff:
     ids: MovedIds
 
 
-def read_version(label: str, *, pairs: Path, dropped: Path, made_by: str) -> Version:
+def read_version(
+    label: str, *, pairs: Path, dropped: Path, made_by: str, world: int | None = None
+) -> Version:
     """Read the tables of one side.
 
     Args:
@@ -150,6 +166,7 @@ def read_version(label: str, *, pairs: Path, dropped: Path, made_by: str) -> Ver
         pairs: path of the table of pairs.
         dropped: path of the table of dropped prompts.
         made_by: the command that makes the tables, for errors.
+        world: the version of the microworld that drew the images, if it did.
 
     Raises:
         UserError: a table is missing or damaged, or a prompt is in the tables more than once.
@@ -158,6 +175,7 @@ def read_version(label: str, *, pairs: Path, dropped: Path, made_by: str) -> Ver
         label,
         pairs=read_table(pairs, Pair, made_by=made_by),
         dropped=read_table(dropped, Dropped, made_by=made_by),
+        world=world,
     )
     ids = pl.concat([version.pairs["prompt_id"], version.dropped["prompt_id"]])
     twice = ids.filter(ids.is_duplicated())
@@ -180,6 +198,7 @@ def diff(a: Version, b: Version) -> Diff:
     return Diff(
         a=a.label,
         b=b.label,
+        worlds=Worlds(a.world, b.world),
         prompts=_prompts(a, b),
         pairs=PairCounts(
             a=len(a.pairs),

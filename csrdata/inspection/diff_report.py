@@ -13,6 +13,7 @@ from csrdata.inspection.diff import (
     PairCounts,
     PromptCounts,
     Sides,
+    Worlds,
 )
 from csrdata.inspection.page import Page, Paper, number, section
 from csrdata.inspection.stats import Distribution
@@ -45,6 +46,8 @@ def _sections(figures: Diff, paper: Paper) -> Iterator[RenderableType]:
     pairs, why = figures.pairs, figures.why
     yield paper.text(f"a: {figures.a}", style="bold")
     yield paper.text(f"b: {figures.b}", style="bold")
+    if figures.worlds.a != figures.worlds.b:
+        yield paper.text(_other_worlds(figures.worlds), style="bold")
     yield from _sides(paper, {"prompts": figures.prompts, "pairs": pairs, **figures.dropped})
     lost = [*_outcomes(pairs, figures.changed), *_reasons(why.lost)]
     yield from section(paper, "pairs of a, compared with b", lost, sides="lr")
@@ -57,6 +60,11 @@ def _sections(figures: Diff, paper: Paper) -> Iterator[RenderableType]:
         ids = getattr(figures.ids, field.name)
         if ids:
             yield paper.text(_ids(field.name, ids))
+
+
+def _other_worlds(worlds: Worlds) -> str:
+    a, b = ("not stated" if one is None else one for one in (worlds.a, worlds.b))
+    return f"not comparable: the microworld's version is {a} in a and {b} in b; equal ids show other scenes"
 
 
 def _sides(paper: Paper, rows: Mapping[str, Sides | PromptCounts | PairCounts]) -> Iterator[RenderableType]:

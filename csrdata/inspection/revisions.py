@@ -10,12 +10,19 @@ from typing import Any
 from csrdata.errors import UserError
 
 
-def bring(revision: str, files: Mapping[Path, Path], *, repository: Path = Path()) -> None:
+def bring(
+    revision: str,
+    files: Mapping[Path, Path],
+    *,
+    optional: Mapping[Path, Path] | None = None,
+    repository: Path = Path(),
+) -> None:
     """Copy files that DVC tracked at a revision to other paths.
 
     Args:
         revision: any name that git resolves: a tag, a branch, `HEAD~1`, a commit.
         files: path in the project -> path to write; missing folders are created.
+        optional: the same for files that the revision may lack; such a file is not written.
         repository: the project's root.
 
     Raises:
@@ -32,7 +39,10 @@ def bring(revision: str, files: Mapping[Path, Path], *, repository: Path = Path(
         ) from None
     try:
         tree = DVCFileSystem(str(repository), rev=revision)
-        for source, target in files.items():
+        there = {
+            source: target for source, target in (optional or {}).items() if tree.isfile(source.as_posix())
+        }
+        for source, target in {**files, **there}.items():
             target.parent.mkdir(parents=True, exist_ok=True)
             _copy(tree, source.as_posix(), target, revision=revision, not_cached=DataIndexDirError)
     except DvcException as error:

@@ -5,13 +5,16 @@ from pathlib import Path
 
 from csrdata import paths
 from csrdata.errors import UserError
+from csrdata.evaluation.summary import read_world
 from csrdata.inspection.diff import Version, read_version
 from csrdata.inspection.revisions import bring
 from csrdata.params import FILE, load_params
+from csrdata.pipeline.results import world_of_project
 from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.hub.fetch import parse_source
-from csrdata.publishing.hub.remote import fetch_iteration, fetch_pairs
+from csrdata.publishing.hub.remote import fetch_iteration, fetch_pairs, fetched_world
 from csrdata.storage.iteration_tables import LoadedIteration
+from csrdata.storage.json_values import open_json
 
 
 def iteration(name: str | None) -> str:
@@ -68,17 +71,26 @@ def version_of(word: str, scratch: Path) -> Version:
         source = parse_source(f"{word.partition('@')[0]}@{tagged}")
         scratch.mkdir()
         found = fetch_pairs(source, name or None, scratch=scratch)
-        label = f"{source}, iteration {found.name}"
         return read_version(
-            label, pairs=found.pairs, dropped=found.dropped, made_by=f"csrdata stats {source}"
+            f"{source}, iteration {found.name}",
+            pairs=found.pairs,
+            dropped=found.dropped,
+            made_by=f"csrdata stats {source}",
+            world=fetched_world(scratch),
         )
     revision, _, name = word.rpartition(":")
     if revision:
-        bring(revision, {paths.pairs(name): pairs, paths.dropped(name): dropped})
+        prepared = scratch / "prepare.json"
+        bring(
+            revision,
+            {paths.pairs(name): pairs, paths.dropped(name): dropped},
+            optional={paths.PREPARE_METRICS: prepared},
+        )
         label, made_by = (
             f"revision {revision}, iteration {name}",
             f"dvc repro select_pairs@{name} at {revision}",
         )
+        world = read_world(open_json(prepared, made_by=made_by)) if prepared.is_file() else None
     else:
         names = list(load_params().iterations)
         if name not in names:
@@ -90,4 +102,5 @@ def version_of(word: str, scratch: Path) -> Version:
             )
         pairs, dropped = paths.pairs(name), paths.dropped(name)
         label, made_by = f"iteration {name}", f"dvc repro select_pairs@{name}"
-    return read_version(label, pairs=pairs, dropped=dropped, made_by=made_by)
+        world = world_of_project()
+    return read_version(label, pairs=pairs, dropped=dropped, made_by=made_by, world=world)

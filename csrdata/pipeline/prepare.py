@@ -24,6 +24,10 @@ def run(params: Params) -> None:
         found = _microworld(params, params.prepare)
     else:
         found = {"resolved": _pretrained(params, params.prepare)}
+    if params.source.kind == "microworld":
+        from csrdata.sources.microworld.world import WORLD_VERSION
+
+        found["world"] = WORLD_VERSION
     write_json(paths.PREPARE_METRICS, {**found, "machine": machine(params.compute)})
 
 

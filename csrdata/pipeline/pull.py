@@ -19,15 +19,13 @@ from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.folders import room
 from csrdata.publishing.hub.fetch import MAX_SIZE, Refusal, Source, fetch, partial_of
 from csrdata.publishing.release.layout import LOCK, PARAMS, RESULTS
-from csrdata.publishing.release.manifest import ELSEWHERE, read_manifest, write_manifest
+from csrdata.publishing.release.manifest import read_manifest, write_manifest
 from csrdata.publishing.release.restore import release_texts, restore
-from csrdata.publishing.release.results import parse_results
-from csrdata.publishing.release.untrusted import parse_json, read_bounded
+from csrdata.publishing.release.results import read_results
 from csrdata.storage.tables import PARTIAL, hash_path
 
 SCRATCH = ".csrdata-pull"
 """The folder of an unfinished pull, inside its target: on the same disk, and where the next try finds it."""
-RESULTS_BYTES = 1_000_000
 
 
 def pull(source: Source, target: Path, *, max_size: int = MAX_SIZE) -> list[str]:
@@ -107,9 +105,8 @@ def _results(release: Path) -> bytes | None:
     """Return a release's figures of truth and training after a check; None if it has none."""
     if not (release / RESULTS).is_file():
         return None
-    content = read_bounded(release / RESULTS, limit=RESULTS_BYTES, do=ELSEWHERE)
-    parse_results(parse_json(content, place=RESULTS, do=ELSEWHERE), place=RESULTS)
-    return content
+    read_results(release / RESULTS)
+    return (release / RESULTS).read_bytes()
 
 
 def _replace(made: Path, target: Path, before: Pulled, source: Source) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.evaluation.summarizing import mean_score
-from csrdata.evaluation.summary import BASE, Summary, read_summary
+from csrdata.evaluation.summary import BASE, Summary, read_summary, read_world
 from csrdata.evaluation.truth_preference import false_share
 from csrdata.params import Params
 from csrdata.pipeline.inputs import images_folder
@@ -24,6 +24,7 @@ from csrdata.publishing.release.writing import published_pairs
 from csrdata.records import Pair, Truth
 from csrdata.sources.base import ClaimParser
 from csrdata.storage.dvc_lock import read_lock
+from csrdata.storage.json_values import open_json
 from csrdata.storage.tables import read_json, read_rows
 
 PUBLISHED = Path("metrics/published.json")
@@ -60,7 +61,7 @@ def find_results(params: Params, names: Sequence[str]) -> Results | None:
     if not truth and summary is None:
         return None
     if summary is None:
-        return Results(pairs=hashes, truth=truth)
+        return Results(pairs=hashes, truth=truth, world=world_of_project())
     previous = [params.iterations[name].previous for name in names]
     wanted = {BASE, *names, *(one for one in previous if one != paths.BASE)}
     policies = [BASE, *(name for name in params.iterations if name in wanted)]
@@ -69,7 +70,22 @@ def find_results(params: Params, names: Sequence[str]) -> Results | None:
         truth=truth,
         confidence=params.summarize.confidence,
         splits=measured(summary.splits, policies),
+        world=summary.world,
     )
+
+
+def world_of_project() -> int | None:
+    """Return the version of the microworld that drew the project's images; None for other images, and for version 1.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    if paths.PREPARE_METRICS.is_file():
+        return read_world(open_json(paths.PREPARE_METRICS, made_by="dvc repro prepare"))
+    if PUBLISHED.is_file():
+        raw = read_json(PUBLISHED, made_by="csrdata pull OWNER/NAME@TAG")
+        return parse_results(raw, place=str(PUBLISHED)).world
+    return None
 
 
 def _truth(params: Params, name: str, parser: ClaimParser) -> TruthShare:

@@ -20,7 +20,7 @@ def run(params: Params) -> None:
     settings, root = params.sample_prompts, images_folder(params)
     source, exclusion = open_source(params.source, images=root), need_exclusion(params)
     prompts = source.prompts(count=settings.prompts, seed=settings.seed)
-    asked = Asked(source.questions(seed=settings.seed), source.truths())
+    asked = Asked(source.questions(), source.truths())
     asked = add_evaluation_sets(params.evaluation_sets, source, asked, training=prompts, images=root)
     sampled = keep_usable(prompts, root=root, exclusion=exclusion)
     shown = describe_images(asked.questions, root=root)

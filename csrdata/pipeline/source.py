@@ -22,7 +22,9 @@ def open_source(settings: AnySource, *, images: Path = Path()) -> Source:
         case "microworld":
             from csrdata.sources.microworld.source import Microworld
 
-            return Microworld(paths.SCENES, questions_per_image=settings.questions_per_image)
+            return Microworld(
+                paths.SCENES, questions_per_image=settings.questions_per_image, seed=settings.seed
+            )
         case "llava":
             from csrdata.sources.llava import Llava
 

@@ -1,7 +1,6 @@
 """Wiring of `summarize`: all answers and pairs in; the summary, its table and the plots out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 
 from csrdata import paths
 from csrdata.errors import UserError
@@ -21,6 +20,7 @@ from csrdata.evaluation.summary import (
     headline,
     read_numbers,
     read_prepared,
+    read_world,
 )
 from csrdata.evaluation.truth_preference import TruthPreference, truth_preference
 from csrdata.evaluation_sets.base import Asked
@@ -72,17 +72,19 @@ def run(params: Params) -> None:
         found = _at_recall(params.match_recall, curves, questions, known, **settings.model_dump())
         splits = with_recall(splits, found)
         equal_recall = summarize_recall(found, curves, split=params.match_recall.split)
+    prepared = open_json(paths.PREPARE_METRICS, made_by="dvc repro prepare")
     summary = Summary(
         iterations=policies,
         splits=splits,
         pairs=pairs,
         training=training,
-        prepared=read_prepared(open_json(paths.PREPARE_METRICS, made_by="dvc repro prepare")),
+        prepared=read_prepared(prepared),
         evaluation=_record(policies, questions, known),
         equal_recall=equal_recall,
+        world=read_world(prepared),
     )
     write_json(paths.SUMMARY, summary.as_json())
-    write_json(paths.HEADLINE, asdict(headline(summary)))
+    write_json(paths.HEADLINE, headline(summary).as_json())
     with atomic_file(MARKDOWN) as partial:
         partial.write_text(table.markdown(summary, confidence=settings.confidence), encoding="utf-8")
     write_plots(summary)

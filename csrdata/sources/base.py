@@ -100,11 +100,10 @@ class Source(Protocol):
             UserError: the source has fewer images, or its files cannot be read.
         """
 
-    def questions(self, *, seed: int) -> list[Question]:
+    def questions(self) -> list[Question]:
         """Return the questions about the evaluation images; empty if the source asks none.
 
-        Args:
-            seed: selects objects and wordings; 0 or more.
+        They do not depend on the seed of the prompts: policies that were trained on other prompts stay comparable.
 
         Raises:
             UserError: the source cannot ask that many, or its files cannot be read.

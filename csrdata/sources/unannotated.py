@@ -13,9 +13,8 @@ class Unannotated:
     def origin(self) -> None:
         return None
 
-    def questions(self, *, seed: int) -> list[Question]:
+    def questions(self) -> list[Question]:
         """Return no questions: an evaluation set asks them."""
-        del seed
         return []
 
     def truths(self) -> list[Truth]:

@@ -62,6 +62,41 @@ def test_figures_of_a_split() -> None:
     assert found["unparsed"] == pytest.approx(100 / 6)
 
 
+def _reply(right: Side, text: str, negative: str | None = None, image: str = "a") -> pope.YesNoReply:
+    return pope.YesNoReply(image, right, negative, text)
+
+
+def test_a_kind_has_as_many_yes_as_no_questions() -> None:
+    """The k-th yes question of an image belongs to the kind of its k-th no question; an image's entry is its own."""
+    replies = [
+        _reply(YES, "Yes."),
+        _reply(YES, "No."),
+        _reply(NO, "No.", "popular"),
+        _reply(NO, "Yes.", "random"),
+        _reply(YES, "Yes.", image="b"),
+        _reply(NO, "Well.", "random", image="b"),
+    ]
+    found = pope.accuracy_by_kind(replies, ["b", "a", "c"])
+    assert list(found) == ["random", "popular"]
+    assert found["popular"].numerators.tolist() == [0, 2, 0]
+    assert found["popular"].denominators.tolist() == [0, 2, 0]
+    assert found["random"].numerators.tolist() == [1, 0, 0]
+    assert found["random"].denominators.tolist() == [2, 2, 0]
+
+
+def test_questions_of_one_kind_are_all_questions() -> None:
+    """The accuracy of the only kind is the accuracy, also where an image has more yes than no questions."""
+    replies = [_reply(YES, "Yes."), _reply(YES, "No."), _reply(YES, "Yes."), _reply(NO, "No.", "popular")]
+    found = pope.ratios(replies, ["a"])
+    assert found["pope_accuracy_popular"].value == found["pope_accuracy"].value == 75
+    assert "pope_accuracy_random" not in found
+
+
+def test_yes_questions_alone_have_no_kind() -> None:
+    """Without a no question there is no kind, and no figure of one."""
+    assert pope.accuracy_by_kind([_reply(YES, "Yes.")], ["a"]) == {}
+
+
 def test_an_unparsed_no_question_is_wrong_but_no_yes() -> None:
     """An unparsed answer to a "no" question is neither right nor a false yes."""
     answers = [pope.YesNoAnswer("0.png", NO, None), pope.YesNoAnswer("0.png", YES, YES)]

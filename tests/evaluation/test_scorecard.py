@@ -5,11 +5,13 @@ import pytest
 from csrdata.errors import UserError
 from csrdata.evaluation.scorecard import AT_RECALL, FIGURES, Known, Scorecard, scorecards
 from csrdata.records import Answer, Kind, Question, Side
+from csrdata.storage.values import NEGATIVES
 from tests.evaluation.scenes import CIRCLE, HEART, READER, STAR, TRUTH, text
 
 ALWAYS = {"length", "repetition", "finished", "loglik_base", "relevance", "relevance_held_out"}
 CLAIMS = {"chair_s", "chair_i", "recall", "present_per_answer", "attribute_errors", "well_formed"}
 POPE = {name for name in FIGURES if name.startswith("pope_")}
+KINDS = {f"pope_accuracy_{kind}" for kind in NEGATIVES}
 KNOWN = {"held_out": Known({TRUTH.image: TRUTH}, READER)}
 
 
@@ -17,8 +19,8 @@ def _describe(name: str, image: str = TRUTH.image) -> Question:
     return Question(name, "held_out", Kind.DESCRIBE, image, "Describe.", None, None)
 
 
-def _ask(name: str, side: Side, image: str = TRUTH.image) -> Question:
-    return Question(name, "held_out", Kind.YES_NO, image, "A star?", side, None)
+def _ask(name: str, side: Side, image: str = TRUTH.image, *, negative: str | None = None) -> Question:
+    return Question(name, "held_out", Kind.YES_NO, image, "A star?", side, negative)
 
 
 def _answer(question: Question, said: str, *, held_out: float | None = 20.0) -> Answer:
@@ -40,13 +42,14 @@ def test_every_figure_has_its_reason() -> None:
     """
     both = [_describe("a"), _ask("b", Side.YES)]
     answers = [_answer(both[0], CIRCLE), _answer(both[1], "Yes.")]
-    assert (
-        set(_card(both, answers, KNOWN).ratios)
-        == ALWAYS | CLAIMS | POPE
-        == set(FIGURES) - set(AT_RECALL.values())
-    )
+    measured = set(FIGURES) - set(AT_RECALL.values())
+    assert set(_card(both, answers, KNOWN).ratios) == ALWAYS | CLAIMS | POPE - KINDS
     assert set(_card(both[:1], answers, {}).ratios) == ALWAYS
-    assert set(_card(both[1:], answers, {}).ratios) == POPE
+    assert set(_card(both[1:], answers, {}).ratios) == POPE - KINDS
+    every = [*both, *(_ask(kind, Side.NO, negative=kind) for kind in NEGATIVES)]
+    answers += [_answer(question, "No.") for question in every[2:]]
+    assert set(_card(every, answers, KNOWN).ratios) == ALWAYS | CLAIMS | POPE == measured
+    assert set(_card(every[:3], answers, {}).ratios) & KINDS == {"pope_accuracy_random"}
     assert _card(both, answers, {}).false_by_kind is None
     assert scorecards([], [], {}, made_by="") == {}
 

@@ -22,6 +22,7 @@ from csrdata.evaluation.summary import (
     headline,
     read_summary,
 )
+from csrdata.evaluation.table import markdown
 from csrdata.storage.tables import read_json, write_json
 from tests.imports import ROOT
 
@@ -55,9 +56,20 @@ def test_the_record_is_read_and_written_without_a_change(tmp_path: Path) -> None
     """The committed summary and headline have the bytes that their typed forms write."""
     summary = read_summary(RECORD)
     write_json(tmp_path / "summary.json", summary.as_json())
-    write_json(tmp_path / "headline.json", asdict(headline(summary)))
+    write_json(tmp_path / "headline.json", headline(summary).as_json())
     for name in ("summary.json", "headline.json"):
         assert (tmp_path / name).read_bytes() == (RECORD.parent / name).read_bytes()
+
+
+def test_the_world_is_stated_where_there_is_one(tmp_path: Path) -> None:
+    """Summary, headline and table state the microworld's version; for other images no file has the key."""
+    drawn = replace(NO_TRUTH, world=3)
+    write_json(tmp_path / "summary.json", drawn.as_json())
+    assert read_summary(tmp_path / "summary.json") == drawn
+    assert headline(drawn).as_json()["world"] == 3
+    assert "microworld version 3; figures of another version" in markdown(drawn, confidence=95)
+    assert "world" not in {**NO_TRUTH.as_json(), **headline(NO_TRUTH).as_json()}
+    assert "microworld version" not in markdown(NO_TRUTH, confidence=95)
 
 
 def test_without_truth_a_summary_has_what_was_measured(tmp_path: Path) -> None:

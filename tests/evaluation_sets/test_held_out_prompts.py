@@ -56,7 +56,7 @@ def test_a_source_with_too_few_names_the_set(tmp_path: Path, monkeypatch: pytest
     """The line names the set's count, not the training's number of prompts."""
     monkeypatch.chdir(tmp_path)
     draw_world()
-    source = Microworld(Path("data/prepare"), questions_per_image=2)
+    source = Microworld(Path("data/prepare"), questions_per_image=2, seed=0)
     training = source.prompts(count=4, seed=0)
     with pytest.raises(UserError) as caught:
         HeldOutPrompts("unseen", tmp_path, source, 3, 0).ask(training)

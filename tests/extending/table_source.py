@@ -25,9 +25,8 @@ class TableSource:
         chosen = sorted(rows, key=lambda row: hashlib.blake2b(f"{seed}:{row.prompt_id}".encode()).digest())
         return sorted(chosen[:count], key=lambda row: row.prompt_id)
 
-    def questions(self, *, seed: int) -> list[Question]:
+    def questions(self) -> list[Question]:
         """Return no questions: they need images that are not in the prompts."""
-        del seed
         return []
 
     def truths(self) -> list[Truth]:

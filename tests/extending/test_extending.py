@@ -117,14 +117,14 @@ def _table(folder: Path, ids: list[str]) -> TableSource:
 def test_a_source_gives_rows_that_the_tables_take(tmp_path: Path) -> None:
     """Prompts from any order of lines are the same and are read back as they were written; no questions are stored too."""
     source = _table(tmp_path, ["c", "a", "b", "d"])
-    prompts, questions = source.prompts(count=3, seed=0), source.questions(seed=0)
+    prompts, questions = source.prompts(count=3, seed=0), source.questions()
     write_rows(tmp_path / "prompts.parquet", prompts, Prompt)
     write_rows(tmp_path / "questions.parquet", questions, Question)
     assert read_rows(tmp_path / "prompts.parquet", Prompt, made_by="the test") == prompts
     assert read_rows(tmp_path / "questions.parquet", Question, made_by="the test") == questions
     assert (source.files(), source.truths()) == ([tmp_path / "prompts.jsonl"], [])
     again = _table(tmp_path, ["d", "c", "b", "a"])
-    assert (again.prompts(count=3, seed=0), again.questions(seed=0)) == (prompts, questions)
+    assert (again.prompts(count=3, seed=0), again.questions()) == (prompts, questions)
 
 
 def test_a_source_refuses_in_one_line(tmp_path: Path) -> None:

@@ -20,11 +20,13 @@ from tests.storage.test_disk import file_size_limit
 
 pytestmark = pytest.mark.sweep
 
-SIZES = {
+IMAGES = {
     "train_images": 2,
     "validation_images": 2,
     "held_out_images": 2,
     "out_of_distribution_images": 2,
+}
+SIZES = {
     "scorer_images": 40,
     "scorer_steps": 2,
     "held_out_scorer_steps": 2,
@@ -49,6 +51,7 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("seed") / "whole"
     root.mkdir()
     params = load_params(ROOT / "csrdata/profiles/smoke.yaml").model_dump()
+    params["source"] |= IMAGES
     params["prepare"] |= SIZES
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     assert run(root, "prepare", None).code == 0

@@ -26,7 +26,7 @@ from csrdata.inspection.diff_report import diff_report
 from csrdata.inspection.histogram import histogram
 from csrdata.inspection.revisions import bring
 from csrdata.records import Dropped, DropReason, Pair
-from csrdata.storage.tables import read_rows, to_table, write_rows
+from csrdata.storage.tables import read_json, read_rows, to_table, write_json, write_rows
 from csrdata.text import json_text
 from tests.inspection.made import PAIR
 from tests.scores import pair_with, without_scores
@@ -44,8 +44,8 @@ def _dropped(number: int, reason: DropReason) -> Dropped:
     return Dropped(f"train-{number:05d}", reason, "by hand")
 
 
-def _version(label: str, pairs: list[Pair], dropped: list[Dropped]) -> Version:
-    return Version(label, pairs=to_table(pairs, Pair), dropped=to_table(dropped, Dropped))
+def _version(label: str, pairs: list[Pair], dropped: list[Dropped], *, world: int | None = None) -> Version:
+    return Version(label, pairs=to_table(pairs, Pair), dropped=to_table(dropped, Dropped), world=world)
 
 
 OLD = _version(
@@ -143,6 +143,26 @@ def test_a_version_equals_itself() -> None:
     )
 
 
+def _report(figures: Diff) -> str:
+    screen = Console(file=io.StringIO(), width=120)
+    screen.print(diff_report(figures))
+    return screen.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_pairs_of_another_world_are_not_compared_silently() -> None:
+    """Where the microworld's version differs or is stated by one side alone, the report and the JSON say so."""
+    old, new = (
+        _version(label, [_pair(0, "cat", "dog")], [], world=world)
+        for label, world in (("old", None), ("new", 2))
+    )
+    said = (
+        "not comparable: the microworld's version is not stated in a and 2 in b; equal ids show other scenes"
+    )
+    assert said in _report(diff(old, new))
+    assert json.loads(json_text(diff(old, new)))["worlds"] == {"a": None, "b": 2}
+    assert "not comparable" not in _report(diff(new, new)) + _report(diff(old, old))
+
+
 def test_nothing_on_one_side_gives_figures_and_a_report() -> None:
     """Against an empty version, all pairs are lost or added; means over nothing are null; the JSON keeps its keys."""
     figures = diff(OLD, _version("none", [], []))
@@ -199,7 +219,7 @@ TABLE = Path("data/select_pairs/1/pairs.parquet")
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A git repository whose pairs DVC tracks: HEAD~1 has one pair, HEAD two, and both are in a remote."""
+    """A repository: at HEAD~1 there is one pair and world 1, at HEAD two and 2; the pairs are in DVC's remote too."""
     folder = tmp_path_factory.mktemp("repository")
 
     def run(*words: str) -> None:
@@ -212,6 +232,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dvc("init", "-q")
     dvc("remote", "add", "-d", "shelf", str(tmp_path_factory.mktemp("remote")))
     for count in (1, 2):
+        write_json(folder / "metrics/prepare.json", {"world": count})
         write_rows(folder / TABLE, [_pair(number, "cat", "dog") for number in range(count)], Pair)
         dvc("add", "-q", str(TABLE.parent))
         run("git", "add", "-A")
@@ -253,6 +274,19 @@ def test_what_is_not_there_is_one_line(
     with pytest.raises(UserError) as error:
         bring(revision, {table: tmp_path / "x.parquet"}, repository=repository)
     assert message in str(error.value)
+
+
+def test_a_file_that_a_revision_may_lack(repository: Path, tmp_path: Path) -> None:
+    """An optional file is read where the revision has it, from git as well; where it has none, nothing is written."""
+    here, nowhere = tmp_path / "here.json", tmp_path / "nowhere.json"
+    bring(
+        "HEAD~1",
+        {TABLE: tmp_path / "x.parquet"},
+        optional={Path("metrics/prepare.json"): here, Path("metrics/summary.json"): nowhere},
+        repository=repository,
+    )
+    assert read_json(here, made_by="") == {"world": 1}
+    assert not nowhere.exists()
 
 
 def test_content_that_nobody_kept_is_one_line(repository: Path, tmp_path: Path) -> None:

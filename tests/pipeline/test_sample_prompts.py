@@ -7,14 +7,18 @@ import pytest
 
 from csrdata import paths
 from csrdata.errors import UserError
+from csrdata.params import MicroworldSource, load_params
 from csrdata.pipeline import sample_prompts
 from csrdata.pipeline.inputs import images_folder, need_images
 from csrdata.pipeline.wordings import read_wordings
 from csrdata.records import ImageFile, Kind, LeftOut, Prompt, Question, Side, Truth, Wording
 from csrdata.sources.microworld.claim_parser import MicroworldClaimParser
 from csrdata.sources.microworld.language import describe_prompts
+from csrdata.sources.microworld.sampling import Picture
+from csrdata.sources.microworld.sampling import sample_prompts as draw_prompts
+from csrdata.sources.microworld.world import WORLD_VERSION, Scene
 from csrdata.storage.tables import hash_path, read_json, read_rows
-from tests.pipeline.world import SIZES, draw_world, real_params, small_params
+from tests.pipeline.world import PARAMS, SIZES, draw_world, real_params, small_params
 from tests.tiny import picture
 
 
@@ -104,14 +108,39 @@ def test_the_truth_is_about_all_images() -> None:
 
 
 def test_equal_seeds_give_equal_bytes() -> None:
-    """The tables follow from scenes and seed; another seed gives others."""
-    tables = (paths.PROMPTS, paths.QUESTIONS, paths.TRUTH)
+    """The tables follow from scenes and seeds: another prompt seed gives other prompts and the same questions."""
+    tables = (paths.PROMPTS, paths.QUESTIONS, paths.TRUTH, paths.QUESTION_WORDINGS)
     sample_prompts.run(small_params())
     first = [table.read_bytes() for table in tables]
     sample_prompts.run(small_params())
     assert [table.read_bytes() for table in tables] == first
     sample_prompts.run(small_params(sample_prompts={"seed": 1}))
+    assert [table.read_bytes() == before for table, before in zip(tables, first, strict=True)] == [
+        False,
+        True,
+        True,
+        True,
+    ]
+    sample_prompts.run(small_params(source={"seed": 1}))
     assert paths.QUESTIONS.read_bytes() != first[1]
+
+
+def test_another_prompt_seed_trains_on_other_images() -> None:
+    """At the shipped sizes, most images of one seed are not in another's prompts, and common images get new wordings."""
+    source, count = small_params().source, load_params(PARAMS).sample_prompts.prompts
+    assert isinstance(source, MicroworldSource)
+    pool = [
+        Picture(Scene(f"train-{number:05d}", "night", ()), "train", f"{number}.png")
+        for number in range(source.train_images)
+    ]
+    one, other = (
+        {prompt.image: prompt.text for prompt in draw_prompts(pool, count=count, seed=seed)}
+        for seed in (0, 1)
+    )
+    common = one.keys() & other.keys()
+    assert 0 < len(common) < 0.4 * count
+    alike = sum(one[image] == other[image] for image in common) / len(common)
+    assert abs(alike - 1 / len(describe_prompts())) < 0.1
 
 
 def test_too_many_prompts_are_refused() -> None:
@@ -155,7 +184,7 @@ def test_the_images_in_use_are_written_down() -> None:
         assert all(file.sha256 == hash_path(Path(file.image)) for file in files)
     assert read_rows(paths.LEFT_OUT, LeftOut, made_by="") == []
     found = read_json(paths.SOURCE_RECORD, made_by="")
-    assert (found["kind"], found["revision"]) == ("microworld", None)
+    assert (found["kind"], found["revision"]) == ("microworld", f"microworld version {WORLD_VERSION}")
     assert list(found["files"]) == ["data/prepare/images", "data/prepare/scenes.parquet"]
 
 

@@ -113,7 +113,7 @@ def test_a_run_without_truth_has_all_that_needs_none(capsys: pytest.CaptureFixtu
     assert summary.pairs["1"].truth_preference is None
     assert summary.prepared is None
     shown = read_json(paths.HEADLINE, made_by="")
-    assert shown == asdict(headline(summary))
+    assert shown == headline(summary).as_json()
     assert {name for name, value in shown.items() if value is None} == {
         *("chair_s", "chair_s_base", "pope_accuracy", "prefers_truer", "recall", "recall_base")
     }

@@ -18,7 +18,7 @@ from csrdata.evaluation.intervals import Figure
 from csrdata.evaluation.summary import PairSummary, PolicySummary, Summary
 from csrdata.inspection.histogram import Histogram
 from csrdata.params import load_params
-from csrdata.pipeline.results import PUBLISHED, find_results
+from csrdata.pipeline.results import PUBLISHED, find_results, world_of_project
 from csrdata.publishing.card import plots
 from csrdata.publishing.card.dataset import card as write_card
 from csrdata.publishing.card.dataset import code_url
@@ -27,7 +27,7 @@ from csrdata.publishing.card.markdown import Markdown, code, escape, fenced, pro
 from csrdata.publishing.origins import StatedOrigin, model_licence, of_source, origin
 from csrdata.publishing.release.layout import RESULTS
 from csrdata.publishing.release.manifest import Change, Counts, Manifest, Model, read_manifest
-from csrdata.publishing.release.results import Measured, Results, TruthShare, change, parse_results
+from csrdata.publishing.release.results import Measured, Results, TruthShare, caption, change, parse_results
 from csrdata.records import Truth
 from csrdata.sources.microworld.claim_parser import to_truth
 from csrdata.sources.microworld.source import ORIGIN
@@ -425,6 +425,7 @@ def summarized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pairs={"1": entry, "2": entry},
         training={},
         prepared=None,
+        world=2,
     )
     write_json(paths.SUMMARY, summary.as_json())
     return root
@@ -439,6 +440,8 @@ def test_results_travel_with_a_release(
     assert found is not None
     assert list(found.splits["held_out"]) == ["base", "1", "2"]
     assert found.truth["2"] == TruthShare(chosen=6, rejected=0, equal=0, unknown=0)
+    assert found.world == 2
+    assert "The images are of microworld version 2;" in caption(found)
     write_json(tmp_path / "results.json", dataclasses.asdict(found))
     pulled = make_project(tmp_path / "pulled")
     monkeypatch.chdir(pulled)
@@ -446,6 +449,7 @@ def test_results_travel_with_a_release(
     (pulled / PUBLISHED).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "results.json").rename(pulled / PUBLISHED)
     assert find_results(params, ["2"]) == found
+    assert world_of_project() == 2
     rewrite(pulled, pairs_of("2")[:5], "2")
     assert find_results(params, ["2"]) is None
 
@@ -517,6 +521,7 @@ def test_a_summary_that_dvc_made_from_older_pairs_is_left_out(
             "confidence": 95,
             "splits": {"a": {"base": {"<b>": dict.fromkeys("vlh", 1)}}},
         },
+        {"pairs": {}, "truth": {}, "confidence": None, "splits": {}, "world": "2"},
     ],
 )
 def test_results_from_elsewhere_are_checked(raw: object) -> None:

@@ -6,11 +6,15 @@ from typing import Any
 
 from csrdata.errors import UserError
 from csrdata.publishing.hub.fetch import Source, fetch
-from csrdata.publishing.release.layout import CANDIDATES, PROMPTS, own_table
+from csrdata.publishing.release.layout import CANDIDATES, PROMPTS, RESULTS, own_table
 from csrdata.publishing.release.manifest import read_manifest
 from csrdata.publishing.release.restore import read_release_table, released, restore
+from csrdata.publishing.release.results import read_results
 from csrdata.records import Dropped, Pair
 from csrdata.storage.iteration_tables import IterationTables
+
+_RELEASE = "release"
+"""The folder of the downloaded files, inside the scratch folder."""
 
 
 def fetch_iteration(source: Source, name: str | None, *, scratch: Path, **hub: Any) -> IterationTables:
@@ -44,7 +48,7 @@ def fetch_pairs(source: Source, name: str | None, *, scratch: Path, **hub: Any) 
 
     Candidates are not fetched, and only `pairs`, `dropped` and `prompts` may be read.
     """
-    folder, chosen = _fetch(source, name, scratch, ["csrdata/*"], hub)
+    folder, chosen = _fetch(source, name, scratch, ["csrdata/*", RESULTS], hub)
     manifest = read_manifest(folder)
     pairs, dropped = (own_table(chosen, table) for table in ("pairs", "dropped"))
     read_release_table(folder, pairs, Pair, manifest)
@@ -59,11 +63,21 @@ def fetch_pairs(source: Source, name: str | None, *, scratch: Path, **hub: Any) 
     )
 
 
+def fetched_world(scratch: Path) -> int | None:
+    """Return the version of the microworld that a fetched dataset states; None if it states none.
+
+    Args:
+        scratch: the folder given to `fetch_pairs`.
+    """
+    results = scratch / _RELEASE / RESULTS
+    return read_results(results).world if results.is_file() else None
+
+
 def _fetch(
     source: Source, name: str | None, scratch: Path, only: Sequence[str], hub: dict[str, Any]
 ) -> tuple[Path, str]:
     """Fetch the wanted files of a release; its images are not fetched."""
-    folder = scratch / "release"
+    folder = scratch / _RELEASE
     fetch(source.repo_id, source.revision, folder, **hub, only=only)
     names = released(folder)
     if name is not None and name not in names:

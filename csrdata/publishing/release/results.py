@@ -9,6 +9,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from csrdata.errors import UserError
@@ -16,7 +17,12 @@ from csrdata.evaluation.intervals import Figure
 from csrdata.evaluation.scorecard import FIGURES
 from csrdata.evaluation.summary import BASE, PolicySummary
 from csrdata.publishing.card.markdown import Markdown, escape, table
+from csrdata.publishing.release.layout import RESULTS
+from csrdata.publishing.release.manifest import ELSEWHERE
+from csrdata.publishing.release.untrusted import parse_json, read_bounded
 
+RESULTS_BYTES = 1_000_000
+"""The largest file of results that is read."""
 SIGNIFICANT = 0.05
 """Two-sided level, for each figure separately."""
 
@@ -59,6 +65,8 @@ class Results:
     """Confidence level of the intervals, percent."""
     splits: Mapping[str, Mapping[str, Mapping[str, Measured]]] = dataclasses.field(default_factory=dict)
     """By split, policy and key of `FIGURES`; `BASE` is the base policy, "1" is the policy trained in iteration 1."""
+    world: int | None = None
+    """The version of the microworld that drew the images; None for other images, and for version 1."""
 
 
 def measured(
@@ -100,11 +108,22 @@ def parse_results(raw: Any, *, place: str) -> Results:
                 }
                 for split, policies in raw["splits"].items()
             },
+            world=None if raw.get("world") is None else _counts({"world": raw["world"]})["world"],
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         expected = "results as csrdata push writes them"
         raise UserError(place, got=str(error), expected=expected, do="csrdata pull OWNER/NAME@TAG") from None
     return found
+
+
+def read_results(file: Path) -> Results:
+    """Read a release's `provenance/results.json`, which may be hostile.
+
+    Raises:
+        UserError: it is too large or malformed.
+    """
+    content = read_bounded(file, limit=RESULTS_BYTES, do=ELSEWHERE)
+    return parse_results(parse_json(content, place=RESULTS, do=ELSEWHERE), place=RESULTS)
 
 
 def change(base: Measured, after: Measured) -> str:
@@ -167,10 +186,15 @@ def tables(
 
 def caption(results: Results) -> Markdown:
     """Return how the figures were measured."""
+    world = (
+        ""
+        if results.world is None
+        else f" The images are of microworld version {results.world}; figures of another version are not comparable."
+    )
     return Markdown(
         f"A cell is a value and its {results.confidence:g}% bootstrap interval over images; one training run per policy. "
         f"A star marks a difference from the base on the same images (paired permutation test, two-sided, "
-        f"p < {SIGNIFICANT:g}, each figure by itself). Rose and fell mean such a difference."
+        f"p < {SIGNIFICANT:g}, each figure by itself). Rose and fell mean such a difference.{world}"
     )
 
 

@@ -17,13 +17,15 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from csrdata.progress import progress
 from csrdata.sources.microworld.conversation import prompt_text
 from csrdata.sources.microworld.drawing import draw
-from csrdata.sources.microworld.language import DESCRIBE_PROMPTS, questions
+from csrdata.sources.microworld.language import DESCRIBE_PROMPTS, NEGATIVE_KINDS, questions
 from csrdata.sources.microworld.lessons import judging
 from csrdata.sources.microworld.parsing import read
 from csrdata.sources.microworld.truth import MISTAKE_KINDS, ClaimCheck, judge_claim
 from csrdata.sources.microworld.world import Scene, scene_objects, stable_random
 
 SHORT_ANSWER_TOKENS = 4
+_OBJECTS = {"present": "pope_present"} | {kind: f"pope_absent_{kind}" for kind in NEGATIVE_KINDS}
+"""The metric of the questions about one kind of object alone: all have the same right answer."""
 
 
 def policy_metrics(
@@ -59,10 +61,10 @@ def policy_metrics(
         "pope_accuracy": _percent(right),
         "pope_yes_rate": _percent(yes),
         **{
-            f"pope_accuracy_{kind}": _percent(
+            name: _percent(
                 [won for won, (_, question) in zip(right, asked, strict=True) if question.kind == kind]
             )
-            for kind in ("present", "random", "popular", "adversarial")
+            for kind, name in _OBJECTS.items()
         },
         "judging_accuracy": _percent(judged),
     }

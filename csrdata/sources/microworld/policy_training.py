@@ -42,7 +42,7 @@ from csrdata.sources.microworld.lessons import Lesson, draw_lesson
 from csrdata.sources.microworld.optimisation import Optimisation
 from csrdata.sources.microworld.scorer_training import ScorerShape, pixels
 from csrdata.sources.microworld.vision_tower import tower_weights
-from csrdata.sources.microworld.world import Scene, sample_scenes, stable_number, stable_random
+from csrdata.sources.microworld.world import WORLD_VERSION, Scene, sample_scenes, stable_number, stable_random
 from csrdata.storage.tables import hash_path
 
 _REQUEST = "REQUEST"
@@ -87,7 +87,7 @@ def train_policy(
     """
     settings = {key: value for key, value in locals().items() if key not in ("folder", "scorer", "shape")}
     settings |= {"shape": asdict(shape), "scorer_shape": asdict(scorer_shape)}
-    settings |= {"scorer": hash_path(scorer), "threads": torch.get_num_threads()}
+    settings |= {"scorer": hash_path(scorer), "threads": torch.get_num_threads(), "world": WORLD_VERSION}
     if is_complete(folder, settings):
         return
     torch.manual_seed(stable_number("policy weights", seed) % 2**31)

@@ -1,7 +1,8 @@
 """From the microworld's scenes to the pipeline's records: prompts, questions, truth.
 
 A stable hash of (seed, scene) selects scenes and wordings. A larger number of prompts therefore includes the earlier ones,
-and no row depends on another. Images of prompts are of the split `train`; evaluation images are of other splits.
+and no row depends on another. Images of prompts are of the split `train`, a pool from which the seed of the prompts chooses;
+evaluation images are of other splits, and their questions depend on the seed of the scenes alone.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from csrdata.sources.microworld.language import NEGATIVE_KINDS, describe_prompts
 from csrdata.sources.microworld.language import questions as yes_no_questions
 from csrdata.sources.microworld.world import (
     OUT_OF_DISTRIBUTION,
+    TEST,
     Scene,
     SceneObject,
     stable_number,
@@ -23,7 +25,8 @@ from csrdata.sources.microworld.world import (
 )
 
 TRAIN = "train"
-EVALUATION_SPLITS = ("validation", "held_out", OUT_OF_DISTRIBUTION)
+EVALUATION_SPLITS = ("validation", "held_out", OUT_OF_DISTRIBUTION, TEST)
+"""Only `csrdata.pipeline.final` draws images of the last one, into a table that no stage reads."""
 
 
 @dataclass(frozen=True, slots=True)

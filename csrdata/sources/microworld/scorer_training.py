@@ -28,7 +28,14 @@ from csrdata.sources.microworld.drawing import IMAGE_SIZE, draw_all
 from csrdata.sources.microworld.folders import is_complete, whole_folder
 from csrdata.sources.microworld.optimisation import Optimisation
 from csrdata.sources.microworld.parsing import Claim, all_sentences
-from csrdata.sources.microworld.world import COLOURS, PLACES, SHAPES, sample_scenes, stable_number
+from csrdata.sources.microworld.world import (
+    COLOURS,
+    PLACES,
+    SHAPES,
+    WORLD_VERSION,
+    sample_scenes,
+    stable_number,
+)
 
 VOCABULARY = 49408
 """Number of token ids of open_clip's built-in tokenizer."""
@@ -105,7 +112,7 @@ def train_scorer(
     `learning_rate`, `matrix_learning_rate`, `weight_decay`, `warm_up`: see `Optimisation`.
     """
     settings = {key: value for key, value in locals().items() if key not in ("folder", "shape")}
-    settings |= {"shape": asdict(shape), "threads": torch.get_num_threads()}
+    settings |= {"shape": asdict(shape), "threads": torch.get_num_threads(), "world": WORLD_VERSION}
     if is_complete(folder, settings):
         return
     torch.manual_seed(stable_number("scorer weights", split, seed) % 2**31)

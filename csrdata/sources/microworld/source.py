@@ -8,6 +8,7 @@ from csrdata.sources.base import ClaimParser, Origin
 from csrdata.sources.microworld import sampling
 from csrdata.sources.microworld.claim_parser import MicroworldClaimParser
 from csrdata.sources.microworld.images import IMAGES_FOLDER, SCENES_FILE
+from csrdata.sources.microworld.world import WORLD_VERSION
 
 ORIGIN = Origin(
     licence="apache-2.0",
@@ -31,6 +32,8 @@ class Microworld:
     """The folder of `scenes.parquet` and `images/`."""
     questions_per_image: int
     """Yes/no questions about an evaluation image, even, 0 or more."""
+    seed: int
+    """Selects objects and wordings of the questions; 0 or more."""
     made_by: str = "dvc repro prepare"
     """The command that draws them, as an error's next command."""
 
@@ -41,8 +44,8 @@ class Microworld:
     def prompts(self, *, count: int, seed: int) -> list[Prompt]:
         return sampling.sample_prompts(self._pictures(), count=count, seed=seed)
 
-    def questions(self, *, seed: int) -> list[Question]:
-        return sampling.sample_questions(self._pictures(), per_image=self.questions_per_image, seed=seed)
+    def questions(self) -> list[Question]:
+        return sampling.sample_questions(self._pictures(), per_image=self.questions_per_image, seed=self.seed)
 
     def truths(self) -> list[Truth]:
         return sampling.truths(self._pictures())
@@ -53,8 +56,8 @@ class Microworld:
     def files(self) -> list[Path]:
         return [self.folder / SCENES_FILE, self.folder / IMAGES_FOLDER]
 
-    def revision(self) -> None:
-        return None
+    def revision(self) -> str:
+        return f"microworld version {WORLD_VERSION}"
 
     def _pictures(self) -> list[sampling.Picture]:
         return sampling.read_pictures(self.folder / SCENES_FILE, made_by=self.made_by)

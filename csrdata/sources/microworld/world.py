@@ -6,13 +6,18 @@ usual colour and place), so a policy that relies on text names them without look
 
 The randomness of a scene comes from a stable hash of (seed, split, index). The n-th scene of a split is therefore always the
 same, whatever the order, number or process in which scenes are sampled.
+
+No two splits share a set of objects, whatever their seeds: `split_of` assigns every set to one split by a stable hash. A
+scene whose set is another split's is sampled again with the same theme and number of objects, so that both have the same
+distribution in every split. A scene that shows only usual objects, as they usually are, is sampled again too. There are
+few such sets, and each is so frequent that the one split that owns it would differ from all others.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 SHAPES = (
@@ -50,11 +55,31 @@ SIMILAR_SHAPES = (
     frozenset({"star", "cross", "arrow", "bar"}),
     frozenset({"heart", "diamond", "crescent"}),
 )
+WORLD_VERSION = 2
+"""Raised when the same seed gives other scenes, questions or truth: figures of two versions are not comparable.
+
+In version 1, splits had sets of objects in common."""
 OUT_OF_DISTRIBUTION = "out_of_distribution"
-SPLITS = ("scorer", "held_out_scorer", "policy", "train", "validation", "held_out", OUT_OF_DISTRIBUTION)
+TEST = "test"
+"""Images that no stage of the pipeline sees: `csrdata.pipeline.final` draws them."""
+SPLITS = (
+    "scorer",
+    "held_out_scorer",
+    "policy",
+    "train",
+    "validation",
+    "held_out",
+    OUT_OF_DISTRIBUTION,
+    TEST,
+)
+"""Every split owns an equal share of all sets of objects; the order and the number of splits decide which."""
 SCORER_SPLITS = ("scorer", "held_out_scorer")
-"""Splits for training scorers, where all objects are equally frequent, whatever the theme. A real CLIP is trained on more
+"""Splits to train scorers on, where all objects are equally frequent, whatever the theme. A real CLIP is trained on more
 varied data than one kind of caption, and a batch in which half of the images show the same stereotypes teaches little."""
+STEREOTYPE_PRESENCE = 0.5
+"""Probability of each stereotype of the theme to be in a draw of objects, 0..1."""
+STEREOTYPE_CONFORMITY = 0.85
+"""Probability of such an object to have its usual colour, and likewise its usual place, 0..1."""
 MIXTURE_MARK = "+"
 
 
@@ -175,20 +200,12 @@ def stable_random(*parts: object) -> random.Random:
     return random.Random(stable_number(*parts))
 
 
-def sample_scene(
-    *,
-    split: str,
-    index: int,
-    seed: int,
-    stereotype_presence: float = 0.5,
-    stereotype_conformity: float = 0.85,
-) -> Scene:
+def sample_scene(*, split: str, index: int, seed: int) -> Scene:
     """Return scene number `index` of a split.
 
-    `stereotype_presence`: probability of each stereotype of the theme to be in the scene, 0..1.
-    `stereotype_conformity`: probability of such an object to have its usual colour, and likewise its usual place, 0..1.
     Scenes have 2 to 5 objects and one theme; out of distribution, 5 or 6 objects and two themes. In the scorers' splits, the
-    theme only sets the background, and no object is usual.
+    theme only sets the background, and no object is usual. Theme and number of objects are drawn once; the objects are
+    drawn until their set belongs to the split and not all of them are as usual.
     """
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
@@ -196,28 +213,46 @@ def sample_scene(
     mixed = split == OUT_OF_DISTRIBUTION
     names = sorted(theme.name for theme in rng.sample(THEMES, 2 if mixed else 1))
     size = rng.randint(5, 6) if mixed else rng.randint(2, 5)
-    scene = Scene(f"{split}-{index:05d}", MIXTURE_MARK.join(names), ())
-    if split in SCORER_SPLITS:
-        return replace(scene, objects=_any_objects(rng, size))
-    usual = [thing for thing in stereotypes_of(scene) if rng.random() < stereotype_presence]
-    rng.shuffle(usual)
+    empty = Scene(f"{split}-{index:05d}", MIXTURE_MARK.join(names), ())
+    stereotypes = stereotypes_of(empty)
+    common = {shape for theme in themes_of(empty) for shape in theme.common}
+    while True:
+        objects = (
+            _any_objects(rng, size)
+            if split in SCORER_SPLITS
+            else _themed_objects(rng, size, stereotypes=stereotypes, common=common)
+        )
+        if split_of(objects) == split and not set(stereotypes).issuperset(objects):
+            return replace(empty, objects=objects)
 
-    objects: list[SceneObject] = []
-    for thing in usual[:size]:
-        colour = thing.colour if rng.random() < stereotype_conformity else rng.choice(COLOURS)
-        free = [place for place in PLACES if place not in {other.place for other in objects}]
-        keeps_place = thing.place in free and rng.random() < stereotype_conformity
-        objects.append(SceneObject(thing.shape, colour, thing.place if keeps_place else rng.choice(free)))
-    common = {shape for theme in themes_of(scene) for shape in theme.common}
-    while len(objects) < size:
-        objects.append(_any_object(rng, objects, scene=scene, common=common))
-    rng.shuffle(objects)
-    return Scene(scene.scene_id, scene.theme, tuple(objects))
+
+def split_of(objects: Iterable[SceneObject]) -> str:
+    """Return the split that owns a set of objects; their order does not matter."""
+    words = sorted(f"{thing.shape}/{thing.colour}/{thing.place}" for thing in objects)
+    return SPLITS[stable_number("split", *words) % len(SPLITS)]
 
 
 def sample_scenes(*, split: str, count: int, seed: int) -> list[Scene]:
     """Return the first `count` scenes of a split."""
     return [sample_scene(split=split, index=index, seed=seed) for index in range(count)]
+
+
+def _themed_objects(
+    rng: random.Random, size: int, *, stereotypes: Sequence[SceneObject], common: set[str]
+) -> tuple[SceneObject, ...]:
+    """Return random objects of a theme: some of its stereotypes, then others, the common shapes twice as often."""
+    usual = [thing for thing in stereotypes if rng.random() < STEREOTYPE_PRESENCE]
+    rng.shuffle(usual)
+    objects: list[SceneObject] = []
+    for thing in usual[:size]:
+        colour = thing.colour if rng.random() < STEREOTYPE_CONFORMITY else rng.choice(COLOURS)
+        free = _free_places(objects)
+        keeps_place = thing.place in free and rng.random() < STEREOTYPE_CONFORMITY
+        objects.append(SceneObject(thing.shape, colour, thing.place if keeps_place else rng.choice(free)))
+    while len(objects) < size:
+        objects.append(_any_object(rng, objects, stereotypes=stereotypes, common=common))
+    rng.shuffle(objects)
+    return tuple(objects)
 
 
 def _any_objects(rng: random.Random, size: int) -> tuple[SceneObject, ...]:
@@ -229,13 +264,22 @@ def _any_objects(rng: random.Random, size: int) -> tuple[SceneObject, ...]:
 
 
 def _any_object(
-    rng: random.Random, objects: Sequence[SceneObject], *, scene: Scene, common: set[str]
+    rng: random.Random,
+    objects: Sequence[SceneObject],
+    *,
+    stereotypes: Sequence[SceneObject],
+    common: set[str],
 ) -> SceneObject:
     """Return a random object of a new shape at a free place; it is not a stereotype, as those were sampled before."""
-    taken = {thing.shape for thing in objects} | {thing.shape for thing in stereotypes_of(scene)}
+    taken = {thing.shape for thing in objects} | {thing.shape for thing in stereotypes}
     shapes = [shape for shape in SHAPES if shape not in taken]
     if not shapes:  # two themes and the present objects can use up all shapes
-        shapes = [shape for shape in SHAPES if shape not in {thing.shape for thing in objects}]
+        present = {thing.shape for thing in objects}
+        shapes = [shape for shape in SHAPES if shape not in present]
     shape = rng.choices(shapes, weights=[2 if shape in common else 1 for shape in shapes])[0]
-    places = [place for place in PLACES if place not in {thing.place for thing in objects}]
-    return SceneObject(shape, rng.choice(COLOURS), rng.choice(places))
+    return SceneObject(shape, rng.choice(COLOURS), rng.choice(_free_places(objects)))
+
+
+def _free_places(objects: Iterable[SceneObject]) -> list[str]:
+    taken = {thing.place for thing in objects}
+    return [place for place in PLACES if place not in taken]

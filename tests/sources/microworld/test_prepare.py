@@ -19,13 +19,14 @@ from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
 from csrdata.sources.microworld import policy_training
 from csrdata.sources.microworld.conversation import answer_text, prompt_text, user_message
 from csrdata.sources.microworld.drawing import draw
+from csrdata.sources.microworld.folders import SETTINGS_FILE, is_complete
 from csrdata.sources.microworld.images import read_scenes
 from csrdata.sources.microworld.language import DESCRIBE_PROMPTS, PLACE_PHRASES
 from csrdata.sources.microworld.lessons import Lesson, Turn, draw_lesson, judging, questions_of
 from csrdata.sources.microworld.parsing import all_sentences
 from csrdata.sources.microworld.scorer_training import holds, matching_loss, pixels
-from csrdata.sources.microworld.world import SHAPES, sample_scene, sample_scenes, stable_random
-from csrdata.storage.tables import hash_path
+from csrdata.sources.microworld.world import SHAPES, WORLD_VERSION, sample_scene, sample_scenes, stable_random
+from csrdata.storage.tables import hash_path, read_json
 
 ANSWER = "There is an orange ring at the top left. The house on the left side is blue."
 
@@ -64,8 +65,17 @@ def test_finished_models_are_kept_after_a_kill(
     assert hash_path(folder) == hash_path(tiny_seed)
 
 
+@pytest.mark.parametrize("model", ["scorer", "policy"])
+def test_a_model_of_another_world_is_trained_again(tiny_seed: Path, model: str) -> None:
+    """The world's version is among a model's settings: a model that learned from other scenes is never kept."""
+    settings = read_json(tiny_seed / model / SETTINGS_FILE, made_by="")
+    assert is_complete(tiny_seed / model, settings)
+    assert settings["world"] == WORLD_VERSION
+    assert not is_complete(tiny_seed / model, settings | {"world": WORLD_VERSION + 1})
+
+
 def test_scenes_and_images_belong_together(tiny_seed: Path) -> None:
-    """The table lists the scenes of the four splits, and the files show them."""
+    """The table lists the scenes of the splits that stages read, and the files show them."""
     scenes = read_scenes(tiny_seed / "scenes.parquet")
     assert len(scenes) == 10
     assert read_scenes(tiny_seed / "scenes.parquet", split="held_out") == sample_scenes(

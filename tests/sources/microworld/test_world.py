@@ -1,8 +1,15 @@
 """Scenes, drawing and language of the microworld."""
 
+import hashlib
+from collections import Counter
+from itertools import combinations
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import csrdata
+from csrdata.params import MicroworldModels, MicroworldSource, load_params
 from csrdata.sources.microworld.drawing import IMAGE_SIZE, draw
 from csrdata.sources.microworld.language import (
     NEGATIVE_KINDS,
@@ -21,15 +28,18 @@ from csrdata.sources.microworld.world import (
     SHAPES,
     SPLITS,
     THEMES,
+    WORLD_VERSION,
     Scene,
     SceneObject,
     sample_scene,
     sample_scenes,
     scene_objects,
+    split_of,
     stable_random,
     stereotypes_of,
 )
 
+SHIPPED = load_params(Path(csrdata.__file__).parent / "profiles/microworld.yaml")
 SCENE = Scene(
     "by-hand",
     "harbour",
@@ -78,6 +88,73 @@ def test_scenes_do_not_depend_on_order() -> None:
     assert sample_scene(split="train", index=7, seed=4).objects != forwards[7].objects
 
 
+def test_no_two_splits_share_a_set_of_objects() -> None:
+    """At the shipped sizes, no set of (shape, colour, place) is in two splits, whatever their themes."""
+    source, models = SHIPPED.source, SHIPPED.prepare
+    assert isinstance(source, MicroworldSource)
+    assert isinstance(models, MicroworldModels)
+    drawn = {
+        "scorer": (models.scorer_images, models.seed),
+        "held_out_scorer": (models.scorer_images, models.seed),
+        "policy": (models.policy_images, models.seed),
+        "train": (source.train_images, source.seed),
+        "validation": (source.validation_images, source.seed),
+        "held_out": (source.held_out_images, source.seed),
+        "out_of_distribution": (source.out_of_distribution_images, source.seed),
+        "test": (source.test_images, source.test_seed),
+    }
+    assert set(drawn) == set(SPLITS)
+    contents = {
+        split: {frozenset(scene.objects) for scene in sample_scenes(split=split, count=count, seed=seed)}
+        for split, (count, seed) in drawn.items()
+    }
+    assert [pair for pair in combinations(SPLITS, 2) if contents[pair[0]] & contents[pair[1]]] == []
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_set_of_objects_belongs_to_one_split(split: str) -> None:
+    """A scene has a set of its own split, whatever the seed and the order of the objects."""
+    for seed in range(5):
+        for scene in sample_scenes(split=split, count=20, seed=seed):
+            assert split_of(scene.objects) == split_of(reversed(scene.objects)) == split
+
+
+def test_splits_have_the_same_distribution() -> None:
+    """Sizes and stereotypes are as frequent in every split of one theme: no frequent set is in one split alone."""
+    themed = ("policy", "train", "validation", "held_out", "test")
+    two, usual = {}, {}
+    for split in themed:
+        scenes = sample_scenes(split=split, count=3000, seed=5)
+        two[split] = sum(len(scene.objects) == 2 for scene in scenes) / len(scenes)
+        small = [scene for scene in scenes if len(scene.objects) == 2]
+        usual[split] = sum(thing in stereotypes_of(scene) for scene in small for thing in scene.objects) / (
+            2 * len(small)
+        )
+        frequent = Counter(frozenset(scene.objects) for scene in scenes).most_common(1)[0][1]
+        assert frequent / len(scenes) < 0.006
+    assert max(two.values()) - min(two.values()) < 0.04
+    assert max(usual.values()) - min(usual.values()) < 0.07
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_not_all_objects_of_a_scene_are_usual(split: str) -> None:
+    """At least one object is no stereotype, or has another colour or place than usual."""
+    for scene in sample_scenes(split=split, count=300, seed=2):
+        assert not set(scene.objects) <= set(stereotypes_of(scene))
+
+
+def test_the_version_of_the_world_is_raised_with_it() -> None:
+    """Other scenes or questions need another `WORLD_VERSION`: raise it, then correct both values here."""
+    text = repr(
+        [
+            (scene, questions(scene, seed=0))
+            for split in SPLITS
+            for scene in sample_scenes(split=split, count=20, seed=0)
+        ]
+    )
+    assert (WORLD_VERSION, hashlib.sha256(text.encode()).hexdigest()[:16]) == (2, "5c2b804031f265fb")
+
+
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_scene_holds_each_shape_and_place_once(split: str) -> None:
     """At most one object of each shape and at each place; 2 to 5 objects, 5 or 6 out of distribution."""
@@ -91,8 +168,8 @@ def test_a_scene_holds_each_shape_and_place_once(split: str) -> None:
 
 def test_an_unknown_split_is_refused() -> None:
     """The error lists the splits."""
-    with pytest.raises(ValueError, match="split is 'test', expected one of scorer, "):
-        sample_scene(split="test", index=0, seed=0)
+    with pytest.raises(ValueError, match="split is 'tests', expected one of scorer, "):
+        sample_scene(split="tests", index=0, seed=0)
 
 
 def test_stereotypes_differ_in_shape() -> None:
