@@ -155,8 +155,8 @@ class Sentence:
     fate: str
     """A `Fate`."""
     canonical: bool | None
-    """For a leaf: whether tokenising the answer's text again gives exactly the generated tokens, so that training uses the
-    tokens that were generated; null for any other sentence."""
+    """Whether tokenising the text of the path up to and including this sentence gives exactly the generated tokens, so that
+    training uses the tokens that were generated; null only where the prompt was refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def _about(found: Searched, refused: Sequence[Sentence]) -> list[Finding]:
         do = "lower generate_beams.max_sentence_tokens, or take a scorer that reads longer texts"
         words = f"{cut} of {len(rows)} candidates are longer than the scorer's text limit: only their beginning is scored"
         findings.append(warning("search", words, do=do))
-    leaves = [row for row in rows if row.canonical is not None]
+    leaves = [row for row in rows if row.fate in (Fate.FINISHED, Fate.CUT)]
     if leaves and not any(row.canonical for row in leaves):
         do = "train on a tokenizer that reads its own text back: see csrdata stats"
         words = f"none of {len(leaves)} answers gives its own tokens again when its text is read"

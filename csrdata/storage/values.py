@@ -172,7 +172,6 @@ _REFUSALS = [Stop.BAD_IMAGE.value, Stop.TOO_LONG.value]
 _IS_REFUSED = pl.col("fate") == Fate.REFUSED.value
 _IS_SCORED = _HAS_WORDS & ~_IS_REFUSED
 _STARTS_TREE = (pl.col("prompt_id") != pl.col("prompt_id").shift(1)).fill_null(value=True)
-_IS_LEAF = pl.col("fate").is_in([Fate.FINISHED.value, Fate.CUT.value])
 _CONTINUED = [Fate.KEPT_BEST.value, Fate.KEPT_WORST.value]
 _IS_YES_NO = pl.col("kind") == Kind.YES_NO.value
 
@@ -304,8 +303,8 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         "guidance_reward": (*FINITE, Rule("a score", lambda column: column.is_null() & _IS_SCORED)),
         "canonical": (
             Rule(
-                "true or false for a leaf (finished or cut), else null",
-                lambda column: column.is_not_null() != _IS_LEAF,
+                f"null where fate is {Fate.REFUSED.value}, else true or false",
+                lambda column: column.is_null() != _IS_REFUSED,
             ),
         ),
     },

@@ -13,11 +13,13 @@ from csrdata.generation.clock import Clock
 from csrdata.generation.generating import generate
 from csrdata.generation.scoring import score
 from csrdata.policy.loading import Policy, load_policy
+from csrdata.policy.prompting import end_ids
 from csrdata.policy.training import train
 from csrdata.records import Fate, Pair, Prompt, Response, Sentence, Stop
 from csrdata.relevance.base import Scorer
 from csrdata.relevance.open_clip import load_open_clip
 from csrdata.search.pairs import select
+from csrdata.search.responses import path_to
 from tests.extending.word_scorer import SCORER, words
 from tests.relevance.test_open_clip import save_tiny_clip
 from tests.teaching import TEXTS, teach
@@ -97,9 +99,27 @@ def test_search_keeps_every_candidate(sentences: list[Sentence], prompts: list[P
         assert row.logprob <= 0
         assert (row.relevance is None) == (not row.text.strip())
         assert row.relevance is None or 0 <= row.relevance <= 100
-        assert (row.canonical is None) == (row.fate not in (Fate.FINISHED, Fate.CUT))
+        assert (row.canonical is None) == (row.fate == Fate.REFUSED)
         assert len(row.token_ids) <= 20
         assert row.depth <= 4
+
+
+def test_every_node_says_whether_its_path_is_canonical(project: Path, sentences: list[Sentence]) -> None:
+    """`canonical` is what reading the path's text alone says, for leaves and inner nodes, ended or not."""
+    policy = load_policy(project / "policy")
+    ends = end_ids(policy.model, policy.processor)
+    trees: dict[str, dict[int, Sentence]] = {}
+    for row in sentences:
+        trees.setdefault(row.prompt_id, {})[row.node_id] = row
+    for row in sentences:
+        path = path_to(row, trees[row.prompt_id])
+        generated = [token for one in path for token in one.token_ids]
+        text = "".join(one.text for one in path)
+        if generated[-1] in ends:
+            text += policy.tokenizer.decode([generated[-1]])
+        again = policy.tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert row.canonical == (again == generated)
+    assert {row.canonical for row in sentences if row.fate == Fate.KEPT_BEST} >= {True}
 
 
 def test_a_shard_gives_the_same_rows_again(
