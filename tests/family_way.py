@@ -24,9 +24,9 @@ from csrdata.policy.loading import Dtype, Policy, load_policy, new_chain
 from csrdata.policy.prompting import encode
 from csrdata.policy.training import TrainingReport, train
 from csrdata.records import Dropped, Pair, Prompt, Question, Response, Sentence
-from csrdata.search.pairs import select
 from tests.extending.word_scorer import SCORER
 from tests.families import FAMILIES, unlike_pictures
+from tests.scores import by_reward
 from tests.teaching import teach
 
 RECORD = Path(__file__).parents[1] / "docs/families.json"
@@ -77,15 +77,7 @@ def go(name: str, root: Path, *, dtype: Dtype = "float32") -> Way:
         repetition_threshold=0.9,
         aggregate_by="mean",
     )
-    selected = [
-        select(
-            prompt,
-            [row for row in responses if row.prompt_id == prompt.prompt_id],
-            margin=0.0,
-            max_length_gap=1.0,
-        )
-        for prompt in PROMPTS
-    ]
+    selected = by_reward(PROMPTS, responses)
     with new_chain(root / "trained", previous=folder, name="1") as adapter:
         report = step(
             load_policy(folder, dtype=dtype),

@@ -16,6 +16,7 @@ import polars as pl
 
 from csrdata.errors import UserError
 from csrdata.records import (
+    CSR_SEARCH,
     NO_PARENT,
     Answer,
     Dropped,
@@ -164,6 +165,11 @@ def _continuation(complete: str) -> Rule:
         f"a text with words in it, or an empty one where {complete} is true and context has words",
         lambda column: _blank(column) & ~(pl.col(complete) & (column == "") & ~_blank(pl.col("context"))),
     )
+
+
+def _end(complete: str) -> Rule:
+    """Return the rule that a side of a pair that does not end the answer has no token that ended it."""
+    return Rule(f"null where {complete} is false", lambda column: column.is_not_null() & ~pl.col(complete))
 
 
 _IS_FIRST = pl.col("parent_id") == NO_PARENT
@@ -337,7 +343,10 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
     },
     Pair: {
         "prompt_id": (*ID, _once("prompt_id", "number")),
-        "number": COUNT,
+        "number": (
+            *COUNT,
+            Rule("0, 1, ... for the pairs of a prompt", lambda column: column >= pl.len().over("prompt_id")),
+        ),
         "image": PATH,
         "prompt": (WORDS, _at_most(MAX_PROMPT), NO_NUL),
         "context": TEXT,
@@ -370,9 +379,10 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
             *FINITE,
             Rule("0 or more", lambda column: column < 0),
             Rule(
-                "chosen_reward - rejected_reward",
+                f"chosen_reward - rejected_reward where origin is {CSR_SEARCH}",
                 lambda column: (
                     ~column.is_close(pl.col("chosen_reward") - pl.col("rejected_reward"), abs_tol=1e-9)
+                    & (pl.col("origin") == CSR_SEARCH)
                 ),
             ),
         ),
@@ -386,8 +396,8 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         "rejected_tokens": TOKENS,
         "chosen_words": COUNT,
         "rejected_words": COUNT,
-        "chosen_end": COUNT,
-        "rejected_end": COUNT,
+        "chosen_end": (_end("chosen_complete"), *COUNT),
+        "rejected_end": (_end("rejected_complete"), *COUNT),
     },
     Dropped: {
         "prompt_id": (*ID, _once("prompt_id")),

@@ -18,10 +18,10 @@ from csrdata.policy.training import train
 from csrdata.records import Fate, Pair, Prompt, Response, Sentence, Stop
 from csrdata.relevance.base import Scorer
 from csrdata.relevance.open_clip import load_open_clip
-from csrdata.search.pairs import select
 from csrdata.search.responses import path_to
 from tests.extending.word_scorer import SCORER, words
 from tests.relevance.test_open_clip import save_tiny_clip
+from tests.scores import by_reward
 from tests.teaching import TEXTS, teach
 from tests.tiny import FAMILIES, picture, pictures
 
@@ -166,15 +166,7 @@ def test_answers_make_pairs_and_pairs_train(
 ) -> None:
     """Each prompt gives a pair or a reason; the pairs pass training's preflight and one step."""
     found = answers(project, scorer, sentences, prompts)
-    selected = [
-        select(
-            prompt,
-            [row for row in found if row.prompt_id == prompt.prompt_id],
-            margin=0.0,
-            max_length_gap=1.0,
-        )
-        for prompt in prompts
-    ]
+    selected = by_reward(prompts, found)
     pairs = [row for row in selected if isinstance(row, Pair)]
     assert pairs, Counter(row.reason for row in selected if not isinstance(row, Pair))
     report = train(
