@@ -258,7 +258,7 @@ def _sentence(index: int, node: int) -> Sentence:
         guidance_reward=None if leaf else 0.5,
         stop=Stop.END if leaf else Stop.SENTENCE_END,
         fate=Fate.FINISHED if leaf else Fate.KEPT_BEST,
-        canonical=True if leaf else None,
+        canonical=True,
     )
 
 

@@ -156,8 +156,8 @@ class Sentence:
     fate: str
     """A `Fate`."""
     canonical: bool | None
-    """For a leaf: whether tokenising the answer's text again gives exactly the generated tokens, so that training uses the
-    tokens that were generated; null for any other sentence."""
+    """Whether tokenising the text of the path up to and including this sentence gives exactly the generated tokens, so that
+    training uses the tokens that were generated; null only where the prompt was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,21 +212,28 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class PairScores:
-    """Scores of a pair's two answers; null where unknown, for example in pairs from a judge, a rule or another project."""
+    """Scores of a pair's two sides; null where unknown, for example in pairs from a judge, a rule or another project.
+
+    A pair with a context has the scores of its two continuations alone, without the context's.
+    """
 
     chosen_leaf: int | None = None
-    """`leaf_id` of its `Response`: the answer is in the iteration's search tree."""
+    """`node_id` of its last sentence in the iteration's search tree: of a whole answer, the `leaf_id` of its `Response`."""
     rejected_leaf: int | None = None
     chosen_reward: float | None = None
     rejected_reward: float | None = None
     margin: float | None = None
-    """chosen_reward - rejected_reward, on the scale and aggregate of `score_beams`."""
+    """How far apart the two sides are in what ordered them, 0 or more; null if nothing did, as in a random order.
+
+    By `origin`: `csr_search`: chosen_reward - rejected_reward, on the scale and aggregate of `score_beams`. `csr_sentences`:
+    the difference of R_I, 0..100, or of rewards. `csr_ends`: the evidence for or against the sentence, 0..100. `oracle`: how
+    many false claims rejected has more."""
     chosen_reward_held_out: float | None = None
     rejected_reward_held_out: float | None = None
     chosen_relevance: float | None = None
     rejected_relevance: float | None = None
     chosen_logprob: float | None = None
-    """log pi(chosen | prompt) as stored at generation: training's reference must give the same."""
+    """log pi(chosen | prompt, context) as stored at generation: training's reference must give the same."""
     rejected_logprob: float | None = None
     chosen_tokens: int | None = None
     """Generated tokens, end-of-sequence included."""
@@ -239,7 +246,15 @@ class PairScores:
 
 
 CSR_SEARCH = "csr_search"
-"""`Pair.origin` of the pairs that csrdata's search produces."""
+"""`Pair.origin` of whole answers of csrdata's search, ordered by their reward."""
+CSR_SENTENCES = "csr_sentences"
+"""Of two sentences that continue the same beginning, ordered by relevance or reward."""
+CSR_ENDS = "csr_ends"
+"""Of a sentence and the end, one of which the evidence for the sentence prefers."""
+RANDOM = "random"
+"""Of whole answers in random order."""
+ORACLE = "oracle"
+"""Of answers or sentences ordered by the truth about the image: for comparison alone, never published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,10 +288,14 @@ class DropReason(StrEnum):
 
     NO_RESPONSE = "no_response"
     """Fewer than two finished answers that have words and are canonical."""
+    NO_SIBLINGS = "no_siblings"
+    """No two whole, canonical sentences, neither a repetition, continue the same beginning of an answer."""
     EQUAL_TEXTS = "equal_texts"
     """All its answers have the same text."""
     UNDER_MARGIN = "under_margin"
-    """The rewards of best and worst differ by less than the margin."""
+    """Best and worst differ by less than the margin, or by less than `min_gap` where they are sentences."""
+    EQUAL_TRUTH = "equal_truth"
+    """All its answers, or all sentences that continue the same beginning, have equally many false and true claims."""
     LENGTH_GAP = "length_gap"
     """No two answers of similar enough length differ by the margin."""
     BAD_IMAGE = "bad_image"

@@ -25,10 +25,10 @@ from csrdata.policy.prompting import encode
 from csrdata.policy.proposing import DiverseGroups
 from csrdata.policy.training import TrainingReport, train
 from csrdata.records import Dropped, Pair, Prompt, Question, Response, Sentence
-from csrdata.search.pairs import select
 from tests.extending.word_scorer import SCORER
 from tests.families import FAMILIES, unlike_pictures
 from tests.objectives import DPO
+from tests.scores import by_reward
 from tests.teaching import teach
 
 RECORD = Path(__file__).parents[1] / "docs/families.json"
@@ -79,15 +79,7 @@ def go(name: str, root: Path, *, dtype: Dtype = "float32") -> Way:
         repetition_threshold=0.9,
         aggregate_by="mean",
     )
-    selected = [
-        select(
-            prompt,
-            [row for row in responses if row.prompt_id == prompt.prompt_id],
-            margin=0.0,
-            max_length_gap=1.0,
-        )
-        for prompt in PROMPTS
-    ]
+    selected = by_reward(PROMPTS, responses)
     with new_chain(root / "trained", previous=folder, name="1") as adapter:
         report = step(
             load_policy(folder, dtype=dtype),

@@ -1,11 +1,31 @@
-"""Copies of pairs with other fields, for tests."""
+"""Pairs for tests: made by the default rule, or copied with other fields."""
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from csrdata.records import Pair, PairScores
+from csrdata.records import Pair, PairScores, Prompt, Response
+from csrdata.search import answer_pairs
+from csrdata.search.pairs import Outcome
 
 _OF_SCORES = {field.name for field in fields(PairScores)}
+
+
+def by_reward(prompts: Sequence[Prompt], responses: Sequence[Response]) -> list[Outcome]:
+    """Return a pair of the best and the worst answer to each prompt, or the reason for none."""
+    return answer_pairs.make(
+        prompts,
+        {
+            prompt.prompt_id: [row for row in responses if row.prompt_id == prompt.prompt_id]
+            for prompt in prompts
+        },
+        order="reward",
+        margin=0.0,
+        max_length_gap=1.0,
+        length_balance=None,
+        per_prompt=1,
+        seed=0,
+    )
 
 
 def pair_with(pair: Pair, **changes: Any) -> Pair:

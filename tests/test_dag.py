@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
+from csrdata import paths
 from csrdata.params import Params, load_params
 from csrdata.pipeline import STAGES, Needs
 from csrdata.pipeline.dag import Form, dependencies, dvc_yaml
+from csrdata.pipeline.graph import Node, nodes
 from tests.imports import ROOT
 
 DAG: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
@@ -155,3 +157,46 @@ def test_no_stage_that_makes_pairs_reads_the_truth(name: str) -> None:
     assert set(read) <= open_to_all
     assert "data/sample_prompts" not in BODIES[name]["deps"]
     assert "data/prepare" not in BODIES[name]["deps"]
+
+
+def _select_pairs(**settings: object) -> Node:
+    """Return the stage `select_pairs` of the shipped parameters with another section."""
+    raw = PARAMS.model_dump()
+    raw["select_pairs"] = settings
+    return next(node for node in nodes(Params.model_validate(raw)) if node.name == "select_pairs")
+
+
+def test_an_oracle_reads_the_truth_and_nothing_else_does() -> None:
+    """Only pairs ordered by truth depend on it, also as a part of mixed pairs; sentences depend on the reward's settings."""
+    answers = PARAMS.select_pairs.model_dump()
+    sentences = {
+        "kind": "sentences",
+        "order": "reward",
+        "min_gap": 1.0,
+        "repetition_threshold": None,
+        "per_prompt": 1,
+        "ends": "none",
+        "end_gap": 1.0,
+        "seed": 0,
+    }
+    truth = str(paths.TRUTH)
+    for ordered in (answers | {"order": "random"}, answers, sentences):
+        assert truth not in _select_pairs(**ordered).inputs
+        oracle = ordered | {"order": "truth"}
+        for section in (oracle, {"kind": "mixed", "parts": [answers, oracle]}):
+            assert truth in _select_pairs(**section).inputs
+            assert {"source", "evaluation_sets"} < set(_select_pairs(**section).params)
+    assert _select_pairs(**answers).params == ("select_pairs",)
+    assert set(_select_pairs(**sentences).params) == {"score_beams", "select_pairs"}
+    for profile in PROFILES:
+        shipped = next(node for node in nodes(load_params(profile)) if node.name == "select_pairs")
+        assert truth not in shipped.inputs
+
+
+def test_only_an_oracle_depends_on_what_reads_the_truth() -> None:
+    """The code behind other pairs knows no truth; that of an oracle does."""
+    raw = PARAMS.model_dump()
+    raw["select_pairs"] |= {"order": "truth"}
+    knowing = {"csrdata/pipeline/oracle.py", "csrdata/pipeline/truth.py", "csrdata/evaluation/claims.py"}
+    assert knowing & set(dependencies("select_pairs", PARAMS)) == set()
+    assert knowing <= set(dependencies("select_pairs", Params.model_validate(raw)))

@@ -93,7 +93,7 @@ def _about(found: Searched, refused: Sequence[Sentence]) -> list[Finding]:
         do = "lower generate_beams.max_sentence_tokens, or take a scorer that reads longer texts"
         words = f"{cut} of {len(rows)} candidates are longer than the scorer's text limit: only their beginning is scored"
         findings.append(warning("search", words, do=do))
-    leaves = [row for row in rows if row.canonical is not None]
+    leaves = [row for row in rows if row.fate in (Fate.FINISHED, Fate.CUT)]
     if leaves and not any(row.canonical for row in leaves):
         do = "train on a tokenizer that reads its own text back: see csrdata stats"
         words = f"none of {len(leaves)} answers gives its own tokens again when its text is read"
@@ -106,7 +106,7 @@ def try_pairs(
     sentences: Sequence[Sentence],
     *,
     score: Callable[[Sequence[Sentence]], list[Response]],
-    select: Callable[[Prompt, Sequence[Response]], Pair | Dropped],
+    select: Callable[[Prompt, Sequence[Sentence], Sequence[Response]], Sequence[Pair | Dropped]],
 ) -> tuple[list[Pair], list[Finding]]:
     """Score the answers and select a pair for each prompt; make one from any two answers if none is selected.
 
@@ -114,7 +114,7 @@ def try_pairs(
         prompts: as searched.
         sentences: the search's rows.
         score: `score_beams` of a shard.
-        select: `select_pairs` of one prompt.
+        select: `select_pairs` of one prompt, given its candidates and its answers.
     """
     try:
         responses = score(sentences)
@@ -123,10 +123,20 @@ def try_pairs(
     except Exception as problem:  # noqa: BLE001 - as in `try_search`
         return [], [_failed("score", problem, stage="score_beams")]
     findings = [ok("score", f"{len(responses)} answers")]
-    outcomes = [select(one, [row for row in responses if row.prompt_id == one.prompt_id]) for one in prompts]
+    outcomes = [
+        outcome
+        for one in prompts
+        for outcome in select(
+            one,
+            [row for row in sentences if row.prompt_id == one.prompt_id],
+            [row for row in responses if row.prompt_id == one.prompt_id],
+        )
+    ]
     pairs = [outcome for outcome in outcomes if isinstance(outcome, Pair)]
     if pairs:
-        return pairs, [*findings, ok("pairs", f"{len(pairs)} of {len(prompts)} prompts give a pair")]
+        with_pairs = len({pair.prompt_id for pair in pairs})
+        said = f"{with_pairs} of {len(prompts)} prompts give {len(pairs)} pair{'s' * (len(pairs) > 1)}"
+        return pairs, [*findings, ok("pairs", said)]
     reasons = "; ".join(
         sorted({f"{one.reason}, {one.detail}" for one in outcomes if isinstance(one, Dropped)})
     )

@@ -19,18 +19,17 @@ from csrdata.policy.choosing import passes_for, prompts_to_compare
 from csrdata.policy.decoding import SentenceDecoder
 from csrdata.policy.loading import Policy
 from csrdata.policy.prompting import (
+    are_canonical,
     banned_ids,
     check_prompt,
     check_tokens,
     encode,
     end_ids,
-    is_canonical,
 )
 from csrdata.policy.proposing import Proposing
-from csrdata.records import Fate, Prompt, Sentence
+from csrdata.records import NO_PARENT, Prompt, Sentence
 from csrdata.relevance.base import Scorer
 from csrdata.search.beam import Branch, Candidates, Guidance, Proposal, search
-from csrdata.search.responses import path_to
 
 
 def generate(
@@ -151,23 +150,22 @@ def generate(
 
 
 def mark_canonical(tree: Sequence[Sentence], *, policy: Policy) -> list[Sentence]:
-    """Set `canonical` of each leaf: whether tokenising its answer's text gives the generated tokens again.
+    """Set `canonical` of each sentence: whether the text up to its end is tokenised as it was generated.
 
     Training tokenises texts. If its tokens differ from the generated ones, it sees another answer, with another probability,
     than the one that was scored.
+
+    Args:
+        tree: a prompt's sentences in the order of `node_id`, each with 1 token or more.
+        policy: its tokenizer.
     """
-    nodes = {sentence.node_id: sentence for sentence in tree}
-    ends = end_ids(policy.model, policy.processor)
-
-    def canonical(leaf: Sentence) -> bool:
-        path = path_to(leaf, nodes)
-        generated = [token for sentence in path for token in sentence.token_ids]
-        text = "".join(sentence.text for sentence in path)
-        return is_canonical(policy.processor, generated, answer=text, ends=ends)
-
-    return [
-        replace(sentence, canonical=canonical(sentence))
-        if sentence.fate in (Fate.FINISHED, Fate.CUT)
-        else sentence
-        for sentence in tree
-    ]
+    paths: dict[int, tuple[str, list[int]]] = {NO_PARENT: ("", [])}
+    for sentence in tree:
+        text, tokens = paths[sentence.parent_id]
+        paths[sentence.node_id] = text + sentence.text, tokens + sentence.token_ids
+    found = are_canonical(
+        policy.processor,
+        [paths[sentence.node_id] for sentence in tree],
+        ends=end_ids(policy.model, policy.processor),
+    )
+    return [replace(sentence, canonical=own) for sentence, own in zip(tree, found, strict=True)]

@@ -14,6 +14,9 @@ from csrdata.records import DropReason, Fate, Stop
 from csrdata.search.words import word_count
 from csrdata.storage.iteration_tables import LoadedIteration
 
+IS_LEAF = pl.col("fate").is_in([Fate.FINISHED.value, Fate.CUT.value])
+"""Whether an answer ends at the sentence."""
+
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
@@ -142,7 +145,7 @@ def _counts(iteration: LoadedIteration) -> Counts:
         by_fate=_by(sentences["fate"], [fate.value for fate in Fate]),
         by_stop=_by(sentences["stop"], [stop.value for stop in Stop]),
         truncated_for_the_scorer=int(sentences["relevance_truncated"].sum()),
-        leaves_not_canonical=int((~sentences["canonical"].drop_nulls()).sum()),
+        leaves_not_canonical=int((~sentences.filter(IS_LEAF)["canonical"]).sum()),
     )
 
 

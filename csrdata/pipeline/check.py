@@ -141,6 +141,7 @@ def _disk(params: Params, *, adapter: int) -> list[Finding]:
 def _try(params: Params, inputs: Inputs, models: Models) -> list[Finding]:
     """Take two prompts the whole way; return what that shows, and the estimates of disk, memory and time."""
     from csrdata.checking.trial import PROMPTS, try_pairs, try_training
+    from csrdata.pipeline.trial_pairs import selection
 
     some = _readable(inputs)
     tried = [prompt for prompt, _ in some[:PROMPTS]]
@@ -157,7 +158,7 @@ def _try(params: Params, inputs: Inputs, models: Models) -> list[Finding]:
         tried,
         searched.sentences,
         score=lambda rows: _score(params, inputs, models, rows),
-        select=_select(params),
+        select=selection(params),
     )
     findings += said
     _free()
@@ -322,13 +323,6 @@ def _score(params: Params, inputs: Inputs, models: Models, rows: Sequence[Senten
         repetition_threshold=settings.repetition_threshold,
         aggregate_by=settings.aggregate,
     )
-
-
-def _select(params: Params) -> Any:
-    from csrdata.search.pairs import select
-
-    settings = params.select_pairs
-    return partial(select, margin=settings.margin, max_length_gap=settings.max_length_gap)
 
 
 def _train(params: Params, inputs: Inputs, models: Models, pairs: Sequence[Pair]) -> "Step":

@@ -13,7 +13,7 @@ from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 
-from csrdata.params import Params, load_params
+from csrdata.params import AnyPairs, Params, load_params
 from csrdata.pipeline.code import Kinds, reached, source_path, stage_hash, wiring
 from csrdata.pipeline.graph import KEY, Node, Output, nodes
 from csrdata.storage.tables import atomic_file
@@ -66,10 +66,21 @@ class Form(StrEnum):
 
 def kinds_in_use(params: Params) -> Kinds:
     """Return which kinds a project uses, by the module that chooses."""
+    pairs = _ways_to_pairs(params.select_pairs)
     return {
         "csrdata.pipeline.source": {params.source.kind},
+        "csrdata.pipeline.select_pairs": pairs,
+        "csrdata.pipeline.answer_pairs": pairs,
+        "csrdata.pipeline.sentence_pairs": pairs,
         "csrdata.pipeline.evaluation_sets": {one.kind for one in params.evaluation_sets.values()},
     }
+
+
+def _ways_to_pairs(settings: AnyPairs) -> set[str]:
+    """Return the kinds of pairs in use, those of mixed pairs included, and their orders."""
+    parts = settings.parts if settings.kind == "mixed" else ()
+    orders = {settings.order} if settings.kind in {"answers", "sentences"} else set()
+    return {settings.kind} | orders | {way for part in parts for way in _ways_to_pairs(part)}
 
 
 def dependencies(stage: str, params: Params) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from csrdata import paths
-from csrdata.params import Params
+from csrdata.params import AnyPairs, Params
 from csrdata.pipeline.evaluation_sets import parser_files, set_files
 from csrdata.pipeline.scorers import BY_FOLDER, Role, record_folder, scorer_of, scorer_roles
 from csrdata.pipeline.source import open_source, source_files
@@ -135,8 +135,15 @@ def nodes(params: Params) -> tuple[Node, ...]:
         Node(
             "select_pairs",
             "select_pairs",
-            inputs=(candidates, prompts, responses, signals, *_pair_inputs(params)),
-            params=("select_pairs",),
+            inputs=(
+                candidates,
+                prompts,
+                responses,
+                signals,
+                *_pair_inputs(params),
+                *_oracle_files(params, parsers),
+            ),
+            params=_pair_params(params),
             outputs=(Output(str(paths.pairs(KEY).parent)), _stage_figures("select_pairs", KEY)),
             argument=KEY,
         ),
@@ -237,9 +244,27 @@ def _pair_inputs(params: Params) -> tuple[str, ...]:
             return (str(paths.verdicts(KEY)),)
         case "imported":
             return (settings.folder,)
+    return (str(paths.TRUTH),) if _is_oracle(settings) else ()
+
+
+def _oracle_files(params: Params, parsers: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the files of the claim parsers, which only an oracle uses in making pairs."""
+    return parsers if _is_oracle(params.select_pairs) else ()
+
+
+def _pair_params(params: Params) -> tuple[str, ...]:
+    """Return the sections that a way to make pairs depends on: sentences have rewards, an oracle knows the source."""
+    settings = params.select_pairs
     parts = settings.parts if settings.kind == "mixed" else [settings]
-    oracle = any(part.kind in {"answers", "sentences"} and part.order == "truth" for part in parts)
-    return (str(paths.TRUTH),) if oracle else ()
+    oracle = ("evaluation_sets", "source") if _is_oracle(settings) else ()
+    rewards = ("score_beams",) if any(part.kind == "sentences" for part in parts) else ()
+    return (*oracle, *rewards, "select_pairs")
+
+
+def _is_oracle(settings: AnyPairs) -> bool:
+    """Return whether the truth orders some of the pairs."""
+    parts = settings.parts if settings.kind == "mixed" else [settings]
+    return any(part.kind in {"answers", "sentences"} and part.order == "truth" for part in parts)
 
 
 def _matching(params: Params, name: str, inputs: tuple[str, ...]) -> tuple[Node, ...]:

@@ -27,7 +27,7 @@ from csrdata.evaluation_sets.base import Asked
 from csrdata.params import FILE, MatchRecall, Params
 from csrdata.pipeline.plots import write_plots
 from csrdata.pipeline.source import open_source
-from csrdata.pipeline.truth import known_truth, source_truths
+from csrdata.pipeline.truth import known_truth, source_truths, truths_of
 from csrdata.records import Answer, BiasedAnswer, Dropped, Pair, Prompt, Question, Response, Truth
 from csrdata.sources.base import Source
 from csrdata.storage.json_values import open_json
@@ -183,7 +183,7 @@ def _preference(source: Source, truths: Mapping[str, Truth]) -> Callable[[str], 
     if parser is None:
         return lambda _: None
     prompts = read_rows(paths.PROMPTS, Prompt, made_by=SAMPLED)
-    asked = _truths_of(prompts, truths, made_by=SAMPLED)
+    asked = truths_of(prompts, truths, made_by=SAMPLED)
 
     def prefer(iteration: str) -> TruthPreference:
         made_by = f"dvc repro score_beams@{iteration}"
@@ -192,17 +192,3 @@ def _preference(source: Source, truths: Mapping[str, Truth]) -> Callable[[str], 
         )
 
     return prefer
-
-
-def _truths_of(prompts: Sequence[Prompt], truths: Mapping[str, Truth], *, made_by: str) -> dict[str, Truth]:
-    """Return the truth of each prompt's image, by the prompt's id.
-
-    Raises:
-        UserError: nothing is known of an image.
-    """
-    for prompt in prompts:
-        if prompt.image not in truths:
-            raise UserError(
-                str(paths.TRUTH), got=f"no row for {prompt.image}", expected="one for each image", do=made_by
-            )
-    return {prompt.prompt_id: truths[prompt.image] for prompt in prompts}

@@ -1,11 +1,13 @@
 """Who knows what about the images: the source about its splits, each evaluation set about its own."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
+from csrdata import paths
+from csrdata.errors import UserError
 from csrdata.evaluation.scorecard import Known
 from csrdata.evaluation_sets.base import Asked
 from csrdata.pipeline.evaluation_sets import Sets, open_sets
-from csrdata.records import Truth
+from csrdata.records import Prompt, Truth
 from csrdata.sources.base import Source
 
 
@@ -36,3 +38,17 @@ def known_truth(sets: Sets, source: Source, asked: Asked) -> dict[str, Known]:
 def source_truths(sets: Sets, truths: Iterable[Truth]) -> dict[str, Truth]:
     """Return the source's truth by image; an evaluation set may know other things about the same image."""
     return {truth.image: truth for truth in truths if truth.split not in sets}
+
+
+def truths_of(prompts: Sequence[Prompt], truths: Mapping[str, Truth], *, made_by: str) -> dict[str, Truth]:
+    """Return the truth of each prompt's image, by the prompt's id.
+
+    Raises:
+        UserError: nothing is known of an image.
+    """
+    for prompt in prompts:
+        if prompt.image not in truths:
+            raise UserError(
+                str(paths.TRUTH), got=f"no row for {prompt.image}", expected="one for each image", do=made_by
+            )
+    return {prompt.prompt_id: truths[prompt.image] for prompt in prompts}

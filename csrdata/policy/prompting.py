@@ -9,7 +9,7 @@ adding special tokens, as in TRL's collator. Rows of plain strings (`render_prom
 training unchanged.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -152,23 +152,41 @@ def answer_text(processor: ProcessorMixin, token_ids: Sequence[int]) -> str:
 
 
 def is_canonical(
-    processor: ProcessorMixin,
-    token_ids: Sequence[int],
-    *,
-    answer: str | None = None,
-    ends: Sequence[int] | None = None,
+    processor: ProcessorMixin, token_ids: Sequence[int], *, ends: Sequence[int] | None = None
 ) -> bool:
     """Return whether tokenising the answer's text gives the generated tokens again, so that training sees the same tokens.
 
     Args:
         processor: the model's.
         token_ids: the generated tokens of the whole answer, including the end.
-        answer: the answer's stored text; None for `answer_text` of the tokens.
         ends: the tokens that may end it (`end_ids`): a model may list several; None for `end_token` alone.
     """
-    text = answer_text(processor, token_ids) if answer is None else answer
+    text = answer_text(processor, token_ids)
     end = token_ids[-1] if ends is not None and token_ids and token_ids[-1] in ends else None
     return completion_ids(processor, text, end=end) == list(token_ids)
+
+
+def are_canonical(
+    processor: ProcessorMixin, answers: Sequence[tuple[str, Sequence[int]]], *, ends: Collection[int]
+) -> list[bool]:
+    """Return, for each beginning of an answer, whether tokenising its text gives the generated tokens again.
+
+    It is `is_canonical` for many texts at once, and for answers that have not ended: their text has no end behind it.
+
+    Args:
+        processor: the model's.
+        answers: text and generated tokens of each; the last token is an end, or the answer goes on.
+        ends: the tokens that may end it (`end_ids`).
+    """
+    if not answers:
+        return []
+    tokenizer = _tokenizer(processor)
+    written = {end: str(tokenizer.decode([end])) for end in ends}
+    texts = [text + (written.get(ids[-1], "") if ids else "") for text, ids in answers]
+    again: list[list[int]] = tokenizer(
+        texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False
+    )["input_ids"]
+    return [own == list(ids) for own, (_, ids) in zip(again, answers, strict=True)]
 
 
 def end_token(processor: ProcessorMixin) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from csrdata.records import NO_PARENT, Fate, Response, Sentence
-from csrdata.search.reward import aggregate, calibrate, without_repetitions
+from csrdata.search.reward import aggregate, calibrate, without_gaps, without_repetitions
 from csrdata.search.words import word_count
 
 
@@ -35,27 +35,20 @@ def responses(
         ValueError: a parent is not an earlier sentence of the tree.
     """
     nodes = {sentence.node_id: sentence for sentence in tree}
-    with_text = [sentence for sentence in tree if sentence.relevance is not None]
+    own = {sentence.node_id: each for sentence in tree if (each := sentence.relevance) is not None}
 
-    def rewards(relevances: Sequence[float], weight: float) -> dict[int, float]:
-        values = calibrate(
-            [sentence.logprob for sentence in with_text],
-            [len(sentence.token_ids) for sentence in with_text],
-            without_repetitions(relevances, repetitions, repetition_threshold=repetition_threshold),
+    def rewards(relevances: Mapping[int, float | None], weight: float) -> dict[int, float]:
+        return sentence_rewards(
+            tree,
+            relevances,
             image_weight=weight,
             scale=scale,
+            repetition_threshold=repetition_threshold,
         )
-        return {sentence.node_id: value for sentence, value in zip(with_text, values, strict=True)}
 
-    repetitions = [sentence.repetition or 0.0 for sentence in with_text]
-    own = [sentence.relevance for sentence in with_text if sentence.relevance is not None]
     reward = rewards(own, image_weight)
     likelihood = rewards(own, 0.0)
-    reward_held_out = (
-        None
-        if held_out is None
-        else rewards([held_out[sentence.node_id] for sentence in with_text], image_weight)
-    )
+    reward_held_out = None if held_out is None else rewards(held_out, image_weight)
     answers = []
     for leaf in tree:
         if leaf.fate not in (Fate.FINISHED, Fate.CUT):
@@ -85,6 +78,37 @@ def responses(
             )
         )
     return answers
+
+
+def sentence_rewards(
+    tree: Sequence[Sentence],
+    relevances: Mapping[int, float | None],
+    *,
+    image_weight: float,
+    scale: str,
+    repetition_threshold: float | None,
+) -> dict[int, float]:
+    """Return the calibrated reward (equation 4) of each sentence with a text, by `node_id`.
+
+    Args:
+        tree: as in `responses`.
+        relevances: the image term R_I, 0..100, by `node_id`, for every sentence with a text; None where it says nothing of
+            the sentence, which then has the mean of the others (`csrdata.search.reward.without_gaps`).
+        image_weight, scale, repetition_threshold: as in `responses`.
+    """
+    with_text = [sentence for sentence in tree if sentence.relevance is not None]
+    values = calibrate(
+        [sentence.logprob for sentence in with_text],
+        [len(sentence.token_ids) for sentence in with_text],
+        without_repetitions(
+            without_gaps([relevances[sentence.node_id] for sentence in with_text]),
+            [sentence.repetition or 0.0 for sentence in with_text],
+            repetition_threshold=repetition_threshold,
+        ),
+        image_weight=image_weight,
+        scale=scale,
+    )
+    return {sentence.node_id: value for sentence, value in zip(with_text, values, strict=True)}
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -105,6 +105,19 @@ def without_repetitions(
     ]
 
 
+def without_gaps(relevances: Sequence[float | None]) -> list[float]:
+    """Return R_I of each sentence; where a scorer says nothing of a sentence, the mean of the others.
+
+    The others are the sentences that it is compared with. It then counts neither for nor against its answer. If the scorer
+    says nothing of any of them, each has 0.
+
+    Example: 30 None 10 -> 30 20 10
+    """
+    known = [relevance for relevance in relevances if relevance is not None]
+    mean = fmean(known) if known else 0.0
+    return [mean if relevance is None else relevance for relevance in relevances]
+
+
 def aggregate(rewards: Sequence[float], how: Aggregate | str) -> float:
     """Return an answer's reward R(y), the sum or mean of its sentences' rewards; 0 for no sentence."""
     if not rewards:

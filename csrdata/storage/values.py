@@ -16,6 +16,7 @@ import polars as pl
 
 from csrdata.errors import UserError
 from csrdata.records import (
+    CSR_SEARCH,
     NO_PARENT,
     Answer,
     BiasedAnswer,
@@ -167,13 +168,17 @@ def _continuation(complete: str) -> Rule:
     )
 
 
+def _end(complete: str) -> Rule:
+    """Return the rule that a side of a pair that does not end the answer has no token that ended it."""
+    return Rule(f"null where {complete} is false", lambda column: column.is_not_null() & ~pl.col(complete))
+
+
 _IS_FIRST = pl.col("parent_id") == NO_PARENT
 _HAS_WORDS = ~_blank(pl.col("text"))
 _REFUSALS = [Stop.BAD_IMAGE.value, Stop.TOO_LONG.value]
 _IS_REFUSED = pl.col("fate") == Fate.REFUSED.value
 _IS_SCORED = _HAS_WORDS & ~_IS_REFUSED
 _STARTS_TREE = (pl.col("prompt_id") != pl.col("prompt_id").shift(1)).fill_null(value=True)
-_IS_LEAF = pl.col("fate").is_in([Fate.FINISHED.value, Fate.CUT.value])
 _CONTINUED = [Fate.KEPT_BEST.value, Fate.KEPT_WORST.value]
 _IS_YES_NO = pl.col("kind") == Kind.YES_NO.value
 
@@ -305,8 +310,8 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         "guidance_reward": (*FINITE, Rule("a score", lambda column: column.is_null() & _IS_SCORED)),
         "canonical": (
             Rule(
-                "true or false for a leaf (finished or cut), else null",
-                lambda column: column.is_not_null() != _IS_LEAF,
+                f"null where fate is {Fate.REFUSED.value}, else true or false",
+                lambda column: column.is_null() != _IS_REFUSED,
             ),
         ),
     },
@@ -339,7 +344,10 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
     },
     Pair: {
         "prompt_id": (*ID, _once("prompt_id", "number")),
-        "number": COUNT,
+        "number": (
+            *COUNT,
+            Rule("0, 1, ... for the pairs of a prompt", lambda column: column >= pl.len().over("prompt_id")),
+        ),
         "image": PATH,
         "prompt": (WORDS, _at_most(MAX_PROMPT), NO_NUL),
         "context": TEXT,
@@ -372,9 +380,10 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
             *FINITE,
             Rule("0 or more", lambda column: column < 0),
             Rule(
-                "chosen_reward - rejected_reward",
+                f"chosen_reward - rejected_reward where origin is {CSR_SEARCH}",
                 lambda column: (
                     ~column.is_close(pl.col("chosen_reward") - pl.col("rejected_reward"), abs_tol=1e-9)
+                    & (pl.col("origin") == CSR_SEARCH)
                 ),
             ),
         ),
@@ -388,8 +397,8 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         "rejected_tokens": TOKENS,
         "chosen_words": COUNT,
         "rejected_words": COUNT,
-        "chosen_end": COUNT,
-        "rejected_end": COUNT,
+        "chosen_end": (_end("chosen_complete"), *COUNT),
+        "rejected_end": (_end("rejected_complete"), *COUNT),
     },
     Dropped: {
         "prompt_id": (*ID, _once("prompt_id")),

@@ -34,8 +34,8 @@ RESPONSE = Response(
 )
 
 
-def _dropped(prompt: Prompt, responses: Sequence[Response]) -> Dropped:
-    return Dropped(prompt.prompt_id, DropReason.NO_RESPONSE.value, "0 of 2")
+def _dropped(prompt: Prompt, tree: Sequence[Sentence], responses: Sequence[Response]) -> list[Dropped]:
+    return [Dropped(prompt.prompt_id, DropReason.NO_RESPONSE.value, "0 of 2")]
 
 
 def test_the_search_of_one_prompt_is_timed_apart() -> None:
@@ -114,6 +114,20 @@ def test_a_pair_is_selected_or_made() -> None:
     assert none == []
     assert findings[1].level is Level.WARNING
     assert findings[1].words.endswith("no two different answers: no training step was tried")
+
+
+def test_several_pairs_of_one_prompt() -> None:
+    """Selection sees the candidates and the answers of one prompt; its pairs are counted, and the prompts that give some."""
+
+    def two(prompt: Prompt, tree: Sequence[Sentence], responses: Sequence[Response]) -> list[Pair | Dropped]:
+        if {row.prompt_id for row in [*tree, *responses]} != {"p0"}:
+            return list(_dropped(prompt, tree, responses))
+        pair = Pair("p0", "0.png", "Describe it.", " A circle.", " A square.", "check")
+        return [pair, replace(pair, number=1, context=" A star.")]
+
+    pairs, findings = try_pairs(PROMPTS, [ROW], score=lambda _: [RESPONSE], select=two)
+    assert [pair.number for pair in pairs] == [0, 1]
+    assert findings[1].words == "1 of 2 prompts give 2 pairs"
 
 
 def test_a_training_step() -> None:

@@ -13,15 +13,17 @@ from csrdata.generation.clock import Clock
 from csrdata.generation.generating import generate
 from csrdata.generation.scoring import score
 from csrdata.policy.loading import Policy, load_policy
+from csrdata.policy.prompting import end_ids
 from csrdata.policy.proposing import DiverseGroups
 from csrdata.policy.training import train
 from csrdata.records import Fate, Pair, Prompt, Response, Sentence, Stop
 from csrdata.relevance.base import Scorer
 from csrdata.relevance.open_clip import load_open_clip
-from csrdata.search.pairs import select
+from csrdata.search.responses import path_to
 from tests.extending.word_scorer import SCORER, words
 from tests.objectives import DPO
 from tests.relevance.test_open_clip import save_tiny_clip
+from tests.scores import by_reward
 from tests.teaching import TEXTS, teach
 from tests.tiny import FAMILIES, picture, pictures
 
@@ -98,9 +100,27 @@ def test_search_keeps_every_candidate(sentences: list[Sentence], prompts: list[P
         assert row.logprob <= 0
         assert (row.relevance is None) == (not row.text.strip())
         assert row.relevance is None or 0 <= row.relevance <= 100
-        assert (row.canonical is None) == (row.fate not in (Fate.FINISHED, Fate.CUT))
+        assert (row.canonical is None) == (row.fate == Fate.REFUSED)
         assert len(row.token_ids) <= 20
         assert row.depth <= 4
+
+
+def test_every_node_says_whether_its_path_is_canonical(project: Path, sentences: list[Sentence]) -> None:
+    """`canonical` is what reading the path's text alone says, for leaves and inner nodes, ended or not."""
+    policy = load_policy(project / "policy")
+    ends = end_ids(policy.model, policy.processor)
+    trees: dict[str, dict[int, Sentence]] = {}
+    for row in sentences:
+        trees.setdefault(row.prompt_id, {})[row.node_id] = row
+    for row in sentences:
+        path = path_to(row, trees[row.prompt_id])
+        generated = [token for one in path for token in one.token_ids]
+        text = "".join(one.text for one in path)
+        if generated[-1] in ends:
+            text += policy.tokenizer.decode([generated[-1]])
+        again = policy.tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert row.canonical == (again == generated)
+    assert {row.canonical for row in sentences if row.fate == Fate.KEPT_BEST} >= {True}
 
 
 def test_a_shard_gives_the_same_rows_again(
@@ -147,15 +167,7 @@ def test_answers_make_pairs_and_pairs_train(
 ) -> None:
     """Each prompt gives a pair or a reason; the pairs pass training's preflight and one step."""
     found = answers(project, scorer, sentences, prompts)
-    selected = [
-        select(
-            prompt,
-            [row for row in found if row.prompt_id == prompt.prompt_id],
-            margin=0.0,
-            max_length_gap=1.0,
-        )
-        for prompt in prompts
-    ]
+    selected = by_reward(prompts, found)
     pairs = [row for row in selected if isinstance(row, Pair)]
     assert pairs, Counter(row.reason for row in selected if not isinstance(row, Pair))
     report = train(

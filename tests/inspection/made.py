@@ -38,7 +38,7 @@ def sentence(node: int, parent: int, text: str, *, fate: Fate, relevance: float 
         guidance_reward=None if relevance is None else 0.5,
         stop=stop,
         fate=fate,
-        canonical=True if fate is Fate.FINISHED else None,
+        canonical=True,
     )
 
 

@@ -116,6 +116,24 @@ def test_a_stage_reaches_the_code_of_its_own_source() -> None:
     assert set.union(*found.values()) < set(reached(wiring("sample_prompts")))
 
 
+def test_a_stage_reaches_the_code_of_its_own_pairs() -> None:
+    """Of the ways to make pairs, those in use are followed, and of their orders too: only an oracle reaches the truth."""
+    ways = (
+        "csrdata.pipeline.select_pairs",
+        "csrdata.pipeline.answer_pairs",
+        "csrdata.pipeline.sentence_pairs",
+    )
+    found = {
+        used: set(reached(wiring("select_pairs"), kinds={way: set(used) for way in ways}))
+        for used in (("answers", "reward"), ("answers", "truth"), ("sentences", "reward"))
+    }
+    sentences = {"csrdata.search.sentence_pairs", "csrdata.search.end_pairs", "csrdata.search.responses"}
+    assert sentences & found["answers", "reward"] == set()
+    assert sentences <= found["sentences", "reward"]
+    assert "csrdata.search.answer_pairs" not in found["sentences", "reward"]
+    assert "csrdata.pipeline.oracle" in found["answers", "truth"] - found["answers", "reward"]
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_has_its_code(stage: str) -> None:
     """A stage reaches its own wiring, and nothing of what is left out."""

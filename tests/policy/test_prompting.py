@@ -10,6 +10,7 @@ from csrdata.errors import UserError
 from csrdata.policy.loading import Policy, load_policy
 from csrdata.policy.prompting import (
     answer_text,
+    are_canonical,
     banned_ids,
     check_prompt,
     check_tokens,
@@ -129,6 +130,25 @@ def test_other_tokens_of_a_text_are_not_canonical(policy: Policy) -> None:
     assert answer_text(policy.processor, letters + end) == "red"
     assert not is_canonical(policy.processor, letters + end)
     assert not is_canonical(policy.processor, completion_ids(policy.processor, "red")[:-1])
+
+
+def test_an_answer_that_goes_on_is_canonical_without_an_end(policy: Policy) -> None:
+    """Many texts at once: with its end as `is_canonical` alone says, without one where the tokens are the text's own."""
+    whole = [completion_ids(policy.processor, text) for text in ANSWERS]
+    letters = [token for letter in "red" for token in completion_ids(policy.processor, letter)[:-1]]
+    ends = end_ids(policy.model, policy.processor)
+    rows = [
+        *zip(ANSWERS, whole, strict=True),
+        *((text, ids[:-1]) for text, ids in zip(ANSWERS, whole, strict=True)),
+        ("red", letters),
+        ("red", [*letters, *ends]),
+        ("", ends),
+        (ANSWERS[1], whole[0]),
+    ]
+    found = are_canonical(policy.processor, rows, ends=ends)
+    assert found == [True] * 2 * len(ANSWERS) + [False, False, True, False]
+    assert found[: len(ANSWERS)] == [is_canonical(policy.processor, ids, ends=ends) for ids in whole]
+    assert are_canonical(policy.processor, [], ends=ends) == []
 
 
 def test_trl_sees_the_same_tokens(policy: Policy) -> None:

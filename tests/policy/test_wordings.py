@@ -10,9 +10,9 @@ from csrdata.generation.scoring import score
 from csrdata.policy.loading import load_policy
 from csrdata.policy.prompting import render_prompt
 from csrdata.records import Pair, Sentence
-from csrdata.search.pairs import select
 from tests.extending.word_scorer import SCORER
 from tests.family_way import PROMPTS, TEXTS, search, step
+from tests.scores import by_reward
 from tests.teaching import teach
 from tests.tiny import LLAVA_TEMPLATE, pictures, tiny_llava
 
@@ -50,12 +50,7 @@ def _pairs(project: Path, sentences: list[Sentence]) -> list[Pair]:
         repetition_threshold=0.9,
         aggregate_by="mean",
     )
-    of = {
-        prompt.prompt_id: [row for row in responses if row.prompt_id == prompt.prompt_id]
-        for prompt in PROMPTS
-    }
-    selected = [select(prompt, of[prompt.prompt_id], margin=0.0, max_length_gap=1.0) for prompt in PROMPTS]
-    return [row for row in selected if isinstance(row, Pair)]
+    return [row for row in by_reward(PROMPTS, responses) if isinstance(row, Pair)]
 
 
 def test_tomorrows_training_sees_the_prompts_of_the_search(

@@ -181,7 +181,7 @@ def _tree(prompt: Prompt, name: str) -> list[Sentence]:
         guidance_reward=0.5,
         stop=Stop.SENTENCE_END,
         fate=Fate.KEPT_BEST,
-        canonical=None,
+        canonical=True,
     )
     other = dataclasses.replace(
         first, node_id=1, group=1, text=" A fog.", relevance=3.0, fate=Fate.KEPT_WORST

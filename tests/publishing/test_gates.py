@@ -140,6 +140,15 @@ def test_an_image_is_what_its_name_says(folder: Path) -> None:
         assert words in refusal(state_anew(folder))
 
 
+def test_pairs_of_an_oracle_are_refused(folder: Path) -> None:
+    """Pairs that the truth ordered are for comparison alone: one line, and what to change."""
+    edit(folder / PAIRS, lambda rows: rows[4].update(origin="oracle"))
+    assert refusal(state_anew(folder)) == (
+        f"{PAIRS}: row 4: origin: got oracle, expected pairs that were made without the truth about their images. "
+        "Next: take another select_pairs.order in params.yaml, then: dvc repro, and push again"
+    )
+
+
 def test_an_image_without_a_pair_travels_too(folder: Path) -> None:
     """A prompt whose image is nowhere in the release is an error."""
     edit(folder / "images/unpaired-00000-of-00001.parquet", lambda rows: rows.clear())

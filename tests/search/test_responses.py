@@ -26,7 +26,7 @@ def node(
         guidance_reward=relevance,
         stop=Stop.SENTENCE_END,
         fate=fate,
-        canonical=True if fate is Fate.FINISHED else None,
+        canonical=True,
     )
 
 

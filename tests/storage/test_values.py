@@ -226,8 +226,8 @@ def test_every_column_has_a_rule(record: Record) -> None:
             {"rendered": "USER: <image>"},
             "rendered: got USER: <image>, expected a prompt with the instr",
         ),
-        (Sentence, 3, {"canonical": None}, "column canonical: got null, expected true or false for a leaf"),
-        (Sentence, 0, {"canonical": True}, "column canonical: got True, expected true or false for a leaf"),
+        (Sentence, 3, {"canonical": None}, "column canonical: got null, expected null where fate is refused"),
+        (Sentence, 0, {"canonical": None}, "column canonical: got null, expected null where fate is refused"),
         (
             Response,
             1,
@@ -261,6 +261,25 @@ def test_every_column_has_a_rule(record: Record) -> None:
         (Pair, 0, {"chosen_reward": 0.0, "margin": -0.1}, "column margin: got -0.1, expected 0 or more"),
         (Pair, 0, {"chosen_reward": INFINITE, "margin": INFINITE}, "column chosen_reward: got inf"),
         (Pair, 0, {"rejected_logprob": 1.0}, "column rejected_logprob: got 1.0"),
+        (Pair, 0, {"number": 1}, "column number: got 1, expected 0, 1, ... for the pairs of a prompt"),
+        (
+            Pair,
+            0,
+            {"chosen_complete": False, "chosen_end": 2},
+            "column chosen_end: got 2, expected null where chosen_complete is false",
+        ),
+        (
+            Pair,
+            0,
+            {"chosen": "", "chosen_complete": True},
+            "column chosen: got '', expected a text with words",
+        ),
+        (
+            Pair,
+            0,
+            {"chosen": "", "chosen_complete": False, "context": "A."},
+            "column chosen: got '', expected a text with words",
+        ),
         (Pair, 0, {"rejected_tokens": -4}, "column rejected_tokens: got -4"),
         (Dropped, 0, {"reason": "bored"}, "column reason: got bored, expected one of no_response"),
         (Dropped, 1, {"prompt_id": "train-00001"}, "column prompt_id: got train-00001, expected one row"),
@@ -385,6 +404,23 @@ def test_blank_means_what_the_search_means() -> None:
     assert blank == [not character.strip() for character in characters]
 
 
+def test_pairs_of_other_forms_are_valid() -> None:
+    """Several pairs of one prompt; a sentence and the end after a context; a margin that is no difference of rewards."""
+    stop = pair_with(
+        PAIR,
+        context=" A red circle.",
+        chosen="",
+        rejected=" A fog.",
+        rejected_complete=False,
+        origin="csr_ends",
+        number=1,
+        margin=6.0,
+        chosen_reward=None,
+        chosen_end=2,
+    )
+    check_values(to_table([PAIR, stop], Pair), Pair, place="t", made_by="x")
+
+
 def test_a_million_rows_take_seconds() -> None:
     """The check of a search of 50,000 prompts takes far less time than the search itself."""
     trees, size = 50_000, 20
@@ -407,7 +443,7 @@ def test_a_million_rows_take_seconds() -> None:
         guidance_reward=pl.when(~ends).then(0.2),
         stop=pl.when(ends).then(pl.lit(Stop.END.value)).otherwise(pl.lit(Stop.SENTENCE_END.value)),
         fate=pl.when(ends).then(pl.lit(Fate.FINISHED.value)).otherwise(pl.lit(Fate.KEPT_BEST.value)),
-        canonical=pl.when(ends).then(pl.lit(value=True)),
+        canonical=pl.lit(value=True),
     ).cast(schema(Sentence))  # type: ignore[arg-type]
     assert table.columns == to_table([], Sentence).columns
     start = time.process_time()

@@ -50,7 +50,7 @@ from csrdata.publishing.release.manifest import (
 )
 from csrdata.publishing.release.restore import release_texts
 from csrdata.publishing.release.shards import unpaired_schema
-from csrdata.records import Column, Fate, Pair, Sentence, Stop, columns
+from csrdata.records import ORACLE, Column, Fate, Pair, Sentence, Stop, columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -175,6 +175,15 @@ def _check_pairs(folder: Path, file: str, *, images: Images, seen: set[str]) -> 
             if column.name in rows.columns and column.name not in CONVERSATION
         ]
         _check_values(file, first, rows, kept)
+        _refuse(
+            file,
+            first,
+            rows,
+            "origin",
+            pl.col("origin") == ORACLE,
+            expected="pairs that were made without the truth about their images",
+            do="take another select_pairs.order in params.yaml, then: dvc repro, and push again",
+        )
         _check_image_names(file, rows[IMAGE_PATH], first=first)
         for index, row in enumerate(rows.select(CONVERSATION).iter_rows(named=True), start=first):
             _check_conversation(f"{file}: row {index}", row)
@@ -271,12 +280,14 @@ def _check_image_names(file: str, names: pl.Series, *, first: int = 0) -> None:
             )
 
 
-def _refuse(file: str, first: int, rows: pl.DataFrame, column: str, wrong: pl.Expr, *, expected: str) -> None:
+def _refuse(
+    file: str, first: int, rows: pl.DataFrame, column: str, wrong: pl.Expr, *, expected: str, do: str = REMAKE
+) -> None:
     found = rows.select(wrong.alias("wrong")).to_series().arg_true()
     if len(found):
         got = rows[column][int(found[0])]
         place = f"{file}: row {first + int(found[0])}: {column}"
-        raise UserError(place, got="null" if got is None else got, expected=expected, do=REMAKE)
+        raise UserError(place, got="null" if got is None else got, expected=expected, do=do)
 
 
 def _groups(folder: Path, file: str, wanted: "pa.Schema") -> Iterator[tuple[int, "pa.Table"]]:
