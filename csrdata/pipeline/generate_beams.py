@@ -65,16 +65,17 @@ def _open_worker(params: Params, previous: str, images: ImageRoot, number: int) 
 
     settings, clock = params.generate_beams, Clock()
     device = take_device(params.compute.device, number)
+    policy = load_policy(
+        paths.policy(previous),
+        device=device,
+        dtype=params.compute.dtype,
+        wordings=read_wordings(paths.WORDINGS),
+    )
     make = partial(
         generate,
         root=images,
-        policy=load_policy(
-            paths.policy(previous),
-            device=device,
-            dtype=params.compute.dtype,
-            wordings=read_wordings(paths.WORDINGS),
-        ),
-        scorer=open_scorer(params.scorers.search, role="search", device=device),
+        policy=policy,
+        scorer=open_scorer(params, "search", device=device, policy=lambda: policy),
         **settings.model_dump(exclude={"prompts_per_shard", "guidance"}),
         guidance=settings.guidance.kind,
         image_weight=settings.guidance.image_weight,
