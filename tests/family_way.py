@@ -16,7 +16,6 @@ from typing import Any
 from csrdata.errors import UserError
 from csrdata.generation.clock import Clock
 from csrdata.generation.generating import generate
-from csrdata.generation.scoring import score
 from csrdata.images import load_image
 from csrdata.policy.answering import Reply, answer
 from csrdata.policy.choosing import choose_path
@@ -27,6 +26,7 @@ from csrdata.records import Dropped, Pair, Prompt, Question, Response, Sentence
 from csrdata.search.pairs import select
 from tests.extending.word_scorer import SCORER
 from tests.families import FAMILIES, unlike_pictures
+from tests.scoring import scored
 from tests.teaching import teach
 
 RECORD = Path(__file__).parents[1] / "docs/families.json"
@@ -67,16 +67,7 @@ def go(name: str, root: Path, *, dtype: Dtype = "float32") -> Way:
     policy = load_policy(folder, dtype=dtype)
     path = decoding_path(policy, images)
     sentences = search(policy, PROMPTS, root=root)
-    responses = score(
-        sentences,
-        images={prompt.prompt_id: prompt.image for prompt in PROMPTS},
-        root=root,
-        held_out=SCORER,
-        image_weight=0.9,
-        scale="zscore",
-        repetition_threshold=0.9,
-        aggregate_by="mean",
-    )
+    responses = scored(sentences, PROMPTS, root=root, held_out=SCORER)
     selected = [
         select(
             prompt,

@@ -7,7 +7,7 @@ project depend only on the code of that project's scorers.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from csrdata.params import (
     AnyScorer,
@@ -21,7 +21,6 @@ from csrdata.params import (
 )
 
 if TYPE_CHECKING:
-    from csrdata.policy.loading import Policy
     from csrdata.relevance.base import Scorer
 
 Role = str
@@ -139,7 +138,7 @@ def open_scorer(
     role: Role,
     *,
     device: str,
-    policy: "Callable[[], Policy] | str",
+    policy: Callable[[], Any] | str,
     at: Path | None = None,
 ) -> "Scorer":
     """Load a scorer; a new kind is one more case here or in `_open_one`, and one more section in `csrdata.params`.
@@ -148,7 +147,8 @@ def open_scorer(
         params: the project's.
         role: one of `scorer_roles`.
         device: a torch device.
-        policy: the policy that a self-check asks: its name, or what returns it. It is loaded when it is first asked.
+        policy: the policy that a self-check asks: its name, or what returns it (a `csrdata.policy.loading.Policy`). It is
+            loaded when it is first asked. The type is not imported: `prepare` does not depend on how policies are loaded.
         at: the folder of the scorer's record, if it is not `scorers/ROLE`.
 
     Raises:
