@@ -40,7 +40,7 @@ PathTexts = Annotated[list[PathText], Field(min_length=1, max_length=100)]
 Line = Annotated[str, Field(min_length=1, max_length=MAX_PATH, pattern=PRINTABLE)]
 HubName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$", max_length=200)]
 Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w./-]*$", max_length=200)]
-ScaleName = Literal["raw", "unit", "geometric", "rank", "zscore"]
+ScaleName = Literal["raw", "unit", "geometric", "rank", "zscore", "sibling_rank"]
 
 
 class Section(BaseModel):
@@ -332,7 +332,7 @@ class ScoreBeams(Section):
     image_weight: Share
     scale: ScaleName
     repetition_threshold: Share | None
-    aggregate: Literal["sum", "mean"]
+    aggregate: Literal["sum", "mean", "mean_plus_one"]
 
 
 class AnswerPairs(Section):
@@ -546,7 +546,7 @@ def _check_signals(params: Params, path: Path) -> None:
             expected = f"{NAME.removesuffix(', and not base')}, and not {', '.join(RESERVED_SIGNALS)}"
             raise UserError(f"{path}: scorers.others.{name}", got=name, expected=expected, do=_fix(path))
     if params.score_beams.signal not in {"search", *others}:
-        expected = f"one of {', '.join(['search', *others])}: search, or a name of scorers.others"
+        expected = f"one of {', '.join(['search', *others])} (search, or a name of scorers.others)"
         place = f"{path}: score_beams.signal"
         raise UserError(place, got=params.score_beams.signal, expected=expected, do=_fix(path))
 

@@ -16,7 +16,6 @@ from typing import Any
 from csrdata.errors import UserError
 from csrdata.generation.clock import Clock
 from csrdata.generation.generating import generate
-from csrdata.generation.scoring import score
 from csrdata.images import load_image
 from csrdata.policy.answering import Reply, answer
 from csrdata.policy.choosing import choose_path
@@ -29,6 +28,7 @@ from tests.extending.word_scorer import SCORER
 from tests.families import FAMILIES, unlike_pictures
 from tests.objectives import DPO
 from tests.scores import by_reward
+from tests.scoring import scored
 from tests.teaching import teach
 
 RECORD = Path(__file__).parents[1] / "docs/families.json"
@@ -69,16 +69,7 @@ def go(name: str, root: Path, *, dtype: Dtype = "float32") -> Way:
     policy = load_policy(folder, dtype=dtype)
     path = decoding_path(policy, images)
     sentences = search(policy, PROMPTS, root=root)
-    responses = score(
-        sentences,
-        images={prompt.prompt_id: prompt.image for prompt in PROMPTS},
-        root=root,
-        held_out=SCORER,
-        image_weight=0.9,
-        scale="zscore",
-        repetition_threshold=0.9,
-        aggregate_by="mean",
-    )
+    responses = scored(sentences, PROMPTS, root=root, held_out=SCORER)
     selected = by_reward(PROMPTS, responses)
     with new_chain(root / "trained", previous=folder, name="1") as adapter:
         report = step(

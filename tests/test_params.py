@@ -38,9 +38,27 @@ def test_the_shipped_file_is_valid() -> None:
     ("old", "new", "words"),
     [
         (
-            "score_beams:\n  image_weight: 0.9",
-            "score_beams:\n  image_weight: 1.7",
+            "  image_weight: 0.9           #",
+            "  image_weight: 1.7           #",
             "params.yaml: score_beams.image_weight: got 1.7, expected a value less than or equal to 1. "
+            "Next: fix params.yaml, then: dvc repro",
+        ),
+        (
+            "  signal: search ",
+            "  signal: detector ",
+            "params.yaml: score_beams.signal: got detector, expected one of search (search, or a name of scorers.others). "
+            "Next: fix params.yaml, then: dvc repro",
+        ),
+        (
+            "  others: {}",
+            "  others: {held_out: {kind: self_check}}",
+            "params.yaml: scorers.others.held_out: got held_out, expected 1 to 32 characters of a-z, 0-9, '-' and '_', the "
+            "first a letter or digit, and not search, held_out, elsewhere. Next: fix params.yaml, then: dvc repro",
+        ),
+        (
+            "  others: {}",
+            "  others: {spots: {kind: detector}}",
+            "params.yaml: scorers.others.spots.folder: got no such key, expected a value. "
             "Next: fix params.yaml, then: dvc repro",
         ),
         (

@@ -10,6 +10,7 @@ import resource
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 
 class RunLog:
@@ -32,10 +33,9 @@ class RunLog:
 
 def peak_memory() -> dict[str, float]:
     """Return the peak memory of this process in MiB: `peak_mib`, and on an accelerator `peak_device_mib`."""
-    import torch
-
     unit = 2**20 if sys.platform == "darwin" else 2**10
     peak = {"peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)}
-    if torch.cuda.is_available():
+    torch: Any = sys.modules.get("torch")  # a stage without a model does not wait for its import
+    if torch is not None and torch.cuda.is_available():
         peak["peak_device_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
     return peak

@@ -123,11 +123,15 @@ class LazyImages(Sequence[Image]):
 
 
 def mean_relevance(scorer: Scorer, images: Sequence[Image], texts: Sequence[str]) -> list[float | None]:
-    """Return the mean R_I of each text's sentences with its image, [texts], 0..100; None for a text without words."""
+    """Return the mean R_I of each text's sentences with its image, [texts], 0..100.
+
+    Sentences of which the scorer says nothing are left out. None for a text without words, or if none is left.
+    """
     sentences = [split(text) for text in texts]
     owners = [index for index, own in enumerate(sentences) for _ in own]
     if not owners:
         return [None] * len(texts)
     scores = scorer.open(images).relevance(owners, [each for own in sentences for each in own])
     values = iter([score.value for score in scores])
-    return [fmean([next(values) for _ in own]) if own else None for own in sentences]
+    known = [[value for _ in own if (value := next(values)) is not None] for own in sentences]
+    return [fmean(own) if own else None for own in known]

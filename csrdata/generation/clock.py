@@ -1,11 +1,10 @@
 """A clock that measures how a worker spends its time: seconds per named activity."""
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-
-import torch
 
 
 class Clock:
@@ -50,6 +49,7 @@ class Clock:
 
 
 def _now() -> float:
-    if torch.cuda.is_available():
+    torch: Any = sys.modules.get("torch")  # a stage without a model does not wait for its import
+    if torch is not None and torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()

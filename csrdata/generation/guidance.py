@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from PIL.Image import Image
 
 from csrdata.relevance.base import Relevance, Scorer
-from csrdata.search.beam import Candidates, Guidance, Guide, Proposal
-from csrdata.search.reward import calibrate, without_repetitions
+from csrdata.search.beam import Branch, Candidates, Guidance, Guide, Proposal
+from csrdata.search.reward import calibrate, without_gaps, without_repetitions
 
 
 def guide(
@@ -29,7 +29,8 @@ def guide(
         guidance: `reward` ranks by the calibrated reward (the paper), `likelihood` by the language term alone (the
             authors' released code), `none` gives every candidate reward 0, which leaves them in the order of their groups.
         image_weight: lambda of equation 4, 0..1.
-        scale: a `csrdata.search.reward.Scale`, relative to the candidates of one prompt at one depth.
+        scale: a `csrdata.search.reward.Scale`, relative to the candidates of one prompt at one depth; `sibling_rank`, to the
+            candidates that continue the same live answer.
         repetition_threshold: see `csrdata.search.reward.without_repetitions`.
     """
     image_scores = scorer.open(images)
@@ -45,7 +46,7 @@ def guide(
         repetitions = iter(image_scores.repetition(texts, earlier))
         return [
             score_depth(
-                [proposal for _, proposal in candidates],
+                candidates,
                 [next(scores) for _ in candidates],
                 [next(repetitions) for _ in candidates],
             )
@@ -53,21 +54,27 @@ def guide(
         ]
 
     def score_depth(
-        proposals: Sequence[Proposal], scores: Sequence[Relevance], repetitions: Sequence[float]
+        candidates: Sequence[tuple[Branch, Proposal]],
+        scores: Sequence[Relevance],
+        repetitions: Sequence[float],
     ) -> list[Guidance]:
-        relevances = [relevance for relevance, _ in scores]
+        proposals = [proposal for _, proposal in candidates]
+        relevances = without_gaps([score.value for score in scores])
         rewards = calibrate(
             [proposal.logprob for proposal in proposals],
             [len(proposal.token_ids) for proposal in proposals],
             without_repetitions(relevances, repetitions, repetition_threshold=repetition_threshold),
             image_weight=weight,
             scale=scale,
+            parents=[branch.node_id for branch, _ in candidates],
         )
         if guidance == "none":
             rewards = [0.0] * len(rewards)
         return [
-            Guidance(relevance, truncated, repetition, reward)
-            for (relevance, truncated), repetition, reward in zip(scores, repetitions, rewards, strict=True)
+            Guidance(relevance, score.truncated, repetition, reward)
+            for relevance, score, repetition, reward in zip(
+                relevances, scores, repetitions, rewards, strict=True
+            )
         ]
 
     return score_candidates

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,11 +35,10 @@ from csrdata.pipeline.check_inputs import (
     check_sets,
     find_models,
     read_prompts,
-    scorers,
 )
 from csrdata.pipeline.dag import FILE, Form, dvc_yaml, project_files
 from csrdata.pipeline.proposing import live_answers, open_proposing
-from csrdata.pipeline.scorers import Role, open_scorer
+from csrdata.pipeline.scorers import Role, embeds_texts, open_scorer, scorer_place
 from csrdata.records import Pair, Prompt, Response, Sentence
 
 if TYPE_CHECKING:
@@ -209,7 +208,7 @@ def _search(
 
     settings = params.generate_beams
     policy = _policy(params, inputs, models)
-    search_scorer = _scorer(params, models, "search")
+    search_scorer = _scorer(params, models, "search", policy)
     tried, images = [prompt for prompt, _ in some[:PROMPTS]], [image for _, image in some[:PROMPTS]]
     findings = check_template(policy, tried[0].text)
     measured = [measure(policy, prompt, image) for prompt, image in some]
@@ -222,7 +221,7 @@ def _search(
     findings += check_sentences(
         max_sentence_tokens=settings.max_sentence_tokens,
         max_response_tokens=settings.max_response_tokens,
-        text_limits=_text_limits(params, models),
+        text_limits=_text_limits(params, models, policy),
     )
     path = decoding_path(
         policy,
@@ -243,20 +242,25 @@ def _search(
     return facts, [*findings, *searched.findings]
 
 
-def _scorer(params: Params, models: Models, role: Role) -> "Scorer":
+def _scorer(params: Params, models: Models, role: Role, policy: "Policy") -> "Scorer":
     return open_scorer(
-        scorers(params)[role], role=role, device=params.compute.device, at=models.records[role]
+        params, role, device=params.compute.device, policy=lambda: policy, at=models.records[role]
     )
 
 
-def _text_limits(params: Params, models: Models) -> dict[str, int | None]:
-    """Return the tokens of a text that each scorer reads, by its place in params.yaml; None if it does not say."""
+def _text_limits(params: Params, models: Models, policy: "Policy") -> dict[str, int | None]:
+    """Return the tokens of a text that each scorer reads, by its place in params.yaml; None if it does not say.
+
+    A detector and a self-check are left out: they have no limit of their own.
+    """
     found: dict[str, int | None] = {}
     for role in models.records:
-        opened: Any = _scorer(params, models, role)
+        if not embeds_texts(params.scorers, role):
+            continue
+        opened: Any = _scorer(params, models, role, policy)
         members = [one for _, one in getattr(opened, "members", [(1.0, opened)])]
         limits = [getattr(one, "context_length", None) for one in members]
-        found[f"scorers.{role}"] = min((one for one in limits if one is not None), default=None)
+        found[scorer_place(role)] = min((one for one in limits if one is not None), default=None)
     return found
 
 
@@ -309,15 +313,30 @@ def _generate(
 
 
 def _score(params: Params, inputs: Inputs, models: Models, rows: Sequence[Sentence]) -> list[Response]:
-    """Score the answers of the trial as `score_beams` does."""
-    from csrdata.generation.scoring import score
+    """Measure the candidates of the trial as `measure_signals` does, and score their answers as `score_beams` does."""
+    from csrdata.generation.clock import Clock
+    from csrdata.generation.signals import OTHER_IMAGES, measure
+    from csrdata.search.responses import score
 
     settings = params.score_beams
-    return score(
+    policy = cache(partial(_policy, params, inputs, models))
+    opened = {
+        role: open_scorer(params, role, device=params.compute.device, policy=policy, at=at)
+        for role, at in models.records.items()
+    }
+    signals = measure(
         rows,
         images={prompt.prompt_id: prompt.image for prompt in inputs.prompts},
         root=inputs.root,
-        held_out=_scorer(params, models, "held_out") if "held_out" in models.records else None,
+        search=opened.pop("search"),
+        scorers=opened,
+        other_images=OTHER_IMAGES,
+        clock=Clock(),
+    )
+    return score(
+        rows,
+        signals,
+        signal=settings.signal,
         image_weight=settings.image_weight,
         scale=settings.scale,
         repetition_threshold=settings.repetition_threshold,

@@ -12,11 +12,19 @@ from csrdata import paths
 from csrdata.checking.findings import Finding, fails, ok, refusal, warning
 from csrdata.errors import UserError
 from csrdata.images import ImageRoot
-from csrdata.params import FILE, AnyScorer, MicroworldModels, MicroworldSource, Params
+from csrdata.params import FILE, MicroworldModels, MicroworldSource, Params
 from csrdata.pipeline.evaluation_sets import open_set
 from csrdata.pipeline.inputs import images_folder, need_exclusion, need_images, need_policy, need_scorer
 from csrdata.pipeline.pinning import pin_policy, pin_scorer
-from csrdata.pipeline.scorers import Role, scorer_folder
+from csrdata.pipeline.scorers import (
+    Role,
+    own_folder,
+    scorer_folder,
+    scorer_of,
+    scorer_place,
+    scorer_roles,
+    trained_scorers,
+)
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.wordings import read_wordings
 from csrdata.records import Prompt
@@ -129,26 +137,37 @@ def find_models(params: Params, scratch: Path) -> tuple[Models | None, list[Find
             findings.append(ok("policy", f"{found.name}, which prepare will record"))
     except UserError as problem:
         return None, [refusal("policy", problem)]
-    for role, settings in scorers(params).items():
-        folder = scorer_folder(settings, role=role)
-        try:
-            if settings.kind == "open_clip" or folder.exists():
-                records[role] = None
-                findings.append(ok(f"scorers.{role}", f"{need_scorer(folder)}, as it was written"))
-            else:
-                records[role] = scratch / role
-                pinned = pin_scorer(settings, role=role, at=scratch / role)
-                names = ", ".join(one.name for one in pinned)
-                findings.append(ok(f"scorers.{role}", f"{names}, which prepare will record"))
-        except UserError as problem:
-            findings.append(refusal(f"scorers.{role}", problem))
-    return None if fails(findings) else Models(policy, records), findings
+    missing = _untrained(params)
+    for role in scorer_roles(params.scorers):
+        records[role] = None
+        if role not in missing:
+            try:
+                words, records[role] = _find_scorer(params, role, scratch)
+                findings.append(ok(scorer_place(role), words))
+            except UserError as problem:
+                findings.append(refusal(scorer_place(role), problem))
+    return None if missing or fails(findings) else Models(policy, records), findings
 
 
-def scorers(params: Params) -> dict[Role, AnyScorer]:
-    """Return the scorers that a project has."""
-    both: dict[Role, AnyScorer | None] = {
-        "search": params.scorers.search,
-        "held_out": params.scorers.held_out,
-    }
-    return {role: settings for role, settings in both.items() if settings is not None}
+def _untrained(params: Params) -> list[Role]:
+    """Return the scorers that `prepare` trains and has not trained yet."""
+    if not isinstance(params.prepare, MicroworldModels):
+        return []
+    folders = trained_scorers(params).folders
+    return [role for role, folder in folders.items() if not folder.exists()]
+
+
+def _find_scorer(params: Params, role: Role, scratch: Path) -> tuple[str, Path | None]:
+    """Return what a scorer is, in words, and the folder of its record if that is not the usual one.
+
+    Raises:
+        UserError: it is missing, changed or not a scorer.
+    """
+    settings = scorer_of(params.scorers, role)
+    folder = scorer_folder(settings, role=role)
+    if folder is None:
+        return "asks the policy", None
+    if own_folder(settings) is not None or folder.exists():
+        return f"{need_scorer(folder)}, as it was written", None
+    pinned = pin_scorer(params, role, at=scratch / role)
+    return f"{', '.join(one.name for one in pinned)}, which prepare will record", scratch / role

@@ -16,6 +16,7 @@ from pathlib import Path
 from csrdata.params import AnyPairs, Params, load_params
 from csrdata.pipeline.code import Kinds, reached, source_path, stage_hash, wiring
 from csrdata.pipeline.graph import KEY, Node, Output, nodes
+from csrdata.pipeline.scorers import kinds_of_scorers
 from csrdata.storage.tables import atomic_file
 
 FILE = Path("dvc.yaml")
@@ -72,6 +73,7 @@ def kinds_in_use(params: Params) -> Kinds:
         "csrdata.pipeline.select_pairs": pairs,
         "csrdata.pipeline.answer_pairs": pairs,
         "csrdata.pipeline.sentence_pairs": pairs,
+        "csrdata.pipeline.scorers": kinds_of_scorers(params.scorers),
         "csrdata.pipeline.evaluation_sets": {one.kind for one in params.evaluation_sets.values()},
     }
 

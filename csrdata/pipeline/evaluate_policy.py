@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import polars as pl
@@ -67,13 +67,15 @@ def _answer(params: Params, name: str, questions: list[Question]) -> list[Answer
     need_scorer(scorer_folder(search, role="search"))
     if held_out is not None:
         need_scorer(scorer_folder(held_out, role="held_out"))
+    # A self-check asks the base, so that one judge scores the answers of all policies.
+    base = cache(partial(base_in_place_of, policy, paths.policy(paths.BASE)))
     scorers = (
-        open_scorer(search, role="search", device=compute.device),
-        None if held_out is None else open_scorer(held_out, role="held_out", device=compute.device),
+        open_scorer(params, "search", device=compute.device, policy=base),
+        None if held_out is None else open_scorer(params, "held_out", device=compute.device, policy=base),
     )
     return evaluation_answers(
         policy,
-        partial(base_in_place_of, policy, paths.policy(paths.BASE)),
+        base,
         scorers,
         questions,
         root=images,

@@ -66,16 +66,17 @@ def _open_worker(params: Params, previous: str, images: ImageRoot, number: int) 
 
     settings, clock = params.generate_beams, Clock()
     device = take_device(params.compute.device, number)
+    policy = load_policy(
+        paths.policy(previous),
+        device=device,
+        dtype=params.compute.dtype,
+        wordings=read_wordings(paths.WORDINGS),
+    )
     make = partial(
         generate,
         root=images,
-        policy=load_policy(
-            paths.policy(previous),
-            device=device,
-            dtype=params.compute.dtype,
-            wordings=read_wordings(paths.WORDINGS),
-        ),
-        scorer=open_scorer(params.scorers.search, role="search", device=device),
+        policy=policy,
+        scorer=open_scorer(params, "search", device=device, policy=lambda: policy),
         proposing=open_proposing(settings.proposal),
         **settings.model_dump(exclude={"proposal", "prompts_per_shard", "guidance"}),
         guidance=settings.guidance.kind,

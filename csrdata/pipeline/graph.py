@@ -11,7 +11,16 @@ from pathlib import Path
 from csrdata import paths
 from csrdata.params import AnyPairs, Params
 from csrdata.pipeline.evaluation_sets import parser_files, set_files
-from csrdata.pipeline.scorers import BY_FOLDER, Role, record_folder, scorer_of, scorer_roles
+from csrdata.pipeline.scorers import (
+    Role,
+    asks_the_policy,
+    has_record,
+    own_folder,
+    scorer_folder,
+    scorer_of,
+    scorer_roles,
+    trained_scorers,
+)
 from csrdata.pipeline.source import open_source, source_files
 
 KEY, PREVIOUS = "${key}", "${item.previous}"
@@ -72,8 +81,10 @@ def nodes(params: Params) -> tuple[Node, ...]:
     sets, source = params.evaluation_sets, open_source(params.source, images=root)
     files = [*source_files(params.source, images=root), *set_files(sets, source)]
     parsers = tuple(path.as_posix() for path in parser_files(sets, source))
-    search, held_out = _scorer(params, "search"), _scorer(params, "held_out")
+    search = _scorer(params, "search")
+    held_out = () if params.scorers.held_out is None else _scorer(params, "held_out")
     others = tuple(path for name in params.scorers.others for path in _scorer(params, name))
+    measured = tuple(dict.fromkeys((*held_out, *others, *search)))
     base, previous, own = (str(paths.policy(name)) for name in (paths.BASE, PREVIOUS, KEY))
     candidates, responses = str(paths.candidates(KEY)), str(paths.responses(KEY))
     signals = str(paths.signals(KEY))
@@ -117,10 +128,11 @@ def nodes(params: Params) -> tuple[Node, ...]:
         Node(
             "measure_signals",
             "measure_signals",
-            inputs=(images, candidates, prompts, wordings, previous, *search, *held_out, *others),
+            inputs=(images, candidates, prompts, *measured, *_asked(params, wordings, previous)),
             params=("compute", "scorers"),
             outputs=(Output(signals, persist=True),),
             argument=KEY,
+            comment="a shard for each shard of generate_beams; the search has no use for what is measured here",
         ),
         Node(
             "score_beams",
@@ -285,37 +297,48 @@ def _matching(params: Params, name: str, inputs: tuple[str, ...]) -> tuple[Node,
 
 def _scorer(params: Params, role: Role) -> tuple[str, ...]:
     """Return the folder that says what a scorer is, as DVC looks it up in params.yaml; empty if it has none."""
-    settings = scorer_of(params.scorers, role)
-    if settings is None or settings.kind == "self_check":
+    folder = scorer_folder(scorer_of(params.scorers, role), role=role)
+    if folder is None:
         return ()
-    return (_folder_key(role),) if settings.kind in BY_FOLDER else (str(record_folder(role)),)
+    return (_folder_key(role) if _is_looked_up(params, role) else folder.as_posix(),)
+
+
+def _is_looked_up(params: Params, role: Role) -> bool:
+    return role in {"search", "held_out"} and own_folder(scorer_of(params.scorers, role)) is not None
+
+
+def _asked(params: Params, *inputs: str) -> tuple[str, ...]:
+    """Return the inputs of a stage that asks a policy; none, if no scorer does."""
+    asks = any(asks_the_policy(params.scorers, role) for role in scorer_roles(params.scorers))
+    return inputs if asks else ()
 
 
 def _folder_key(role: Role) -> str:
-    within = role if role in {"search", "held_out"} else f"others.{role}"
-    return f"${{scorers.{within}.folder}}"
+    return f"${{scorers.{role}.folder}}"
 
 
 def _scorer_folders(params: Params) -> dict[str, str]:
     """Return the scorer folders of params.yaml, by the key that DVC looks up."""
-    named = {role: scorer_of(params.scorers, role) for role in scorer_roles(params.scorers)}
     return {
-        _folder_key(role): settings.folder
-        for role, settings in named.items()
-        if settings is not None and settings.kind in BY_FOLDER
+        _folder_key(role): str(own_folder(scorer_of(params.scorers, role)))
+        for role in scorer_roles(params.scorers)
+        if _is_looked_up(params, role)
     }
 
 
 def _prepared(params: Params) -> tuple[Output, ...]:
     """Return what `prepare` writes: drawn images, the base policy, and the scorers that it trains or records."""
     drawn = (str(paths.SCENES),) if params.source.kind == "microworld" else ()
-    trains = params.prepare.kind == "microworld"
-    scorers: list[str] = []
+    trained = trained_scorers(params) if params.prepare.kind == "microworld" else None
+    scorers: dict[Path, str] = {}
     for role in sorted(scorer_roles(params.scorers)):
         settings = scorer_of(params.scorers, role)
-        if settings is not None and (trains or settings.kind not in BY_FOLDER):
-            scorers += _scorer(params, role)
-    written = (*drawn, str(paths.policy(paths.BASE)), *scorers)
+        if has_record(settings) or (trained is not None and role in trained.folders):
+            for path in _scorer(params, role):
+                scorers.setdefault(scorer_folder(settings, role=role) or Path(path), path)
+    if trained is not None and trained.tower not in scorers:
+        scorers[trained.tower] = trained.tower.as_posix()
+    written = (*drawn, str(paths.policy(paths.BASE)), *scorers.values())
     return (*(Output(path, persist=True) for path in written), _figures(paths.PREPARE_METRICS))
 
 

@@ -44,13 +44,13 @@ def need_policy(name: str) -> Path:
     )
 
 
-def need_scorer(folder: Path) -> Path:
-    """Return the folder of a scorer.
+def need_scorer(folder: Path | None) -> Path | None:
+    """Return the folder of a scorer; None for a scorer without one.
 
     Raises:
         UserError: it is missing, or was changed after csrdata wrote it; see `need` and `check_sums`.
     """
-    return _model(folder, made_by=PREPARE)
+    return None if folder is None else _model(folder, made_by=PREPARE)
 
 
 def images_folder(params: Params) -> Path:

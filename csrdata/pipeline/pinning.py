@@ -6,9 +6,9 @@ from pathlib import Path
 
 from csrdata import paths
 from csrdata.errors import UserError
-from csrdata.params import AnyScorer, HubModel, PretrainedModels, SingleScorer
+from csrdata.params import EnsembleScorer, HubModel, Params, PretrainedModels, SingleScorer
 from csrdata.pinned import Pinned, checked_folder, facts, read_pinned, write_pinned
-from csrdata.pipeline.scorers import Role, open_scorer, record_folder
+from csrdata.pipeline.scorers import Role, open_scorer, record_folder, scorer_of, scorer_place
 from csrdata.publishing.hub.models import Select, pin
 from csrdata.storage.disk import SUMS, atomic_folder, write_json, write_sums
 
@@ -58,36 +58,47 @@ def pin_policy(settings: PretrainedModels, *, at: Path | None = None) -> Pinned:
     return found
 
 
-def pin_scorer(settings: AnyScorer, *, role: Role, at: Path | None = None) -> list[Pinned]:
+def pin_scorer(params: Params, role: Role, *, at: Path | None = None) -> list[Pinned]:
     """Write the record of a scorer that is elsewhere, load it once, and return what was recorded.
 
-    A scorer by folder needs no record, unless it is a member of an ensemble: the folder is the dependency.
+    A scorer by folder needs no record, unless it is a member of an ensemble: the folder is the dependency. A self-check has
+    no model of its own.
 
     Args:
-        settings: which scorer.
-        role: what it is for.
+        params: the project's.
+        role: one of its scorers.
         at: the folder to write to instead of `scorers/ROLE`, whose earlier record still counts.
 
     Raises:
         UserError: the scorer is missing, changed or not a scorer.
     """
+    settings, folder = scorer_of(params.scorers, role), at or record_folder(role)
+    match settings.kind:
+        case "ensemble":
+            return _pin_members(settings, folder, role=role)
+        case "self_check":
+            return []
+        case "open_clip" | "detector":
+            open_scorer(params, role, device="cpu", policy=paths.BASE)
+            return []
+        case "open_clip_name" | "open_clip_hub":
+            with atomic_folder(folder, replaces=SUMS) as partial_folder:
+                key, known = scorer_place(role), record_folder(role)
+                found = _pin_one(settings, partial_folder, key=key, known=known)
+                write_sums(partial_folder)
+            return [found]
+
+
+def _pin_members(settings: EnsembleScorer, folder: Path, *, role: Role) -> list[Pinned]:
+    """Write the record of an ensemble: its members' records and weights, all that a result depends on."""
     found: list[Pinned] = []
-    if settings.kind == "ensemble":
-        with atomic_folder(at or record_folder(role), replaces=SUMS) as partial_folder:
-            for number, member in enumerate(settings.members):
-                key = f"scorers.{role}.members.{number}.scorer"
-                known = record_folder(role, number)
-                found.append(_pin_one(member.scorer, partial_folder / str(number), key=key, known=known))
-            # The record says all that a result depends on.
-            write_json(partial_folder / WEIGHTS, [member.weight for member in settings.members])
-            write_sums(partial_folder)
-    elif settings.kind != "open_clip":
-        with atomic_folder(at or record_folder(role), replaces=SUMS) as partial_folder:
-            key = f"scorers.{role}"
-            found.append(_pin_one(settings, partial_folder, key=key, known=record_folder(role)))
-            write_sums(partial_folder)
-    else:
-        open_scorer(settings, role=role, device="cpu")
+    with atomic_folder(folder, replaces=SUMS) as partial_folder:
+        for number, member in enumerate(settings.members):
+            key = f"{scorer_place(role)}.members.{number}.scorer"
+            known = record_folder(role, number)
+            found.append(_pin_one(member.scorer, partial_folder / str(number), key=key, known=known))
+        write_json(partial_folder / WEIGHTS, [member.weight for member in settings.members])
+        write_sums(partial_folder)
     return found
 
 

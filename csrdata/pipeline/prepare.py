@@ -3,13 +3,14 @@
 Only this module depends on `prepare.kind`.
 """
 
+from pathlib import Path
 from typing import Any
 
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.params import FILE, MicroworldModels, MicroworldSource, Params, PretrainedModels
 from csrdata.pipeline.runtime import machine, set_up_process
-from csrdata.pipeline.scorers import scorer_folder
+from csrdata.pipeline.scorers import scorer_roles, trained_scorers
 from csrdata.storage.tables import write_json
 
 
@@ -32,10 +33,10 @@ def run(params: Params) -> None:
 
 
 def _microworld(params: Params, models: MicroworldModels) -> dict[str, Any]:
-    """Draw the microworld and train its models; return their metrics."""
+    """Draw the microworld and train its models; return their metrics. Scorers that are not trained here are recorded."""
     from csrdata.sources.microworld.prepare import build
 
-    source, search, held_out = params.source, params.scorers.search, params.scorers.held_out
+    source = params.source
     if not isinstance(source, MicroworldSource):
         raise UserError(
             f"{FILE}: prepare.kind",
@@ -43,29 +44,29 @@ def _microworld(params: Params, models: MicroworldModels) -> dict[str, Any]:
             expected=f"another kind for a source of kind {source.kind}: the microworld's models know its drawings alone",
             do=f"fix {FILE}, then: dvc repro",
         )
-    if search.kind != "open_clip":
-        raise UserError(
-            f"{FILE}: scorers.search.kind",
-            got=search.kind,
-            expected="open_clip, as prepare.kind is microworld: its scorer is trained into a folder",
-            do=f"fix {FILE}, then: dvc repro",
-        )
-    is_trained = held_out is not None and held_out.kind == "open_clip"
+    trained = trained_scorers(params)
+    folders = {role: Path(folder) for role, folder in trained.folders.items()}
     found: dict[str, Any] = dict(
         build(
             scenes=paths.SCENES,
             policy=paths.policy(paths.BASE),
-            scorer=scorer_folder(search, role="search"),
-            held_out_scorer=scorer_folder(held_out, role="held_out") if held_out and is_trained else None,
+            scorer=trained.tower,
+            held_out_scorer=folders.get("held_out") if "held_out" not in trained.detectors else None,
+            detectors={
+                role: (folders[role], "held_out_scorer" if role == "held_out" else "scorer")
+                for role in trained.detectors
+            },
             sizes=_sizes(source),
             scene_seed=source.seed,
             **models.model_dump(exclude={"kind"}),
         )
     )
-    if held_out is not None and not is_trained:
+    others = [role for role in scorer_roles(params.scorers) if role not in folders]
+    if others:
         from csrdata.pipeline.pinning import pin_scorer
 
-        pin_scorer(held_out, role="held_out")
+        for role in others:
+            pin_scorer(params, role)
     return found
 
 
@@ -77,9 +78,10 @@ def _pretrained(params: Params, models: PretrainedModels) -> dict[str, Any]:
         from csrdata.sources.microworld.images import write_scenes
 
         write_scenes(paths.SCENES, sizes=_sizes(params.source), seed=params.source.seed)
-    found = {"policy": [pin_policy(models)], "scorer": pin_scorer(params.scorers.search, role="search")}
-    if params.scorers.held_out is not None:
-        found["held_out_scorer"] = pin_scorer(params.scorers.held_out, role="held_out")
+    names = {"search": "scorer"}
+    found = {"policy": [pin_policy(models)]}
+    for role in scorer_roles(params.scorers):
+        found[names.get(role, f"{role}_scorer")] = pin_scorer(params, role)
     return {
         model: [
             {

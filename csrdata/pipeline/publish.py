@@ -16,7 +16,7 @@ from csrdata.params import FILE, MicroworldSource, Params, load_params
 from csrdata.pipeline.inputs import images_folder, need_exclusion
 from csrdata.pipeline.pulled import DAG, changed_since, read_pulled
 from csrdata.pipeline.results import find_results
-from csrdata.pipeline.scorers import scorer_folder
+from csrdata.pipeline.scorers import scorer_folder, scorer_of
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.hub.pushing import published_manifest
@@ -95,10 +95,8 @@ def release(
     models = {
         "base policy": paths.policy(paths.BASE),
         **{f"policy {name}": paths.policy(name) for name in wrote if name != paths.BASE},
-        "search scorer": scorer_folder(params.scorers.search, role="search"),
+        **_scorers(params),
     }
-    if params.scorers.held_out is not None:
-        models["held-out scorer"] = scorer_folder(params.scorers.held_out, role="held_out")
     if origins is not None:
         lock = Path(KEPT_LOCK) if Path(KEPT_LOCK).is_file() else None
     return write_release(
@@ -125,6 +123,19 @@ def release(
         places=places,
         gate=lambda partial: check(partial, secrets=_tokens()),
     )
+
+
+def _scorers(params: Params) -> dict[str, Path]:
+    """Return the folders of the scorers behind the rewards; a self-check has none: its policy is among the models."""
+    roles = {"search scorer": "search"}
+    if params.scorers.held_out is not None:
+        roles["held-out scorer"] = "held_out"
+    if params.score_beams.signal in params.scorers.others:
+        roles["scorer of the reward"] = params.score_beams.signal
+    folders = {
+        name: scorer_folder(scorer_of(params.scorers, role), role=role) for name, role in roles.items()
+    }
+    return {name: folder for name, folder in folders.items() if folder is not None}
 
 
 def _stated(params: Params) -> StatedOrigin | None:

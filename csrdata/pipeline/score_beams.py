@@ -1,7 +1,6 @@
-"""Wiring of `score_beams`: candidate sentences and the held-out scorer in, whole answers with their rewards out."""
+"""Wiring of `score_beams`: candidate sentences and their signals in, whole answers with their rewards out; no model runs."""
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,14 +8,12 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from csrdata import paths
-from csrdata.images import ImageRoot
-from csrdata.params import Params
+from csrdata.errors import UserError
+from csrdata.params import Params, ScoreBeams
 from csrdata.pipeline.code import stage_hash
-from csrdata.pipeline.inputs import need_images, need_scorer
-from csrdata.pipeline.runtime import set_up_process
-from csrdata.pipeline.scorers import open_scorer, scorer_folder
-from csrdata.records import Prompt, Response, Sentence
-from csrdata.storage.shard_manifest import check_shards
+from csrdata.records import Prompt, Response, Sentence, Signal
+from csrdata.search.responses import score
+from csrdata.storage.shard_manifest import ShardManifest, check_shards
 from csrdata.storage.tables import ShardStore, fingerprint, read_rows, read_table, write_json
 
 if TYPE_CHECKING:
@@ -24,38 +21,39 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, name: str) -> None:
-    """Score the answers that the search of iteration `name` produced; intact shards are kept."""
+    """Score the answers that the search of iteration `name` produced; intact shards are kept.
+
+    Raises:
+        UserError: an input is missing or damaged, or the signals are of other candidates.
+    """
     from csrdata.engines.local import LocalEngine, fitting_workers
     from csrdata.engines.runlog import RunLog
 
     prompts = read_rows(paths.PROMPTS, Prompt, made_by="dvc repro sample_prompts")
-    held_out = params.scorers.held_out
-    made_by = f"dvc repro generate_beams@{name}"
-    candidates = check_shards(paths.candidates(name), made_by=made_by)
-    shards = [paths.candidates(name) / file for file in candidates.names()]
-    root = need_images(params, (prompt.image for prompt in prompts))
+    candidates = check_shards(paths.candidates(name), made_by=f"dvc repro generate_beams@{name}")
+    signals = check_shards(paths.signals(name), made_by=f"dvc repro measure_signals@{name}")
+    if signals.shards != candidates.shards:
+        raise UserError(
+            str(paths.signals(name)),
+            got=f"{signals.shards} shards",
+            expected=f"{candidates.shards}, as {paths.candidates(name)} has",
+            do=f"dvc repro measure_signals@{name}",
+        )
     store = ShardStore(
         paths.responses(name),
         Response,
         fingerprint=fingerprint(
-            candidates=[candidates.files[file].sha256 for file in candidates.names()],
-            images=root.hashes(),
-            held_out=None if held_out is None else need_scorer(scorer_folder(held_out, role="held_out")),
+            candidates=_hashes(candidates),
+            signals=_hashes(signals),
             code=stage_hash("score_beams"),
-            params=[params.score_beams.model_dump(), params.compute.model_dump()],
+            params=params.score_beams.model_dump(),
         ),
-        shards=len(shards),
+        shards=candidates.shards,
     )
-    if held_out is None:
-        sys.stderr.write("scorers.held_out is null: relevance_held_out and reward_held_out are null\n")
-    images = {prompt.prompt_id: prompt.image for prompt in prompts}
-    workers = fitting_workers(
-        params.engine.workers, device=params.compute.device, threads=params.compute.threads
-    )
-    LocalEngine(workers).run(
+    LocalEngine(fitting_workers(params.engine.workers, device="cpu", threads=1)).run(
         store,
-        [[file] for file in shards],
-        partial(_open_worker, params, images, root, made_by),
+        [[file] for file in candidates.names()],
+        partial(_open_worker, params.score_beams, name),
         title=f"score_beams@{name}",
         unit="shard",
         log=RunLog(paths.run_log("score_beams", name)),
@@ -64,32 +62,31 @@ def run(params: Params, name: str) -> None:
     write_json(paths.stage_metrics("score_beams", name), _metrics(responses, prompts=len(prompts)))
 
 
-def _open_worker(
-    params: Params, images: Mapping[str, str], root: ImageRoot, made_by: str, number: int
-) -> "Worker":
-    """Load the held-out scorer for worker `number`, which scores shards of candidates."""
-    set_up_process(params.compute)
-    from csrdata.engines.base import Worker
-    from csrdata.engines.local import take_device
-    from csrdata.generation.scoring import score
+def _hashes(manifest: ShardManifest) -> list[str]:
+    return [manifest.files[file].sha256 for file in manifest.names()]
 
-    settings, held_out = params.score_beams, params.scorers.held_out
-    device = take_device(params.compute.device, number)
-    judge = partial(
-        score,
-        images=images,
-        root=root,
-        held_out=None if held_out is None else open_scorer(held_out, role="held_out", device=device),
+
+def _open_worker(settings: ScoreBeams, name: str, _number: int) -> "Worker":
+    """Return a worker that scores shards of candidates, given their file names."""
+    from csrdata.engines.base import Worker
+
+    def make(files: Sequence[str]) -> list[Response]:
+        return [row for file in files for row in _score(settings, name, file)]
+
+    return Worker(make)
+
+
+def _score(settings: ScoreBeams, name: str, file: str) -> list[Response]:
+    candidates: Path = paths.candidates(name) / file
+    return score(
+        read_rows(candidates, Sentence, made_by=f"dvc repro generate_beams@{name}"),
+        read_rows(paths.signals(name) / file, Signal, made_by=f"dvc repro measure_signals@{name}"),
+        signal=settings.signal,
         image_weight=settings.image_weight,
         scale=settings.scale,
         repetition_threshold=settings.repetition_threshold,
         aggregate_by=settings.aggregate,
     )
-
-    def make(files: Sequence[Path]) -> list[Response]:
-        return [row for file in files for row in judge(read_rows(file, Sentence, made_by=made_by))]
-
-    return Worker(make)
 
 
 def _metrics(responses: pl.DataFrame, *, prompts: int) -> dict[str, float]:

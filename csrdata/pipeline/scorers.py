@@ -1,9 +1,24 @@
-"""Open the scorer that `scorers.*.kind` names; no other module depends on the kind."""
+"""Open the scorer that `scorers.*.kind` names; no other module depends on the kind.
 
+Each case imports its own modules: `csrdata.pipeline.code` follows the cases of the kinds in use, so that the stages of a
+project depend only on the code of that project's scorers.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from csrdata.params import AnyScorer, Scorers, SingleScorer
+from csrdata.params import (
+    AnyScorer,
+    DetectorScorer,
+    EnsembleScorer,
+    OpenClipScorer,
+    Params,
+    Scorers,
+    SelfCheckScorer,
+    SingleScorer,
+)
 
 if TYPE_CHECKING:
     from csrdata.relevance.base import Scorer
@@ -11,31 +26,39 @@ if TYPE_CHECKING:
 Role = str
 """`search` guides the search; `held_out` judges it; any other name is one of `scorers.others`."""
 
-BY_FOLDER = ("open_clip", "detector")
-"""Kinds of scorer that are a folder."""
-
 
 def scorer_roles(settings: Scorers) -> list[Role]:
     """Return the roles of all scorers that a project has."""
     return ["search", *(["held_out"] if settings.held_out else []), *settings.others]
 
 
-def scorer_of(settings: Scorers, role: Role) -> AnyScorer | None:
-    """Return the scorer of a role; None for a held-out scorer that there is not."""
+def scorer_of(settings: Scorers, role: Role) -> AnyScorer:
+    """Return the scorer of a role that the project has."""
     match role:
         case "search":
             return settings.search
-        case "held_out":
+        case "held_out" if settings.held_out is not None:
             return settings.held_out
     return settings.others[role]
 
 
-def scorer_folder(settings: AnyScorer, *, role: Role) -> Path:
+def own_folder(settings: AnyScorer) -> Path | None:
+    """Return the folder of a scorer that is one; None for any other kind."""
+    return Path(settings.folder) if isinstance(settings, OpenClipScorer | DetectorScorer) else None
+
+
+def has_record(settings: AnyScorer) -> bool:
+    """Return whether `prepare` records what the scorer is: it is no folder of the project, and no policy."""
+    return own_folder(settings) is None and not isinstance(settings, SelfCheckScorer)
+
+
+def scorer_folder(settings: AnyScorer, *, role: Role) -> Path | None:
     """Return the folder that says what a scorer is: what a result depends on.
 
-    A scorer by folder is there itself. Of any other kind `prepare` writes the record to `scorers/ROLE`.
+    A scorer by folder is there itself. Of a self-check it is None: its policy says what it is. Of any other kind `prepare`
+    writes the record to `scorers/ROLE`.
     """
-    return Path(settings.folder) if settings.kind in BY_FOLDER else record_folder(role)
+    return record_folder(role) if has_record(settings) else own_folder(settings)
 
 
 def record_folder(role: Role, member: int | None = None) -> Path:
@@ -44,38 +67,124 @@ def record_folder(role: Role, member: int | None = None) -> Path:
     return folder if member is None else folder / str(member)
 
 
-def open_scorer(settings: AnyScorer, *, role: Role, device: str, at: Path | None = None) -> "Scorer":
-    """Load a scorer; a new kind is one more case here and in `_open_one`, and one more section in `csrdata.params`.
+def scorer_place(role: Role) -> str:
+    """Return the key of a scorer in params.yaml. Example: "detector" -> `scorers.others.detector`."""
+    return f"scorers.{role}" if role in {"search", "held_out"} else f"scorers.others.{role}"
+
+
+def asks_the_policy(settings: Scorers, role: Role) -> bool:
+    """Return whether a scorer asks a policy, so that its values depend on one."""
+    return isinstance(scorer_of(settings, role), SelfCheckScorer)
+
+
+def embeds_texts(settings: Scorers, role: Role) -> bool:
+    """Return whether a scorer reads texts up to a limit of tokens, as CLIP does."""
+    return not isinstance(scorer_of(settings, role), DetectorScorer | SelfCheckScorer)
+
+
+TOWER = Path("scorers/tower")
+"""The CLIP whose vision tower the microworld's policy has, where no scorer of the project is that CLIP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Which scorers `prepare` trains in the microworld."""
+
+    folders: Mapping[Role, Path]
+    """Where each goes, by role."""
+    detectors: tuple[Role, ...]
+    """Those that are detectors; the others are CLIPs."""
+    tower: Path
+    """The folder of the CLIP whose tower is the policy's: a scorer's, or `TOWER`."""
+
+
+def trained_scorers(params: Params) -> Trained:
+    """Return which scorers `prepare` trains in the microworld: two CLIPs, and every detector.
+
+    The first of `search` and `others` that is a CLIP by folder is the one whose tower the policy has; the other one is
+    `held_out`. Any further CLIP by folder is the user's own.
+    """
+    folders: dict[Role, Path] = {}
+    detectors: list[Role] = []
+    tower: Path | None = None
+    for role in scorer_roles(params.scorers):
+        settings = scorer_of(params.scorers, role)
+        if isinstance(settings, DetectorScorer):
+            detectors.append(role)
+            folders[role] = Path(settings.folder)
+        elif isinstance(settings, OpenClipScorer):
+            own = Path(settings.folder)
+            if role != "held_out" and tower is None:
+                tower = own
+            if role == "held_out" or own == tower:
+                folders[role] = own
+    return Trained(folders, tuple(detectors), tower or TOWER)
+
+
+def kinds_of_scorers(settings: Scorers) -> set[str]:
+    """Return the kinds of a project's scorers and of their members."""
+    return {kind for role in scorer_roles(settings) for kind in _kinds(scorer_of(settings, role))}
+
+
+def _kinds(settings: AnyScorer) -> Iterator[str]:
+    yield settings.kind
+    if isinstance(settings, EnsembleScorer):
+        for member in settings.members:
+            yield member.scorer.kind
+
+
+def open_scorer(
+    params: Params,
+    role: Role,
+    *,
+    device: str,
+    policy: Callable[[], Any] | str,
+    at: Path | None = None,
+) -> "Scorer":
+    """Load a scorer; a new kind is one more case here or in `_open_one`, and one more section in `csrdata.params`.
 
     Args:
-        settings: which scorer.
-        role: what it is for.
+        params: the project's.
+        role: one of `scorer_roles`.
         device: a torch device.
-        at: the folder of its record, if it is not `scorers/ROLE`.
+        policy: the policy that a self-check asks: its name, or what returns it (a `csrdata.policy.loading.Policy`). It is
+            loaded when it is first asked. The type is not imported: `prepare` does not depend on how policies are loaded.
+        at: the folder of the scorer's record, if it is not `scorers/ROLE`.
 
     Raises:
         UserError: it is missing, is not what `prepare` recorded, or cannot be read.
     """
-    from csrdata.relevance.elsewhere import open_recorded
-    from csrdata.relevance.ensemble import Ensemble
+    settings, record = scorer_of(params.scorers, role), at or record_folder(role)
+    match settings.kind:
+        case "ensemble":
+            from csrdata.relevance.elsewhere import open_recorded
+            from csrdata.relevance.ensemble import Ensemble
 
-    record = at or record_folder(role)
-    if settings.kind == "ensemble":
-        return Ensemble(
-            [
-                (member.weight, open_recorded(record / str(number), device=device))
-                for number, member in enumerate(settings.members)
-            ]
-        )
-    return _open_one(settings, record, device=device)
+            return Ensemble(
+                [
+                    (member.weight, open_recorded(record / str(number), device=device))
+                    for number, member in enumerate(settings.members)
+                ]
+            )
+        case "detector":
+            from csrdata.relevance.detector import load_detector
+
+            return load_detector(Path(settings.folder), device=device)
+        case "self_check":
+            from csrdata.pipeline.self_check import open_self_check
+
+            return open_self_check(params, policy, device=device)
+        case _:
+            return _open_one(settings, record, device=device)
 
 
 def _open_one(settings: SingleScorer, record: Path, *, device: str) -> "Scorer":
-    from csrdata.relevance.elsewhere import open_recorded
-    from csrdata.relevance.open_clip import load_open_clip
-
     match settings.kind:
         case "open_clip":
+            from csrdata.relevance.open_clip import load_open_clip
+
             return load_open_clip(settings.folder, device=device)
         case "open_clip_name" | "open_clip_hub":
+            from csrdata.relevance.elsewhere import open_recorded
+
             return open_recorded(record, device=device)

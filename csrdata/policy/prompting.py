@@ -258,18 +258,19 @@ def check_tokens(processor: ProcessorMixin, texts: Iterable[tuple[str, str]]) ->
     Raises:
         UserError: naming the first such token.
     """
-    reserved = sorted(_reserved(processor))
+    special = special_texts(processor)
     for place, text in texts:
-        inside = next((token for token in reserved if token in text), None)
+        inside = next((token for token in special if token in text), None)
         if inside is not None:
             expected = f"a text without the special tokens of {_folder(processor)}"
             do = "reword it or leave it out, then: dvc repro"
             raise UserError(place, got=f"the text {inside}", expected=expected, do=do)
 
 
-def _reserved(processor: ProcessorMixin) -> set[str]:
-    """Return the special tokens of the tokenizer and the placeholders of the processor."""
-    return {token for token in {*_special_tokens(_tokenizer(processor)), *_placeholders(processor)} if token}
+def special_texts(processor: ProcessorMixin) -> list[str]:
+    """Return the special tokens of the tokenizer and the placeholders of the processor, as text, sorted."""
+    found = {*_special_tokens(_tokenizer(processor)), *_placeholders(processor)}
+    return sorted(token for token in found if token)
 
 
 def _placeholders(processor: ProcessorMixin) -> set[str]:

@@ -17,8 +17,8 @@ from PIL.Image import Image
 class Relevance(NamedTuple):
     """The relevance of a text to an image."""
 
-    value: float
-    """R_I, 0..100."""
+    value: float | None
+    """R_I, 0..100; None if the scorer says nothing of the text, as a detector of a text that names no object."""
     truncated: bool
     """Whether the text was longer than the scorer's text limit, so that only its beginning was scored."""
 

@@ -30,11 +30,14 @@ class EnsembleScores:
     """Weights that add up to 1."""
 
     def relevance(self, owners: Sequence[int], texts: Sequence[str]) -> list[Relevance]:
-        """Return the mean relevance, 0..100; a text is truncated if a member did not read all of it."""
+        """Return the mean relevance, 0..100; a text is truncated if a member did not read all of it.
+
+        Members that say nothing of a text are left out of its mean.
+        """
         found = [(weight, scores.relevance(owners, texts)) for weight, scores in self.members]
         return [
             Relevance(
-                fsum(weight * values[number].value for weight, values in found),
+                _mean([(weight, values[number].value) for weight, values in found]),
                 any(values[number].truncated for _, values in found),
             )
             for number in range(len(texts))
@@ -44,3 +47,12 @@ class EnsembleScores:
         """Return the mean repetition, 0..1."""
         found = [(weight, scores.repetition(texts, earlier)) for weight, scores in self.members]
         return [fsum(weight * values[number] for weight, values in found) for number in range(len(texts))]
+
+
+def _mean(values: Sequence[tuple[float, float | None]]) -> float | None:
+    """Return the weighted mean of the known values; the weights of all values add up to 1."""
+    known = [(weight, value) for weight, value in values if value is not None]
+    total = fsum(weight * value for weight, value in known)
+    if len(known) == len(values):
+        return total
+    return total / fsum(weight for weight, _ in known) if known else None

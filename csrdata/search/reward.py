@@ -26,6 +26,10 @@ class Scale(StrEnum):
     ZSCORE = "zscore"
     """R_I and ln R_T, each standardised over the given sentences. ln R_T is not divided by the number of tokens: that would
     reward additional predictable words ("I can see a ..."), and a policy soon learns to start every sentence with them."""
+    SIBLING_RANK = "sibling_rank"
+    """The authors' released code: minus the rank of each component among the sentences that continue the same beginning,
+    divided by their number. The best of n siblings has -1/n, the worst -1. The language component is ln R_T divided by the
+    number of tokens, as in the beam scores that the released code reads. Equal values keep the order of the sentences."""
 
 
 class Aggregate(StrEnum):
@@ -34,6 +38,9 @@ class Aggregate(StrEnum):
     SUM = "sum"
     """The paper's choice. With positive rewards it favours long answers."""
     MEAN = "mean"
+    MEAN_PLUS_ONE = "mean_plus_one"
+    """The sum divided by the number of sentences plus one: the authors' released code counts the instruction, too. With the
+    negative rewards of `sibling_rank` it favours short answers."""
 
 
 def calibrate(
@@ -43,6 +50,7 @@ def calibrate(
     *,
     image_weight: float,
     scale: Scale | str,
+    parents: Sequence[int] | None = None,
 ) -> list[float]:
     """Return the calibrated rewards of N sentences that are compared with each other (equation 4).
 
@@ -54,17 +62,17 @@ def calibrate(
         relevances: R_I of each sentence, [N], 0..100.
         image_weight: lambda, 0..1; 0 uses the likelihood alone, 1 the relevance alone.
         scale: a `Scale`. `rank` and `zscore` are relative to the given sentences: those of one depth during the search,
-            those of a prompt's tree in scoring. The other scales treat each sentence alone.
+            those of a prompt's tree in scoring; `sibling_rank` is relative to those with the same parent. The other scales
+            treat each sentence alone.
+        parents: the sentence that each sentence continues, [N], by any number; only `sibling_rank` needs it.
 
     Raises:
-        ValueError: a log-probability or a relevance is not finite.
+        ValueError: a log-probability or a relevance is not finite, or `sibling_rank` has no parents.
 
     Example: one sentence of probability 0.5 and relevance 30, image_weight 0.9 -> raw 27.05, unit 0.32
     """
-    for name, values in (("log-probability", logprobs), ("relevance", relevances)):
-        for index, value in enumerate(values):
-            if not math.isfinite(value):
-                raise ValueError(f"sentence {index}: the {name} is {value}, expected a finite number")
+    _check_finite("log-probability", logprobs)
+    _check_finite("relevance", relevances)
     scale = Scale(scale)
     probabilities = [math.exp(logprob) for logprob in logprobs]
     shares = [relevance / 100 for relevance in relevances]
@@ -80,6 +88,11 @@ def calibrate(
             language, image = _midranks(logprobs), _midranks(relevances)
         case Scale.ZSCORE:
             language, image = _standardised(logprobs), _standardised(relevances)
+        case Scale.SIBLING_RANK:
+            if parents is None:
+                raise ValueError("the scale sibling_rank needs the parent of each sentence")
+            per_token = [logprob / count for logprob, count in zip(logprobs, tokens, strict=True)]
+            language, image = _sibling_ranks(per_token, parents), _sibling_ranks(relevances, parents)
     return [image_weight * i + (1 - image_weight) * t for i, t in zip(image, language, strict=True)]
 
 
@@ -119,10 +132,25 @@ def without_gaps(relevances: Sequence[float | None]) -> list[float]:
 
 
 def aggregate(rewards: Sequence[float], how: Aggregate | str) -> float:
-    """Return an answer's reward R(y), the sum or mean of its sentences' rewards; 0 for no sentence."""
+    """Return an answer's reward R(y): its sentences' rewards, combined; 0 for no sentence.
+
+    Example: rewards 1 2 3 -> sum 6, mean 2, mean_plus_one 1.5
+    """
     if not rewards:
         return 0.0
-    return math.fsum(rewards) if Aggregate(how) is Aggregate.SUM else fmean(rewards)
+    match Aggregate(how):
+        case Aggregate.SUM:
+            return math.fsum(rewards)
+        case Aggregate.MEAN:
+            return fmean(rewards)
+        case Aggregate.MEAN_PLUS_ONE:
+            return math.fsum(rewards) / (len(rewards) + 1)
+
+
+def _check_finite(name: str, values: Sequence[float]) -> None:
+    for index, value in enumerate(values):
+        if not math.isfinite(value):
+            raise ValueError(f"sentence {index}: the {name} is {value}, expected a finite number")
 
 
 def _midranks(values: Sequence[float]) -> list[float]:
@@ -137,6 +165,24 @@ def _midranks(values: Sequence[float]) -> list[float]:
         (sum(other < value for other in values) + (sum(other == value for other in values) - 1) / 2) / others
         for value in values
     ]
+
+
+def _sibling_ranks(values: Sequence[float], parents: Sequence[int]) -> list[float]:
+    """Return for each value minus its rank among the values with the same parent, divided by their number.
+
+    The highest value has rank 1; of equal values, the earlier one has the better rank.
+
+    Example: 3 1 2 of one parent and 5 of another -> -1/3 -1 -2/3 and -1
+    """
+    families: dict[int, list[int]] = {}
+    for index, parent in enumerate(parents):
+        families.setdefault(parent, []).append(index)
+    ranks = [0.0] * len(values)
+    for siblings in families.values():
+        best_first = sorted(siblings, key=lambda index: -values[index])
+        for rank, index in enumerate(best_first, start=1):
+            ranks[index] = -rank / len(siblings)
+    return ranks
 
 
 def _standardised(values: Sequence[float]) -> list[float]:

@@ -3,6 +3,8 @@
 In scripts with spaces between words, the count is `len(text.split())`: white space separates words, punctuation does not.
 Chinese, Japanese, Thai, Lao, Khmer and Burmese have no spaces between words. There each letter or digit counts as one word;
 combining marks and punctuation do not count. Korean has spaces and is counted like English.
+
+`words` gives the words themselves, for comparisons of texts.
 """
 
 import re
@@ -19,6 +21,7 @@ _LETTERS = (
 )
 _UNSPACED = re.compile(f"[{_LETTERS}]")
 _RUN = re.compile(f"[^{_LETTERS}]+")
+_PARTS = re.compile(f"[{_LETTERS}]|[^{_LETTERS}]+")
 
 
 def word_count(text: str) -> int:
@@ -27,6 +30,19 @@ def word_count(text: str) -> int:
     Examples: "There is a red circle." -> 5; "这是iPhone手机。" -> 5 (four characters and a name); "빨간 원이 있다." -> 3
     """
     return sum(_count(piece) for piece in text.split())
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text in lower case, without punctuation; in a script without spaces, its letters and digits.
+
+    Examples: "It's a red circle." -> it's a red circle; "这是iPhone。" -> 这 是 iphone
+    """
+    found: list[str] = []
+    for piece in text.lower().split():
+        for part in _PARTS.findall(piece):
+            core = part.strip("".join(character for character in part if not character.isalnum()))
+            found += [core] if core else []
+    return found
 
 
 def _count(piece: str) -> int:

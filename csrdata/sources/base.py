@@ -35,6 +35,14 @@ class Origin:
     tags: tuple[str, ...] = ()
 
 
+def plain_check(sentence: str) -> str:
+    """Return the question that checks a sentence, for a policy that follows instructions.
+
+    Example: "A cat sleeps." -> "Is this true of the image? A cat sleeps. Answer yes or no."
+    """
+    return f"Is this true of the image? {sentence.strip()} Answer yes or no."
+
+
 class Mention(Protocol):
     """One object that a sentence names."""
 
@@ -114,6 +122,13 @@ class Source(Protocol):
 
     def claim_parser(self) -> ClaimParser | None:
         """Return the parser of answers; None if no truth is known."""
+
+    def checks(self, sentence: str) -> list[str]:
+        """Return the yes/no questions that check a sentence: yes means that it is true of the image.
+
+        A self-check asks them (`scorers`, kind `self_check`). `plain_check` suits a policy that follows instructions; a
+        source whose policies know other questions gives those. Empty if the sentence cannot be checked.
+        """
 
     def files(self) -> list[Path]:
         """Return the files and folders that the rows come from, relative to the project or absolute.

@@ -4,6 +4,7 @@ Licences are not known either: params.yaml or the options of `csrdata push` stat
 """
 
 from csrdata.records import Question, Truth
+from csrdata.sources.base import plain_check
 
 
 class Unannotated:
@@ -22,3 +23,6 @@ class Unannotated:
 
     def claim_parser(self) -> None:
         return None
+
+    def checks(self, sentence: str) -> list[str]:
+        return [plain_check(sentence)]

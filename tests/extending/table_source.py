@@ -7,6 +7,7 @@ from pathlib import Path
 
 from csrdata.errors import UserError
 from csrdata.records import Prompt, Question, Truth
+from csrdata.sources.base import plain_check
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class TableSource:
 
     def claim_parser(self) -> None:
         """Return None: without known truth there is nothing to compare claims with."""
+
+    def checks(self, sentence: str) -> list[str]:
+        """Return the question that a self-check asks about a sentence."""
+        return [plain_check(sentence)]
 
     def files(self) -> list[Path]:
         """Return the files that the rows come from: another content samples again."""

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from csrdata.generation.scoring import score
 from csrdata.policy.loading import Policy, load_policy
 from csrdata.records import Dropped, Fate, Prompt, Sentence, Stop
 from csrdata.search.pairs import refused
@@ -14,6 +13,7 @@ from csrdata.storage.tables import read_rows, write_rows
 from tests.extending.word_scorer import SCORER
 from tests.families import FAMILIES
 from tests.family_way import search
+from tests.scoring import scored
 from tests.test_images import bomb
 from tests.tiny import picture
 
@@ -89,17 +89,8 @@ def test_a_refused_prompt_is_dropped_with_its_reason(policy: Policy, tmp_path: P
     rows = search(policy, bad, root=tmp_path)
     write_rows(tmp_path / "rows.parquet", rows, Sentence)
     assert read_rows(tmp_path / "rows.parquet", Sentence, made_by="") == rows
-    scored = score(
-        rows,
-        images={},
-        root=tmp_path,
-        held_out=SCORER,
-        image_weight=0.9,
-        scale="zscore",
-        repetition_threshold=None,
-        aggregate_by="mean",
-    )
-    assert scored == []
+    found = scored(rows, [], root=tmp_path, held_out=SCORER)
+    assert found == []
     assert [refused(row) for row in rows] == [
         Dropped(prompt.prompt_id, Stop.BAD_IMAGE.value, row.text)
         for prompt, row in zip(bad, rows, strict=True)

@@ -11,7 +11,6 @@ import pytest
 from csrdata.errors import UserError
 from csrdata.generation.clock import Clock
 from csrdata.generation.generating import generate
-from csrdata.generation.scoring import score
 from csrdata.policy.loading import Policy, load_policy
 from csrdata.policy.prompting import end_ids
 from csrdata.policy.proposing import DiverseGroups
@@ -24,6 +23,7 @@ from tests.extending.word_scorer import SCORER, words
 from tests.objectives import DPO
 from tests.relevance.test_open_clip import save_tiny_clip
 from tests.scores import by_reward
+from tests.scoring import scored
 from tests.teaching import TEXTS, teach
 from tests.tiny import FAMILIES, picture, pictures
 
@@ -79,16 +79,7 @@ def sentences(project: Path, scorer: Scorer, prompts: list[Prompt]) -> list[Sent
 def answers(
     project: Path, scorer: Scorer, sentences: list[Sentence], prompts: list[Prompt]
 ) -> list[Response]:
-    return score(
-        sentences,
-        images={prompt.prompt_id: prompt.image for prompt in prompts},
-        root=project,
-        held_out=scorer,
-        image_weight=0.9,
-        scale="zscore",
-        repetition_threshold=0.9,
-        aggregate_by="mean",
-    )
+    return scored(sentences, prompts, root=project, held_out=scorer)
 
 
 def test_search_keeps_every_candidate(sentences: list[Sentence], prompts: list[Prompt]) -> None:

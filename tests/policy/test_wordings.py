@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from csrdata.errors import UserError
-from csrdata.generation.scoring import score
 from csrdata.policy.loading import load_policy
 from csrdata.policy.prompting import render_prompt
 from csrdata.records import Pair, Sentence
 from tests.extending.word_scorer import SCORER
 from tests.family_way import PROMPTS, TEXTS, search, step
 from tests.scores import by_reward
+from tests.scoring import scored
 from tests.teaching import teach
 from tests.tiny import LLAVA_TEMPLATE, pictures, tiny_llava
 
@@ -40,16 +40,7 @@ def wordings(project: Path) -> Mapping[str, str]:
 
 
 def _pairs(project: Path, sentences: list[Sentence]) -> list[Pair]:
-    responses = score(
-        sentences,
-        images={prompt.prompt_id: prompt.image for prompt in PROMPTS},
-        root=project,
-        held_out=SCORER,
-        image_weight=0.9,
-        scale="zscore",
-        repetition_threshold=0.9,
-        aggregate_by="mean",
-    )
+    responses = scored(sentences, PROMPTS, root=project, held_out=SCORER)
     return [row for row in by_reward(PROMPTS, responses) if isinstance(row, Pair)]
 
 

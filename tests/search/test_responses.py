@@ -1,15 +1,27 @@
 """The answers of a small tree, against values computed by hand."""
 
+import math
+import random
+from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 
-from csrdata.records import NO_PARENT, Fate, Sentence, Stop
-from csrdata.search.responses import responses
+from csrdata.errors import UserError
+from csrdata.records import NO_PARENT, Fate, Response, Sentence, Signal, Stop
+from csrdata.search.responses import responses, score
 
 
 def node(
-    node_id: int, parent: int, text: str, *, relevance: float | None, fate: Fate, logprob: float = -1.0
+    node_id: int,
+    parent: int,
+    text: str,
+    *,
+    relevance: float | None,
+    fate: Fate,
+    logprob: float = -1.0,
+    tokens: int = 1,
 ) -> Sentence:
     return Sentence(
         prompt_id="p",
@@ -18,7 +30,7 @@ def node(
         depth=1,
         group=0,
         text=text,
-        token_ids=[node_id],
+        token_ids=[node_id] * tokens,
         logprob=logprob,
         relevance=relevance,
         relevance_truncated=False,
@@ -92,3 +104,200 @@ def test_a_chinese_answer_has_words() -> None:
         chinese, HELD_OUT, image_weight=1.0, scale="raw", repetition_threshold=None, aggregate_by="sum"
     )
     assert short.words == 5
+
+
+LN2 = math.log(2)
+FAMILY = [
+    node(0, NO_PARENT, " A.", relevance=40.0, fate=Fate.KEPT_BEST, logprob=-2 * LN2, tokens=2),
+    node(1, NO_PARENT, " B.", relevance=10.0, fate=Fate.PRUNED, logprob=-LN2, tokens=1),
+    node(2, 0, " C.", relevance=20.0, fate=Fate.KEPT_WORST, logprob=-4 * LN2, tokens=2),
+    node(3, 0, " D.", relevance=30.0, fate=Fate.KEPT_BEST, logprob=-LN2, tokens=2),
+    node(4, 0, "", relevance=None, fate=Fate.FINISHED),
+    node(5, 2, "", relevance=None, fate=Fate.FINISHED),
+    node(6, 3, "", relevance=None, fate=Fate.FINISHED),
+]
+"""Answers A, A C and A D. R_T is 1/4, 1/2, 1/16, 1/2; per token 1/2, 1/2, 1/4, 0.7071."""
+BY_SCALE = {
+    # 0.75 R_I + 0.25 R_T of A, C and D
+    "raw": (30 + 0.25 / 4, 15 + 0.25 / 16, 22.5 + 0.25 / 2),
+    "unit": (0.30 + 0.25 / 4, 0.15 + 0.25 / 16, 0.225 + 0.25 / 2),
+    "geometric": (0.30 + 0.25 / 2, 0.15 + 0.25 / 4, 0.225 + 0.25 * 0.70710678),
+    # shares of the other three that are smaller: R_I 1 and 1/3 and 2/3; R_T 1/3 and 0 and 2.5/3
+    "rank": (0.75 + 0.25 / 3, 0.25, 0.5 + 0.25 * 2.5 / 3),
+    # R_I: mean 25, deviation 11.18034; ln R_T: mean -2 ln 2, deviation 1.2247449 ln 2
+    "zscore": (
+        0.75 * 15 / 11.18034,
+        -0.75 * 5 / 11.18034 - 0.25 * 2 / 1.2247449,
+        0.75 * 5 / 11.18034 + 0.25 / 1.2247449,
+    ),
+    # A beats B in R_I and comes before it at equal R_T per token; D beats C in both
+    "sibling_rank": (-1 / 2, -1.0, -1 / 2),
+}
+
+
+@pytest.mark.parametrize("scale", BY_SCALE)
+@pytest.mark.parametrize(("how", "parts"), [("sum", (1, 1)), ("mean", (1, 2)), ("mean_plus_one", (2, 3))])
+def test_every_scale_and_aggregate_by_hand(scale: str, how: str, parts: tuple[int, int]) -> None:
+    """The rewards of three answers on each scale: sums of derived sentence rewards, divided by 1, n or n + 1."""
+    a, c, d = BY_SCALE[scale]
+    found = responses(
+        FAMILY, None, image_weight=0.75, scale=scale, repetition_threshold=None, aggregate_by=how
+    )
+    one, two = parts
+    assert [row.reward for row in found] == pytest.approx([a / one, (a + c) / two, (a + d) / two], rel=1e-6)
+
+
+def measured(name: str, *values: float | None) -> list[Signal]:
+    """Return the rows of a signal for the four sentences of `FAMILY`."""
+    return [Signal("p", number, name, value) for number, value in enumerate(values)]
+
+
+def scored(*signals: list[Signal], signal: str = "search", scale: str = "unit") -> list[Response]:
+    return score(
+        FAMILY,
+        [row for rows in signals for row in rows],
+        signal=signal,
+        image_weight=1.0,
+        scale=scale,
+        repetition_threshold=None,
+        aggregate_by="mean",
+    )
+
+
+def test_a_signal_takes_the_place_of_relevance() -> None:
+    """With lambda 1, rewards are the signal's; the relevance of an answer is the signal's mean; held-out is apart."""
+    found = scored(
+        measured("held_out", 1.0, 2.0, 3.0, 4.0),
+        measured("elsewhere", 9.0, 9.0, 9.0, 9.0),
+        measured("detector", 90.0, 0.0, 50.0, 10.0),
+        signal="detector",
+    )
+    assert [row.reward for row in found] == pytest.approx([0.9, 0.7, 0.5])
+    assert [row.relevance for row in found] == pytest.approx([90.0, 70.0, 50.0])
+    assert [row.relevance_held_out for row in found] == pytest.approx([1.0, 2.0, 2.5])
+    assert [row.reward_held_out for row in found] == pytest.approx([0.01, 0.02, 0.025])
+    assert [row.likelihood for row in found] == pytest.approx(
+        [1 / 4, (1 / 4 + 1 / 16) / 2, (1 / 4 + 1 / 2) / 2]
+    )
+
+
+def test_a_sentence_without_a_value_counts_neither_way() -> None:
+    """C has the mean of A, B and D: 40; on the zscore scale that is 0."""
+    found = scored(measured("detector", 90.0, 20.0, None, 10.0), signal="detector")
+    assert [row.relevance for row in found] == pytest.approx([90.0, 65.0, 50.0])
+    standard = scored(measured("detector", 90.0, 20.0, None, 10.0), signal="detector", scale="zscore")
+    assert standard[1].reward == pytest.approx(standard[0].reward / 2)
+
+
+def test_the_search_needs_no_signal() -> None:
+    """With the search's own relevance, other signals change no byte, and without held-out rows its columns are null."""
+    plain = responses(
+        FAMILY, None, image_weight=1.0, scale="unit", repetition_threshold=None, aggregate_by="mean"
+    )
+    assert scored() == scored(measured("detector", 90.0, 0.0, 50.0, 10.0)) == plain
+    assert {row.reward_held_out for row in plain} == {None}
+
+
+@pytest.mark.parametrize("name", ["detector", "held_out"])
+def test_a_missing_row_is_refused(name: str) -> None:
+    """Signals of other candidates end in one line with the stage that measures them."""
+    whole = [] if name == "detector" else measured("detector", 1.0, 2.0, 3.0, 4.0)
+    with pytest.raises(UserError) as caught:
+        scored(whole, measured(name, 1.0, 2.0, 3.0), signal="detector")
+    assert str(caught.value) == (
+        f"signals of prompt p: got no row of {name} for sentence 3, expected one for each candidate with a text. "
+        "Next: dvc repro measure_signals"
+    )
+
+
+def test_a_refused_prompt_has_no_answers() -> None:
+    """The row of a prompt that the policy could not take is passed over."""
+    refused = replace(
+        FAMILY[0], prompt_id="q", token_ids=[], relevance=None, fate=Fate.REFUSED, stop=Stop.TOO_LONG
+    )
+    with_refused = score(
+        [*FAMILY, refused],
+        [],
+        signal="search",
+        image_weight=1.0,
+        scale="unit",
+        repetition_threshold=None,
+        aggregate_by="mean",
+    )
+    assert with_refused == scored()
+
+
+class Read:
+    """A sentence as docs/paper_to_code.md reads the released code: a node with children and two costs."""
+
+    def __init__(self, row: Sentence | None, rows: list[Sentence]) -> None:
+        self.row = row
+        own = NO_PARENT if row is None else row.node_id
+        self.children = [Read(child, rows) for child in rows if child.parent_id == own and child.text]
+        self.ends = [child.node_id for child in rows if child.parent_id == own and not child.text]
+        self.language = self.image = Fraction(0)
+        for name, value in (("language", self._language), ("image", self._image)):
+            for place, child in enumerate(sorted(self.children, key=value, reverse=True)):
+                setattr(child, name, Fraction(place + 1, len(self.children)))
+
+    @staticmethod
+    def _language(child: "Read") -> float:
+        assert child.row is not None
+        return child.row.logprob / len(child.row.token_ids)
+
+    @staticmethod
+    def _image(child: "Read") -> float:
+        assert child.row is not None
+        assert child.row.relevance is not None
+        return child.row.relevance
+
+    def answers(self, weight: Fraction, so_far: Fraction, parts: int) -> Iterator[tuple[int, Fraction]]:
+        """Yield each answer's leaf and mean cost: the instruction is one more part, and costs nothing."""
+        cost = so_far + weight * self.image + (1 - weight) * self.language
+        for leaf in self.ends:
+            yield leaf, cost / (parts + 1)
+        for child in self.children:
+            yield from child.answers(weight, cost, parts + 1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_released_code_against_a_slow_reading(seed: int) -> None:
+    """Rewards are minus the mean costs of the released code, so that the best and the worst answers are the same."""
+    rng = random.Random(seed)
+    rows: list[Sentence] = []
+    beginnings = [NO_PARENT]
+    for _ in range(rng.randint(2, 5)):
+        grown = []
+        for parent in beginnings:
+            for _ in range(rng.randint(1, 4)):
+                row = node(
+                    len(rows),
+                    parent,
+                    " A.",
+                    relevance=float(rng.randint(0, 5)),
+                    fate=Fate.KEPT_BEST,
+                    logprob=-rng.randint(1, 8) / 2,
+                    tokens=2 ** rng.randint(0, 2),
+                )
+                rows.append(row)
+                grown.append(row.node_id)
+        for parent in grown:
+            if rng.random() < 0.5:
+                rows.append(node(len(rows), parent, "", relevance=None, fate=Fate.FINISHED))
+        beginnings = rng.sample(grown, min(3, len(grown)))
+    for parent in beginnings:
+        rows.append(node(len(rows), parent, "", relevance=None, fate=Fate.FINISHED))
+    costs = dict(Read(None, rows).answers(Fraction(9, 10), Fraction(0), 0))
+    found = responses(
+        rows,
+        None,
+        image_weight=0.9,
+        scale="sibling_rank",
+        repetition_threshold=None,
+        aggregate_by="mean_plus_one",
+    )
+    assert {row.leaf_id: row.reward for row in found} == pytest.approx(
+        {leaf: -float(cost) for leaf, cost in costs.items()}
+    )
+    assert min(costs.values()) == costs[max(found, key=lambda row: round(row.reward, 9)).leaf_id]
+    assert max(costs.values()) == costs[min(found, key=lambda row: round(row.reward, 9)).leaf_id]

@@ -4,7 +4,14 @@ import math
 
 import pytest
 
-from csrdata.search.reward import Aggregate, Scale, aggregate, calibrate, without_repetitions
+from csrdata.search.reward import (
+    Aggregate,
+    Scale,
+    aggregate,
+    calibrate,
+    without_gaps,
+    without_repetitions,
+)
 
 HALF = math.log(0.5)
 
@@ -18,11 +25,12 @@ HALF = math.log(0.5)
         (Scale.GEOMETRIC, 0.9 * 0.3 + 0.1 * 0.5),
         (Scale.RANK, 0.5),
         (Scale.ZSCORE, 0.0),
+        (Scale.SIBLING_RANK, -1.0),
     ],
 )
 def test_one_sentence(scale: Scale, expected: float) -> None:
     """Each scale's value for a single sentence follows from its definition."""
-    (reward,) = calibrate([2 * HALF], [2], [30.0], image_weight=0.9, scale=scale)
+    (reward,) = calibrate([2 * HALF], [2], [30.0], image_weight=0.9, scale=scale, parents=[-1])
     assert reward == pytest.approx(expected)
 
 
@@ -48,17 +56,59 @@ def test_zscore_does_not_reward_empty_words() -> None:
 def test_weights_pick_the_component(scale: Scale) -> None:
     """Weight 0 ranks by likelihood alone, weight 1 by relevance alone, whatever the scale."""
     logprobs, tokens, relevances = [-1.0, -2.0, -3.0], [2, 2, 2], [10.0, 20.0, 30.0]
-    by_language = calibrate(logprobs, tokens, relevances, image_weight=0.0, scale=scale)
-    by_image = calibrate(logprobs, tokens, relevances, image_weight=1.0, scale=scale)
+    siblings = [-1, -1, -1]
+    by_language = calibrate(logprobs, tokens, relevances, image_weight=0.0, scale=scale, parents=siblings)
+    by_image = calibrate(logprobs, tokens, relevances, image_weight=1.0, scale=scale, parents=siblings)
     assert by_language == sorted(by_language, reverse=True)
     assert by_image == sorted(by_image)
 
 
+def test_sibling_rank_by_hand() -> None:
+    """The best of n siblings has -1/n, the worst -1; R_I 3 1 2 continue one beginning, 5 another."""
+    parents = [0, 0, 0, 4]
+    by_image = calibrate(
+        [HALF] * 4, [1] * 4, [3.0, 1.0, 2.0, 5.0], image_weight=1.0, scale="sibling_rank", parents=parents
+    )
+    assert by_image == [-1 / 3, -1.0, -2 / 3, -1.0]
+    # ln R_T per token: -1, -0.5, -2: the longer second sentence is the best, although its R_T is the lowest.
+    by_language = calibrate(
+        [-1.0, -4.0, -2.0, -9.0],
+        [1, 8, 1, 1],
+        [0.0] * 4,
+        image_weight=0.0,
+        scale="sibling_rank",
+        parents=parents,
+    )
+    assert by_language == [-2 / 3, -1 / 3, -1.0, -1.0]
+
+
+def test_equal_siblings_keep_their_order() -> None:
+    """Of equal values, the earlier sentence has the better rank, as in a stable sort."""
+    rewards = calibrate(
+        [HALF] * 3, [1] * 3, [2.0, 7.0, 2.0], image_weight=1.0, scale="sibling_rank", parents=[-1] * 3
+    )
+    assert rewards == [-2 / 3, -1 / 3, -1.0]
+
+
+def test_sibling_rank_needs_parents() -> None:
+    """Without parents, there are no siblings to rank."""
+    with pytest.raises(ValueError, match="the scale sibling_rank needs the parent of each sentence"):
+        calibrate([HALF], [1], [30.0], image_weight=0.9, scale="sibling_rank")
+
+
 def test_aggregates() -> None:
-    """The sum grows with the answer's length, the mean does not; no sentence gives 0."""
+    """The sum grows with the answer's length, the mean does not; the instruction counts once more; no sentence gives 0."""
     assert aggregate([1.0, 2.0, 3.0], Aggregate.SUM) == 6.0
     assert aggregate([1.0, 2.0, 3.0], Aggregate.MEAN) == 2.0
-    assert aggregate([], Aggregate.MEAN) == aggregate([], Aggregate.SUM) == 0.0
+    assert aggregate([1.0, 2.0, 3.0], Aggregate.MEAN_PLUS_ONE) == 1.5
+    assert [aggregate([], how) for how in Aggregate] == [0.0, 0.0, 0.0]
+
+
+def test_a_silent_scorer_counts_neither_way() -> None:
+    """The docstring's example: a sentence without a value has the mean of the others; without any value, 0."""
+    assert without_gaps([30.0, None, 10.0]) == [30.0, 20.0, 10.0]
+    assert without_gaps([None, None]) == [0.0, 0.0]
+    assert without_gaps([]) == []
 
 
 def test_own_relevances_example() -> None:

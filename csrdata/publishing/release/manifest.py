@@ -185,7 +185,7 @@ def describe_file(folder: Path, file: Path) -> File:
 
 
 def describe_model(role: str, folder: Path, *, made_by: str) -> Model:
-    """Describe the model in a folder: a transformers model, an open_clip model, a chain of adapters, or a record of one.
+    """Describe the model in a folder: of transformers or open_clip, a detector, a chain of adapters, or a record of one.
 
     A recorded model is described by the files that the record names: where a folder is on this machine is nobody's business.
 
@@ -201,6 +201,8 @@ def describe_model(role: str, folder: Path, *, made_by: str) -> Model:
         found = read_json(folder / "config.json", made_by=made_by).get("architectures", ["a model"])[0]
     elif (folder / "open_clip_config.json").is_file():
         found = "an open_clip dual encoder"
+    elif (folder / "detector.json").is_file():
+        found = "a detector"
     elif (folder / "chain.json").is_file():
         chain = read_json(folder / "chain.json", made_by=made_by)
         count = len(chain["adapters"])

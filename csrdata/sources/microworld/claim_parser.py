@@ -63,6 +63,11 @@ class MicroworldClaimParser:
         ]
 
 
+def named_shapes(sentence: str) -> list[str]:
+    """Return the shapes that a sentence names, each once; it need not be a sentence of the microworld's language."""
+    return list(dict.fromkeys(name.lower() for name in _SHAPE.findall(sentence)))
+
+
 def to_truth(scene: Scene, *, image: str, split: str) -> Truth:
     """Return the truth about a scene's image."""
     detail = {

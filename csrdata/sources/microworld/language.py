@@ -130,6 +130,11 @@ def ask(shape: str, rng: random.Random) -> str:
     return rng.choice(QUESTION_PATTERNS).format(shape=with_article(shape))
 
 
+def shape_question(shape: str) -> str:
+    """Return one yes/no question about a shape, always the same. Example: "arrow" -> "Is there an arrow in the image?"."""
+    return QUESTION_PATTERNS[0].format(shape=with_article(shape))
+
+
 def look_up(thing: SceneObject, rng: random.Random) -> tuple[str, str]:
     """Return a question about the place or the colour of a present object, and its answer."""
     if rng.random() < 0.5:

@@ -1,4 +1,4 @@
-"""Prepare the microworld: images, two scorers, and a policy that hallucinates.
+"""Prepare the microworld: images, scorers, and a policy that hallucinates.
 
 Each model is saved in a separate folder in its standard format, so other code loads it like any other model. Every setting
 is a plain argument; tests run the same code with small numbers.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from csrdata.sources.microworld.detector_training import detector_metrics, train_detector
 from csrdata.sources.microworld.images import write_scenes
 from csrdata.sources.microworld.policy_metrics import policy_metrics
 from csrdata.sources.microworld.policy_training import PolicyShape, train_policy
@@ -22,6 +23,7 @@ def build(
     scenes: Path,
     scorer: Path,
     held_out_scorer: Path | None,
+    detectors: Mapping[str, tuple[Path, str]],
     policy: Path,
     sizes: Mapping[str, int],
     scene_seed: int,
@@ -42,22 +44,23 @@ def build(
     metric_images: int,
     policy_micro_batch: int = 8,
 ) -> dict[str, dict[str, float]]:
-    """Write images and models, and return metrics by model ("scorer", "policy", "held_out_scorer").
+    """Write images and models; return metrics by model ("scorer", "policy", "held_out_scorer", "detector_NAME").
 
     The same arguments on the same machine with the same number of threads give the same bytes. Models that were finished
     with the same arguments are kept. Percentages are 0..100.
 
     Args:
         scenes: folder for `images/` and `scenes.parquet`.
-        scorer: folder of the scorer that guides the search, in open_clip's format.
+        scorer: folder of the CLIP whose vision tower is the policy's, in open_clip's format: as a rule the search's scorer.
         held_out_scorer: folder of the scorer that checks the search: it has another shape and is trained on other
             scenes. None: there is no such scorer.
+        detectors: by name the folder of each detector, and the split of scenes that it is trained on.
         policy: folder of the base policy, in transformers' format.
         sizes: images to draw, by split.
         scene_seed: seed of the scenes.
         seed: seed of captions, lessons and initial weights.
         scorer_images, scorer_steps, held_out_scorer_steps, scorer_batch, scorer_learning_rate,
-            matrix_learning_rate: see `train_scorer`.
+            matrix_learning_rate: see `train_scorer`. Images, steps, batch and learning rate are the detectors', too.
         policy_images, policy_steps, policy_batch, policy_learning_rate, stereotype_rate, question_share, judging_share,
             policy_micro_batch: see `train_policy`.
         metric_images: images of the validation split for the metrics.
@@ -102,6 +105,16 @@ def build(
             matrix_learning_rate=matrix_learning_rate,
             seed=seed,
         )
+    for folder, split in detectors.values():
+        train_detector(
+            folder,
+            split=split,
+            scenes=scorer_images,
+            steps=scorer_steps,
+            batch=scorer_batch,
+            learning_rate=scorer_learning_rate,
+            seed=seed,
+        )
     shown = sample_scenes(split="validation", count=metric_images, seed=seed)
     metrics = {
         "scorer": scorer_metrics(scorer, shown, seed=seed),
@@ -109,4 +122,6 @@ def build(
     }
     if held_out_scorer is not None:
         metrics["held_out_scorer"] = scorer_metrics(held_out_scorer, shown, seed=seed)
+    for name, (folder, _) in detectors.items():
+        metrics[f"detector_{name}"] = detector_metrics(folder, shown, seed=seed)
     return metrics

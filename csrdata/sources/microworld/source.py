@@ -6,8 +6,9 @@ from pathlib import Path
 from csrdata.records import Prompt, Question, Truth
 from csrdata.sources.base import ClaimParser, Origin
 from csrdata.sources.microworld import sampling
-from csrdata.sources.microworld.claim_parser import MicroworldClaimParser
+from csrdata.sources.microworld.claim_parser import MicroworldClaimParser, named_shapes
 from csrdata.sources.microworld.images import IMAGES_FOLDER, SCENES_FILE
+from csrdata.sources.microworld.language import shape_question
 from csrdata.sources.microworld.world import WORLD_VERSION
 
 ORIGIN = Origin(
@@ -52,6 +53,13 @@ class Microworld:
 
     def claim_parser(self) -> ClaimParser:
         return MicroworldClaimParser()
+
+    def checks(self, sentence: str) -> list[str]:
+        """Return the yes/no question about each shape that a sentence names: the one that the policy was trained on.
+
+        It was trained on no yes/no question about a colour or a place.
+        """
+        return [shape_question(shape) for shape in named_shapes(sentence)]
 
     def files(self) -> list[Path]:
         return [self.folder / SCENES_FILE, self.folder / IMAGES_FOLDER]
