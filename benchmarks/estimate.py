@@ -111,6 +111,7 @@ def training(size: Size, root: Path, *, gradient_checkpointing: bool) -> Row:
     parts = estimate.training_memory(
         shape,
         batch_size=BATCH,
+        sides=2,
         prompt_tokens=prompt_tokens,
         answer_tokens=SENTENCES * TOKENS,
         lora_rank=RANK,

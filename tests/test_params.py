@@ -169,6 +169,71 @@ def test_a_step_that_is_no_binary_fraction_is_a_grid(tmp_path: Path) -> None:
     assert settings.step == 0.1
 
 
+@pytest.mark.parametrize(
+    ("edits", "words"),
+    [
+        (
+            {"dpo_weight: 1.0": "dpo_weight: 0", "sft_weight: 3.0": "sft_weight: 0"},
+            "dpo_weight: got 0.0, expected above 0, or sft_weight above 0",
+        ),
+        (
+            {"dpo_weight: 1.0": "dpo_weight: 0", "margin: none": "margin: weight"},
+            "margin: got weight, expected none where dpo_weight is 0",
+        ),
+        (
+            {"dpo_weight: 1.0": "dpo_weight: 0", "ld_alpha: null": "ld_alpha: 0.5"},
+            "ld_alpha: got 0.5, expected null where dpo_weight is 0",
+        ),
+        (
+            {"loss: sigmoid": "loss: ipo", "margin: none": "margin: target"},
+            "margin: got target, expected none or weight where loss is ipo",
+        ),
+        (
+            {"loss: sigmoid": "loss: robust"},
+            "label_smoothing: got 0.0, expected above 0 where loss is robust, and 0 for any other loss",
+        ),
+        (
+            {"label_smoothing: 0.0": "label_smoothing: 0.1"},
+            "label_smoothing: got 0.1, expected above 0 where loss is robust, and 0 for any other loss",
+        ),
+        (
+            {"label_smoothing: 0.0": "label_smoothing: 0.5"},
+            "label_smoothing: got 0.5, expected a value less than 0.5",
+        ),
+        ({"ld_alpha: null": "ld_alpha: 1.5"}, "ld_alpha: got 1.5, expected a value less than or equal to 1"),
+        (
+            {"loss: sigmoid": "loss: simpo"},
+            "loss: got simpo, expected a value 'sigmoid', 'sigmoid_norm', 'ipo', ",
+        ),
+    ],
+)
+def test_a_loss_without_effect_is_one_line(tmp_path: Path, edits: dict[str, str], words: str) -> None:
+    """A loss of weight 0 in total is refused, and so is a key of the loss that would change nothing."""
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    start = text.index("train_dpo:")
+    for old, new in edits.items():
+        place = text.index(f"  {old} ", start)
+        text = text[:place] + text[place:].replace(old, new, 1)
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert line(path).startswith(f"params.yaml: train_dpo.{words}")
+    assert line(path).endswith(". Next: fix params.yaml, then: dvc repro")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("  dpo_weight: 1.0", "  dpo_weight: 0"),
+        ("  margin: none", "  margin: target"),
+        ("  ld_alpha: null", "  ld_alpha: 0"),
+        ("  loss: sigmoid ", "  loss: apo_zero "),
+    ],
+)
+def test_the_arms_of_training_load(tmp_path: Path, old: str, new: str) -> None:
+    """Fine-tuning alone, a target, a weight of the tokens beyond the shorter answer, and another loss are valid."""
+    assert load_params(edited(tmp_path, old, new)) != load_params(ROOT / "params.yaml")
+
+
 def test_no_file_and_no_yaml(tmp_path: Path) -> None:
     """A missing file and one that is no YAML are one line each."""
     path = tmp_path / "params.yaml"

@@ -64,7 +64,7 @@ def check_time(
     Args:
         search: seconds of the search, for answers as deep as the trial's and for the deepest.
         depths: sentences of these answers.
-        training: seconds if every prompt gives a pair.
+        training: seconds if every prompt gives as many pairs as it may.
         iterations: of the project.
     """
     least, most = (duration(one) for one in search)

@@ -131,6 +131,7 @@ def training_memory(
     shape: Shape,
     *,
     batch_size: int,
+    sides: int,
     prompt_tokens: int,
     answer_tokens: int,
     lora_rank: int,
@@ -142,13 +143,14 @@ def training_memory(
     Args:
         shape: the policy's.
         batch_size: pairs of a forward pass.
+        sides: answers of a pair that are read: 2, or 1 for fine-tuning on the chosen ones.
         prompt_tokens: of a prompt, the image's included.
         answer_tokens: of an answer.
         lora_rank: the adapter's.
         gradient_checkpointing: whether only the input of each layer is kept for the backward pass.
         keeps_attention: whether the backward pass needs the matrices of attention, as on a CPU; fused kernels do not.
     """
-    positions = 2 * batch_size * (prompt_tokens + answer_tokens)
+    positions = sides * batch_size * (prompt_tokens + answer_tokens)
     wide = max(shape.bytes_per_number, 2)
     # Of a layer, per token: two norms (each its input and a float32 copy), queries, keys, values, the attention's output,
     # the input of the output projection; the gate, its activation, the other branch and their product. LoRA keeps its
@@ -163,7 +165,7 @@ def training_memory(
         "weights": shape.weights,
         "adapter": shape.adapter(lora_rank) * _OPTIMISER,
         "activations": positions * layers,
-        "logits": min(2 * batch_size * answer_tokens, _LOGITS_AT_ONCE) * shape.vocabulary * 3 * _FLOAT,
+        "logits": min(sides * batch_size * answer_tokens, _LOGITS_AT_ONCE) * shape.vocabulary * 3 * _FLOAT,
     }
 
 
@@ -206,5 +208,5 @@ def generation_seconds(pace: Pace, *, prompts: int, at_once: int, depth: int, tr
 
 
 def training_seconds(pace: Pace, *, pairs: int, epochs: float) -> float:
-    """Return the seconds of one iteration's training: the references once, then a step for each pair and epoch."""
+    """Return the seconds of one iteration's training: the references once, if any, then a step for each pair and epoch."""
     return pairs * (pace.preflight + epochs * pace.step)

@@ -7,8 +7,7 @@ from typing import Any
 from csrdata.checking.findings import Finding, error, ok, warning
 from csrdata.errors import UserError
 from csrdata.policy.loading import Policy
-from csrdata.policy.preflight import context_limit
-from csrdata.policy.prompting import encode
+from csrdata.policy.prompting import context_limit, encode
 from csrdata.records import Prompt
 
 MARKS = 2

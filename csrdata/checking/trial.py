@@ -11,7 +11,7 @@ from statistics import fmean
 
 from csrdata.checking.findings import Finding, error, ok, refusal, warning
 from csrdata.errors import UserError
-from csrdata.records import Dropped, Fate, Pair, Prompt, Response, Sentence
+from csrdata.records import Dropped, Fate, Pair, PairScores, Prompt, Response, Sentence
 
 PROMPTS = 2
 SENTENCES = 3
@@ -150,12 +150,20 @@ def try_pairs(
 
 
 def _any_pair(prompt: Prompt, responses: Sequence[Response]) -> Pair | None:
-    """Return a pair of two different answers, finished or not; their references are not compared."""
+    """Return a pair of two different answers, finished or not; its margin is 1, and its references are not compared."""
     texts = list(dict.fromkeys(row.text for row in responses if row.prompt_id == prompt.prompt_id))
     texts = [text for text in texts if text.strip()]
     if len(texts) < 2:
         return None
-    return Pair(prompt.prompt_id, prompt.image, prompt.text, texts[0], texts[-1], "check")
+    return Pair(
+        prompt.prompt_id,
+        prompt.image,
+        prompt.text,
+        texts[0],
+        texts[-1],
+        "check",
+        scores=PairScores(margin=1.0),
+    )
 
 
 def try_training(pairs: Sequence[Pair], train: Train) -> tuple[Step | None, list[Finding]]:

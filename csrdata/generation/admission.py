@@ -12,8 +12,7 @@ from PIL.Image import Image
 
 from csrdata.images import BadImage, ImageRoot, load_image
 from csrdata.policy.loading import Policy
-from csrdata.policy.preflight import context_limit
-from csrdata.policy.prompting import encode
+from csrdata.policy.prompting import context_limit, encode
 from csrdata.records import NO_PARENT, Fate, Prompt, Sentence, Stop
 from csrdata.text import one_line
 

@@ -25,7 +25,7 @@ from csrdata.checking.project_files import check_files
 from csrdata.checking.units import size
 from csrdata.errors import UserError
 from csrdata.images import load_image
-from csrdata.params import Params
+from csrdata.params import AnswerPairs, AnyPairs, MixedPairs, Params, SentencePairs
 from csrdata.pipeline import runtime
 from csrdata.pipeline.check_inputs import (
     SAMPLE_PROMPTS,
@@ -412,6 +412,7 @@ def _budget(params: Params, facts: _Facts, step: "Step | None") -> list[Finding]
         training_memory(
             facts.shape,
             batch_size=train.batch_size,
+            sides=2 if train.dpo_weight else 1,
             prompt_tokens=longest,
             answer_tokens=usual,
             lora_rank=train.lora_rank,
@@ -436,9 +437,18 @@ def _budget(params: Params, facts: _Facts, step: "Step | None") -> list[Finding]
     return findings + check_time(
         search=(seconds[0], seconds[1]),
         depths=depths,
-        training=training_seconds(pace, pairs=prompts, epochs=train.epochs),
+        training=training_seconds(
+            pace, pairs=prompts * _pairs_per_prompt(params.select_pairs), epochs=train.epochs
+        ),
         iterations=len(params.iterations),
     )
+
+
+def _pairs_per_prompt(settings: AnyPairs) -> int:
+    """Return the most pairs that a prompt may give; of imported pairs it is not known, and counts as 1."""
+    if isinstance(settings, MixedPairs):
+        return sum(_pairs_per_prompt(part) for part in settings.parts)
+    return settings.per_prompt if isinstance(settings, AnswerPairs | SentencePairs) else 1
 
 
 @contextmanager

@@ -17,12 +17,7 @@ from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
 from trl.trainer.utils import pad
 
 from csrdata.policy.prompting import text_ids, with_answers
-from csrdata.policy.sides import BOTH
-
-REFERENCES = ("ref_chosen_logps", "ref_rejected_logps")
-"""Columns of the reference's log-probabilities, once they are known."""
-NUMBERS = (*REFERENCES, "margin")
-"""Columns with a number for each pair: the references, and the margin if the loss uses it."""
+from csrdata.policy.sides import BOTH, NUMBERS
 
 
 @dataclass

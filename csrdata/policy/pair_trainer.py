@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from trl.trainer.dpo_trainer import DPOTrainer
 
-from csrdata.policy.collating import NUMBERS, REFERENCES
 from csrdata.policy.objective import Batch, Objective, answer_logprobs, log_ratios, total_loss
+from csrdata.policy.sides import NUMBERS, REFERENCES
 
 _NOT_FOR_THE_MODEL = {"completion_mask", *NUMBERS}
 

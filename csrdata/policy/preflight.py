@@ -17,10 +17,16 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from csrdata.errors import UserError
-from csrdata.policy.collating import NUMBERS
 from csrdata.policy.loading import Policy
-from csrdata.policy.prompting import check_prompt, completion_ids, completion_text, is_boundary, text_ids
-from csrdata.policy.sides import BOTH, place_of, side_of
+from csrdata.policy.prompting import (
+    check_prompt,
+    completion_ids,
+    completion_text,
+    context_limit,
+    is_boundary,
+    text_ids,
+)
+from csrdata.policy.sides import BOTH, NUMBERS, place_of, side_of
 from csrdata.records import Pair
 
 
@@ -281,9 +287,3 @@ def _dealt(crops: Sequence[int], placeholders: Sequence[int]) -> list[int]:
             taken += rest.pop(0)
         found.append(taken)
     return [*found, sum(rest)]
-
-
-def context_limit(model: Any) -> int | None:
-    """Return the most tokens that a model has positions for; None where its config does not say."""
-    limit: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return limit

@@ -235,6 +235,12 @@ def banned_ids(model: PreTrainedModel, processor: ProcessorMixin) -> list[int]:
     return sorted(within - set(end_ids(model, processor)))
 
 
+def context_limit(model: Any) -> int | None:
+    """Return the most tokens that a model has positions for; None where its config does not say."""
+    limit: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return limit
+
+
 def check_prompt(text: str, *, prompt_id: str) -> None:
     """Validate that an instruction is not empty.
 

@@ -6,6 +6,10 @@ from csrdata.records import Pair
 
 BOTH = ("chosen", "rejected")
 """The sides of a pair, in a batch's order."""
+REFERENCES = ("ref_chosen_logps", "ref_rejected_logps")
+"""Columns of the reference's log-probabilities, once they are known."""
+NUMBERS = (*REFERENCES, "margin")
+"""Columns with a number for each pair: the references, and the margin if the loss uses it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from trl.trainer.utils import disable_dropout_in_model
 
 from csrdata.errors import UserError
 from csrdata.images import ImageRoot, load_image
-from csrdata.policy.collating import REFERENCES, PairCollator
+from csrdata.policy.collating import PairCollator
 from csrdata.policy.loading import Policy
 from csrdata.policy.objective import Objective, answer_logprobs, normalized_margins
 from csrdata.policy.pair_trainer import PairTrainer
@@ -39,7 +39,7 @@ from csrdata.policy.preflight import (
     check_texts,
 )
 from csrdata.policy.prompting import check_tokens, completion_text, end_ids
-from csrdata.policy.sides import place_of, side_of
+from csrdata.policy.sides import REFERENCES, place_of, side_of
 from csrdata.progress import progress as bar_of
 from csrdata.records import Pair
 

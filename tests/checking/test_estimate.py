@@ -58,6 +58,7 @@ def test_checkpointing_keeps_one_layer() -> None:
             estimate.training_memory(
                 shape,
                 batch_size=1,
+                sides=2,
                 prompt_tokens=6,
                 answer_tokens=4,
                 lora_rank=2,
@@ -76,6 +77,7 @@ def test_a_cpu_keeps_the_matrices_of_attention() -> None:
     """On a CPU the backward pass keeps a row of attention for each token, head and layer."""
     known: Any = {
         "batch_size": 1,
+        "sides": 2,
         "prompt_tokens": 6,
         "answer_tokens": 4,
         "lora_rank": 2,
@@ -86,6 +88,25 @@ def test_a_cpu_keeps_the_matrices_of_attention() -> None:
         for keeps in (False, True)
     )
     assert kept - fused == 20 * 2 * 3 * 2 * 10 * 4
+
+
+def test_fine_tuning_reads_one_answer_of_a_pair() -> None:
+    """Without the rejected answers, activations and logits take half as much."""
+    known: Any = {
+        "batch_size": 4,
+        "prompt_tokens": 6,
+        "answer_tokens": 4,
+        "lora_rank": 2,
+        "gradient_checkpointing": False,
+        "keeps_attention": True,
+    }
+    one, both = (estimate.training_memory(SHAPE, **known, sides=sides) for sides in (1, 2))
+    assert {name: both[name] / one[name] for name in one} == {
+        "weights": 1.0,
+        "adapter": 1.0,
+        "activations": 2.0,
+        "logits": 2.0,
+    }
 
 
 def test_the_time_of_a_group_has_a_fixed_part() -> None:

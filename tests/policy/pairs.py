@@ -12,7 +12,6 @@ from csrdata.policy.loading import Policy
 from csrdata.policy.prompting import encode, render_prompt
 from csrdata.policy.sides import side_of
 from csrdata.records import Pair, PairScores
-from tests.scores import pair_with
 
 WHOLE = (
     ("", " There is a red circle.", " A blue square sits in the corner.", True, True),
@@ -58,14 +57,22 @@ def token_logprobs(policy: Policy, pair: Pair, name: str, *, root: Path = Path()
 
 
 @torch.no_grad()
-def written(policy: Policy, rows: Sequence[tuple[str, str, str, bool, bool]]) -> list[Pair]:
-    """Return pairs with the log-probabilities and token counts of a policy, of images `images/0.png` and so on."""
+def written(
+    policy: Policy, rows: Sequence[tuple[str, str, str, bool, bool]], *, one_prompt: bool = False
+) -> list[Pair]:
+    """Return pairs with the log-probabilities and token counts of a policy, of images `images/0.png` and so on.
+
+    With `one_prompt` they are several pairs of the first prompt. The margins are 1, 2, 3, ...
+    """
     pairs = []
     for index, (context, chosen, rejected, chosen_ends, rejected_ends) in enumerate(rows):
+        number = index if one_prompt else 0
+        prompt = index - number
         pair = Pair(
-            prompt_id=f"train-{index:05d}",
-            image=f"images/{index}.png",
-            prompt=f"Describe {'the image ' * index}now.",
+            prompt_id=f"train-{prompt:05d}",
+            number=number,
+            image=f"images/{prompt}.png",
+            prompt=f"Describe {'the image ' * prompt}now.",
             chosen=chosen,
             rejected=rejected,
             origin="csr_search",
@@ -87,11 +94,3 @@ def written(policy: Policy, rows: Sequence[tuple[str, str, str, bool, bool]]) ->
             )
         )
     return pairs
-
-
-def numbered(pairs: Sequence[Pair]) -> list[Pair]:
-    """Return the same pairs as several of one prompt."""
-    return [
-        pair_with(pair, prompt_id=pairs[0].prompt_id, image=pairs[0].image, prompt=pairs[0].prompt, number=n)
-        for n, pair in enumerate(pairs)
-    ]
