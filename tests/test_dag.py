@@ -12,6 +12,7 @@ import yaml
 from csrdata.params import Params, load_params
 from csrdata.pipeline import STAGES, Needs
 from csrdata.pipeline.dag import Form, dependencies, dvc_yaml
+from csrdata.pipeline.graph import nodes
 from tests.imports import ROOT
 
 DAG: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
@@ -103,6 +104,23 @@ def test_an_output_has_one_maker_and_an_input_has_one() -> None:
                 for out in made
             )
             assert dep.startswith("csrdata/") or inside, f"{name}: {dep}"
+
+
+def test_answers_of_the_search_depend_on_its_parameters() -> None:
+    """Best of N: another way to search or to score answers again, and no bias is set on answers that are not greedy."""
+    raw = PARAMS.model_dump()
+    raw["evaluate_policy"]["decoding"], raw["match_recall"] = "search", None
+    searching = Params.model_validate(raw)
+    for name in ("evaluate_base", "evaluate_policy"):
+        (greedy,) = [node for node in nodes(PARAMS) if node.name == name]
+        (search,) = [node for node in nodes(searching) if node.name == name]
+        assert set(search.params) - set(greedy.params) == {"generate_beams", "score_beams"}
+        assert search.inputs == greedy.inputs
+    names = {node.name for node in nodes(PARAMS)} - {node.name for node in nodes(searching)}
+    assert names == {"match_base", "match_recall"}
+    plots = [yaml.safe_load(dvc_yaml(params, Form.PROJECT))["plots"] for params in (PARAMS, searching)]
+    drawn, less = ({path for plot in own for path in plot} for own in plots)
+    assert drawn - less == {"plots/chair_s_at_recall.csv", "plots/recall_curve.csv"}
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.name)

@@ -69,6 +69,7 @@ def kinds_in_use(params: Params) -> Kinds:
     return {
         "csrdata.pipeline.source": {params.source.kind},
         "csrdata.pipeline.evaluation_sets": {one.kind for one in params.evaluation_sets.values()},
+        "csrdata.pipeline.evaluate_policy": {params.evaluate_policy.decoding},
     }
 
 
