@@ -545,6 +545,13 @@ def _check_signals(params: Params, path: Path) -> None:
         if not is_iteration_name(name) or name in RESERVED_SIGNALS:
             expected = f"{NAME.removesuffix(', and not base')}, and not {', '.join(RESERVED_SIGNALS)}"
             raise UserError(f"{path}: scorers.others.{name}", got=name, expected=expected, do=_fix(path))
+    if params.evaluate_policy.decoding == "search" and params.score_beams.signal != "search":
+        place, got = (
+            f"{path}: evaluate_policy.decoding",
+            f"search, with score_beams.signal {params.score_beams.signal}",
+        )
+        expected = "greedy: only the search's own signal is measured on evaluation images"
+        raise UserError(place, got=got, expected=expected, do=_fix(path))
     if params.score_beams.signal not in {"search", *others}:
         expected = f"one of {', '.join(['search', *others])} (search, or a name of scorers.others)"
         place = f"{path}: score_beams.signal"

@@ -351,7 +351,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A policy's greedy answer to one evaluation question. One row for each `question_id`, in any order."""
+    """A policy's answer to one evaluation question. One row for each `question_id`, in any order."""
 
     question_id: str
     text: str

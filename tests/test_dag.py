@@ -107,6 +107,23 @@ def test_an_output_has_one_maker_and_an_input_has_one() -> None:
             assert dep.startswith("csrdata/") or inside, f"{name}: {dep}"
 
 
+def test_answers_of_the_search_depend_on_its_parameters() -> None:
+    """Best of N: another way to search or to score answers again, and no bias is set on answers that are not greedy."""
+    raw = PARAMS.model_dump()
+    raw["evaluate_policy"]["decoding"], raw["match_recall"] = "search", None
+    searching = Params.model_validate(raw)
+    for name in ("evaluate_base", "evaluate_policy"):
+        (greedy,) = [node for node in nodes(PARAMS) if node.name == name]
+        (search,) = [node for node in nodes(searching) if node.name == name]
+        assert set(search.params) - set(greedy.params) == {"generate_beams", "score_beams"}
+        assert search.inputs == greedy.inputs
+    names = {node.name for node in nodes(PARAMS)} - {node.name for node in nodes(searching)}
+    assert names == {"match_base", "match_recall"}
+    plots = [yaml.safe_load(dvc_yaml(params, Form.PROJECT))["plots"] for params in (PARAMS, searching)]
+    drawn, less = ({path for plot in own for path in plot} for own in plots)
+    assert drawn - less == {"plots/chair_s_at_recall.csv", "plots/recall_curve.csv"}
+
+
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.name)
 def test_profiles_are_complete_and_valid(path: Path) -> None:
     """Every profile loads, and gives a DAG in both forms; a profile of real models has no key of the microworld."""

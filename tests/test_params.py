@@ -162,6 +162,19 @@ def test_biases_are_a_grid_with_0_on_it(tmp_path: Path, old: str, new: str, word
     assert line(edited(tmp_path, old, new)) == f"{words}Next: fix params.yaml, then: dvc repro"
 
 
+def test_the_searchs_answers_need_the_searchs_signal(tmp_path: Path) -> None:
+    """Other signals are measured on training images alone."""
+    path = edited(tmp_path, "  decoding: greedy ", "  decoding: search ")
+    text = path.read_text(encoding="utf-8")
+    other = "  others: {desk: {kind: open_clip, folder: scorers/desk}} "
+    text = text.replace("  others: {} ", other).replace("  signal: search ", "  signal: desk ")
+    path.write_text(text, encoding="utf-8")
+    assert line(path) == (
+        "params.yaml: evaluate_policy.decoding: got search, with score_beams.signal desk, expected greedy: only the "
+        "search's own signal is measured on evaluation images. Next: fix params.yaml, then: dvc repro"
+    )
+
+
 def test_a_step_that_is_no_binary_fraction_is_a_grid(tmp_path: Path) -> None:
     """0.1 does not divide 4 in floating point; it is a grid all the same. No section, no grid."""
     settings = load_params(edited(tmp_path, "  step: 0.5 ", "  step: 0.1 ")).match_recall

@@ -1,6 +1,6 @@
 """A policy's answers to the evaluation questions, as `Answer` records."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -10,7 +10,7 @@ from PIL.Image import Image
 
 from csrdata.evaluation.pope import ANSWER_TOKENS
 from csrdata.images import ImageRoot, load_image
-from csrdata.policy.answering import answer, completion_logprobs
+from csrdata.policy.answering import Reply, answer, completion_logprobs
 from csrdata.policy.loading import Policy
 from csrdata.records import Answer, Kind, Question
 from csrdata.relevance.base import Scorer
@@ -26,9 +26,10 @@ def evaluation_answers(
     root: Path | ImageRoot,
     max_new_tokens: int,
     batch_size: int,
+    search: Callable[[Sequence[Question]], Mapping[str, Reply]] | None = None,
     progress: bool = True,
 ) -> list[Answer]:
-    """Answer every question greedily; return the answers in the order of the questions.
+    """Answer every question; return the answers in the order of the questions.
 
     Args:
         policy: the policy that answers.
@@ -40,6 +41,8 @@ def evaluation_answers(
         root: the folder that image paths are relative to.
         max_new_tokens: token limit of a description; a yes/no answer has at most `pope.ANSWER_TOKENS` tokens.
         batch_size: answers decoded together.
+        search: returns answers to the descriptions, by question id, that take the place of the greedy ones; called when
+            every question is answered greedily. None: all answers are greedy.
         progress: whether to show progress bars.
 
     Raises:
@@ -65,6 +68,12 @@ def evaluation_answers(
         title="yes/no questions",
         progress=progress,
     )
+    if search is not None and describing:
+        searched = search(describing)
+        described = [
+            searched.get(question.question_id, greedy)
+            for question, greedy in zip(describing, described, strict=True)
+        ]
     logprobs = completion_logprobs(
         base(),
         describing,

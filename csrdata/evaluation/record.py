@@ -44,7 +44,7 @@ class EvaluationRecord:
     """How one policy was evaluated."""
 
     description_tokens: int
-    """Token limit of a description."""
+    """Token limit of a greedy description."""
     yes_no_tokens: int
     """Token limit of an answer to a yes/no question."""
     unfinished_sentence: str
@@ -53,6 +53,9 @@ class EvaluationRecord:
     """By package; those that are installed."""
     sets: Mapping[str, SetRecord]
     """By split."""
+    decoding: str = "greedy"
+    """How descriptions were decoded: `greedy`, or `search` for the best answers of the search. In the file only where it
+    is not greedy."""
 
     def as_json(self) -> dict[str, object]:
         """Return the record in the form of the file."""
@@ -60,26 +63,38 @@ class EvaluationRecord:
             **{
                 one.name: getattr(self, one.name)
                 for one in fields(self)
-                if one.name not in {"versions", "sets"}
+                if one.name not in {"versions", "sets", "decoding"}
             },
+            **({} if self.decoding == "greedy" else {"decoding": self.decoding}),
             "versions": dict(self.versions),
             "sets": {name: asdict(one) for name, one in self.sets.items()},
         }
 
     def protocol(self) -> tuple[object, ...]:
         """Return all but the versions: what must be equal for two policies to be compared."""
-        return self.description_tokens, self.yes_no_tokens, self.unfinished_sentence, dict(self.sets)
+        return (
+            self.description_tokens,
+            self.yes_no_tokens,
+            self.unfinished_sentence,
+            dict(self.sets),
+            self.decoding,
+        )
 
 
 def describe_evaluation(
-    questions: Sequence[Question], known: Mapping[str, Known], *, max_new_tokens: int
+    questions: Sequence[Question],
+    known: Mapping[str, Known],
+    *,
+    max_new_tokens: int,
+    decoding: str = "greedy",
 ) -> EvaluationRecord:
     """Return the record of an evaluation that is run now.
 
     Args:
         questions: of all splits.
         known: by split, where the truth is known.
-        max_new_tokens: token limit of a description.
+        max_new_tokens: token limit of a greedy description.
+        decoding: `greedy` or `search`.
     """
     return EvaluationRecord(
         description_tokens=max_new_tokens,
@@ -90,6 +105,7 @@ def describe_evaluation(
             split: _describe([one for one in questions if one.split == split], known.get(split))
             for split in dict.fromkeys(question.split for question in questions)
         },
+        decoding=decoding,
     )
 
 
@@ -113,13 +129,17 @@ def read_record(value: JsonValue) -> EvaluationRecord:
     Raises:
         UserError: a key is missing or unknown, or a value is of another type.
     """
-    parts = value.fields(*(one.name for one in fields(EvaluationRecord)))
+    greedy = "decoding" not in value.items()
+    parts = value.fields(
+        *(one.name for one in fields(EvaluationRecord) if not (greedy and one.name == "decoding"))
+    )
     return EvaluationRecord(
         description_tokens=parts["description_tokens"].count(),
         yes_no_tokens=parts["yes_no_tokens"].count(),
         unfinished_sentence=parts["unfinished_sentence"].text(),
         versions={name: version.text() for name, version in parts["versions"].items().items()},
         sets={name: _read_set(one) for name, one in parts["sets"].items().items()},
+        decoding="greedy" if greedy else parts["decoding"].text(),
     )
 
 

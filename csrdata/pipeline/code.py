@@ -4,8 +4,8 @@ Three things use this module, so that they agree: the fingerprint of shards (a s
 again), the code dependencies in dvc.yaml (`csrdata.pipeline.dag` writes them), and the test that compares them. The
 source is parsed; nothing is imported or run. This works in a checkout and in an installed package.
 
-If a module chooses by kind (`match settings.kind:`, or by `settings.order`), and the caller says which kinds are in use, the
-cases of other kinds are not followed: the stages of a project depend only on the code of that project's source.
+If a module chooses by kind (`match settings.kind:`, or by `.order` or `.decoding`), and the caller says which kinds are in
+use, the cases of other kinds are not followed: the stages of a project depend only on the code of that project's source.
 
 The hash covers every statement of these modules, also inside functions and under `if TYPE_CHECKING`. It does not
 cover comments, docstrings and layout; the modules in `EXEMPT`; the `__init__.py` of a package; modules imported by a
@@ -119,9 +119,11 @@ def source_path(module: str, *, package: Path = PACKAGE) -> Path:
 
 
 def _walk(node: ast.AST, kinds: Collection[str] | None) -> Iterator[ast.AST]:
-    """Yield a syntax tree's nodes, without the cases of `match X.kind:` or `X.order` that are of other kinds."""
+    """Yield a syntax tree's nodes, without the cases of `match X.kind:` (`.order`, `.decoding`) that are of other kinds."""
     yield node
-    chooses = isinstance(node, ast.Match) and ast.unparse(node.subject).endswith((".kind", ".order"))
+    chooses = isinstance(node, ast.Match) and ast.unparse(node.subject).endswith(
+        (".kind", ".order", ".decoding")
+    )
     for child in ast.iter_child_nodes(node):
         pattern = child.pattern if chooses and isinstance(child, ast.match_case) else None
         value = pattern.value if isinstance(pattern, ast.MatchValue) else None

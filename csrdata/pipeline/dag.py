@@ -75,6 +75,7 @@ def kinds_in_use(params: Params) -> Kinds:
         "csrdata.pipeline.sentence_pairs": pairs,
         "csrdata.pipeline.scorers": kinds_of_scorers(params.scorers),
         "csrdata.pipeline.evaluation_sets": {one.kind for one in params.evaluation_sets.values()},
+        "csrdata.pipeline.evaluate_policy": {params.evaluate_policy.decoding},
     }
 
 

@@ -1,9 +1,10 @@
-"""Wiring of `evaluate_policy`: a policy and the questions in, its greedy answers and their metrics out."""
+"""Wiring of `evaluate_policy`: a policy and the questions in, its answers and their metrics out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -13,6 +14,7 @@ from csrdata.evaluation.mentions import AbsentMention, absent_mentions
 from csrdata.evaluation.record import describe_evaluation
 from csrdata.evaluation.scorecard import check_questions, scorecards
 from csrdata.evaluation_sets.base import Asked
+from csrdata.images import ImageRoot
 from csrdata.params import Params
 from csrdata.pipeline.inputs import need_images, need_policy, need_scorer
 from csrdata.pipeline.runtime import set_up_process
@@ -22,6 +24,11 @@ from csrdata.pipeline.truth import known_truth
 from csrdata.pipeline.wordings import read_wordings
 from csrdata.records import Answer, Question, Truth
 from csrdata.storage.tables import atomic_file, read_rows, write_json, write_rows
+
+if TYPE_CHECKING:
+    from csrdata.policy.answering import Reply
+    from csrdata.policy.loading import Policy
+    from csrdata.relevance.base import Scorer
 
 
 def run(params: Params, name: str) -> None:
@@ -43,8 +50,8 @@ def run(params: Params, name: str) -> None:
         say("there are no evaluation questions: no policy answers any (params.yaml: evaluation_sets)")
     answers = _answer(params, name, questions) if questions else []
     cards = scorecards(questions, answers, known, made_by="dvc repro")
-    tokens = params.evaluate_policy.max_new_tokens
-    record = describe_evaluation(questions, known, max_new_tokens=tokens).as_json()
+    tokens, decoding = params.evaluate_policy.max_new_tokens, params.evaluate_policy.decoding
+    record = describe_evaluation(questions, known, max_new_tokens=tokens, decoding=decoding).as_json()
     write_rows(paths.answers(name), answers, Answer)
     _write_mentions(paths.absent_mentions(name), absent_mentions(questions, answers, known))
     write_json(paths.evaluation_record(name), record)
@@ -79,8 +86,23 @@ def _answer(params: Params, name: str, questions: list[Question]) -> list[Answer
         scorers,
         questions,
         root=images,
-        **settings.model_dump(exclude={"decoding"}),
+        max_new_tokens=settings.max_new_tokens,
+        batch_size=settings.batch_size,
+        search=_search(params, policy, scorers[0], images),
     )
+
+
+def _search(
+    params: Params, policy: "Policy", scorer: "Scorer", images: ImageRoot
+) -> "Callable[[Sequence[Question]], Mapping[str, Reply]] | None":
+    """Return what searches answers to descriptions; None where they are greedy."""
+    match params.evaluate_policy.decoding:
+        case "greedy":
+            return None
+        case "search":
+            from csrdata.pipeline.searching import search_answers
+
+            return partial(search_answers, params, policy, scorer, root=images)
 
 
 def _write_mentions(path: Path, mentions: Sequence[AbsentMention]) -> None:

@@ -110,7 +110,7 @@ def nodes(params: Params) -> tuple[Node, ...]:
             "evaluate_base",
             "evaluate_policy",
             inputs=(questions, base, *held_out, *search, *parsers),
-            params=("compute", "evaluate_policy", "evaluation_sets", "scorers", "source"),
+            params=_evaluation_params(params),
             outputs=_evaluation(paths.BASE),
             argument=paths.BASE,
         ),
@@ -171,7 +171,7 @@ def nodes(params: Params) -> tuple[Node, ...]:
             "evaluate_policy",
             "evaluate_policy",
             inputs=(questions, own, base, *held_out, *search, *parsers),
-            params=("compute", "evaluate_policy", "evaluation_sets", "scorers", "source"),
+            params=_evaluation_params(params),
             outputs=_evaluation(KEY),
             argument=KEY,
         ),
@@ -340,6 +340,12 @@ def _prepared(params: Params) -> tuple[Output, ...]:
         scorers[trained.tower] = trained.tower.as_posix()
     written = (*drawn, str(paths.policy(paths.BASE)), *scorers.values())
     return (*(Output(path, persist=True) for path in written), _figures(paths.PREPARE_METRICS))
+
+
+def _evaluation_params(params: Params) -> tuple[str, ...]:
+    """Return the sections that answers depend on: those of the search too, where the search answers."""
+    searching = ("generate_beams", "score_beams") if params.evaluate_policy.decoding == "search" else ()
+    return ("compute", "evaluate_policy", "evaluation_sets", *searching, "scorers", "source")
 
 
 def _evaluation(name: str) -> tuple[Output, ...]:

@@ -114,6 +114,7 @@ def _summary(params: Params, names: Sequence[str]) -> Summary | None:
         return None
     try:
         summary = read_summary(paths.SUMMARY)
+        _check_greedy(summary)
         for name in names:
             _check_about(summary, name)
         if LOCK.is_file():
@@ -123,6 +124,18 @@ def _summary(params: Params, names: Sequence[str]) -> Summary | None:
         sys.stderr.write(f"the card has no figures of training: {error}\n")
         return None
     return summary
+
+
+def _check_greedy(summary: Summary) -> None:
+    """Check that a summary's figures are of the policies alone."""
+    decoding = "greedy" if summary.evaluation is None else summary.evaluation.decoding
+    if decoding != "greedy":
+        raise UserError(
+            f"{paths.SUMMARY}: evaluation.decoding",
+            got=decoding,
+            expected="greedy: figures of the policies, not of the search",
+            do="set evaluate_policy.decoding to greedy, then: dvc repro",
+        )
 
 
 def _check_about(summary: Summary, name: str) -> None:

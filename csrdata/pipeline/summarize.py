@@ -112,12 +112,14 @@ def _record(
     for policy in policies:
         path, made_by = paths.evaluation_record(policy), _made_by(policy)
         record = read_record(open_json(path, made_by=made_by))
-        tokens = (records or [record])[0].description_tokens
-        present = describe_evaluation(questions, known, max_new_tokens=tokens)
+        first = (records or [record])[0]
+        present = describe_evaluation(
+            questions, known, max_new_tokens=first.description_tokens, decoding=first.decoding
+        )
         if record.protocol() != present.protocol():
             raise UserError(
                 str(path),
-                got="other questions, truth, rules or token limits",
+                got="other questions, truth, rules, decoding or token limits",
                 expected=f"those of {paths.QUESTIONS}, {paths.TRUTH} and the base",
                 do=made_by,
             )

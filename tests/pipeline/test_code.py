@@ -134,6 +134,18 @@ def test_a_stage_reaches_the_code_of_its_own_pairs() -> None:
     assert "csrdata.pipeline.oracle" in found["answers", "truth"] - found["answers", "reward"]
 
 
+def test_an_evaluation_reaches_the_search_only_where_it_answers() -> None:
+    """Greedy answers do not depend on the code of the search; best of N does."""
+    greedy, search = (
+        set(reached(wiring("evaluate_policy"), kinds={"csrdata.pipeline.evaluate_policy": {decoding}}))
+        for decoding in ("greedy", "search")
+    )
+    own = {"csrdata.search.beam", "csrdata.generation.generating", "csrdata.search.responses"}
+    assert not greedy & own
+    assert own <= search
+    assert greedy < search
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_has_its_code(stage: str) -> None:
     """A stage reaches its own wiring, and nothing of what is left out."""

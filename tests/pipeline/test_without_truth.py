@@ -63,7 +63,7 @@ def _pairs(name: str) -> None:
         "A dog.",
         "A cat.",
         "csr_search",
-        PairScores(chosen_reward=0.5),
+        scores=PairScores(chosen_reward=0.5),
     )
     write_rows(paths.pairs(name), [pair], Pair)
     write_rows(
