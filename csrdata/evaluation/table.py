@@ -64,10 +64,10 @@ def columns(summary: Summary) -> list[str]:
 
 
 def sections(summary: Summary) -> list[Section]:
-    """Lay the summary out: a section for each split, one for the pairs that each iteration was trained on."""
+    """Lay the summary out: a section for each split, and one for the pairs that each iteration was trained on, if any."""
     names = columns(summary)
     splits = [_split_section(split, entries, names) for split, entries in summary.splits.items()]
-    return [*splits, _pair_section(summary.pairs, names)]
+    return [*splits, *([_pair_section(summary.pairs, names)] if summary.pairs else [])]
 
 
 def render_table(summary: Summary) -> Table:

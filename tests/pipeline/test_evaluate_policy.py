@@ -15,7 +15,7 @@ from tests.relevance.test_open_clip import save_tiny_clip
 from tests.tiny import tiny_llava
 
 PARAMS = small_params(
-    evaluate_policy={"max_new_tokens": 6, "batch_size": 8}, source={"questions_per_image": 2}
+    evaluate_policy={"max_new_tokens": 6, "batch_size": 8}, source={"questions_per_image": 6}
 )
 
 
