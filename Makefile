@@ -17,7 +17,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help dist docs families repro test test-all lint dag bench clean
+.PHONY: help dist docs families final repro test test-all lint dag bench clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,6 +25,10 @@ help:  ## list the commands
 repro: $(STAMP)  ## run the pipeline, skip what is up to date, print the table
 	dvc repro
 	@cat metrics/summary.md
+
+final: $(STAMP)  ## evaluate base and last policy on the test split: once, when all settings are final
+	python -m csrdata.pipeline.final
+	@cat metrics/final.md
 
 test: lint  ## lint, types, import rules, tests and one run of the smoke profile
 	OMP_NUM_THREADS=1 python -m pytest $(SIDE_BY_SIDE)

@@ -33,6 +33,10 @@ SUMMARY = Path("metrics/summary.json")
 HEADLINE = Path("metrics/headline.json")
 """The ten figures of the last iteration that `dvc metrics show` lists."""
 PLOTS = Path("plots")
+FINAL = Path("metrics/final.json")
+"""The base and the last policy on the test split, and the settings that were final; no output of the DAG."""
+TEST_SCENES = Path("data/final")
+"""The microworld's test images, their truth and the answers about them: no stage reads it."""
 LOGS = Path("logs")
 """Timings and facts about the machine: not outputs of the DAG."""
 

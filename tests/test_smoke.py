@@ -119,6 +119,42 @@ def test_a_second_run_has_nothing_to_do(project: Path) -> None:
     assert _ran(_dvc(project, "repro")) == []
 
 
+@pytest.mark.timeout(900)
+def test_the_final_record_is_made_once(restored: Path) -> None:
+    """It is of base and last policy on the test split; made again it does nothing, and other settings are refused."""
+    done = _final(restored)
+    assert done.returncode == 0, done.stderr
+    record = (restored / "metrics/final.json").read_bytes()
+    found = json.loads(record)
+    assert found["summary"]["iterations"] == ["base", "2"]
+    assert set(found["summary"]["splits"]) == {"test"}
+    assert set(found["summary"]["splits"]["test"]["2"]) >= FIGURES
+    assert set(found["settings"]) == {"params", "base", "policy", "search", "held_out"}
+    words = (restored / "metrics/final.md").read_text(encoding="utf-8")
+    assert "## test" in words
+    assert found["settings"]["params"] in words
+    assert found["machine"]["processor"] in words
+    assert "nothing was done" in _final(restored).stderr
+    assert _ran(_dvc(restored, "repro")) == []
+    _edit_params(restored, "select_pairs", margin=0.01)
+    refused = _final(restored)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("metrics/final.json: got a record of other settings (params)")
+    assert refused.stderr.count("\n") == 1
+    assert (restored / "metrics/final.json").read_bytes() == record
+
+
+def _final(project: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "csrdata.pipeline.final"],
+        cwd=project,
+        env=_environment(project),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def test_the_summary_has_its_stable_form(project: Path) -> None:
     """Every split has the base and each iteration, every figure its value and interval, the base no p-value."""
     summary = _summary(project)

@@ -75,7 +75,8 @@ def sections(summary: Summary) -> list[Section]:
     names = columns(summary)
     splits = [_split_section(split, entries, names) for split, entries in summary.splits.items()]
     biases = [] if summary.equal_recall is None else [_bias_section(summary.equal_recall, names)]
-    return [*splits, *biases, _pair_section(summary.pairs, names)]
+    pairs = [_pair_section(summary.pairs, names)] if summary.pairs else []
+    return [*splits, *biases, *pairs]
 
 
 def render_table(summary: Summary) -> Table:

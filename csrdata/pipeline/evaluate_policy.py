@@ -62,13 +62,35 @@ def run(params: Params, name: str) -> None:
 
 
 def _answer(params: Params, name: str, questions: list[Question]) -> list[Answer]:
-    """Load the policy, the base and the scorers, and answer one question or more."""
+    wordings = read_wordings(paths.QUESTION_WORDINGS)
+    images = need_images(params, (question.image for question in questions), listed=paths.QUESTION_IMAGES)
+    return answer_questions(params, name, questions, images=images, wordings=wordings)
+
+
+def answer_questions(
+    params: Params,
+    name: str,
+    questions: Sequence[Question],
+    *,
+    images: ImageRoot,
+    wordings: Mapping[str, str],
+) -> list[Answer]:
+    """Load a policy, the base and the scorers, and answer one question or more; return the answers in the same order.
+
+    Args:
+        params: all parameters.
+        name: "base" or the name of an iteration.
+        questions: in any order.
+        images: those of the questions.
+        wordings: the rendered prompts of the questions, by their instruction.
+
+    Raises:
+        UserError: a model or an image is missing or damaged.
+    """
     from csrdata.evaluation.answers import evaluation_answers
     from csrdata.policy.loading import base_in_place_of, load_policy
 
     settings, compute = params.evaluate_policy, params.compute
-    wordings = read_wordings(paths.QUESTION_WORDINGS)
-    images = need_images(params, (question.image for question in questions), listed=paths.QUESTION_IMAGES)
     policy = load_policy(need_policy(name), device=compute.device, dtype=compute.dtype, wordings=wordings)
     search, held_out = params.scorers.search, params.scorers.held_out
     need_scorer(scorer_folder(search, role="search"))

@@ -23,7 +23,7 @@ from tests.teaching import teach
 from tests.tiny import tiny_llava
 
 PARAMS = small_params(
-    evaluate_policy={"max_new_tokens": 6, "batch_size": 8}, source={"questions_per_image": 2}
+    evaluate_policy={"max_new_tokens": 6, "batch_size": 8}, source={"questions_per_image": 6}
 )
 
 

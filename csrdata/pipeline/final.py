@@ -1,0 +1,208 @@
+"""`make final`: the base and the last policy on the test split, once, when every setting is final.
+
+No stage draws, asks about or answers for the test split, so nothing can be chosen by it. This module is no stage of the
+DAG: it draws the images itself, and its record is made once. A record of other settings is never replaced.
+"""
+
+from collections.abc import Sequence
+
+from csrdata import paths
+from csrdata.entry import leaving_in_words, say
+from csrdata.errors import UserError
+from csrdata.evaluation import table
+from csrdata.evaluation.record import describe_evaluation
+from csrdata.evaluation.scorecard import Known, scorecards
+from csrdata.evaluation.summarizing import summarize_splits
+from csrdata.evaluation.summary import Summary, read_prepared, read_world
+from csrdata.images import ImageRoot
+from csrdata.params import FILE, MicroworldSource, Params, load_params
+from csrdata.pipeline import works_here
+from csrdata.pipeline.evaluate_policy import answer_questions
+from csrdata.pipeline.graph import steps
+from csrdata.pipeline.run_all import form_here
+from csrdata.pipeline.runtime import machine, set_up_process
+from csrdata.pipeline.scorers import scorer_folder
+from csrdata.pipeline.staleness import LOCK, Project, why_stale
+from csrdata.pipeline.wordings import render_wordings
+from csrdata.records import Answer, Question
+from csrdata.sources.sampled import describe_images
+from csrdata.storage.disk import read_json, refusals_in_words
+from csrdata.storage.dvc_lock import read_lock
+from csrdata.storage.json_values import open_json
+from csrdata.storage.tables import atomic_file, fingerprint, write_json, write_rows
+from csrdata.strict_yaml import read_yaml
+
+COMMAND = "make final"
+MARKDOWN = paths.FINAL.with_suffix(".md")
+ANSWERS = paths.TEST_SCENES / "answers"
+
+
+def main() -> None:
+    """Make the record of the project in the present folder; a user's mistake is one line."""
+    with leaving_in_words("final", reword=works_here), refusals_in_words("final", again=COMMAND):
+        run(load_params())
+
+
+def run(params: Params) -> None:
+    """Evaluate the base and the last policy on the test split, and write `metrics/final.json` and `metrics/final.md`.
+
+    Nothing is done if the record of the same settings is there.
+
+    Raises:
+        UserError: the source is not the microworld, a stage is out of date, or there is a record of other settings.
+    """
+    source = params.source
+    if not isinstance(source, MicroworldSource):
+        raise UserError(
+            f"{FILE}: source.kind",
+            got=source.kind,
+            expected="microworld: no other source has a test split",
+            do="add an evaluation set that no setting is chosen by (docs/evaluation.md)",
+        )
+    made = paths.FINAL.is_file()
+    if made:
+        _check_same(_params_hash(params))
+    check_current(params)
+    settings = final_settings(params)
+    if made:
+        _check_same(settings)
+        say(f"{paths.FINAL}: the record of these settings is there already; nothing was done")
+        return
+    record = evaluate(params, source)
+    facts = machine(params.compute)
+    with atomic_file(MARKDOWN) as partial:
+        text = table.markdown(record, confidence=params.summarize.confidence)
+        partial.write_text(f"{text}\n{_notes(source, settings, facts)}\n", encoding="utf-8")
+    write_json(
+        paths.FINAL,
+        {
+            "settings": settings,
+            "test": {"images": source.test_images, "seed": source.test_seed},
+            "machine": facts,
+            "summary": record.as_json(),
+        },
+    )
+    say(f"{paths.FINAL}, {MARKDOWN}: written")
+
+
+def check_current(params: Params) -> None:
+    """Check that every stage is up to date, by the hashes in dvc.lock.
+
+    Raises:
+        UserError: one is not; the error names the first one and why.
+    """
+    project = Project(params, read_yaml(FILE), form_here())
+    lock = read_lock(LOCK) if LOCK.is_file() else {}
+    for step in steps(params):
+        reason = why_stale(step, lock, project)
+        if reason is not None:
+            raise UserError(
+                step.name,
+                got=reason,
+                expected="a complete run with the settings that are final",
+                do=f"dvc repro, then: {COMMAND}",
+            )
+
+
+def final_settings(params: Params) -> dict[str, str]:
+    """Return the SHA-256 of everything that the figures depend on: the parameters, both policies and the scorers."""
+    search, held_out = params.scorers.search, params.scorers.held_out
+    scorers = {"search": scorer_folder(search, role="search")}
+    if held_out is not None:
+        scorers["held_out"] = scorer_folder(held_out, role="held_out")
+    policies = {"base": paths.policy(paths.BASE), "policy": paths.policy(_last(params))}
+    return _params_hash(params) | fingerprint(**policies, **scorers)
+
+
+def _params_hash(params: Params) -> dict[str, str]:
+    """Return the SHA-256 of all parameters but `engine`, which changes no result."""
+    return fingerprint(params=params.model_dump(exclude={"engine"}))
+
+
+def evaluate(params: Params, source: MicroworldSource) -> Summary:
+    """Draw the test split, and return the figures of the base and the last policy on it.
+
+    The images, their truth and the answers are written to `data/final`.
+    """
+    from csrdata.sources.microworld.images import write_scenes
+    from csrdata.sources.microworld.source import Microworld
+    from csrdata.sources.microworld.world import TEST
+
+    set_up_process(params.compute)
+    write_scenes(paths.TEST_SCENES, sizes={TEST: source.test_images}, seed=source.test_seed)
+    world = Microworld(
+        paths.TEST_SCENES,
+        questions_per_image=source.questions_per_image,
+        seed=source.test_seed,
+        made_by=COMMAND,
+    )
+    questions = world.questions()
+    known = {TEST: Known({truth.image: truth for truth in world.truths()}, world.claim_parser())}
+    policies = (paths.BASE, _last(params))
+    answers = _answers(params, policies, questions)
+    cards = {name: scorecards(questions, answers[name], known, made_by=COMMAND) for name in policies}
+    prepared = open_json(paths.PREPARE_METRICS, made_by="dvc repro prepare")
+    return Summary(
+        iterations=policies,
+        splits=summarize_splits(cards, **params.summarize.model_dump()),
+        pairs={},
+        training={},
+        prepared=read_prepared(prepared),
+        evaluation=describe_evaluation(
+            questions, known, max_new_tokens=params.evaluate_policy.max_new_tokens
+        ),
+        world=read_world(prepared),
+    )
+
+
+def _answers(
+    params: Params, policies: Sequence[str], questions: Sequence[Question]
+) -> dict[str, list[Answer]]:
+    """Answer the questions with each policy, and write the answers beside the images."""
+    root = paths.TEST_SCENES.parent.parent
+    images = ImageRoot(root, {file.image: file for file in describe_images(questions, root=root)})
+    wordings = render_wordings({one.text: f"question {one.question_id}" for one in questions})
+    found = {}
+    for name in policies:
+        found[name] = answer_questions(params, name, questions, images=images, wordings=wordings)
+        write_rows(ANSWERS / f"{name}.parquet", found[name], Answer)
+    return found
+
+
+def _check_same(settings: dict[str, str]) -> None:
+    """Refuse to replace the record of other settings.
+
+    Args:
+        settings: all of `final_settings`, or some.
+
+    Raises:
+        UserError: the record is of other settings, or cannot be read.
+    """
+    there = read_json(paths.FINAL, made_by=f"rm {paths.FINAL}, then: {COMMAND}").get("settings")
+    before = there if isinstance(there, dict) else {}
+    changed = sorted(name for name in settings if before.get(name) != settings[name])
+    if changed:
+        raise UserError(
+            str(paths.FINAL),
+            got=f"a record of other settings ({', '.join(changed)})",
+            expected="no record: it is made once, and settings that were chosen after it are not tested by it",
+            do=f"git restore {FILE}, or remove {paths.FINAL} on purpose and take another source.test_seed",
+        )
+
+
+def _notes(source: MicroworldSource, settings: dict[str, str], facts: dict[str, str | int]) -> str:
+    """Return what the figures depend on, as the last paragraph of the Markdown."""
+    return (
+        f"test split: {source.test_images} images, seed {source.test_seed}, evaluated once; "
+        f"params SHA-256 {settings['params']}; answered on {facts['processor']} ({facts['instructions']}), "
+        f"{facts['threads']} threads, torch {facts['torch']}"
+    )
+
+
+def _last(params: Params) -> str:
+    """Return the name of the last iteration."""
+    return list(params.iterations)[-1]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""`final`: the test split is evaluated once, apart from the stages, and its record is not replaced."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from csrdata import paths
+from csrdata.errors import UserError
+from csrdata.evaluation.scorecard import TRUTH_FIGURES
+from csrdata.evaluation.table import markdown
+from csrdata.params import MicroworldSource, Params
+from csrdata.pipeline import final, sample_prompts
+from csrdata.pipeline.graph import steps
+from csrdata.records import Answer, Question, Truth
+from csrdata.sources.microworld.images import read_scenes
+from csrdata.sources.microworld.world import TEST, WORLD_VERSION, sample_scenes
+from csrdata.storage.tables import hash_path, read_json, read_rows, write_json
+from tests.pipeline.world import draw_world, real_params, small_params
+from tests.relevance.test_open_clip import save_tiny_clip
+from tests.tiny import tiny_llava
+
+SOURCE = {"questions_per_image": 2, "test_images": 3, "test_seed": 7}
+
+
+def _params(**source: int) -> Params:
+    return small_params(evaluate_policy={"max_new_tokens": 6, "batch_size": 8}, source={**SOURCE, **source})
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project with models, and with the tables of the stages."""
+    monkeypatch.chdir(tmp_path)
+    draw_world()
+    sample_prompts.run(_params())
+    tiny_llava(paths.policy("3"), seed=1)
+    for folder in (Path("scorers/search"), Path("scorers/held_out")):
+        folder.mkdir(parents=True)
+        save_tiny_clip(folder)
+    write_json(paths.PREPARE_METRICS, {"resolved": {}, "world": WORLD_VERSION})
+    Path("stages").mkdir()
+    Path("params.yaml").write_text(yaml.safe_dump(_params().model_dump()), encoding="utf-8")
+
+
+def _evaluate(params: Params) -> Callable[[], object]:
+    assert isinstance(params.source, MicroworldSource)
+    source = params.source
+    return lambda: final.evaluate(params, source)
+
+
+def test_the_base_and_the_last_policy_answer_about_the_test_split() -> None:
+    """Both have every figure on the images of the test seed, the policy with its test against the base, and no pairs."""
+    params = _params()
+    assert isinstance(params.source, MicroworldSource)
+    summary = final.evaluate(params, params.source)
+    assert (summary.iterations, list(summary.splits), summary.pairs) == (("base", "3"), [TEST], {})
+    assert summary.world == WORLD_VERSION
+    for name, policy in summary.splits[TEST].items():
+        assert {*TRUTH_FIGURES, "length", "pope_accuracy", "relevance_held_out"} <= set(policy.figures)
+        assert (policy.figures["length"].p_vs_base is None) == (name == "base")
+        answers = read_rows(final.ANSWERS / f"{name}.parquet", Answer, made_by="")
+        assert {answer.question_id.split("/")[0] for answer in answers} == {
+            f"test-{number:05d}" for number in range(3)
+        }
+    scenes = read_scenes(paths.TEST_SCENES / "scenes.parquet")
+    assert scenes == sample_scenes(split=TEST, count=3, seed=7)
+    assert summary.evaluation is not None
+    assert summary.evaluation.sets[TEST].images == 3
+    text = markdown(summary, confidence=95)
+    assert text.count("## ") == 1
+    assert "| CHAIR_S |" in text
+
+
+def test_no_stage_reads_or_writes_the_test_split() -> None:
+    """Its images and truth are in no input or output of the DAG, and in no table of questions or truth."""
+    here = paths.TEST_SCENES.as_posix()
+    for step in steps(_params()):
+        touched = (*step.node.inputs, *(output.path for output in step.node.outputs))
+        assert not [path for path in touched if path.startswith(here) or here.startswith(f"{path}/")]
+    assert TEST not in {one.split for one in read_rows(paths.QUESTIONS, Question, made_by="")}
+    assert TEST not in {one.split for one in read_rows(paths.TRUTH, Truth, made_by="")}
+    assert not [path for path in Path("data/prepare/images").iterdir() if path.name.startswith(TEST)]
+
+
+def test_the_evaluation_changes_no_table_of_a_stage() -> None:
+    """What the stages wrote has the same bytes afterwards."""
+    before = {path: hash_path(path) for path in (Path("data/prepare"), Path("data/sample_prompts"))}
+    _evaluate(_params())()
+    assert {path: hash_path(path) for path in before} == before
+
+
+def test_a_pipeline_that_is_not_up_to_date_is_refused() -> None:
+    """The line names the first stage that has to run; nothing of the test split is drawn."""
+    with pytest.raises(UserError) as caught:
+        final.run(_params())
+    assert str(caught.value) == (
+        "prepare: got it has not run, expected a complete run with the settings that are final. "
+        "Next: dvc repro, then: make final"
+    )
+    assert not paths.TEST_SCENES.exists()
+
+
+def test_a_record_of_other_settings_is_not_replaced() -> None:
+    """One line says what differs, and the record stays; a parameter that changes no result is no other setting."""
+    settings = final.final_settings(_params())
+    assert settings == final.final_settings(_params().model_copy(update={"engine": {"workers": 9}}))
+    assert set(settings) == {"params", "base", "policy", "search", "held_out"}
+    write_json(paths.FINAL, {"settings": settings})
+    for other in (_params(test_seed=8), _params(held_out_images=9)):
+        with pytest.raises(UserError, match=r"metrics/final.json: got a record of other settings \(params\)"):
+            final.run(other)
+    assert read_json(paths.FINAL, made_by="") == {"settings": settings}
+    with pytest.raises(UserError, match="prepare: got it has not run"):
+        final.run(_params())
+
+
+def test_another_source_has_no_test_split(tmp_path: Path) -> None:
+    """Images without known truth have none: one line says what to use."""
+    with pytest.raises(
+        UserError, match=r"source.kind: got folder, expected microworld: no other source has a"
+    ):
+        final.run(real_params(tmp_path))
