@@ -20,7 +20,7 @@ from csrdata.pipeline.scorers import open_scorer, scorer_folder
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth
 from csrdata.pipeline.wordings import read_wordings
-from csrdata.records import Answer, Question, Truth
+from csrdata.records import Answer, LeftOut, Question, Truth
 from csrdata.storage.tables import atomic_file, read_rows, write_json, write_rows
 
 
@@ -44,7 +44,8 @@ def run(params: Params, name: str) -> None:
     answers = _answer(params, name, questions) if questions else []
     cards = scorecards(questions, answers, known, made_by="dvc repro")
     tokens = params.evaluate_policy.max_new_tokens
-    record = describe_evaluation(questions, known, max_new_tokens=tokens).as_json()
+    left_out = read_rows(paths.LEFT_OUT, LeftOut, made_by="dvc repro sample_prompts")
+    record = describe_evaluation(questions, known, left_out=left_out, max_new_tokens=tokens).as_json()
     write_rows(paths.answers(name), answers, Answer)
     _write_mentions(paths.absent_mentions(name), absent_mentions(questions, answers, known))
     write_json(paths.evaluation_record(name), record)
