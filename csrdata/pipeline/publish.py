@@ -12,15 +12,15 @@ from typing import Any
 
 from csrdata import paths
 from csrdata.errors import UserError
-from csrdata.params import FILE, MicroworldSource, Params, load_params
+from csrdata.params import FILE, Params, load_params
 from csrdata.pipeline.inputs import images_folder, need_exclusion
 from csrdata.pipeline.pulled import DAG, changed_since, read_pulled
 from csrdata.pipeline.results import find_results
 from csrdata.pipeline.scorers import scorer_folder
-from csrdata.pipeline.source import open_source
+from csrdata.pipeline.stated import known_origin, stated_origin
 from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.hub.pushing import published_manifest
-from csrdata.publishing.origins import StatedOrigin, origin
+from csrdata.publishing.origins import origin
 from csrdata.publishing.release.columns import parse_images
 from csrdata.publishing.release.gates import check
 from csrdata.publishing.release.layout import LOCK as KEPT_LOCK
@@ -73,8 +73,8 @@ def release(
     kept = parse_images(images)
     source = origin(
         params.source.kind,
-        open_source(params.source).origin,
-        stated=_stated(params),
+        known_origin(params),
+        stated=stated_origin(params),
         licence=licence,
         images=image_licence,
         outputs=output_licence,
@@ -125,14 +125,6 @@ def release(
         places=places,
         gate=lambda partial: check(partial, secrets=_tokens()),
     )
-
-
-def _stated(params: Params) -> StatedOrigin | None:
-    """Return what params.yaml says about licences; None for a source that has no such section."""
-    if isinstance(params.source, MicroworldSource):
-        return None
-    said = params.source.origin
-    return StatedOrigin(licence=said.licence, images=said.images, outputs=said.outputs)
 
 
 def _sampled_images() -> list[ImageFile]:
