@@ -78,10 +78,14 @@ class MicroworldSource(Section):
     questions_per_image: Even
 
 
+LicenceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=100)]
+
+
 class StatedOrigin(Section):
     images: Line | None
-    licence: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=100)] | None
+    licence: LicenceName | None
     outputs: Line | None
+    policy: LicenceName | None
 
 
 class RealSource(Section):

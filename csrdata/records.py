@@ -81,7 +81,7 @@ class Prompt:
 
 
 class LeaveReason(StrEnum):
-    """Why a sampled prompt is not in the table of prompts."""
+    """Why a sampled prompt or question is not in its table."""
 
     EXCLUDED = "excluded"
     """Its id or the hash of its image is in the file `source.exclude`."""
@@ -91,9 +91,15 @@ class LeaveReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A sampled prompt that no stage sees, and why: prompts + left out = sampled. One row for each `prompt_id`."""
+    """A sampled prompt or question that no stage sees, and why: kept + left out = sampled.
 
-    prompt_id: str
+    One row for each `record_id` and `split`.
+    """
+
+    record_id: str
+    """The id of the prompt, or of the question."""
+    split: str | None
+    """The split of the question; null for a prompt."""
     image: str
     reason: str
     """A `LeaveReason`."""

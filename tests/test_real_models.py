@@ -192,8 +192,17 @@ def test_the_images_take_576_tokens(project: Path) -> None:
 def test_nothing_is_left_to_run_and_models_stay_where_they_are(
     python: Path, project: Path, data: Path
 ) -> None:
-    """A second `run --all` has nothing to do, and no weights of the base are in the project."""
+    """Neither `run --all` nor DVC has anything to do a second time, and no weights of the base are in the project."""
     assert _run(python, project, "run", "--all", "--dry-run") == ""
+    status = subprocess.run(
+        [sys.executable, "-m", "dvc", "status"],
+        cwd=project,
+        env={**os.environ, "DVC_NO_ANALYTICS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert status.stdout.strip() == "Data and pipelines are up to date."
     weights = [path for path in project.rglob("*.safetensors") if "adapters" not in path.parts]
     assert weights == []
     assert sorted(path.name for path in (project / "policies/base").iterdir()) == [

@@ -15,6 +15,14 @@ import polars as pl
 import pytest
 import yaml
 
+from csrdata.params import load_params
+from csrdata.pipeline.dag import Form, write_project_files
+from csrdata.pipeline.graph import steps
+from csrdata.pipeline.project import create
+from csrdata.pipeline.run_all import run_all
+from csrdata.pipeline.staleness import LOCK, Project, record
+from csrdata.storage.dvc_lock import read_lock, write_stage
+from csrdata.strict_yaml import read_yaml
 from tests.imports import ROOT
 
 FIGURES = {
@@ -40,8 +48,8 @@ def _environment(project: Path) -> dict[str, str]:
     return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        # The clone's own code, not the installed checkout's.
-        "PYTHONPATH": str(project),
+        # The clone's own code, not the installed checkout's; a project of `csrdata init` has none.
+        "PYTHONPATH": str(project if (project / "csrdata").is_dir() else ROOT),
         "DVC_NO_ANALYTICS": "1",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
@@ -49,9 +57,13 @@ def _environment(project: Path) -> dict[str, str]:
 
 
 def _dvc(project: Path, *words: str) -> str:
-    """Run dvc in the clone and return what it said; a failure fails the test with its words."""
+    """Run dvc in a project and return what it said; a failure fails the test with its words."""
+    return _run(project, "dvc", *words)
+
+
+def _run(project: Path, module: str, *words: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", *words],
+        [sys.executable, "-m", module, *words],
         cwd=project,
         env=_environment(project),
         stdout=subprocess.PIPE,
@@ -237,3 +249,65 @@ def test_an_appended_iteration_runs_alone(restored: Path) -> None:
     stages = ("generate_beams", "score_beams", "select_pairs", "train_dpo", "evaluate_policy")
     assert sorted(_ran(_dvc(restored, "repro"))) == sorted([*(f"{stage}@3" for stage in stages), "summarize"])
     assert _summary(restored)["iterations"] == ["base", "1", "2", "3"]
+
+
+AGAIN = {"select_pairs@1", "summarize"}
+"""What `csrdata run --all` runs in the test below; the models behind the other runs take minutes."""
+
+
+@pytest.fixture
+def initialised(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of `csrdata init` that has the clone's first iteration: all but `AGAIN` is recorded by csrdata."""
+    folder = tmp_path / "my-csr"
+    create(folder, profile="smoke")
+    monkeypatch.chdir(folder)
+    raw = read_yaml(Path("params.yaml"))
+    del raw["iterations"]["2"]
+    Path("params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
+    write_project_files(load_params())
+    found = Project(load_params(), raw, Form.PROJECT)
+    every = list(steps(found.params))
+    for output in (output for step in every if step.name != "summarize" for output in step.node.outputs):
+        source, target = project / output.path, folder / output.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    for step in every:
+        if step.name not in AGAIN:
+            write_stage(LOCK, step.name, record(step, found))
+    return folder
+
+
+def _hashes(lock: dict[str, Any], name: str) -> dict[str, str]:
+    """Return the hash of each input and output of a run; the repository's code is an input there, not in a project."""
+    parts = [*lock[name].get("deps", []), *lock[name]["outs"]]
+    return {part["path"]: part["md5"] for part in parts if not part["path"].startswith("csrdata/")}
+
+
+@pytest.mark.timeout(900)
+def test_dvc_and_csrdata_agree(project: Path, initialised: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a project of `csrdata init`, what one of them has run, the other takes for done, before and after a change."""
+    said = _run(initialised, "csrdata", "run", "--all")
+    assert {line.partition(":")[0] for line in said.splitlines() if ": running, " in line} == AGAIN
+    ours, theirs = read_lock(initialised / LOCK), read_lock(project / LOCK)
+    for name in ours.keys() - {"summarize"}:  # which has one iteration here, and two there
+        assert _hashes(ours, name) == _hashes(theirs, name), name
+    assert _dvc(initialised, "status").strip() == "Data and pipelines are up to date."
+    assert _ran(_dvc(initialised, "repro", "--dry")) == []
+
+    margins = pl.read_parquet("data/select_pairs/1/pairs.parquet")["margin"].sort()
+    assert margins[0] < margins[-1]
+    _edit_params(initialised, "select_pairs", margin=margins[-1])
+    stale = set(json.loads(_dvc(initialised, "status", "--json")))
+    capsys.readouterr()
+    run_all(dry_run=True)
+    lines = capsys.readouterr().err.splitlines()
+    would_run = {line.partition(":")[0] for line in lines if ": would run, " in line}
+    assert stale == {"select_pairs@1"} == set(_ran(_dvc(initialised, "repro", "--dry")))
+    assert stale < would_run == {"select_pairs@1", "train_dpo@1", "evaluate_policy@1", "summarize"}
+    assert set(_ran(_dvc(initialised, "repro"))) == would_run
+    assert run_all(dry_run=True) == 0
+
+    found = Project(load_params(), read_yaml(Path("params.yaml")), Form.PROJECT)
+    written = read_lock(LOCK)
+    for step in steps(found.params):  # what DVC wrote is what csrdata would have written
+        assert written[step.name] == record(step, found), step.name

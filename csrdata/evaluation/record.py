@@ -6,12 +6,13 @@
 
 import hashlib
 import importlib.metadata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
 from csrdata.evaluation.pope import ANSWER_TOKENS
 from csrdata.evaluation.scorecard import Known
-from csrdata.records import Kind, Question
+from csrdata.records import Kind, LeftOut, Question
 from csrdata.storage.json_values import JsonValue
 
 PACKAGES = ("csrdata", "torch", "transformers", "open_clip_torch")
@@ -37,6 +38,10 @@ class SetRecord:
     """Of the images' objects and what else is known; None, here and below, where the truth is unknown."""
     rules: str | None
     """The version of the claim parser."""
+    left_out: Mapping[str, int]
+    """Sampled questions that were not asked, by `LeaveReason`; empty if all were."""
+    left_out_sha256: str | None
+    """Of id, image and reason of each, in order; None if all were asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +90,26 @@ def describe_evaluation(
     questions: Sequence[Question],
     known: Mapping[str, Known],
     *,
+<<<<<<< HEAD
     max_new_tokens: int,
     decoding: str = "greedy",
+=======
+    left_out: Sequence[LeftOut],
+    max_new_tokens: int,
+>>>>>>> leftovers
 ) -> EvaluationRecord:
     """Return the record of an evaluation that is run now.
 
     Args:
         questions: of all splits.
         known: by split, where the truth is known.
+<<<<<<< HEAD
         max_new_tokens: token limit of a greedy description.
         decoding: `greedy` or `search`.
+=======
+        left_out: the sampled prompts and questions that were left out.
+        max_new_tokens: token limit of a description.
+>>>>>>> leftovers
     """
     return EvaluationRecord(
         description_tokens=max_new_tokens,
@@ -102,7 +117,11 @@ def describe_evaluation(
         unfinished_sentence=UNFINISHED_SENTENCE,
         versions=installed_versions(),
         sets={
-            split: _describe([one for one in questions if one.split == split], known.get(split))
+            split: _describe(
+                [one for one in questions if one.split == split],
+                known.get(split),
+                [one for one in left_out if one.split == split],
+            )
             for split in dict.fromkeys(question.split for question in questions)
         },
         decoding=decoding,
@@ -154,7 +173,7 @@ def installed_versions() -> dict[str, str]:
     return found
 
 
-def _describe(questions: Sequence[Question], known: Known | None) -> SetRecord:
+def _describe(questions: Sequence[Question], known: Known | None, left_out: Sequence[LeftOut]) -> SetRecord:
     describing = [question for question in questions if question.kind == Kind.DESCRIBE]
     prompts = {question.text for question in describing}
     images = sorted({question.image for question in questions})
@@ -171,6 +190,10 @@ def _describe(questions: Sequence[Question], known: Known | None) -> SetRecord:
         if known is None
         else _sha256("\t".join((one.image, *one.objects, one.detail)) for one in truths),
         rules=None if known is None else known.parser.version,
+        left_out=dict(sorted(Counter(one.reason for one in left_out).items())),
+        left_out_sha256=_sha256(f"{one.record_id}\t{one.image}\t{one.reason}" for one in left_out)
+        if left_out
+        else None,
     )
 
 
@@ -189,6 +212,8 @@ def _read_set(value: JsonValue) -> SetRecord:
         prompt=text_or_none("prompt"),
         truth_sha256=text_or_none("truth_sha256"),
         rules=text_or_none("rules"),
+        left_out={name: count.count() for name, count in parts["left_out"].items().items()},
+        left_out_sha256=text_or_none("left_out_sha256"),
     )
 
 

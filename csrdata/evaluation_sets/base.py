@@ -6,10 +6,10 @@ promises: equal settings and files give equal rows in equal order, and its rows 
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from csrdata.errors import UserError
 from csrdata.records import Prompt, Question, Truth
@@ -25,19 +25,25 @@ class Asked:
     questions: list[Question]
     truths: list[Truth]
     """One row per image where the set knows the objects of its images; else empty."""
+    prompt_ids: Mapping[str, str] = field(default_factory=dict)
+    """By question id, the id of the source's prompt that the question asks; only where it is one."""
 
 
 class EvaluationSet(Protocol):
     """One entry of `evaluation_sets`."""
 
+    needs_every_image: ClassVar[bool]
+    """Whether its images are a fixed list: one that is missing or damaged stops the sampling, because the figures would be
+    those of another list. Otherwise the question is left out and counted."""
+
     def ask(self, training: Sequence[Prompt]) -> Asked:
-        """Return the set's questions and truth.
+        """Return the set's questions and truth; no image is opened.
 
         Args:
             training: the training prompts; a set of prompts leaves them out.
 
         Raises:
-            UserError: a file is missing or malformed, an image is missing, or there are fewer images than asked for.
+            UserError: a file is missing or malformed, or there are fewer images than asked for.
         """
 
     def claim_parser(self) -> ClaimParser | None:
@@ -77,25 +83,6 @@ def stable_number(*parts: object) -> int:
     """Return a number of 64 bits, the same in every process and on every machine for equal parts."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
-
-
-def need_image(path: str, *, root: Path, place: str) -> str:
-    """Return the path of an image that is there.
-
-    Args:
-        path: relative to `root`.
-        root: the images root.
-        place: what names the image, for the error's first words.
-
-    Raises:
-        UserError: there is no such file.
-    """
-    if not (root / path).is_file():
-        do = "put the image there or correct images.root or the set's folder in params.yaml, then: dvc repro"
-        raise UserError(
-            f"{place}: image {path}", got="no such file", expected=f"an image under {root}", do=do
-        )
-    return path
 
 
 def malformed(place: str, got: object, expected: str) -> UserError:

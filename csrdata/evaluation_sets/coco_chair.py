@@ -8,8 +8,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from csrdata.evaluation_sets.base import Asked, malformed, need_image, sampled
+from csrdata.evaluation_sets.base import Asked, malformed, sampled
 from csrdata.evaluation_sets.coco import Instances, image_path, read_captions, read_instances
 from csrdata.evaluation_sets.coco_claims import CocoClaimParser
 from csrdata.evaluation_sets.synonyms import coco_synonyms, read_synonyms
@@ -20,9 +21,9 @@ from csrdata.records import Kind, Prompt, Question, Truth
 class CocoChair:
     """An `EvaluationSet` of descriptions, one per image."""
 
+    needs_every_image: ClassVar[bool] = True
+
     name: str
-    root: Path
-    """The images root."""
     folder: str
     """Of the images, relative to the images root."""
     instances: tuple[Path, ...]
@@ -49,9 +50,7 @@ class CocoChair:
                 )
         questions, truths = [], []
         for image in sampled(known.files, count=self.images, seed=self.seed, name=self.name):
-            place = f"image {image} of {self.instances[0]}"
-            path = image_path(self.folder, known.files[image], place=place)
-            need_image(path, root=self.root, place=place)
+            path = image_path(self.folder, known.files[image], place=f"image {image} of {self.instances[0]}")
             questions.append(
                 Question(
                     f"{self.name}-{image:012d}",

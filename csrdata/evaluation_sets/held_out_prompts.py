@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
+from typing import ClassVar
 
-from csrdata.entry import say
 from csrdata.errors import UserError
 from csrdata.evaluation_sets.base import Asked, stable_number
-from csrdata.images import load_image
 from csrdata.records import Kind, Prompt, Question
 from csrdata.sources.base import Source
 from csrdata.storage.values import MAX_NAME
@@ -21,13 +19,12 @@ TOO_FEW = "params.yaml: sample_prompts.prompts"
 class HeldOutPrompts:
     """An `EvaluationSet` of prompts that differ from every training prompt in their id and in image or text.
 
-    An image of a training prompt may come back with another instruction. A prompt whose image is missing or unreadable is
-    left out, as it is for training.
+    An image of a training prompt may come back with another instruction.
     """
 
+    needs_every_image: ClassVar[bool] = False
+
     name: str
-    root: Path
-    """The images root."""
     source: Source
     count: int
     seed: int
@@ -38,7 +35,7 @@ class HeldOutPrompts:
         Of `len(training) + count` prompts of the source, at least `count` are not trained on.
 
         Raises:
-            UserError: the source has fewer, or no image can be read.
+            UserError: the source has fewer.
         """
         trained = {prompt.prompt_id for prompt in training}
         contents = {(prompt.image, prompt.text) for prompt in training}
@@ -51,14 +48,10 @@ class HeldOutPrompts:
         if len(free) < self.count:
             raise self._too_few(f"at most the {len(free)} prompts that differ from every training prompt")
         ordered = sorted(free, key=lambda prompt: stable_number(self.seed, prompt.prompt_id))
-        chosen = list(islice(filter(self._is_usable, ordered), self.count))
-        if not chosen:
-            raise self._too_few("1 or more prompts with a readable image under images.root")
-        if len(chosen) < self.count:
-            say(
-                f"evaluation_sets.{self.name}: {len(chosen)} prompts: no readable image for any other of the sample"
-            )
-        return Asked([self._question(prompt) for prompt in sorted(chosen, key=lambda one: one.prompt_id)], [])
+        chosen = sorted(ordered[: self.count], key=lambda one: one.prompt_id)
+        questions = [self._question(prompt) for prompt in chosen]
+        asked = zip(questions, chosen, strict=True)
+        return Asked(questions, [], {question.question_id: prompt.prompt_id for question, prompt in asked})
 
     def claim_parser(self) -> None:
         return None
@@ -68,13 +61,6 @@ class HeldOutPrompts:
 
     def parser_files(self) -> list[Path]:
         return []
-
-    def _is_usable(self, prompt: Prompt) -> bool:
-        try:
-            load_image(prompt.image, root=self.root, place=f"prompt {prompt.prompt_id}")
-        except UserError:
-            return False
-        return True
 
     def _prompts(self, trained: int) -> list[Prompt]:
         try:

@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from csrdata.evaluation_sets.base import Asked, need_image, sampled, stable_number
+from csrdata.evaluation_sets.base import Asked, sampled, stable_number
 from csrdata.evaluation_sets.coco import Instances, image_path, read_instances
 from csrdata.records import Kind, Prompt, Question, Side
 
@@ -23,9 +24,9 @@ from csrdata.records import Kind, Prompt, Question, Side
 class PopeBuilt:
     """An `EvaluationSet` of balanced yes/no questions."""
 
+    needs_every_image: ClassVar[bool] = True
+
     name: str
-    root: Path
-    """The images root."""
     folder: str
     """Of the images, relative to the images root."""
     instances: tuple[Path, ...]
@@ -48,9 +49,7 @@ class PopeBuilt:
         ranks = _Ranks(known)
         questions: list[Question] = []
         for image in sampled(rich, count=self.images, seed=self.seed, name=self.name):
-            place = f"image {image} of {self.instances[0]}"
-            path = image_path(self.folder, known.files[image], place=place)
-            need_image(path, root=self.root, place=place)
+            path = image_path(self.folder, known.files[image], place=f"image {image} of {self.instances[0]}")
             asked = [
                 *((name, Side.YES) for name in self._shuffled(known.objects[image], image)[:half]),
                 *((name, Side.NO) for name in self._absent(ranks, known, image)[:half]),

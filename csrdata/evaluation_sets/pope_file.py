@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from csrdata.errors import UserError
-from csrdata.evaluation_sets.base import Asked, malformed, need_image
+from csrdata.evaluation_sets.base import Asked, malformed
 from csrdata.evaluation_sets.coco import image_path
 from csrdata.records import Kind, Prompt, Question, Side
 from csrdata.storage.values import MAX_PROMPT
@@ -21,9 +21,9 @@ KEYS = ("question_id", "image", "text", "label")
 class PopeFile:
     """An `EvaluationSet` of the yes/no questions of one file, in its order."""
 
+    needs_every_image: ClassVar[bool] = True
+
     name: str
-    root: Path
-    """The images root."""
     folder: str
     """Of the images, relative to the images root."""
     file: Path
@@ -70,7 +70,6 @@ class PopeFile:
         if not isinstance(label, str) or label not in set(Side):
             raise malformed(f"{place}: label", label, "yes or no")
         path = image_path(self.folder, image, place=f"{place}: image")
-        need_image(path, root=self.root, place=place)
         negative = self.strategy if label == Side.NO else None
         return Question(
             f"{self.name}-{number:06d}",

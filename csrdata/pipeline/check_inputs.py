@@ -11,9 +11,15 @@ from pathlib import Path
 from csrdata import paths
 from csrdata.checking.findings import Finding, fails, ok, refusal, warning
 from csrdata.errors import UserError
+from csrdata.evaluation_sets.answerable import keep_answerable
 from csrdata.images import ImageRoot
+<<<<<<< HEAD
 from csrdata.params import FILE, MicroworldModels, MicroworldSource, Params
 from csrdata.pipeline.evaluation_sets import open_set
+=======
+from csrdata.params import FILE, AnyScorer, MicroworldModels, MicroworldSource, Params
+from csrdata.pipeline.evaluation_sets import open_sets, shrinking_splits
+>>>>>>> leftovers
 from csrdata.pipeline.inputs import images_folder, need_exclusion, need_images, need_policy, need_scorer
 from csrdata.pipeline.pinning import pin_policy, pin_scorer
 from csrdata.pipeline.scorers import (
@@ -28,6 +34,7 @@ from csrdata.pipeline.scorers import (
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.wordings import read_wordings
 from csrdata.records import Prompt
+from csrdata.sources.sampled import ImageReader, in_words
 from csrdata.storage.tables import read_rows
 
 SAMPLE_PROMPTS = "dvc repro sample_prompts"
@@ -87,18 +94,27 @@ def check_origin(params: Params) -> list[Finding]:
 
 
 def check_sets(params: Params, inputs: Inputs) -> list[Finding]:
-    """Return whether each evaluation set can be sampled: its files are read, as `sample_prompts` reads them."""
+    """Return whether each evaluation set can be sampled: its files and images are read, as `sample_prompts` reads them."""
     findings = []
     root = inputs.root if isinstance(inputs.root, Path) else inputs.root.folder
-    source = open_source(params.source, images=root)
-    for name, settings in params.evaluation_sets.items():
+    source, images = open_source(params.source, images=root), ImageReader(root)
+    shrinking = shrinking_splits(params.evaluation_sets, source)
+    for name, one in open_sets(params.evaluation_sets, source).items():
         subject = f"evaluation_sets.{name}"
         try:
-            asked = open_set(name, settings, source=source, images=root).ask(inputs.prompts)
-            words = f"{len(asked.questions)} questions, {len(asked.truths)} images with known objects"
-            findings.append(ok(subject, words))
+            found = keep_answerable(
+                one.ask(inputs.prompts),
+                images=images,
+                exclusion=need_exclusion(params),
+                shrinking=shrinking,
+            )
         except UserError as problem:
             findings.append(refusal(subject, problem))
+            continue
+        words = f"{len(found.asked.questions)} questions, {len(found.asked.truths)} images with known objects"
+        if found.left_out:
+            words = f"{words}; {len(found.left_out)} left out, such as {in_words(found.left_out[0])}"
+        findings.append(ok(subject, words))
     return findings
 
 

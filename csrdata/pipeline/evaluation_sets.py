@@ -13,14 +13,13 @@ Sets = Mapping[str, AnySet]
 """The section `evaluation_sets`: settings by name."""
 
 
-def open_set(name: str, settings: AnySet, *, source: Source, images: Path) -> EvaluationSet:
+def open_set(name: str, settings: AnySet, *, source: Source) -> EvaluationSet:
     """Return an evaluation set. A new kind needs a case here and a section in `csrdata.params`.
 
     Args:
         name: its key in `evaluation_sets`, the name of its split.
         settings: its section.
         source: the project's source.
-        images: the images root.
     """
     match settings.kind:
         case "coco_chair":
@@ -28,7 +27,6 @@ def open_set(name: str, settings: AnySet, *, source: Source, images: Path) -> Ev
 
             return CocoChair(
                 name,
-                images,
                 settings.folder,
                 tuple(map(Path, settings.instances)),
                 tuple(map(Path, settings.captions)),
@@ -40,13 +38,12 @@ def open_set(name: str, settings: AnySet, *, source: Source, images: Path) -> Ev
         case "pope":
             from csrdata.evaluation_sets.pope_file import PopeFile
 
-            return PopeFile(name, images, settings.folder, Path(settings.file), settings.strategy)
+            return PopeFile(name, settings.folder, Path(settings.file), settings.strategy)
         case "pope_built":
             from csrdata.evaluation_sets.pope_built import PopeBuilt
 
             return PopeBuilt(
                 name,
-                images,
                 settings.folder,
                 tuple(map(Path, settings.instances)),
                 settings.strategy,
@@ -57,17 +54,15 @@ def open_set(name: str, settings: AnySet, *, source: Source, images: Path) -> Ev
         case "prompts":
             from csrdata.evaluation_sets.held_out_prompts import HeldOutPrompts
 
-            return HeldOutPrompts(name, images, source, settings.count, settings.seed)
+            return HeldOutPrompts(name, source, settings.count, settings.seed)
 
 
-def open_sets(sets: Sets, source: Source, *, images: Path = Path()) -> dict[str, EvaluationSet]:
+def open_sets(sets: Sets, source: Source) -> dict[str, EvaluationSet]:
     """Return all evaluation sets by name, in the order of params.yaml."""
-    return {name: open_set(name, settings, source=source, images=images) for name, settings in sets.items()}
+    return {name: open_set(name, settings, source=source) for name, settings in sets.items()}
 
 
-def add_evaluation_sets(
-    sets: Sets, source: Source, asked: Asked, *, training: Sequence[Prompt], images: Path
-) -> Asked:
+def add_evaluation_sets(sets: Sets, source: Source, asked: Asked, *, training: Sequence[Prompt]) -> Asked:
     """Return the source's questions and truth, followed by those of each evaluation set, in the order of params.yaml.
 
     Args:
@@ -75,14 +70,13 @@ def add_evaluation_sets(
         source: the project's source.
         asked: the rows of the source.
         training: the training prompts, those that are left out later included.
-        images: the images root.
 
     Raises:
         UserError: a set has the name of a split of the source, or its files are missing or malformed.
     """
     splits = {question.split for question in asked.questions} | {truth.split for truth in asked.truths}
-    questions, truths = list(asked.questions), list(asked.truths)
-    for name, one in open_sets(sets, source, images=images).items():
+    questions, truths, prompt_ids = list(asked.questions), list(asked.truths), dict(asked.prompt_ids)
+    for name, one in open_sets(sets, source).items():
         if name in splits:
             raise UserError(
                 f"params.yaml: evaluation_sets.{name}",
@@ -93,7 +87,13 @@ def add_evaluation_sets(
         found = one.ask(training)
         questions += found.questions
         truths += found.truths
-    return Asked(questions, truths)
+        prompt_ids |= found.prompt_ids
+    return Asked(questions, truths, prompt_ids)
+
+
+def shrinking_splits(sets: Sets, source: Source) -> frozenset[str]:
+    """Return the splits in which an image that cannot be read costs its questions; elsewhere it is an error."""
+    return frozenset(name for name, one in open_sets(sets, source).items() if not one.needs_every_image)
 
 
 def set_files(sets: Sets, source: Source) -> list[Path]:

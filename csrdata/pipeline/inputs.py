@@ -9,7 +9,7 @@ from csrdata.images import SAMPLE_AGAIN, ImageRoot
 from csrdata.params import FILE, MicroworldSource, Params
 from csrdata.pipeline.source import exclude_file
 from csrdata.records import ImageFile
-from csrdata.sources.sampled import Exclusion, read_exclusion
+from csrdata.sources.exclusion import Exclusion, read_exclusion
 from csrdata.storage.disk import check_sums
 from csrdata.storage.tables import read_rows
 

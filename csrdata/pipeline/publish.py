@@ -12,15 +12,20 @@ from typing import Any
 
 from csrdata import paths
 from csrdata.errors import UserError
-from csrdata.params import FILE, MicroworldSource, Params, load_params
+from csrdata.params import FILE, Params, load_params
 from csrdata.pipeline.inputs import images_folder, need_exclusion
 from csrdata.pipeline.pulled import DAG, changed_since, read_pulled
 from csrdata.pipeline.results import find_results
+<<<<<<< HEAD
 from csrdata.pipeline.scorers import scorer_folder, scorer_of
 from csrdata.pipeline.source import open_source
+=======
+from csrdata.pipeline.scorers import scorer_folder
+from csrdata.pipeline.stated import known_origin, stated_origin
+>>>>>>> leftovers
 from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.hub.pushing import published_manifest
-from csrdata.publishing.origins import StatedOrigin, origin
+from csrdata.publishing.origins import origin
 from csrdata.publishing.release.columns import parse_images
 from csrdata.publishing.release.gates import check
 from csrdata.publishing.release.layout import LOCK as KEPT_LOCK
@@ -73,8 +78,8 @@ def release(
     kept = parse_images(images)
     source = origin(
         params.source.kind,
-        open_source(params.source).origin,
-        stated=_stated(params),
+        known_origin(params),
+        stated=stated_origin(params),
         licence=licence,
         images=image_licence,
         outputs=output_licence,
@@ -125,6 +130,7 @@ def release(
     )
 
 
+<<<<<<< HEAD
 def _scorers(params: Params) -> dict[str, Path]:
     """Return the folders of the scorers behind the rewards; a self-check has none: its policy is among the models."""
     roles = {"search scorer": "search"}
@@ -146,6 +152,8 @@ def _stated(params: Params) -> StatedOrigin | None:
     return StatedOrigin(licence=said.licence, images=said.images, outputs=said.outputs)
 
 
+=======
+>>>>>>> leftovers
 def _sampled_images() -> list[ImageFile]:
     """Return the images of the prompts as they were sampled; a pulled project has no such table."""
     if not paths.IMAGES.is_file():

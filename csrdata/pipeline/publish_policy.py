@@ -15,7 +15,7 @@ from csrdata.params import Params, load_params
 from csrdata.pinned import read_pinned
 from csrdata.pipeline.inputs import images_folder
 from csrdata.pipeline.results import LOCK, find_results
-from csrdata.pipeline.source import open_source
+from csrdata.pipeline.stated import known_origin, stated_origin
 from csrdata.policy.pretrained import MADE_BY, POINTER, model_folder
 from csrdata.publishing.hub.fetch import Source
 from csrdata.publishing.hub.pushing import published_manifest
@@ -41,14 +41,18 @@ def write_policy(
 
     Args:
         folder, repo_id, iteration, dataset, tag: see `csrdata.publishing.release.policy.write_model`.
-        licence: the policy's licence, by its name on the Hub; by default the known licence of the project's source.
+        licence: the policy's licence, by its name on the Hub; by default the one that params.yaml states, or that of the
+            microworld for a base that csrdata trained on it.
 
     Raises:
         UserError: the dataset does not hold the pairs of this iteration, the policy is missing or differs from
             dvc.lock, or the licence is neither known nor given.
     """
     params = load_params()
-    known = model_licence(params.source.kind, open_source(params.source).origin, licence)
+    base = _base()
+    own = model_licence(
+        known_origin(params), stated=stated_origin(params), licence=licence, base=base.repo_id
+    )
     if dataset is not None:
         _check_pairs(params, dataset, iteration)
     if LOCK.is_file():
@@ -59,8 +63,8 @@ def write_policy(
         repo_id=repo_id,
         policy=paths.policy(iteration),
         iteration=iteration,
-        base=_base(),
-        licence=known,
+        base=base,
+        licence=own,
         training=params.train_dpo.model_dump(),
         results=_of_policy(find_results(params, [iteration]), iteration),
         version=csrdata.__version__,

@@ -1,8 +1,9 @@
 """What a card says about licences and the source of the images.
 
-csrdata knows only the licences of its own sources, which state them (`csrdata.sources.base.Origin`). For anything else the
-user must state them, in params.yaml (`source.origin`) or as options, which come first; csrdata never guesses a licence. If
-the user gives one of the options, they replace all that a source states, which may be wrong for other images.
+csrdata knows only the licences of its own sources, which state them (`csrdata.sources.base.Origin`), and of policies that it
+trained from nothing. For anything else the user must state them, in params.yaml (`source.origin`) or as options, which come
+first; csrdata never guesses a licence. If the user gives one of the options for a dataset, they replace all that a source
+states, which may be wrong for other images.
 """
 
 import re
@@ -18,7 +19,9 @@ KEYS = {
     "--image-license": "source.origin.images",
     "--output-license": "source.origin.outputs",
 }
-"""Where params.yaml states what an option says."""
+"""Where params.yaml states what an option says about a dataset."""
+POLICY_KEY = "params.yaml: source.origin.policy"
+"""Where it states what `--license` says about a policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ class StatedOrigin:
     licence: str | None = None
     images: str | None = None
     outputs: str | None = None
+    policy: str | None = None
+    """The licence of a published policy, by its name on the Hub."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +117,33 @@ def origin(
     return CardOrigin(licence=_checked(licence or ""), images=images or "", outputs=outputs or "")
 
 
-def model_licence(kind: str, known: Origin | None, licence: str | None) -> str:
-    """Return the licence of a policy, by its name on the Hub: what the user states, or what is known of the source.
+def model_licence(
+    known: Origin | None, *, stated: StatedOrigin | None, licence: str | None, base: str | None
+) -> str:
+    """Return the licence of a policy, by its name on the Hub: what the user states, or what is known.
+
+    Args:
+        known: what csrdata knows about images and policies; None if it knows nothing.
+        stated: what params.yaml says; None if it has no such section.
+        licence: the option `--license`, which comes first.
+        base: the Hub's name of the base; None for a base in a folder.
 
     Raises:
         UserError: a licence is neither known nor stated, or its name is malformed.
     """
-    if licence is None and known:
+    if licence is None and known is not None:
         return known.licence
-    if licence is None:
-        expected = f"the licence of the policy (that of the kind {kind} is not known)"
-        raise UserError("--license", got="none", expected=expected, do=HELP)
-    return _checked(licence)
+    found = licence if licence is not None or stated is None else stated.policy
+    if found is None:
+        option = "--license"
+        raise UserError(
+            option if stated is None else f"{POLICY_KEY} ({option})",
+            got="none" if stated is None else "null",
+            expected="the licence of the policy; that of its base may bind it, and a card never claims what nobody said",
+            do=f"see the licence of {base or 'its base'}, then the same command with --license NAME"
+            + ("" if stated is None else ", or set it in params.yaml"),
+        )
+    return _checked(found)
 
 
 def _checked(licence: str) -> str:

@@ -3,31 +3,53 @@
 An image is read to its end once, here; what is written of it (its hash) is what later stages hold it to.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from csrdata.errors import UserError
-from csrdata.images import describe_image
+from csrdata.images import BadImage, describe_image
 from csrdata.progress import progress
-from csrdata.records import ImageFile, LeaveReason, LeftOut, Prompt, Question
-from csrdata.sources.rows import MAX_LINE, wrong
-
-MAX_EXCLUDED = 100_000_000
-"""Bytes of a file of what is excluded."""
+from csrdata.records import ImageFile, LeaveReason, LeftOut, Prompt
+from csrdata.sources.exclusion import Exclusion
+from csrdata.storage.disk import hash_path
 
 
 @dataclass(frozen=True, slots=True)
-class Exclusion:
-    """What must not be used: ids of prompts and SHA-256 hashes of images."""
+class Unusable:
+    """An image that cannot be used."""
 
-    names: frozenset[str] = frozenset()
+    problem: UserError
+    sha256: str
+    """Of the file's bytes; empty where there is no such file, or it is too large."""
 
-    def covers(self, *names: str) -> bool:
-        """Say whether one of some names, an id or a hash, is excluded."""
-        return not self.names.isdisjoint(names)
+
+class ImageReader:
+    """Reads each image under a folder once, whoever asks."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._read: dict[str, ImageFile | Unusable] = {}
+
+    def read(self, path: str) -> ImageFile | Unusable:
+        """Return what an image is; `path` is relative to the folder."""
+        if path not in self._read:
+            self._read[path] = self._describe(path)
+        return self._read[path]
+
+    def files(self, paths: Iterable[str]) -> list[ImageFile]:
+        """Return the usable images among some paths, each once, in the order of their paths."""
+        found = (self.read(path) for path in sorted(set(paths)))
+        return [image for image in found if isinstance(image, ImageFile)]
+
+    def _describe(self, path: str) -> ImageFile | Unusable:
+        try:
+            return describe_image(path, root=self._root, place="sample_prompts")
+        except BadImage as problem:  # the file is there
+            return Unusable(problem, hash_path(self._root / path))
+        except UserError as problem:
+            return Unusable(problem, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,49 +60,25 @@ class Sampled:
     left_out: list[LeftOut]
     images: list[ImageFile]
     """Those of `prompts`, in the order of their paths."""
+    excluded: frozenset[str] = frozenset()
+    """The excluded ids and hashes that named one of them."""
 
     def counts(self) -> dict[str, object]:
         """Return the figures of the sample, by name."""
-        reasons = Counter(row.reason for row in self.left_out)
         return {
             "sampled": len(self.prompts) + len(self.left_out),
             "prompts": len(self.prompts),
             "images": len(self.images),
-            "left_out": {reason.value: reasons[reason.value] for reason in LeaveReason},
+            "left_out": count_reasons(self.left_out),
         }
 
 
-def read_exclusion(path: Path) -> Exclusion:
-    """Read a file of ids or image hashes (SHA-256, 64 hex digits), one per line; blank lines and `# ...` are comments.
-
-    Raises:
-        UserError: the file is missing, too large or not UTF-8.
-    """
-    if not path.is_file():
-        do = "put it there or set source.exclude in params.yaml to null, then: dvc repro"
-        raise UserError(str(path), got="no such file", expected="ids or image hashes, one per line", do=do)
-    if (size := path.stat().st_size) > MAX_EXCLUDED:
-        raise wrong(str(path), f"{size:,} bytes", f"at most {MAX_EXCLUDED:,} bytes")
-    names = set()
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        place = f"{path}: line {number}"
-        if len(line) > MAX_LINE:
-            raise wrong(place, f"{len(line):,} bytes", "an id or an image hash")
-        try:
-            name = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise wrong(place, f"byte {error.start} is not UTF-8", "UTF-8") from None
-        if name and not name.startswith("#"):
-            names.add(name.lower() if re.fullmatch("[0-9a-fA-F]{64}", name) else name)
-    return Exclusion(frozenset(names))
-
-
-def keep_usable(prompts: Sequence[Prompt], *, root: Path, exclusion: Exclusion) -> Sampled:
+def keep_usable(prompts: Sequence[Prompt], *, images: ImageReader, exclusion: Exclusion) -> Sampled:
     """Leave out prompts that are excluded or whose images cannot be read; describe the images of the others.
 
     Args:
         prompts: as sampled.
-        root: the folder that image paths are relative to.
+        images: reads the images.
         exclusion: ids and image hashes that leave.
 
     Raises:
@@ -88,52 +86,44 @@ def keep_usable(prompts: Sequence[Prompt], *, root: Path, exclusion: Exclusion) 
     """
     kept: list[Prompt] = []
     left_out: list[LeftOut] = []
-    read: dict[str, ImageFile | UserError] = {}
+    excluded: set[str] = set()
     for prompt in progress(prompts, title="read images", unit="prompt"):
-        if exclusion.covers(prompt.prompt_id):
-            left_out.append(_left(prompt, LeaveReason.EXCLUDED, "its id is excluded"))
-            continue
-        if prompt.image not in read:
-            read[prompt.image] = _describe(prompt, root)
-        found = read[prompt.image]
-        if isinstance(found, UserError):
-            left_out.append(_left(prompt, LeaveReason.UNREADABLE_IMAGE, f"got {found.got}"))
-        elif exclusion.covers(found.sha256):
-            left_out.append(_left(prompt, LeaveReason.EXCLUDED, f"its image is excluded: {found.sha256}"))
-        else:
+        image = images.read(prompt.image)
+        why = why_left_out(image, prompt.prompt_id, exclusion=exclusion)
+        excluded |= exclusion.matching(prompt.prompt_id, image.sha256)
+        if why is None:
             kept.append(prompt)
+        else:
+            left_out.append(LeftOut(prompt.prompt_id, None, prompt.image, *why))
     if not kept:
         raise UserError(
             "sample_prompts",
-            got=f"no prompt that can be used of {len(prompts)}; {left_out[0].prompt_id}: image {left_out[0].image}: "
-            f"{left_out[0].detail}",
+            got=f"no prompt that can be used of {len(prompts)}; {in_words(left_out[0])}",
             expected="1 or more with a readable image under images.root",
             do="check images.root and source in params.yaml, then: dvc repro",
         )
-    used = {prompt.image for prompt in kept}
-    images = [file for path, file in sorted(read.items()) if path in used and isinstance(file, ImageFile)]
-    return Sampled(kept, left_out, images)
+    return Sampled(kept, left_out, images.files(prompt.image for prompt in kept), frozenset(excluded))
 
 
-def describe_images(questions: Iterable[Question], *, root: Path) -> list[ImageFile]:
-    """Describe each image of the questions once, in the order of their paths.
-
-    Raises:
-        UserError: an image cannot be read.
-    """
-    first = {question.image: question for question in questions}
-    return [
-        describe_image(path, root=root, place=f"question {first[path].question_id}")
-        for path in progress(sorted(first), title="read images of questions", unit="image")
-    ]
-
-
-def _describe(prompt: Prompt, root: Path) -> ImageFile | UserError:
-    try:
-        return describe_image(prompt.image, root=root, place=f"prompt {prompt.prompt_id}")
-    except UserError as error:
-        return error
+def why_left_out(
+    image: ImageFile | Unusable, *ids: str, exclusion: Exclusion
+) -> tuple[LeaveReason, str] | None:
+    """Return reason and detail if a prompt or question must leave: an id or the image is excluded, or unreadable."""
+    if exclusion.covers(*ids):
+        return LeaveReason.EXCLUDED, "its id is excluded"
+    if exclusion.covers(image.sha256):
+        return LeaveReason.EXCLUDED, f"its image is excluded: {image.sha256}"
+    if isinstance(image, Unusable):
+        return LeaveReason.UNREADABLE_IMAGE, f"got {image.problem.got}"
+    return None
 
 
-def _left(prompt: Prompt, reason: LeaveReason, detail: str) -> LeftOut:
-    return LeftOut(prompt.prompt_id, prompt.image, reason, detail)
+def count_reasons(left_out: Iterable[LeftOut]) -> dict[str, int]:
+    """Return the number of rows for each reason, those without a row included."""
+    reasons = Counter(row.reason for row in left_out)
+    return {reason.value: reasons[reason.value] for reason in LeaveReason}
+
+
+def in_words(row: LeftOut) -> str:
+    """Return a row as text. Example: `p3: image 3.png: got an empty file`."""
+    return f"{row.record_id}: image {row.image}: {row.detail}"

@@ -228,7 +228,8 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         ),
     },
     LeftOut: {
-        "prompt_id": (*ID, _once("prompt_id")),
+        "record_id": (*ID, _once("record_id", "split")),
+        "split": NAME,
         "image": PATH,
         "reason": (_one_of(LeaveReason),),
         "detail": TEXT,

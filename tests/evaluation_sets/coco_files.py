@@ -79,7 +79,6 @@ def chair_set(folder: Path, *, images: int = 5, seed: int = 0, synonyms: Path | 
     """Return a CHAIR set over the files of `write_coco`."""
     return CocoChair(
         "chair",
-        folder,
         "val2014",
         (folder / "instances.json",),
         (folder / "captions.json",),

@@ -25,7 +25,7 @@ def coco(tmp_path: Path) -> Path:
 
 def _file(coco: Path, *lines: str) -> PopeFile:
     (coco / "pope.json").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return PopeFile("pope", coco, "val2014", coco / "pope.json", "popular")
+    return PopeFile("pope", "val2014", coco / "pope.json", "popular")
 
 
 def test_the_published_form_is_read(coco: Path) -> None:
@@ -51,7 +51,6 @@ def test_the_published_form_is_read(coco: Path) -> None:
             "line 2: image: got '../secret.jpg', expected a file name inside val2014",
         ),
         ({"image": 9}, "line 2: image: got 9, expected a file name"),
-        ({"image": "gone.jpg"}, "line 2: image val2014/gone.jpg: got no such file, expected an image under"),
         ({"text": " "}, "line 2: text: got ' ', expected a text of 1 to"),
         ({"text": "a\0"}, "line 2: text: got"),
         ({"text": "a\ud800"}, r"line 2: text: got 'a\ud800', expected a text"),
@@ -88,7 +87,7 @@ def test_a_file_of_another_form_is_one_line(coco: Path, line: str, words: str) -
 
 def _built(coco: Path, strategy: str, *, images: int = 4, per_image: int = 4, seed: int = 0) -> PopeBuilt:
     files = (coco / "instances.json",)
-    return PopeBuilt("built", coco, "val2014", files, strategy, images, per_image, seed)
+    return PopeBuilt("built", "val2014", files, strategy, images, per_image, seed)
 
 
 def _named(question: Question) -> str:

@@ -17,7 +17,7 @@ from csrdata.pipeline.evaluation_sets import parser_files, set_files
 from csrdata.pipeline.source import open_source
 from csrdata.records import Kind, Prompt, Question, Truth
 from csrdata.storage.tables import read_json, read_rows, write_json
-from tests.evaluation_sets.coco_files import write_coco
+from tests.evaluation_sets.coco_files import file_name, write_coco
 from tests.pipeline.world import PARAMS as SHIPPED
 from tests.pipeline.world import draw_world, small_params
 from tests.relevance.test_open_clip import save_tiny_clip
@@ -178,6 +178,7 @@ def test_every_set_is_answered_measured_and_recorded(capsys: pytest.CaptureFixtu
     assert coco["rules"].startswith("coco synonyms ")
     assert (pope["yes_no_questions"], pope["prompt"], pope["truth_sha256"]) == (4, None, None)
     assert coco["images_sha256"] != record["sets"]["again"]["images_sha256"]
+    assert (coco["left_out"], coco["left_out_sha256"]) == ({}, None)
     write_json(paths.PREPARE_METRICS, {"resolved": {}})
     summarize.run(params)
     assert read_json(paths.SUMMARY, made_by="")["evaluation"] == record
@@ -214,7 +215,43 @@ def test_a_policy_that_was_asked_otherwise_is_not_compared() -> None:
     Path("coco/captions.json").write_text(json.dumps(raw), encoding="utf-8")
     sample_prompts.run(params)
     with pytest.raises(
-        UserError, match=r"base/record.json: got other questions, truth, rules or token limits"
+        UserError,
+        match=r"base/record.json: got other questions, questions left out, truth, rules or token limits",
     ):
         summarize.run(params)
     assert not paths.SUMMARY.exists()
+
+
+def test_a_damaged_image_stops_no_evaluation_of_prompts(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its question is left out, which is said and recorded; with the image back, that evaluation is not compared."""
+    params = _params({"unseen": SETS["unseen"]})
+    sample_prompts.run(params)
+    _models()
+    questions = [row for row in _questions() if row.split == "unseen"]
+    image = Path(questions[0].image)
+    content = image.read_bytes()
+    image.write_bytes(content[:60])
+    sample_prompts.run(params)
+    assert "evaluation questions; left out: 1 unreadable_image of unseen" in capsys.readouterr().err
+    assert [row for row in _questions() if row.split == "unseen"] == questions[1:]
+    evaluate_policy.run(params, "base")
+    record = read_json(paths.evaluation_record("base"), made_by="")["sets"]["unseen"]
+    assert (record["descriptions"], record["left_out"]) == (1, {"unreadable_image": 1})
+    write_json(paths.PREPARE_METRICS, {"resolved": {}})
+    image.write_bytes(content)
+    sample_prompts.run(params)
+    with pytest.raises(
+        UserError, match=r"unseen-.*: got no answer, expected .* Next: dvc repro evaluate_base"
+    ):
+        summarize.run(params)
+
+
+def test_a_damaged_image_of_a_fixed_list_stops_the_sampling() -> None:
+    """The image is named before any model runs, and no table is written: the others' figures are of another list."""
+    (Path(CHAIR["folder"]) / file_name(36)).write_bytes(b"no image")
+    with pytest.raises(
+        UserError,
+        match=r"question coco-000000000036: image coco/val2014/COCO_val2014_000000000036.jpg: got another",
+    ):
+        sample_prompts.run(_params({"coco": {**CHAIR, "images": 5}}))
+    assert not paths.PROMPTS.exists()

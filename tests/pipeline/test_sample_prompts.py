@@ -7,7 +7,11 @@ import pytest
 
 from csrdata import paths
 from csrdata.errors import UserError
+<<<<<<< HEAD
 from csrdata.params import MicroworldSource, load_params
+=======
+from csrdata.params import Params
+>>>>>>> leftovers
 from csrdata.pipeline import sample_prompts
 from csrdata.pipeline.inputs import images_folder, need_images
 from csrdata.pipeline.wordings import read_wordings
@@ -213,7 +217,7 @@ def test_images_outside_the_project_stay_there(photos: Path, capsys: pytest.Capt
     sample_prompts.run(params)
     kept, left = _prompts(), read_rows(paths.LEFT_OUT, LeftOut, made_by="")
     assert [one.image for one in kept] == [f"{number}.png" for number in (0, 1, 2, 4, 6, 8, 9)]
-    assert {one.prompt_id: one.reason for one in left} == {
+    assert {one.record_id: one.reason for one in left} == {
         "3.png": "unreadable_image",
         "5.png": "excluded",
         "7.png": "excluded",
@@ -225,9 +229,42 @@ def test_images_outside_the_project_stay_there(photos: Path, capsys: pytest.Capt
         "prompts": 7,
         "images": 7,
         "left_out": {"excluded": 2, "unreadable_image": 1},
+        "questions": {},
     }
     assert list(read_json(paths.SOURCE_RECORD, made_by="")["files"]) == ["exclude.txt"]
-    assert "7 of 10 prompts; left out: 2 excluded, 1 unreadable_image" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "7 of 10 prompts; left out: 1 unreadable_image, 2 excluded (listed in data/sample_prompts" in said
+    assert "match no prompt" not in said
+
+
+def test_an_excluded_image_leaves_the_evaluation_too(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the id of its prompt or its hash; what is left out is listed and counted, and a misspelt name is reported."""
+    exclude = Path("exclude.txt")
+    exclude.write_text(exclude.read_text() + "# asked for by mail\n7.pgn\n")
+    raw = real_params(photos, exclude="exclude.txt", count=2).model_dump()
+    raw["evaluation_sets"] = {"unseen": {"kind": "prompts", "count": 8, "seed": 0}}
+    sample_prompts.run(Params.model_validate(raw))
+    left = read_rows(paths.LEFT_OUT, LeftOut, made_by="")
+    reasons = {
+        f"{number}.png": reason
+        for number, reason in ((3, "unreadable_image"), (5, "excluded"), (7, "excluded"))
+    }
+    assert {one.image: one.reason for one in left} == reasons
+    asked = {one.image for one in _questions()}
+    assert asked | {one.image for one in _prompts()} | reasons.keys() == {f"{n}.png" for n in range(10)}
+    assert asked.isdisjoint(reasons)
+    assert [one.image for one in read_rows(paths.QUESTION_IMAGES, ImageFile, made_by="")] == sorted(asked)
+    gone = [one for one in left if one.split is not None]
+    assert {(one.split, one.record_id) for one in gone} == {("unseen", f"unseen-{one.image}") for one in gone}
+    counts = read_json(paths.SAMPLING_METRICS, made_by="")["questions"]["unseen"]
+    assert (counts["sampled"], counts["questions"]) == (8, 8 - len(gone))
+    assert sum(counts["left_out"].values()) == len(gone) > 0
+    said = capsys.readouterr().err
+    assert f"{8 - len(gone)} of 8 evaluation questions; left out: " in said
+    words = "exclude.txt: 1 of 3 names match no prompt, question or image of the sample: 7.pgn (line 4)\n"
+    assert words in said
 
 
 def test_later_stages_need_the_images_in_use(photos: Path) -> None:

@@ -86,7 +86,7 @@ def _write_answers(name: str, describe: Callable[[Truth], str], *, yes: bool) ->
     write_rows(paths.answers(name), rows, Answer)
     asked = Asked(read_rows(paths.QUESTIONS, Question, made_by=""), list(truths.values()))
     known = known_truth({}, open_source(PARAMS.source), asked)
-    record = describe_evaluation(asked.questions, known, max_new_tokens=10)
+    record = describe_evaluation(asked.questions, known, left_out=[], max_new_tokens=10)
     write_json(paths.evaluation_record(name), record.as_json())
 
 

@@ -33,7 +33,7 @@ def draw_world() -> None:
 def real_params(images: Path, *, exclude: str | None = None, count: int = 4, **source: Any) -> Params:
     """Return small parameters of a project whose source is a folder of images, or what `source` says."""
     raw = small_params().model_dump()
-    stated = {"images": None, "licence": None, "outputs": None}
+    stated = {"images": None, "licence": None, "outputs": None, "policy": None}
     kind = source or {"kind": "folder", "folder": ".", "prompts": ["Describe the photo."]}
     raw |= {"images": {"root": str(images)}, "source": {**kind, "exclude": exclude, "origin": stated}}
     raw["sample_prompts"] = {"prompts": count, "seed": 0}

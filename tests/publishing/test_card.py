@@ -233,10 +233,6 @@ def test_licences_are_known_stated_or_asked_for() -> None:
     with pytest.raises(UserError, match=r"--license: got <b>, expected a name such as cc-by-4\.0"):
         origin("microworld", ORIGIN, licence="<b>", images="a", outputs="b")
     assert (PHOTOS.licence, PHOTOS.limits, PHOTOS.tags, PHOTOS.languages) == ("cc-by-4.0", (), (), ())
-    assert model_licence("microworld", ORIGIN, None) == "apache-2.0"
-    assert model_licence("coco", None, "mit") == "mit"
-    with pytest.raises(UserError, match="--license: got none, expected the licence of the policy"):
-        model_licence("coco", None, None)
 
 
 def test_the_card_names_the_policy_that_wrote_each_iteration(made: Path, tmp_path: Path, card: str) -> None:
@@ -562,3 +558,24 @@ def test_params_state_licences_and_options_come_first() -> None:
         r"\(--output-license\): got null, .* a card never claims what nobody said. Next: set it in params.yaml or",
     ):
         origin("llava", stated=StatedOrigin(licence="cc-by-4.0"))
+
+
+def test_a_policys_licence_is_known_or_stated() -> None:
+    """An option comes first, then what is known, then params.yaml; the licence of the dataset says nothing about it."""
+    said = StatedOrigin(licence="cc-by-4.0", images="COCO 2014", outputs="its terms", policy="llama2")
+    assert model_licence(ORIGIN, stated=None, licence=None, base=None) == "apache-2.0"
+    assert model_licence(ORIGIN, stated=None, licence="mit", base=None) == "mit"
+    assert model_licence(None, stated=said, licence=None, base="them/base") == "llama2"
+    assert model_licence(None, stated=said, licence="mit", base="them/base") == "mit"
+    with pytest.raises(
+        UserError,
+        match=r"^params.yaml: source.origin.policy \(--license\): got null, expected the licence of the policy; .* a "
+        r"card never claims what nobody said. Next: see the licence of them/base, then the same command with --license",
+    ):
+        model_licence(None, stated=dataclasses.replace(said, policy=None), licence=None, base="them/base")
+    with pytest.raises(
+        UserError, match=r"^--license: got none, expected the licence of the policy.* of its base, then"
+    ):
+        model_licence(None, stated=None, licence=None, base=None)
+    with pytest.raises(UserError, match=r"^--license: got Llama 2, expected a name such as cc-by-4\.0"):
+        model_licence(None, stated=said, licence="Llama 2", base=None)

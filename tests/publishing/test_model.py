@@ -15,6 +15,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from csrdata.errors import UserError
+from csrdata.pinned import Pinned, write_pinned
+from csrdata.pipeline.project import profile_text
+from csrdata.pipeline.publish_policy import write_policy
 from csrdata.policy.loading import load_policy, new_chain
 from csrdata.policy.training import language_layers
 from csrdata.publishing.hub.fetch import Source
@@ -213,3 +216,45 @@ def test_text_of_others_adds_no_markup(write: Callable[..., str], project: Path)
     write("plain")
     hostile, plain = (parts_of((project / name / "README.md").read_text()) for name in ("out", "plain"))
     assert hostile == plain
+
+
+def _state(profile: str, **sections: Any) -> None:
+    """Write a profile's params.yaml with some sections replaced."""
+    raw = yaml.safe_load(profile_text(profile))
+    Path("params.yaml").write_text(yaml.safe_dump(raw | sections, sort_keys=False), encoding="utf-8")
+
+
+def _push(folder: Path, **options: str) -> Any:
+    """Write the policy of the second iteration as `csrdata push --model` does; return the licence in its card."""
+    write_policy(
+        folder, repo_id="me/policy", iteration="2", dataset=None, tag=None, **{"licence": None, **options}
+    )
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    return yaml.safe_load(re.split(r"^---$", text, flags=re.MULTILINE)[1])["license"]
+
+
+def test_a_policy_of_a_hub_base_needs_a_stated_licence(project: Path) -> None:
+    """In params.yaml or as an option; that of the dataset, or of drawn images, says nothing about someone's weights."""
+    hub_base = yaml.safe_load(profile_text("llava15-7b"))
+    pinned = Pinned(id="llava-hf/llava-1.5-7b-hf", revision="a" * 40, files={})
+    write_pinned(Path("policies/base/model.json"), pinned)
+    source = hub_base["source"]
+    for stated, place in (
+        ({"source": source | {"origin": source["origin"] | {"licence": "mit"}}}, "params.yaml: source.origin.policy (--l"),
+        ({"source": yaml.safe_load(profile_text("smoke"))["source"], "images": {"root": "."}}, "--license: got none"),
+    ):  # fmt: skip
+        _state("llava15-7b", **stated)
+        with pytest.raises(UserError) as caught:
+            _push(project / "out")
+        assert str(caught.value).startswith(place)
+        assert "see the licence of llava-hf/llava-1.5-7b-hf" in str(caught.value)
+        assert not (project / "out").exists()
+    assert _push(project / "out", licence="llama2") == "llama2"
+    _state("llava15-7b", source=source | {"origin": source["origin"] | {"policy": "other"}})
+    assert _push(project / "out") == "other"
+
+
+def test_a_policy_of_the_microworld_has_its_licence(project: Path) -> None:
+    """Csrdata trained the base from nothing, on its own drawings."""
+    _state("smoke")
+    assert _push(project / "out") == "apache-2.0"

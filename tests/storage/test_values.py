@@ -42,7 +42,10 @@ from tests.scores import pair_with, without_scores
 
 GOOD: dict[Record, list[Any]] = {
     Prompt: PROMPTS,
-    LeftOut: [LeftOut("train-00009", "a/9.jpg", LeaveReason.EXCLUDED, "its id is excluded")],
+    LeftOut: [
+        LeftOut("train-00009", None, "a/9.jpg", LeaveReason.EXCLUDED, "its id is excluded"),
+        LeftOut("train-00009", "unseen", "a/9.jpg", LeaveReason.UNREADABLE_IMAGE, "got an empty file"),
+    ],
     ImageFile: [ImageFile("a/1.jpg", "0" * 64, 5, 20, 10), ImageFile("a/2.jpg", "a1" * 32, 1, 1, 1)],
     Sentence: SENTENCES,
     Response: RESPONSES,
