@@ -90,26 +90,18 @@ def describe_evaluation(
     questions: Sequence[Question],
     known: Mapping[str, Known],
     *,
-<<<<<<< HEAD
-    max_new_tokens: int,
-    decoding: str = "greedy",
-=======
     left_out: Sequence[LeftOut],
     max_new_tokens: int,
->>>>>>> leftovers
+    decoding: str = "greedy",
 ) -> EvaluationRecord:
     """Return the record of an evaluation that is run now.
 
     Args:
         questions: of all splits.
         known: by split, where the truth is known.
-<<<<<<< HEAD
+        left_out: the sampled prompts and questions that were left out.
         max_new_tokens: token limit of a greedy description.
         decoding: `greedy` or `search`.
-=======
-        left_out: the sampled prompts and questions that were left out.
-        max_new_tokens: token limit of a description.
->>>>>>> leftovers
     """
     return EvaluationRecord(
         description_tokens=max_new_tokens,

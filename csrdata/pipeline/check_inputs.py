@@ -13,13 +13,8 @@ from csrdata.checking.findings import Finding, fails, ok, refusal, warning
 from csrdata.errors import UserError
 from csrdata.evaluation_sets.answerable import keep_answerable
 from csrdata.images import ImageRoot
-<<<<<<< HEAD
 from csrdata.params import FILE, MicroworldModels, MicroworldSource, Params
-from csrdata.pipeline.evaluation_sets import open_set
-=======
-from csrdata.params import FILE, AnyScorer, MicroworldModels, MicroworldSource, Params
 from csrdata.pipeline.evaluation_sets import open_sets, shrinking_splits
->>>>>>> leftovers
 from csrdata.pipeline.inputs import images_folder, need_exclusion, need_images, need_policy, need_scorer
 from csrdata.pipeline.pinning import pin_policy, pin_scorer
 from csrdata.pipeline.scorers import (

@@ -50,14 +50,11 @@ def run(params: Params, name: str) -> None:
         say("there are no evaluation questions: no policy answers any (params.yaml: evaluation_sets)")
     answers = _answer(params, name, questions) if questions else []
     cards = scorecards(questions, answers, known, made_by="dvc repro")
-<<<<<<< HEAD
     tokens, decoding = params.evaluate_policy.max_new_tokens, params.evaluate_policy.decoding
-    record = describe_evaluation(questions, known, max_new_tokens=tokens, decoding=decoding).as_json()
-=======
-    tokens = params.evaluate_policy.max_new_tokens
     left_out = read_rows(paths.LEFT_OUT, LeftOut, made_by="dvc repro sample_prompts")
-    record = describe_evaluation(questions, known, left_out=left_out, max_new_tokens=tokens).as_json()
->>>>>>> leftovers
+    record = describe_evaluation(
+        questions, known, left_out=left_out, max_new_tokens=tokens, decoding=decoding
+    ).as_json()
     write_rows(paths.answers(name), answers, Answer)
     _write_mentions(paths.absent_mentions(name), absent_mentions(questions, answers, known))
     write_json(paths.evaluation_record(name), record)

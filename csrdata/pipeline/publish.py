@@ -16,13 +16,8 @@ from csrdata.params import FILE, Params, load_params
 from csrdata.pipeline.inputs import images_folder, need_exclusion
 from csrdata.pipeline.pulled import DAG, changed_since, read_pulled
 from csrdata.pipeline.results import find_results
-<<<<<<< HEAD
 from csrdata.pipeline.scorers import scorer_folder, scorer_of
-from csrdata.pipeline.source import open_source
-=======
-from csrdata.pipeline.scorers import scorer_folder
 from csrdata.pipeline.stated import known_origin, stated_origin
->>>>>>> leftovers
 from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.hub.pushing import published_manifest
 from csrdata.publishing.origins import origin
@@ -130,7 +125,6 @@ def release(
     )
 
 
-<<<<<<< HEAD
 def _scorers(params: Params) -> dict[str, Path]:
     """Return the folders of the scorers behind the rewards; a self-check has none: its policy is among the models."""
     roles = {"search scorer": "search"}
@@ -144,16 +138,6 @@ def _scorers(params: Params) -> dict[str, Path]:
     return {name: folder for name, folder in folders.items() if folder is not None}
 
 
-def _stated(params: Params) -> StatedOrigin | None:
-    """Return what params.yaml says about licences; None for a source that has no such section."""
-    if isinstance(params.source, MicroworldSource):
-        return None
-    said = params.source.origin
-    return StatedOrigin(licence=said.licence, images=said.images, outputs=said.outputs)
-
-
-=======
->>>>>>> leftovers
 def _sampled_images() -> list[ImageFile]:
     """Return the images of the prompts as they were sampled; a pulled project has no such table."""
     if not paths.IMAGES.is_file():

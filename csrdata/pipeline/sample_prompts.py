@@ -27,18 +27,11 @@ def run(params: Params) -> None:
     source, exclusion = open_source(params.source, images=root), need_exclusion(params)
     images = ImageReader(root)
     prompts = source.prompts(count=settings.prompts, seed=settings.seed)
-<<<<<<< HEAD
     asked = Asked(source.questions(), source.truths())
-    asked = add_evaluation_sets(params.evaluation_sets, source, asked, training=prompts, images=root)
-    sampled = keep_usable(prompts, root=root, exclusion=exclusion)
-    shown = describe_images(asked.questions, root=root)
-=======
-    asked = Asked(source.questions(seed=settings.seed), source.truths())
     asked = add_evaluation_sets(params.evaluation_sets, source, asked, training=prompts)
     sampled = keep_usable(prompts, images=images, exclusion=exclusion)
     shrinking = shrinking_splits(params.evaluation_sets, source)
     answerable = keep_answerable(asked, images=images, exclusion=exclusion, shrinking=shrinking)
->>>>>>> leftovers
     files = {path.as_posix(): hash_path(path) for path in source_files(params.source, images=root)}
     write_wordings(sampled.prompts, answerable.asked.questions)
     write_rows(paths.PROMPTS, sampled.prompts, Prompt)

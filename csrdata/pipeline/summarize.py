@@ -27,13 +27,8 @@ from csrdata.evaluation_sets.base import Asked
 from csrdata.params import FILE, MatchRecall, Params
 from csrdata.pipeline.plots import write_plots
 from csrdata.pipeline.source import open_source
-<<<<<<< HEAD
 from csrdata.pipeline.truth import known_truth, source_truths, truths_of
-from csrdata.records import Answer, BiasedAnswer, Dropped, Pair, Prompt, Question, Response, Truth
-=======
-from csrdata.pipeline.truth import known_truth, source_truths
-from csrdata.records import Answer, Dropped, LeftOut, Pair, Prompt, Question, Response, Truth
->>>>>>> leftovers
+from csrdata.records import Answer, BiasedAnswer, Dropped, LeftOut, Pair, Prompt, Question, Response, Truth
 from csrdata.sources.base import Source
 from csrdata.storage.json_values import open_json
 from csrdata.storage.tables import atomic_file, read_rows, write_json
@@ -119,23 +114,18 @@ def _record(
     for policy in policies:
         path, made_by = paths.evaluation_record(policy), _made_by(policy)
         record = read_record(open_json(path, made_by=made_by))
-<<<<<<< HEAD
         first = (records or [record])[0]
         present = describe_evaluation(
-            questions, known, max_new_tokens=first.description_tokens, decoding=first.decoding
+            questions,
+            known,
+            left_out=left_out,
+            max_new_tokens=first.description_tokens,
+            decoding=first.decoding,
         )
         if record.protocol() != present.protocol():
             raise UserError(
                 str(path),
-                got="other questions, truth, rules, decoding or token limits",
-=======
-        tokens = (records or [record])[0].description_tokens
-        present = describe_evaluation(questions, known, left_out=left_out, max_new_tokens=tokens)
-        if record.protocol() != present.protocol():
-            raise UserError(
-                str(path),
-                got="other questions, questions left out, truth, rules or token limits",
->>>>>>> leftovers
+                got="other questions, questions left out, truth, rules, decoding or token limits",
                 expected=f"those of {paths.QUESTIONS}, {paths.TRUTH} and the base",
                 do=made_by,
             )

@@ -7,11 +7,7 @@ import pytest
 
 from csrdata import paths
 from csrdata.errors import UserError
-<<<<<<< HEAD
-from csrdata.params import MicroworldSource, load_params
-=======
-from csrdata.params import Params
->>>>>>> leftovers
+from csrdata.params import MicroworldSource, Params, load_params
 from csrdata.pipeline import sample_prompts
 from csrdata.pipeline.inputs import images_folder, need_images
 from csrdata.pipeline.wordings import read_wordings
