@@ -35,6 +35,8 @@ HEADLINE = Path("metrics/headline.json")
 PLOTS = Path("plots")
 LOGS = Path("logs")
 """Timings and facts about the machine: not outputs of the DAG."""
+STAGE_LOG = LOGS / "stages.jsonl"
+"""Seconds of each run of a stage, JSON lines."""
 
 
 def policy(name: str) -> Path:
