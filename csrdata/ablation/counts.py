@@ -88,7 +88,8 @@ def read_counts(value: JsonValue) -> Counts:
         UserError: a column is missing or damaged, or the columns are of several lengths.
     """
     columns: list[Column] = []
-    for part in value.fields(*(one.name for one in fields(Counts))).values():
+    parts = value.fields(*(one.name for one in fields(Counts)))
+    for part in (parts[one.name] for one in fields(Counts)):
         column = decode(part.text())
         if column is None or (columns and len(column) != len(columns[0])):
             part.refuse("one count per image")

@@ -78,7 +78,7 @@ def _costs(rows: Sequence[Row]) -> list[str]:
     lines = _head(heads)
     for row in rows:
         entries = [entry for result in row.results.values() for entry in result.pairs.values()]
-        first = [next(iter(result.pairs.values())) for result in row.results.values() if result.pairs]
+        first = [result.pairs[result.iterations[1]] for result in row.results.values() if result.pairs]
         costs = [cpu_seconds_a_pair(result) for result in row.results.values()]
         lines.append(
             _line(

@@ -38,6 +38,8 @@ class Ran:
     cmd: str
     params: Mapping[str, Mapping[str, Any]]
     """By file, as in dvc.lock."""
+    after: tuple[str, ...]
+    """The names of the runs whose outputs it reads."""
 
     def is_recorded(self, lock: Mapping[str, Any]) -> bool:
         """Return whether dvc.lock has it with this command and these parameters."""
@@ -60,10 +62,14 @@ def runs_of(project: Path, params: Params, raw: Mapping[str, Any]) -> list[Ran]:
             str(FILE): {key: _value(raw, key) for key in sorted(step.node.params)},
             str(CODE): {step.node.stage: _code(step.node.stage, _frozen(params))},
         }
-        read = {path: _origin(path, found, project) for path in step.node.inputs}
+        read = {path: _makers(path, found) for path in step.node.inputs}
+        made_by = {
+            path: [ran.key for ran in makers] or dvc_hash(project / path) for path, makers in read.items()
+        }
         outs = [output.path for output in step.node.outputs]
-        text = json.dumps([cmd, values, read, outs], sort_keys=True, ensure_ascii=False)
-        found.append(Ran(step, hashlib.sha256(text.encode()).hexdigest(), cmd, values))
+        text = json.dumps([cmd, values, made_by, outs], sort_keys=True, ensure_ascii=False)
+        after = tuple(dict.fromkeys(ran.step.name for makers in read.values() for ran in makers))
+        found.append(Ran(step, hashlib.sha256(text.encode()).hexdigest(), cmd, values, after))
     return found
 
 
@@ -76,12 +82,13 @@ def publish(store: Path, project: Path, runs: Sequence[Ran], *, names: Collectio
         runs: of `runs_of`.
         names: the stages that are up to date, as DVC names them; None: all.
     """
-    lock = read_lock(project / LOCK)
-    log = _read_log(project)
+    lock, log, good = read_lock(project / LOCK), _read_log(project), set[str]()
     for ran in runs:
         name, target = ran.step.name, store / ran.key
-        wanted = names is None or name in names
-        if not wanted or not ran.is_recorded(lock) or (target / ENTRY).is_file():
+        if not ran.is_recorded(lock) or not good.issuperset(ran.after):
+            continue  # it, or what it reads, ran with other parameters
+        good.add(name)
+        if (names is not None and name not in names) or (target / ENTRY).is_file():
             continue
         with atomic_folder(target, replaces=ENTRY) as partial:
             write_json(partial / ENTRY, {"stage": name, "entry": lock[name]})
@@ -119,10 +126,9 @@ def code_of(params: Params) -> dict[str, str]:
     return {stage: _code(stage, _frozen(params)) for stage in {step.node.stage for step in steps(params)}}
 
 
-def _origin(path: str, before: Sequence[Ran], project: Path) -> list[str] | str | None:
-    """Return the keys of the runs whose outputs are at a path, in it or around it; else the hash of what is there."""
-    keys = [ran.key for ran in before for output in ran.step.node.outputs if _overlap(path, output.path)]
-    return keys or dvc_hash(project / path)
+def _makers(path: str, before: Sequence[Ran]) -> list[Ran]:
+    """Return the runs whose outputs are at a path, in it or around it."""
+    return [ran for ran in before if any(_overlap(path, output.path) for output in ran.step.node.outputs)]
 
 
 def _overlap(one: str, other: str) -> bool:
