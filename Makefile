@@ -17,10 +17,14 @@ export OMP_WAIT_POLICY := PASSIVE
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help dist docs families final repro test test-all lint dag bench clean
+# Arms of `make ablation`, by default all: make ablation ARMS='paper no-anchor'; QUICK=1 runs a few at small sizes.
+ARMS ?=
+JOBS ?= 1
+
+.PHONY: ablation help dist docs families final repro test test-all lint dag bench clean
 
 help:  ## list the commands
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 repro: $(STAMP)  ## run the pipeline, skip what is up to date, print the table
 	dvc repro
@@ -29,6 +33,10 @@ repro: $(STAMP)  ## run the pipeline, skip what is up to date, print the table
 final: $(STAMP)  ## evaluate base and last policy on the test split: once, when all settings are final
 	python -m csrdata.pipeline.final
 	@cat metrics/final.md
+
+ablation: $(STAMP)  ## run every arm and write their table (hours, resumable; QUICK=1: a few small arms, 25 minutes)
+	python -m csrdata.ablation run $(ARMS) --jobs $(JOBS) $(if $(QUICK),--quick)
+	python -m csrdata.ablation table $(if $(QUICK),--quick)
 
 test: lint  ## lint, types, import rules, tests and one run of the smoke profile
 	OMP_NUM_THREADS=1 python -m pytest $(SIDE_BY_SIDE)

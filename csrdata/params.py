@@ -481,7 +481,11 @@ def load_params(path: Path = FILE) -> Params:
             expected="the pipeline's parameters",
             do="run the command in the folder of params.yaml",
         )
-    raw = read_yaml(path)
+    return check_params(read_yaml(path), path)
+
+
+def check_params(raw: object, path: Path) -> Params:
+    """Validate the content of a params file that is named `path`; see `load_params`."""
     if not isinstance(raw, dict):
         got = "an empty file" if raw is None else raw
         raise UserError(str(path), got=got, expected="sections of keys", do=_fix(path))

@@ -39,6 +39,8 @@ TEST_SCENES = Path("data/final")
 """The microworld's test images, their truth and the answers about them: no stage reads it."""
 LOGS = Path("logs")
 """Timings and facts about the machine: not outputs of the DAG."""
+STAGE_LOG = LOGS / "stages.jsonl"
+"""Seconds of each run of a stage, JSON lines."""
 
 
 def policy(name: str) -> Path:

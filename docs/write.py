@@ -2,7 +2,8 @@
 
 docs/map.md      every file with the first sentence of its docstring
 docs/cli.md      every command with its help text
-docs/results.md  the full table of the record (metrics/summary.md), and that of the test split (metrics/final.md)
+docs/results.md  the full table of the record (metrics/summary.md), of the test split (metrics/final.md) and of the
+                 ablation (metrics/ablation.md)
 docs/families.md the families of models that the tests try (docs/families.json, written by `make families`)
 README.md        its five rows of results and its table of families, each between two marks
 """
@@ -59,16 +60,17 @@ def _examples(lines: str) -> str:
 
 
 def results_page() -> str:
-    """Return docs/results.md: the table of the record, and that of the test split where it was made."""
+    """Return docs/results.md: the table of the record, that of the test split and that of the ablation, where there are any."""
     table = (ROOT / "metrics/summary.md").read_text(encoding="utf-8").strip()
-    final = ROOT / "metrics/final.md"
+    final, ablation = ROOT / "metrics/final.md", ROOT / "metrics/ablation.md"
     if final.is_file():
         table += f"\n\n# The test split\n\n{final.read_text(encoding='utf-8').strip()}"
+    arms = f"\n# The ablation\n\n{ablation.read_text(encoding='utf-8')}" if ablation.is_file() else ""
     return (
         "# Results\n\n"
         "The whole table of the record, as `make repro` printed it. `make docs` writes this page.\n"
         "What the figures mean and what they do not show: [README](../README.md#what-the-figures-mean).\n\n"
-        f"{table}\n"
+        f"{table}\n{arms}"
     )
 
 

@@ -1,5 +1,6 @@
-"""The commands that make and run a project: `init`, `dag`, `check` and `run`."""
+"""The commands that make and run a project: `init`, `arms`, `dag`, `check` and `run`."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from csrdata.text import json_text
         "csrdata init --list",
         "csrdata init my-csr",
         "csrdata init my-csr --profile smoke",
+        "csrdata init no-anchor --profile my-csr/params.yaml --arm no-anchor",
     ),
 )
 def init(
@@ -25,8 +27,16 @@ def init(
     ] = None,
     *,
     profile: Annotated[
-        str, typer.Option(metavar="NAME", help="The parameters to start from.")
+        str, typer.Option(metavar="NAME", help="The parameters to start from: a profile, or a file (*.yaml).")
     ] = "microworld",
+    arm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARM",
+            help="Change them as an arm of the ablation does: csrdata arms.",
+            show_default=False,
+        ),
+    ] = None,
     list_profiles: Annotated[bool, typer.Option("--list", help="List the profiles and exit.")] = False,
 ) -> None:
     """Create a ready DVC project: params.yaml, dvc.yaml, code.yaml, .dvc, .gitignore and a README."""
@@ -39,12 +49,54 @@ def init(
         return
     if folder is None:
         raise UserError("DIR", got="none", expected="a new or empty folder", do="csrdata init my-csr")
-    in_git = project.create(folder, profile=profile)
+    in_git = project.create(folder, text=_text(profile, arm))
     say(
         f"{folder}: a project with the parameters of {profile}"
+        + (f", changed as arm {arm}" if arm else "")
         + ("" if in_git else " (no git repository here)")
     )
     say(f"Next: cd {folder}, edit params.yaml, then: dvc repro (or, without DVC: csrdata run --all)")
+
+
+def _text(profile: str, arm: str | None) -> str:
+    """Return the params.yaml of a new project."""
+    from csrdata.pipeline.project import profile_path, profile_text
+
+    text = profile_text(profile)
+    if arm is None:
+        return text
+    from csrdata.ablation.arms import project_text, read_arms
+    from csrdata.strict_yaml import read_yaml
+
+    return project_text(text, read_yaml(profile_path(profile)), read_arms().named(arm))
+
+
+@app.command(
+    short_help="List the arms of the ablation.",
+    epilog=examples("csrdata arms", "csrdata arms --profile llava15-7b", "csrdata arms --json"),
+)
+def arms(
+    *,
+    profile: Annotated[
+        str, typer.Option(metavar="NAME", help="What they are compared with: a profile, or a file (*.yaml).")
+    ] = "microworld",
+    as_json: JsonOption = False,
+) -> None:
+    """List the arms of the ablation: what each is about, and which parameters it changes in a profile."""
+    from csrdata.ablation.arms import listing, read_arms
+    from csrdata.pipeline.project import profile_path, profile_text
+    from csrdata.strict_yaml import read_yaml
+
+    profile_text(profile)
+    found = listing(read_arms(), read_yaml(profile_path(profile)))
+    if as_json:
+        print(json_text({one.name: asdict(one) for one in found}))
+        return
+    for one in found:
+        print(f"{one.name}: {one.about}")
+        print(f"  {one.group}, {one.iterations} {'iteration' if one.iterations == 1 else 'iterations'}")
+        for line in one.lines():
+            print(f"  {line}")
 
 
 @app.command(

@@ -22,13 +22,24 @@ class RunLog:
 
     def add(self, event: str, **facts: object) -> None:
         """Append an event with its Unix time in seconds."""
-        line = json.dumps({"event": event, "time": round(time.time(), 3), **facts})
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-        except OSError:
-            return
+        append_event(self.path, event, **facts)
+
+
+def append_event(path: Path, event: str, **facts: object) -> None:
+    """Append an event with its Unix time in seconds to a file of JSON lines."""
+    line = json.dumps({"event": event, "time": round(time.time(), 3), **facts})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    except OSError:
+        return
+
+
+def cpu_seconds() -> float:
+    """Return the seconds of CPU that this process and its ended children have used, on all cores."""
+    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
 def peak_memory() -> dict[str, float]:

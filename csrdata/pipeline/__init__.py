@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from csrdata import paths
+from csrdata.engines.runlog import append_event, cpu_seconds
 from csrdata.entry import leaving_in_words, say
 from csrdata.errors import UserError
 from csrdata.params import FILE, Params, load_params
@@ -104,11 +105,13 @@ def run(stage: str, name: str | None, *, extra: Sequence[str] = ()) -> None:
     params = load_params()
     _check_name(stage, name, params, extra=extra)
     _check_project(params)
-    before, start = files_now(), time.perf_counter()
+    before, start, used = files_now(), time.perf_counter(), cpu_seconds()
     with guarded(stage, name):
         wiring = importlib.import_module(f"{__name__}.{stage}")
         wiring.run(params) if STAGES[stage] is Needs.NOTHING else wiring.run(params, name)
     seconds = time.perf_counter() - start
+    spent = {"seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds() - used, 3)}
+    append_event(paths.STAGE_LOG, "stage", stage=stage, name=name, **spent)
     say(f"{stage}{f'@{name}' if name else ''}: {written(before, files_now())} in {seconds:.1f} s")
 
 

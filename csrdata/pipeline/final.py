@@ -25,7 +25,7 @@ from csrdata.pipeline.scorers import scorer_folder
 from csrdata.pipeline.staleness import LOCK, Project, why_stale
 from csrdata.pipeline.wordings import render_wordings
 from csrdata.records import Answer, Question
-from csrdata.sources.sampled import describe_images
+from csrdata.sources.sampled import ImageReader
 from csrdata.storage.disk import read_json, refusals_in_words
 from csrdata.storage.dvc_lock import read_lock
 from csrdata.storage.json_values import open_json
@@ -149,7 +149,7 @@ def evaluate(params: Params, source: MicroworldSource) -> Summary:
         training={},
         prepared=read_prepared(prepared),
         evaluation=describe_evaluation(
-            questions, known, max_new_tokens=params.evaluate_policy.max_new_tokens
+            questions, known, left_out=(), max_new_tokens=params.evaluate_policy.max_new_tokens
         ),
         world=read_world(prepared),
     )
@@ -160,7 +160,9 @@ def _answers(
 ) -> dict[str, list[Answer]]:
     """Answer the questions with each policy, and write the answers beside the images."""
     root = paths.TEST_SCENES.parent.parent
-    images = ImageRoot(root, {file.image: file for file in describe_images(questions, root=root)})
+    images = ImageRoot(
+        root, {file.image: file for file in ImageReader(root).files(one.image for one in questions)}
+    )
     wordings = render_wordings({one.text: f"question {one.question_id}" for one in questions})
     found = {}
     for name in policies:

@@ -27,7 +27,7 @@ from csrdata.pipeline.runtime import set_up_process
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth
 from csrdata.pipeline.wordings import read_wordings
-from csrdata.records import Answer, BiasedAnswer, Question, Truth
+from csrdata.records import Answer, BiasedAnswer, LeftOut, Question, Truth
 from csrdata.storage.tables import read_rows, write_json, write_rows
 
 FIX = f"fix {FILE}, then: dvc repro"
@@ -62,7 +62,8 @@ def run(params: Params, name: str) -> None:
     curves = biased_curves(asked, answers, known, made_by=made_by)
     write_rows(paths.biased_answers(name), answers, BiasedAnswer)
     tokens = params.evaluate_policy.max_new_tokens
-    record = describe_evaluation(asked, known, max_new_tokens=tokens).as_json()
+    left_out = read_rows(paths.LEFT_OUT, LeftOut, made_by="dvc repro sample_prompts")
+    record = describe_evaluation(asked, known, left_out=left_out, max_new_tokens=tokens).as_json()
     write_json(paths.biased_record(name), record)
     own = plain if name == paths.BASE else curves
     write_json(paths.stage_metrics("match_recall", name), _metrics(own, plain, curves, split=settings.split))

@@ -1,6 +1,7 @@
 """`csrdata init`: a new project, ready for `dvc repro`, from a profile that ships with csrdata."""
 
 import difflib
+import os
 from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -35,12 +36,17 @@ def profiles() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def profile_text(name: str) -> str:
-    """Return a profile: a complete params.yaml.
+def profile_path(name: str) -> Path:
+    """Return the file of a profile: a complete params.yaml.
+
+    Args:
+        name: of a profile that ships with csrdata, or the path of a params file, which ends with `.yaml`.
 
     Raises:
         UserError: no profile has that name.
     """
+    if name.endswith(".yaml"):
+        return Path(name)
     known = profiles()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
@@ -50,20 +56,39 @@ def profile_text(name: str) -> str:
             expected=near[0] if near else f"one of {', '.join(known)}",
             do="csrdata init --list",
         )
-    return files("csrdata").joinpath("profiles").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    return Path(str(files("csrdata"))) / "profiles" / f"{name}.yaml"
 
 
-def create(folder: Path, *, profile: str = DEFAULT) -> bool:
+def profile_text(name: str) -> str:
+    """Return the text of a profile; see `profile_path`.
+
+    Raises:
+        UserError: no profile has that name, or the file is missing or not valid.
+    """
+    path = profile_path(name)
+    load_params(path)
+    return path.read_text(encoding="utf-8")
+
+
+def create(
+    folder: Path, *, profile: str = DEFAULT, text: str | None = None, cache: Path | None = None
+) -> bool:
     """Create a project in a new or empty folder; return whether it is inside a git repository.
 
     The folder appears complete or not at all. Outside a git repository, DVC is configured to work without one.
 
+    Args:
+        folder: the project's.
+        profile: the profile whose parameters it gets.
+        text: its params.yaml, if it is not a profile's.
+        cache: a DVC cache that several projects share; git then ignores them all. None: the project's own.
+
     Raises:
         UserError: no such profile, or the folder holds something.
     """
-    text = profile_text(profile)
+    text = profile_text(profile) if text is None else text
     absolute = folder.absolute()
-    in_git = any((parent / ".git").exists() for parent in absolute.parents)
+    in_git = cache is None and any((parent / ".git").exists() for parent in absolute.parents)
     with atomic_folder(absolute) as partial:
         (partial / FILE).write_text(text, encoding="utf-8")
         params = load_params(partial / FILE)
@@ -75,8 +100,11 @@ def create(folder: Path, *, profile: str = DEFAULT) -> bool:
             target.write_text(entry.read_text(encoding="utf-8"), encoding="utf-8")
         (partial / ".dvc/config").write_text(CONFIG, encoding="utf-8")
         (partial / ".dvc/.gitignore").write_text("/config.local\n/tmp\n/cache\n", encoding="utf-8")
-        if not in_git:
-            (partial / ".dvc/config.local").write_text(WITHOUT_GIT, encoding="utf-8")
+        local = "" if in_git else WITHOUT_GIT
+        if cache is not None:
+            local += f"[cache]\n    dir = {os.path.relpath(cache.absolute(), absolute / '.dvc')}\n"
+        if local:
+            (partial / ".dvc/config.local").write_text(local, encoding="utf-8")
     return in_git
 
 

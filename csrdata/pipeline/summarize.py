@@ -143,11 +143,14 @@ def _curves(
     """
     found: dict[str, dict[str, Curve]] = {}
     asked = describing(questions, known)
+    left_out = read_rows(paths.LEFT_OUT, LeftOut, made_by=SAMPLED)
     for policy in policies:
         made_by = f"dvc repro {'match_base' if policy == paths.BASE else f'match_recall@{policy}'}"
         record = read_record(open_json(paths.biased_record(policy), made_by=made_by))
         tokens = read_record(open_json(paths.evaluation_record(policy), made_by=_made_by(policy)))
-        present = describe_evaluation(asked, known, max_new_tokens=tokens.description_tokens)
+        present = describe_evaluation(
+            asked, known, left_out=left_out, max_new_tokens=tokens.description_tokens
+        )
         if record.protocol() != present.protocol():
             raise UserError(
                 str(paths.biased_record(policy)),

@@ -44,9 +44,14 @@ def read_lock(path: Path) -> dict[str, Any]:
 
 def write_stage(path: Path, name: str, stage: Mapping[str, Any]) -> None:
     """Replace one stage of a dvc.lock, atomically; the file is created if it is missing."""
-    stages = read_lock(path) if path.is_file() else {}
-    stages[name] = dict(stage)
-    text = yaml.safe_dump({"schema": "2.0", "stages": stages}, sort_keys=False, allow_unicode=True)
+    write_stages(path, {name: stage})
+
+
+def write_stages(path: Path, stages: Mapping[str, Mapping[str, Any]]) -> None:
+    """Replace some stages of a dvc.lock, atomically; the file is created if it is missing."""
+    all_stages = read_lock(path) if path.is_file() else {}
+    all_stages |= {name: dict(stage) for name, stage in stages.items()}
+    text = yaml.safe_dump({"schema": "2.0", "stages": all_stages}, sort_keys=False, allow_unicode=True)
     with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
 

@@ -109,8 +109,12 @@ def check_outs(stages: Mapping[str, Any], tables: Sequence[str], *, root: Path, 
                 )
 
 
-def commit(root: Path) -> str | None:
+def commit(root: Path, *, within: str = ".") -> str | None:
     """Return the git commit of the project, with `+changes` appended if tracked files differ; None outside git.
+
+    Args:
+        root: the project's folder.
+        within: the file or folder of it whose changes count.
 
     Example: "5869a51c3e0b2f7d6a1e4b8c9d0f1a2b3c4d5e6f"
     """
@@ -119,7 +123,10 @@ def commit(root: Path) -> str | None:
         return None
     found, changed = (
         subprocess.run([git, *words], cwd=root, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
-        for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        for words in (
+            ["rev-parse", "HEAD"],
+            ["status", "--porcelain", "--untracked-files=no", "--", within],
+        )
     )
     if found.returncode:
         return None

@@ -1,0 +1,164 @@
+"""The table of all arms as Markdown: a section of docs/results.md."""
+
+from collections.abc import Iterable, Sequence
+
+from csrdata.ablation.arms import Arms, Group, Tuning
+from csrdata.ablation.result import cpu_seconds_a_pair
+from csrdata.ablation.table import AT_RECALL, CONFIDENCE, Cell, Reference, Row, Table
+from csrdata.evaluation.scorecard import FIGURES
+
+SIGNIFICANT = 0.05
+MISSING = "-"
+COLUMNS = (
+    (f"chair_s{AT_RECALL}", "CHAIR_S at the base's recall"),
+    ("chair_s", "CHAIR_S"),
+    ("recall", "recall"),
+    ("present_per_answer", "present objects named"),
+    ("length", "words"),
+)
+"""Of each split: the first is what arms are compared by."""
+TITLES = {
+    Group.MUST: "three iterations and three seeds",
+    Group.EXPLORATORY: "exploratory: one seed, one or three iterations",
+}
+
+
+def markdown(table: Table, arms: Arms) -> str:
+    """Return the section of docs/results.md, without its heading."""
+    lines = [
+        "Arms are sets of parameters over one profile: `csrdata arms` lists what each changes, and",
+        "[ablation.md](ablation.md) says how they are run. An arm's figures are those after its last iteration.",
+        "",
+        *_rule(arms.tuning),
+    ]
+    for group in Group:
+        rows = table.of(group)
+        for split in table.splits if rows else ():
+            lines += [
+                "",
+                f"### {split.replace('_', ' ')}, {TITLES[group]}",
+                "",
+                *_figures(table, group, split),
+            ]
+        if rows:
+            lines += ["", f"### what it cost and what it made, {TITLES[group]}", "", *_costs(rows)]
+    return "\n".join([*lines, "", *_notes(table), ""])
+
+
+def _rule(tuning: Tuning) -> list[str]:
+    """Say how settings were chosen."""
+    tried = "; ".join(f"`{key}` of {', '.join(map(_plain, values))}" for key, values in tuning.grid.items())
+    return [
+        f"**Tuning.** One rule for every arm: {len(tuning.trials())} runs of one iteration with seed 0 ({tried}).",
+        "Chosen is the lowest CHAIR_S on validation images among the runs whose recall is at most",
+        f"{tuning.recall_loss:g} points below the base's.",
+    ]
+
+
+def _figures(table: Table, group: Group, split: str) -> list[str]:
+    lines = _head(["arm", "iterations", *(title for _, title in COLUMNS), "by seed"])
+    rows: list[Reference | Row] = [*table.references[group], *table.of(group)]
+    for row in rows:
+        found = [(name, row.cells.get(f"{split}/{name}")) for name, _ in COLUMNS]
+        seeds = next((cell.figure.seeds for _, cell in found if cell is not None), ())
+        cells = [_cell(cell, name) for name, cell in found]
+        spread = " / ".join(map(_number, seeds)) or MISSING
+        lines.append(_line([row.title, str(row.iterations), *cells, spread]))
+    return lines
+
+
+def _costs(rows: Sequence[Row]) -> list[str]:
+    heads = [
+        "arm",
+        "pairs of an iteration",
+        "reward prefers the truer, %",
+        "R_I prefers the truer, %",
+        "CPU-seconds a pair",
+    ]
+    lines = _head(heads)
+    for row in rows:
+        entries = [entry for result in row.results.values() for entry in result.pairs.values()]
+        first = [result.pairs[result.iterations[1]] for result in row.results.values() if result.pairs]
+        costs = [cpu_seconds_a_pair(result) for result in row.results.values()]
+        lines.append(
+            _line(
+                [
+                    row.arm.name,
+                    _number(_mean(entry.get("kept") for entry in entries), 0),
+                    _number(_mean(entry.get("reward_prefers_truer") for entry in first)),
+                    _number(_mean(entry.get("relevance_prefers_truer") for entry in first)),
+                    _number(_mean(costs), 2),
+                ]
+            )
+        )
+    return lines
+
+
+def _notes(table: Table) -> list[str]:
+    results = [result for row in table.rows for result in row.results.values()]
+    notes = [
+        f"value [{CONFIDENCE:g}% bootstrap interval over images, and over seeds where there are several]; "
+        "b: differs from the base; s: differs from `shipped` after as many iterations (paired test over images, two-sided "
+        f"p < {SIGNIFICANT:g} after Holm's correction over all tests of the table; it is about these models, not about "
+        "other seeds); by seed: the first figure of each seed",
+        "prefers the truer: how often the reward, and R_I of the search's scorer, is higher for the truer of two answers of "
+        "the first iteration's search that differ in truth",
+        "CPU-seconds a pair: search, signals, scores and selection, on all cores",
+    ]
+    machines = _distinct(
+        f"{one.machine.get('processor')} ({one.machine.get('instructions')}), {one.machine.get('threads')} threads, torch "
+        f"{one.machine.get('torch')}"
+        for one in results
+    )
+    profiles = _distinct(f"{one.origin.profile}{' (quick)' if one.origin.quick else ''}" for one in results)
+    revisions = _distinct(one.origin.revision or "unknown" for one in results)
+    notes.append(
+        f"profile {'; '.join(profiles)}; trained on {'; '.join(machines)}; csrdata {', '.join(revisions)}"
+    )
+    if len(_distinct(one.origin.code_sha256 for one in results)) > 1:
+        notes.append("several versions of the code: some results are older than others")
+    missing = [f"{row.arm.name}/{seed}" for row in table.rows for seed in row.missing]
+    notes.append(f"missing: {', '.join(missing)}" if missing else "nothing is missing")
+    notes += [f"left out: {one}" for one in table.left_out]
+    return [line for note in notes for line in (note, "")][:-1]
+
+
+def _cell(cell: Cell | None, name: str) -> str:
+    """Show a figure. Example: `14.4 [12.2, 16.5] b s`."""
+    if cell is None or cell.figure.value is None:
+        return MISSING
+    digits = FIGURES[name.removesuffix(AT_RECALL)].digits
+    marks = [
+        mark
+        for mark, chance in (("b", cell.p_vs_base), ("s", cell.p_vs_shipped))
+        if chance is not None and chance < SIGNIFICANT
+    ]
+    value, low, high = (
+        _number(one, digits) for one in (cell.figure.value, cell.figure.low, cell.figure.high)
+    )
+    return " ".join([f"{value} [{low}, {high}]", *marks])
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return MISSING if value is None else f"{value:.{digits}f}"
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _distinct(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _head(cells: Sequence[str]) -> list[str]:
+    return [_line(cells), _line(["---"] * len(cells))]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,289 @@
+"""The result of one run of an arm: figures, counts per image, cost and origin, as one small JSON file that git keeps.
+
+`measure` reads a finished project; `write_result` and `read_result` are the file. What a table compares is computed from the
+counts (`csrdata.ablation.counts`); the figures with their intervals are those of the run's own summary.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from csrdata import paths
+from csrdata.ablation.counts import Counts, count, read_counts, texts_of
+from csrdata.evaluation.intervals import Figure
+from csrdata.evaluation.record import describe_evaluation
+from csrdata.evaluation.scorecard import scorecards
+from csrdata.evaluation.summarizing import summarize_splits
+from csrdata.evaluation_sets.base import Asked
+from csrdata.params import Params
+from csrdata.pipeline.source import open_source
+from csrdata.pipeline.truth import known_truth
+from csrdata.records import Answer, Question, Truth
+from csrdata.storage.disk import read_json, write_json
+from csrdata.storage.json_values import JsonValue, open_json
+from csrdata.storage.tables import read_rows
+
+SHOWN = (
+    "chair_s",
+    "chair_i",
+    "recall",
+    "present_per_answer",
+    "length",
+    "attribute_errors",
+    "repetition",
+    "well_formed",
+    "relevance_held_out",
+    "pope_accuracy",
+)
+"""Figures of the summary that a result keeps."""
+PAIR_STAGES = ("generate_beams", "measure_signals", "score_beams", "judge_answers", "select_pairs")
+"""What pairs cost: the seconds of these stages."""
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a result comes from."""
+
+    arm: str
+    seed: int
+    profile: str
+    quick: bool
+    changes: Json
+    """What the arm changes of the profile: dotted keys and values."""
+    params_sha256: str
+    """Of the run's parameters."""
+    code_sha256: str
+    """Of the code behind its stages."""
+    revision: str | None
+    """The git commit of csrdata at the time of the run, `+changes` if files differed; None outside git."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A run of an arm."""
+
+    origin: Origin
+    machine: Json
+    """What the bits of trained models depend on, as metrics/prepare.json has it."""
+    world: int | None
+    """The version of the microworld; None where it has none."""
+    iterations: tuple[str, ...]
+    """The policies that were evaluated, the base first."""
+    figures: Mapping[str, Mapping[str, Mapping[str, Figure]]]
+    """By policy, split and figure."""
+    questions: Mapping[str, str]
+    """By split: the hash of its questions and of the truth. Equal hashes mean that two results pair up image by image."""
+    counts: Mapping[str, Mapping[str, Counts]]
+    """By policy and split: of the greedy answers. Not all policies have them."""
+    matched_counts: Mapping[str, Mapping[str, Counts]]
+    """The same at the base's recall, where it was measured."""
+    match_recall: Json
+    """By policy: metrics/match_recall as it is."""
+    pairs: Json
+    """By iteration: how many were kept, and how often reward, likelihood and relevance prefer the truer answer, percent."""
+    models: Json
+    """What `prepare` measured of the scorers, by model."""
+    cpu_seconds: Mapping[str, float] = field(default_factory=dict)
+    """By run of a stage, as DVC names it; a run that was killed and continued counts from its last start."""
+
+    @property
+    def last(self) -> str:
+        """The policy that the arm's figures are of."""
+        return self.iterations[-1]
+
+
+def measure(params: Params, *, policies: Sequence[str], count_for: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of a `Result` that the project in the present folder gives.
+
+    Args:
+        params: the project's.
+        policies: those that were evaluated, the base first.
+        count_for: those of them whose counts are kept.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    sampled = "dvc repro sample_prompts"
+    questions = read_rows(paths.QUESTIONS, Question, made_by=sampled)
+    truths = read_rows(paths.TRUTH, Truth, made_by=sampled)
+    known = known_truth(params.evaluation_sets, open_source(params.source), Asked(questions, truths))
+    answers = {name: read_rows(paths.answers(name), Answer, made_by="dvc repro") for name in policies}
+    cards = {
+        name: scorecards(questions, given, known, made_by="dvc repro") for name, given in answers.items()
+    }
+    splits = summarize_splits(cards, **params.summarize.model_dump())
+    sets = describe_evaluation(questions, known, max_new_tokens=params.evaluate_policy.max_new_tokens).sets
+    prepared = read_json(paths.PREPARE_METRICS, made_by="dvc repro prepare")
+    return {
+        "machine": prepared.get("machine", {}),
+        "world": prepared.get("world"),
+        "iterations": tuple(policies),
+        "figures": {
+            name: {
+                split: {
+                    figure: value for figure, value in splits[split][name].figures.items() if figure in SHOWN
+                }
+                for split in splits
+            }
+            for name in policies
+        },
+        "questions": {
+            split: _sha256([one.questions_sha256, one.truth_sha256, one.rules]) for split, one in sets.items()
+        },
+        "counts": {name: count(questions, texts_of(answers[name]), known) for name in count_for},
+        "matched_counts": {},
+        "match_recall": _stage_metrics("match_recall", policies),
+        "pairs": _pairs(policies[1:]),
+        "models": {name: value for name, value in prepared.items() if name in {"scorer", "held_out_scorer"}},
+        "cpu_seconds": _cpu_seconds(),
+    }
+
+
+def write_result(path: Path, result: Result) -> None:
+    """Write a result atomically."""
+    write_json(path, as_json(result))
+
+
+def as_json(result: Result) -> dict[str, Any]:
+    """Return a result in the form of the file; figures without the p-values, which are those of the run's summary."""
+    return {
+        **{one.name: getattr(result, one.name) for one in fields(result)},
+        "origin": asdict(result.origin),
+        "iterations": list(result.iterations),
+        "figures": {
+            name: {
+                split: {key: [one.value, one.low, one.high] for key, one in figures.items()}
+                for split, figures in splits.items()
+            }
+            for name, splits in result.figures.items()
+        },
+        "counts": _counts_as_json(result.counts),
+        "matched_counts": _counts_as_json(result.matched_counts),
+        "cpu_seconds": dict(result.cpu_seconds),
+    }
+
+
+def read_result(path: Path) -> Result:
+    """Read the file of a result.
+
+    Raises:
+        UserError: the file is missing or damaged, or of another version of csrdata.
+    """
+    parts = open_json(path, made_by="python -m csrdata.ablation run").fields(
+        *(one.name for one in fields(Result))
+    )
+    origin = parts["origin"].fields(*(one.name for one in fields(Origin)))
+    return Result(
+        origin=Origin(
+            arm=origin["arm"].text(),
+            seed=origin["seed"].count(),
+            profile=origin["profile"].text(),
+            quick=origin["quick"].value is True,
+            changes=_plain(origin["changes"]),
+            params_sha256=origin["params_sha256"].text(),
+            code_sha256=origin["code_sha256"].text(),
+            revision=None if origin["revision"].value is None else origin["revision"].text(),
+        ),
+        machine=_plain(parts["machine"]),
+        world=None if parts["world"].value is None else parts["world"].count(),
+        iterations=tuple(parts["iterations"].texts()),
+        figures={
+            name: {
+                split: {key: _figure(one) for key, one in figures.items().items()}
+                for split, figures in splits.items().items()
+            }
+            for name, splits in parts["figures"].items().items()
+        },
+        questions={split: one.text() for split, one in parts["questions"].items().items()},
+        counts=_counts(parts["counts"]),
+        matched_counts=_counts(parts["matched_counts"]),
+        match_recall=_plain(parts["match_recall"]),
+        pairs=_plain(parts["pairs"]),
+        models=_plain(parts["models"]),
+        cpu_seconds={name: one.number() for name, one in parts["cpu_seconds"].items().items()},
+    )
+
+
+def cpu_seconds_a_pair(result: Result) -> float | None:
+    """Return the seconds of CPU that a pair cost, over all iterations; None if no pair was made or no time is known."""
+    kept = sum(entry.get("kept", 0) for entry in result.pairs.values())
+    spent = [seconds for name, seconds in result.cpu_seconds.items() if name.partition("@")[0] in PAIR_STAGES]
+    return sum(spent) / kept if kept and spent else None
+
+
+def hash_of(value: object) -> str:
+    """Return the SHA-256 of a value as JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _sha256(parts: Sequence[str | None]) -> str:
+    return hash_of(list(parts))
+
+
+def _stage_metrics(stage: str, names: Sequence[str]) -> dict[str, Any]:
+    """Return the metrics of a stage for the policies that have them, with figures as they are."""
+    files = {name: paths.stage_metrics(stage, name) for name in names}
+    return {name: read_json(path, made_by="dvc repro") for name, path in files.items() if path.is_file()}
+
+
+def _pairs(iterations: Sequence[str]) -> dict[str, Any]:
+    """Return what the summary says of the pairs of each iteration; empty where nothing was trained."""
+    if not iterations:
+        return {}
+    summary = read_json(paths.SUMMARY, made_by="dvc repro summarize")
+    found = {}
+    for name in iterations:
+        entry = summary["pairs"][name]
+        preference = entry["truth_preference"] or {}
+        found[name] = {"kept": entry["kept"]} | {
+            f"{key}_prefers_truer": preference.get(key) for key in PREFERENCES
+        }
+    return found
+
+
+PREFERENCES = ("reward", "likelihood", "relevance")
+
+
+def _cpu_seconds() -> dict[str, float]:
+    """Return the seconds of CPU by run of a stage, from the log: the last run of each counts."""
+    found: dict[str, float] = {}
+    path = paths.STAGE_LOG
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            event = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if event.get("event") == "stage":
+            name = f"{event['stage']}@{event['name']}" if event.get("name") else event["stage"]
+            found[name] = event["cpu_seconds"]
+    return found
+
+
+def _counts_as_json(counts: Mapping[str, Mapping[str, Counts]]) -> dict[str, Any]:
+    return {name: {split: one.as_json() for split, one in splits.items()} for name, splits in counts.items()}
+
+
+def _counts(value: JsonValue) -> dict[str, dict[str, Counts]]:
+    return {
+        name: {split: read_counts(one) for split, one in splits.items().items()}
+        for name, splits in value.items().items()
+    }
+
+
+def _figure(value: JsonValue) -> Figure:
+    numbers = value.value
+    if not isinstance(numbers, list) or len(numbers) != 3:
+        value.refuse("value, low and high")
+    for number in numbers:
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
+            value.refuse("value, low and high")
+    return Figure(numbers[0], numbers[1], numbers[2], None)
+
+
+def _plain(value: JsonValue) -> dict[str, Any]:
+    return {name: one.value for name, one in value.items().items()}

@@ -1,0 +1,260 @@
+"""The table of all arms: results in, figures with intervals and tests out, as JSON and as Markdown.
+
+    {ARM: {METRIC: {"value", "low", "high", "seeds": [...], "p_vs_base", "p_vs_shipped"}, ...}, ...}
+
+METRIC is `SPLIT/FIGURE`, a figure of the greedy answers, or `SPLIT/FIGURE_at_recall`, the same at the base's recall (a bias
+on end-of-sequence, chosen on validation images). "seeds" has the value of each seed. The p-values are two-sided, from 20,000
+swaps, and corrected over all tests of a split and group of arms (Holm). What was not measured is absent; a test that
+does not exist is null.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from csrdata.ablation.arms import BASE, SHIPPED, Arm, Arms, Group
+from csrdata.ablation.comparing import BySeed, Pooled, compare, correct, pool
+from csrdata.ablation.counts import FIGURES
+from csrdata.ablation.result import Result
+from csrdata.evaluation.intervals import Ratio
+
+AT_RECALL = "_at_recall"
+CONFIDENCE, RESAMPLES, SEED = 95.0, 2000, 0
+MATCHED = ("chair_s", "recall", "present_per_answer", "length")
+"""Figures that are also given at the base's recall."""
+
+Key = tuple[str, str]
+"""A metric and an arm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A figure of an arm."""
+
+    figure: Pooled
+    p_vs_base: float | None
+    p_vs_shipped: float | None
+
+    def as_json(self) -> dict[str, object]:
+        """Return the cell in the form of the file, rounded: smaller differences come from the order of summation."""
+        value, low, high = (_rounded(one) for one in (self.figure.value, self.figure.low, self.figure.high))
+        return {
+            "value": value,
+            "low": low,
+            "high": high,
+            "seeds": [_rounded(one) for one in self.figure.seeds],
+            "p_vs_base": _rounded(self.p_vs_base),
+            "p_vs_shipped": _rounded(self.p_vs_shipped),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What exploratory arms are held against: base or shipped, over the seeds that these arms have."""
+
+    title: str
+    iterations: int
+    cells: Mapping[str, Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An arm."""
+
+    arm: Arm
+    results: Mapping[int, Result]
+    """By seed, those that are comparable."""
+    cells: Mapping[str, Cell]
+    """By metric."""
+
+    @property
+    def title(self) -> str:
+        """The arm's name."""
+        return self.arm.name
+
+    @property
+    def iterations(self) -> int:
+        """How many the arm has."""
+        return self.arm.iterations
+
+    @property
+    def missing(self) -> list[int]:
+        """The seeds without a result."""
+        return [seed for seed in self.arm.seeds if seed not in self.results]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All arms, in the order of the file."""
+
+    rows: tuple[Row, ...]
+    references: Mapping[Group, tuple[Reference, ...]]
+    splits: tuple[str, ...]
+    left_out: tuple[str, ...]
+    """Results that are not comparable with the others, each with the reason."""
+
+    def of(self, group: Group) -> list[Row]:
+        """Return the arms of a group that have results."""
+        return [row for row in self.rows if row.arm.group is group and row.results]
+
+    def as_json(self) -> dict[str, object]:
+        """Return the table in the form of metrics/ablation.json."""
+        return {
+            row.arm.name: {metric: cell.as_json() for metric, cell in row.cells.items()}
+            for row in self.rows
+            if row.results
+        }
+
+
+def build(arms: Arms, results: Iterable[Result]) -> Table:
+    """Return the table of all arms; an arm without results has an empty row.
+
+    Args:
+        arms: of the arms file.
+        results: in any order; those of arms that the file does not have, and those that answered other questions than the
+            first result of the base (or else of any arm), are left out.
+    """
+    by_arm: dict[str, dict[int, Result]] = {name: {} for name in arms.by_name}
+    left_out = []
+    ordered = sorted(results, key=lambda one: (one.origin.arm != BASE, one.origin.arm, one.origin.seed))
+    first = ordered[0] if ordered else None
+    for result in ordered:
+        name = f"{result.origin.arm}/{result.origin.seed}"
+        if result.origin.arm not in by_arm:
+            left_out.append(f"{name}: no such arm")
+        elif first is not None and (result.questions, result.world) != (first.questions, first.world):
+            left_out.append(
+                f"{name}: other questions, truth or rules than {first.origin.arm}/{first.origin.seed}"
+            )
+        else:
+            by_arm[result.origin.arm][result.origin.seed] = result
+    splits = _splits(by_arm)
+    cells: dict[str, dict[str, Cell]] = {name: {} for name in by_arm}
+    for split in splits:
+        for group in Group:
+            members = [arm for arm in arms.by_name.values() if arm.group is group and by_arm[arm.name]]
+            for arm_name, found in _cells(members, by_arm, split).items():
+                cells[arm_name] |= found
+    rows = tuple(Row(arm, by_arm[name], cells[name]) for name, arm in arms.by_name.items())
+    references = {
+        group: _references(arms, by_arm, splits) if group is Group.EXPLORATORY else () for group in Group
+    }
+    return Table(rows, references, splits, tuple(left_out))
+
+
+def figures_of(result: Result, split: str, *, policy: str) -> dict[str, Ratio]:
+    """Return the figures of a policy on a split by the names of metrics, without the split's; empty where not counted."""
+    plain = result.counts.get(policy, {}).get(split)
+    matched = result.matched_counts.get(policy, {}).get(split)
+    if matched is None and policy == BASE and (result.origin.arm == BASE or result.last != BASE):
+        matched = plain  # the base is at its own recall
+    found = {} if matched is None else {f"{name}{AT_RECALL}": matched.ratios()[name] for name in MATCHED}
+    return found | ({} if plain is None else {name: plain.ratios()[name] for name in FIGURES})
+
+
+def _cells(
+    members: Sequence[Arm], by_arm: Mapping[str, Mapping[int, Result]], split: str
+) -> dict[str, dict[str, Cell]]:
+    """Return the cells of one split of some arms, their tests corrected together."""
+    own = {arm.name: _by_seed(by_arm[arm.name], split) for arm in members}
+    own = {name: by_seed for name, by_seed in own.items() if by_seed}
+    pairs = {}
+    for name, by_seed in own.items():
+        if name != BASE:
+            pairs[f"{name} {BASE}"] = (by_seed, _base_of(by_arm, name, split))
+        if name not in {BASE, SHIPPED}:
+            pairs[f"{name} {SHIPPED}"] = (by_seed, _shipped_for(by_arm, name, split))
+    chances = correct(compare(pairs, seed=SEED))
+    return {
+        name: {
+            f"{split}/{figure}": Cell(
+                pooled, chances.get((f"{name} {BASE}", figure)), chances.get((f"{name} {SHIPPED}", figure))
+            )
+            for figure, pooled in pool(by_seed, resamples=RESAMPLES, confidence=CONFIDENCE, seed=SEED).items()
+        }
+        for name, by_seed in own.items()
+    }
+
+
+def _references(
+    arms: Arms, by_arm: Mapping[str, Mapping[int, Result]], splits: Sequence[str]
+) -> tuple[Reference, ...]:
+    """Return base and shipped with the seeds and the numbers of iterations of the exploratory arms that have results."""
+    members = [
+        result
+        for arm in arms.by_name.values()
+        if arm.group is Group.EXPLORATORY
+        for result in by_arm[arm.name].values()
+    ]
+    seeds = {result.origin.seed for result in members}
+    counts = sorted({len(result.iterations) - 1 for result in members})
+    found = []
+    for name, iterations in [(BASE, 0), *((SHIPPED, count) for count in counts if count)]:
+        cells: dict[str, Cell] = {}
+        for split in splits:
+            by_seed = {
+                seed: ratios
+                for seed, result in by_arm[name].items()
+                if seed in seeds and iterations < len(result.iterations)
+                for ratios in [figures_of(result, split, policy=result.iterations[iterations])]
+                if ratios
+            }
+            cells |= _pooled(by_seed, split) if by_seed else {}
+        if cells:
+            found.append(Reference(name, iterations, cells))
+    return tuple(found)
+
+
+def _pooled(by_seed: BySeed, split: str) -> dict[str, Cell]:
+    pooled = pool(by_seed, resamples=RESAMPLES, confidence=CONFIDENCE, seed=SEED)
+    return {f"{split}/{name}": Cell(figure, None, None) for name, figure in pooled.items()}
+
+
+def _by_seed(results: Mapping[int, Result], split: str) -> BySeed:
+    """Return an arm's figures by seed: those of its last policy, as far as all its seeds have them."""
+    found = {seed: figures_of(one, split, policy=one.last) for seed, one in results.items()}
+    common = set.intersection(*(set(ratios) for ratios in found.values())) if found else set()
+    if not common:
+        return {}
+    return {
+        seed: {name: ratio for name, ratio in ratios.items() if name in common}
+        for seed, ratios in found.items()
+    }
+
+
+def _base_of(by_arm: Mapping[str, Mapping[int, Result]], name: str, split: str) -> BySeed:
+    """Return the base's figures: the arm's own where it has another base, else those of the arm `base`."""
+    found = {}
+    for seed, result in by_arm[name].items():
+        holder = result if BASE in result.counts and result.last != BASE else by_arm[BASE].get(seed)
+        if holder is not None and (ratios := figures_of(holder, split, policy=BASE)):
+            found[seed] = ratios
+    return found
+
+
+def _shipped_for(by_arm: Mapping[str, Mapping[int, Result]], name: str, split: str) -> BySeed:
+    """Return the shipped figures after as many iterations as the arm has, or after the last if none has that many."""
+    found = {}
+    for seed, result in by_arm[name].items():
+        shipped = by_arm[SHIPPED].get(seed)
+        if shipped is not None:
+            policy = result.last if result.last in shipped.counts and result.last != BASE else shipped.last
+            if ratios := figures_of(shipped, split, policy=policy):
+                found[seed] = ratios
+    return found
+
+
+def _splits(by_arm: Mapping[str, Mapping[int, Result]]) -> tuple[str, ...]:
+    """Return the splits with counts: those of the ablation's reports first, the others by name."""
+    names = {
+        split
+        for results in by_arm.values()
+        for result in results.values()
+        for splits in result.counts.values()
+        for split in splits
+    }
+    first = ("held_out", "out_of_distribution")
+    return (*(name for name in first if name in names), *sorted(names - set(first)))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

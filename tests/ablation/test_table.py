@@ -1,0 +1,141 @@
+"""The table: what is compared with what, what is marked, what is missing."""
+
+from pathlib import Path
+
+import pytest
+
+from csrdata.ablation.arms import Arms, read_arms
+from csrdata.ablation.page import markdown
+from csrdata.ablation.table import build
+from tests.ablation.made import result
+
+FILE = """\
+tuning: {grid: {train_dpo.learning_rate: [0.0001, 0.0005]}, recall_loss: 2.0}
+quick: {arms: [base], changes: {}}
+arms:
+  base: {about: Base., group: must, iterations: 0, changes: {}}
+  shipped: {about: Shipped., group: must, iterations: 3, changes: {}}
+  off: {about: Off., group: must, iterations: 3, changes: {}}
+  try: {about: Try., group: exploratory, iterations: 1, changes: {}}
+  eye: {about: Another base., group: exploratory, iterations: 1, changes: {}}
+"""
+BAD, GOOD = (1,) * 20, (0,) * 20
+HALF = (0, 1) * 10
+
+
+@pytest.fixture
+def arms(tmp_path: Path) -> Arms:
+    path = tmp_path / "arms.yaml"
+    path.write_text(FILE, encoding="utf-8")
+    return read_arms(path)
+
+
+def test_an_arm_is_compared_with_base_and_shipped(arms: Arms) -> None:
+    """The base's mistakes are gone in shipped and in the arm: both differ from the base, and not from each other."""
+    results = [
+        result("base", 0, {"base": BAD}, iterations=0),
+        result("shipped", 0, {"1": HALF, "3": GOOD}, iterations=3),
+        result("off", 0, {"1": HALF, "3": GOOD}, iterations=3),
+    ]
+    found = build(arms, results).as_json()
+    assert list(found) == ["base", "shipped", "off"]
+    cell = found["off"]["held_out/chair_s"]
+    assert (cell["value"], cell["low"], cell["high"], cell["seeds"]) == (0.0, 0.0, 0.0, [0.0])
+    assert cell["p_vs_base"] < 0.01
+    assert cell["p_vs_shipped"] == 1.0
+    assert found["shipped"]["held_out/chair_s"]["p_vs_shipped"] is None
+    assert found["base"]["held_out/chair_s"]["p_vs_base"] is None
+    assert found["base"]["held_out/chair_s"]["value"] == 100.0
+
+
+def test_all_tests_of_a_table_are_corrected_together(arms: Arms) -> None:
+    """With one more arm the same differences have larger p-values."""
+    both = [
+        result("base", 0, {"base": BAD}, iterations=0),
+        result("shipped", 0, {"3": HALF}, iterations=3),
+    ]
+    few = build(arms, both).as_json()["shipped"]["held_out/chair_s"]["p_vs_base"]
+    more = [*both, result("off", 0, {"3": HALF}, iterations=3)]
+    many = build(arms, more).as_json()["shipped"]["held_out/chair_s"]["p_vs_base"]
+    assert many == pytest.approx(
+        3 * few, rel=1e-3
+    )  # 5 tests; then 5 more against the base, and 5 against shipped
+
+
+def test_an_exploratory_arm_is_compared_after_as_many_iterations(arms: Arms) -> None:
+    """One iteration is held against one iteration of shipped, and the table has the row of that."""
+    results = [
+        result("base", 0, {"base": BAD}, iterations=0),
+        result("shipped", 0, {"1": HALF, "3": GOOD}, iterations=3),
+        result("try", 0, {"1": HALF}),
+    ]
+    table = build(arms, results)
+    assert table.as_json()["try"]["held_out/chair_s"]["p_vs_shipped"] == 1.0
+    text = markdown(table, arms)
+    section = text.partition("### held out, exploratory")[2].partition("###")[0]
+    rows = [line.split(" | ")[:2] for line in section.splitlines() if line.startswith("| ")]
+    assert rows[2:] == [["| base", "0"], ["| shipped", "1"], ["| try", "1"]]
+
+
+def test_an_arm_with_another_base_is_compared_with_its_own(arms: Arms) -> None:
+    """Its own base's counts take the place of the profile's."""
+    results = [
+        result("base", 0, {"base": BAD}, iterations=0),
+        result("eye", 0, {"base": GOOD, "1": GOOD}),
+    ]
+    assert build(arms, results).as_json()["eye"]["held_out/chair_s"]["p_vs_base"] == 1.0
+
+
+def test_the_base_is_at_its_own_recall(arms: Arms) -> None:
+    """The first figure of an arm is that at the base's recall; the base's is its greedy one."""
+    results = [
+        result("base", 0, {"base": BAD}, iterations=0),
+        result("shipped", 0, {"3": GOOD}, matched={"3": HALF}, iterations=3),
+    ]
+    found = build(arms, results).as_json()
+    assert found["base"]["held_out/chair_s_at_recall"]["value"] == 100.0
+    assert found["shipped"]["held_out/chair_s_at_recall"]["value"] == 50.0
+    assert found["shipped"]["held_out/chair_s_at_recall"]["p_vs_base"] < 0.05
+
+
+def test_a_page_shows_figures_with_marks(arms: Arms) -> None:
+    """Value, interval, b and s where significant, the value of each seed, cost, machine, and the rule of tuning."""
+    results = [
+        *(result("base", seed, {"base": BAD}, iterations=0) for seed in (0, 1, 2)),
+        *(result("shipped", seed, {"3": GOOD}, iterations=3) for seed in (0, 1, 2)),
+        *(result("off", seed, {"3": HALF if seed else BAD}, iterations=3) for seed in (0, 1, 2)),
+    ]
+    text = markdown(build(arms, results), arms)
+    assert (
+        "| shipped | 3 | - | 0.0 [0.0, 0.0] b | 50.0 [50.0, 50.0] | 1.00 [1.00, 1.00] | 8.0 [8.0, 8.0] | 0.0 / 0.0 / 0.0 |"
+        in text
+    )
+    (line,) = [line for line in text.splitlines() if line.startswith("| off | 3 | - | 66.7 [")]
+    assert line.endswith("| 100.0 / 50.0 / 50.0 |")
+    assert "] b s |" in line
+    assert "| off | 50 | 90.0 | 95.0 | 0.67 |" in text  # 100 seconds for 3 * 50 pairs
+    assert "`train_dpo.learning_rate` of 0.0001, 0.0005" in text
+    assert "at most\n2 points below the base's" in text
+    assert "a processor (AVX2), 2 threads, torch 2.0; csrdata abc" in text
+
+
+def test_what_is_missing_is_listed(arms: Arms) -> None:
+    """Seeds without a result, and results that are not comparable, each with the reason."""
+    results = [
+        result("base", 0, {"base": BAD}, iterations=0),
+        result("off", 1, {"3": HALF}, iterations=3, questions="other"),
+        result("gone", 0, {"1": HALF}),
+    ]
+    text = markdown(build(arms, results), arms)
+    assert (
+        "missing: base/1, base/2, shipped/0, shipped/1, shipped/2, off/0, off/1, off/2, try/0, eye/0" in text
+    )
+    assert "left out: gone/0: no such arm" in text
+    assert "left out: off/1: other questions, truth or rules than base/0" in text
+
+
+def test_without_results_the_page_says_what_is_missing(arms: Arms) -> None:
+    """No result is no error."""
+    table = build(arms, [])
+    assert table.as_json() == {}
+    assert "missing: base/0" in markdown(table, arms)
