@@ -331,7 +331,7 @@ def _prepared(params: Params) -> tuple[Output, ...]:
     drawn = (str(paths.SCENES),) if params.source.kind == "microworld" else ()
     trained = trained_scorers(params) if params.prepare.kind == "microworld" else None
     scorers: dict[Path, str] = {}
-    for role in sorted(scorer_roles(params.scorers)):
+    for role in sorted(scorer_roles(params.scorers), key=lambda role: (role in params.scorers.others, role)):
         settings = scorer_of(params.scorers, role)
         if has_record(settings) or (trained is not None and role in trained.folders):
             for path in _scorer(params, role):

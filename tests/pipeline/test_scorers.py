@@ -1,0 +1,148 @@
+"""Scorers of every kind in the DAG: what each stage depends on, what `prepare` makes, and which policy a self-check asks."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csrdata import paths
+from csrdata.params import Params
+from csrdata.pipeline.code import reached, wiring
+from csrdata.pipeline.dag import Form, dvc_yaml, kinds_in_use
+from csrdata.pipeline.graph import Node, nodes, steps
+from csrdata.pipeline.scorers import (
+    TOWER,
+    embeds_texts,
+    open_scorer,
+    own_folder,
+    scorer_folder,
+    scorer_of,
+    scorer_place,
+    scorer_roles,
+    trained_scorers,
+)
+from tests.pipeline.world import small_params
+
+CLIP = {"kind": "open_clip", "folder": "scorers/clip"}
+DETECTOR = {"kind": "detector", "folder": "scorers/spots"}
+SELF_CHECK = {"kind": "self_check"}
+NAMED = {"kind": "open_clip_name", "name": "ViT-B-32", "tag": "openai"}
+
+
+def params(**scorers: Any) -> Params:
+    """Return small parameters with other scorers."""
+    raw = small_params().model_dump()
+    raw["scorers"] |= scorers
+    return Params.model_validate(raw)
+
+
+def node(settings: Params, name: str) -> Node:
+    return next(one for one in nodes(settings) if one.name == name)
+
+
+def written(settings: Params) -> list[str]:
+    """Return the scorers among the outputs of `prepare`."""
+    return [one.path for one in node(settings, "prepare").outputs if "scorers" in one.path]
+
+
+def test_a_detector_is_an_input_and_is_trained() -> None:
+    """Its folder is an output of `prepare` in the microworld, and an input of `measure_signals` alone."""
+    settings = params(others={"spots": DETECTOR})
+    assert written(settings) == ["${scorers.held_out.folder}", "${scorers.search.folder}", "scorers/spots"]
+    assert "scorers/spots" in node(settings, "measure_signals").inputs
+    assert "scorers/spots" not in node(settings, "generate_beams").inputs
+    assert trained_scorers(settings).detectors == ("spots",)
+
+
+def test_a_self_check_depends_on_the_policy() -> None:
+    """It has no folder and no record; with it, `measure_signals` depends on the policy that searched."""
+    plain, settings = params(), params(others={"asked": SELF_CHECK})
+    assert scorer_folder(scorer_of(settings.scorers, "asked"), role="asked") is None
+    assert written(settings) == written(plain)
+    more = set(node(settings, "measure_signals").inputs) - set(node(plain, "measure_signals").inputs)
+    assert more == {str(paths.WORDINGS), "policies/${item.previous}"}
+    step = next(one for one in steps(settings) if one.name == "measure_signals@2")
+    assert "policies/1" in step.node.inputs
+
+
+def test_a_search_without_a_clip_has_a_tower() -> None:
+    """If the search's scorer is no CLIP by folder, the CLIP of the policy's tower is another scorer's, or an output of its own."""
+    alone = params(search=SELF_CHECK, held_out=None)
+    assert written(alone) == [TOWER.as_posix()]
+    assert node(alone, "generate_beams").inputs == (
+        str(paths.IMAGES),
+        str(paths.PROMPTS),
+        str(paths.WORDINGS),
+        "policies/${item.previous}",
+    )
+    beside = params(search=DETECTOR, others={"clip": CLIP})
+    assert trained_scorers(beside).tower == Path("scorers/clip")
+    assert written(beside) == ["${scorers.held_out.folder}", "${scorers.search.folder}", "scorers/clip"]
+    assert trained_scorers(params()).tower == Path("scorers/search")
+
+
+def test_a_folder_of_the_users_own_is_no_output() -> None:
+    """A further CLIP by folder is an input alone; the search's own folder may be a signal again, and is one output."""
+    settings = params(others={"mine": CLIP, "again": {"kind": "open_clip", "folder": "scorers/search"}})
+    assert written(settings) == ["${scorers.held_out.folder}", "${scorers.search.folder}"]
+    assert {"scorers/clip", "scorers/search"} <= set(node(settings, "measure_signals").inputs)
+
+
+def test_a_recorded_scorer_has_its_record() -> None:
+    """A scorer by name among the others is recorded under its own name."""
+    settings = params(others={"big": NAMED})
+    assert "scorers/big" in written(settings)
+    assert "scorers/big" in node(settings, "measure_signals").inputs
+    assert scorer_place("big") == "scorers.others.big"
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_every_mix_gives_a_dag(form: Form) -> None:
+    """dvc.yaml can be written for every kind in every role, and no output has two makers."""
+    for search in (CLIP, DETECTOR, SELF_CHECK, NAMED):
+        for held_out in (None, DETECTOR | {"folder": "scorers/other"}, SELF_CHECK, CLIP | {"folder": "h"}):
+            settings = params(
+                search=search, held_out=held_out, others={"spots": DETECTOR, "asked": SELF_CHECK}
+            )
+            assert dvc_yaml(settings, form)
+            outputs = [one.path for step in steps(settings) for one in step.node.outputs]
+            assert len(outputs) == len(set(outputs))
+
+
+def test_the_code_of_other_kinds_is_no_dependency() -> None:
+    """A project without a self-check or a detector depends on neither; with them, `measure_signals` does."""
+    kinds = {"detector": "csrdata.relevance.detector", "self_check": "csrdata.policy.asking"}
+    for stage in ("generate_beams", "measure_signals"):
+        assert not set(kinds.values()) & set(reached(wiring(stage), kinds=kinds_in_use(params())))
+    settings = params(others={"spots": DETECTOR, "asked": SELF_CHECK})
+    assert set(kinds.values()) <= set(reached(wiring("measure_signals"), kinds=kinds_in_use(settings)))
+
+
+def test_what_reads_texts_and_what_is_a_folder() -> None:
+    """Only scorers that embed texts have a text limit; only two kinds are folders themselves."""
+    settings = params(held_out=None, others={"spots": DETECTOR, "asked": SELF_CHECK, "big": NAMED})
+    roles = scorer_roles(settings.scorers)
+    assert roles == ["search", "spots", "asked", "big"]
+    assert [embeds_texts(settings.scorers, role) for role in roles] == [True, False, False, True]
+    assert [own_folder(scorer_of(settings.scorers, role)) for role in roles] == [
+        Path("scorers/search"),
+        Path("scorers/spots"),
+        None,
+        None,
+    ]
+
+
+def test_a_self_check_asks_what_it_is_given() -> None:
+    """The policy of the caller is asked, once images are opened, with the questions of the project's source."""
+    given: list[str] = []
+
+    def policy() -> None:
+        given.append("asked")
+        raise RuntimeError("loaded")
+
+    scorer = open_scorer(params(search=SELF_CHECK), "search", device="cpu", policy=policy)
+    assert given == []
+    with pytest.raises(RuntimeError, match="loaded"):
+        scorer.open([])
+    checks = scorer.checks("There is a red star at the top.")  # type: ignore[attr-defined]
+    assert (checks, given) == (["Is there a star in the image?"], ["asked"])
