@@ -40,7 +40,7 @@ def _summary() -> Summary:
     pairs = {}
     for name in reversed(NAMES[1:]):
         reward = None if name == "a, b" else 0.5
-        pairs[name] = PairSummary(1, {}, reward, reward, reward, reward, None)
+        pairs[name] = PairSummary(1, 1, {}, reward, reward, reward, reward, None)
     return Summary(tuple(NAMES), splits, pairs, training={}, prepared=None)
 
 
