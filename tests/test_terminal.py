@@ -273,7 +273,7 @@ def test_show_json_is_one_tree(hostile: Path) -> None:
     assert tree["candidates"][0]["children"][0]["answer"]["reward"] == 0.9
     assert tree["candidates"][0]["relevance"] == 20.0
     assert tree["prompt"] == ALL.replace("\x00", "")
-    assert tree["pair"]["chosen_leaf"] == 3
+    assert tree["pairs"][0]["chosen_leaf"] == 3
     assert tree["dropped"] is None
 
 

@@ -110,12 +110,13 @@ def summarize_pairs(
     """Turn one iteration's pairs into its entry of `Summary.pairs`.
 
     Args:
-        pairs: those kept.
-        dropped: the other prompts.
+        pairs: those kept; a prompt may have several.
+        dropped: the prompts without a pair.
         preference: over all answers of the iteration's search; None where the truth is unknown.
     """
     return PairSummary(
         kept=len(pairs),
+        with_pairs=len({pair.prompt_id for pair in pairs}),
         dropped=dict(sorted(Counter(row.reason for row in dropped).items())),
         **{name: mean_score(pairs, name) for name in PAIR_MEANS},
         truth_preference=None

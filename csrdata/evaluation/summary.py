@@ -15,6 +15,8 @@ are the two parts that need the truth about the images ("false_by_kind", "truth_
 "evaluation" (`csrdata.evaluation.record`) is absent from a summary that an earlier version wrote, "equal_recall"
 (`csrdata.evaluation.equal_recall`) where it was not measured. "world" is the version of the microworld that drew the
 images, absent for other images: figures of two versions are not comparable.
+An iteration's "with_pairs",
+the number of prompts with a pair, is absent where each pair is of another prompt.
 """
 
 from collections.abc import Mapping
@@ -58,9 +60,12 @@ class PolicySummary:
 
 @dataclass(frozen=True, slots=True)
 class PairSummary:
-    """The pairs of one iteration: kept + dropped = prompts."""
+    """The pairs of one iteration: prompts with a pair + dropped = prompts."""
 
     kept: int
+    """Pairs."""
+    with_pairs: int
+    """Prompts with a pair or more."""
     dropped: Mapping[str, int]
     """Prompts without a pair, by the `DropReason`s that occur."""
     chosen_reward: float | None
@@ -70,6 +75,11 @@ class PairSummary:
     rejected_reward_held_out: float | None
     truth_preference: TruthPreference | None
     """None where the truth is unknown."""
+
+    def as_json(self) -> dict[str, object]:
+        """Return the entry in the form of the file."""
+        same = self.with_pairs == self.kept
+        return {name: value for name, value in asdict(self).items() if not (same and name == "with_pairs")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +175,7 @@ class Summary:
                 split: {name: policy.as_json() for name, policy in policies.items()}
                 for split, policies in self.splits.items()
             },
-            "pairs": {name: asdict(entry) for name, entry in self.pairs.items()},
+            "pairs": {name: entry.as_json() for name, entry in self.pairs.items()},
             "training": {name: dict(run) for name, run in self.training.items()},
             "prepared": None if self.prepared is None else self.prepared.as_json(),
             **({} if self.evaluation is None else {"evaluation": self.evaluation.as_json()}),
@@ -327,10 +337,12 @@ def _figure(value: JsonValue) -> Figure:
 
 
 def _pairs(value: JsonValue) -> PairSummary:
-    parts = value.fields(*_names(PairSummary))
+    same = "with_pairs" not in value.items()
+    parts = value.fields(*(name for name in _names(PairSummary) if not (same and name == "with_pairs")))
     preference = parts["truth_preference"]
     return PairSummary(
         kept=parts["kept"].count(),
+        with_pairs=parts["kept" if same else "with_pairs"].count(),
         dropped={reason: count.count() for reason, count in parts["dropped"].items().items()},
         **{name: parts[name].number_or_none() for name in PAIR_MEANS},
         truth_preference=None if preference.value is None else _truth_preference(preference),

@@ -34,6 +34,7 @@ UNBOUNDED = 10_000
 
 _PAIR_ROWS = (
     ("kept", "pairs kept", ""),
+    ("with_pairs", "prompts with a pair", "prompts"),
     ("chosen_reward", "reward of chosen", "search scorer"),
     ("rejected_reward", "reward of rejected", "search scorer"),
     ("chosen_reward_held_out", "reward of chosen", "held-out scorer"),
@@ -166,10 +167,12 @@ def _pair_section(pairs: Mapping[str, PairSummary], names: Sequence[str]) -> Sec
     rows = [
         Row(title, unit, tuple(_number(_field(entry, key), digits=3) for entry in columns))
         for key, title, unit in _PAIR_ROWS
-        if "held_out" not in key or _has_held_out(pairs)
+        if ("held_out" not in key or _has_held_out(pairs))
+        and (key != "with_pairs" or any(one.with_pairs != one.kept for one in pairs.values()))
     ]
     dropped = [None if entry is None else entry.dropped for entry in columns]
-    rows[1:1] = [
+    place = next(index for index, row in enumerate(rows) if row.title == "reward of chosen")
+    rows[place:place] = [
         Row(f"dropped: {reason.replace('_', ' ')}", "prompts", _counts(dropped, reason, none=0))
         for reason in sorted({reason for counts in dropped for reason in counts or ()})
     ]

@@ -1,12 +1,12 @@
 """Figures that compare two versions of a preference dataset: what they have in common and how they differ.
 
 A version is the pairs and dropped prompts of one iteration, from any place. Prompts are matched by id; two prompts
-with the same id but another image or text do not match. Rewards and margins are on the scale of each version's own
-`score_beams`, so that they are comparable only if the scales are equal. Percentages are 0 to 100; a mean over nothing
-is None.
+with the same id but another image or text do not match. Of a prompt with several pairs, those with the same two sides are
+matched first, then the others in their order. Rewards and margins are on the scale of each version's own `score_beams`, so
+that they are comparable only if the scales are equal. Percentages are 0 to 100; a mean over nothing is None.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +21,19 @@ NO_PROMPT = "no_such_prompt"
 """Reason for a lost or added pair: the other side does not have the prompt."""
 OTHER_PROMPT = "other_question"
 """Reason for a lost or added pair: the other side has a pair under this id, of another image or text."""
+FEWER = "fewer_pairs"
+"""Reason for a lost or added pair: the other side has fewer pairs of this prompt."""
 
-REASONS = (*(reason.value for reason in DropReason), OTHER_PROMPT, NO_PROMPT)
+REASONS = (*(reason.value for reason in DropReason), FEWER, OTHER_PROMPT, NO_PROMPT)
+
+_PROMPT = ("prompt_id", "image", "prompt")
+_ALIKE = ("context", "chosen", "chosen_complete", "rejected", "rejected_complete")
+_SWAPPED = ("context", "rejected", "rejected_complete", "chosen", "chosen_complete")
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One side of a comparison: pairs + dropped prompts = prompts."""
+    """One side of a comparison: a prompt has pairs or is dropped."""
 
     label: str
     """The name that is shown: `iteration 2`, `revision v1.0, iteration 2`."""
@@ -74,13 +80,13 @@ class PairCounts:
     a: int
     b: int
     same: int
-    """Both answers are the same."""
+    """Context, chosen and rejected are the same."""
     rescored: int
     """Those of `same` whose margin differs."""
     flipped: int
     """Chosen and rejected are swapped."""
     changed: int
-    """A pair on both sides, with another answer."""
+    """A pair of the same prompt on both sides, with another answer, sentence or context."""
     lost: int
     """A pair in a only."""
     added: int
@@ -89,7 +95,7 @@ class PairCounts:
 
 @dataclass(frozen=True, slots=True)
 class ChangedCounts:
-    """Numbers of changed pairs, by which answer is another text."""
+    """Numbers of changed pairs, by what is another text. A pair whose sides have a new context is in none of them."""
 
     chosen: int
     rejected: int
@@ -98,7 +104,7 @@ class ChangedCounts:
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """Why pairs were lost or added: numbers of prompts, for each of `REASONS`."""
+    """Why pairs were lost or added: numbers of pairs, for each of `REASONS`."""
 
     lost: dict[str, int]
     added: dict[str, int]
@@ -106,9 +112,10 @@ class Why:
 
 @dataclass(frozen=True, slots=True)
 class MeanChanges:
-    """Means of b - a over the prompts with a pair on both sides; rewards on the scale of `score_beams`."""
+    """Means of b - a over the pairs that both sides have; rewards on the scale of `score_beams`."""
 
-    prompts: int
+    pairs: int
+    """Same, flipped or changed."""
     mean_margin_change: float | None
     mean_chosen_reward_change: float | None
     mean_rejected_reward_change: float | None
@@ -128,7 +135,7 @@ class DistributionSides:
 
 @dataclass(frozen=True, slots=True)
 class MovedIds:
-    """Ids of the prompts whose pair is not the same: in the order of a, those of added pairs in the order of b."""
+    """Ids of the prompts with such a pair, each once: in the order of a, those of added pairs in the order of b."""
 
     flipped: list[str]
     changed: list[str]
@@ -169,7 +176,7 @@ def read_version(
         world: the version of the microworld that drew the images, if it did.
 
     Raises:
-        UserError: a table is missing or damaged, or a prompt is in the tables more than once.
+        UserError: a table is missing or damaged, or a prompt has a pair and is dropped.
     """
     version = Version(
         label,
@@ -177,13 +184,12 @@ def read_version(
         dropped=read_table(dropped, Dropped, made_by=made_by),
         world=world,
     )
-    ids = pl.concat([version.pairs["prompt_id"], version.dropped["prompt_id"]])
-    twice = ids.filter(ids.is_duplicated())
+    twice = version.dropped.join(version.pairs, on="prompt_id", how="semi", maintain_order="left")
     if len(twice):
         raise UserError(
-            f"{label}: prompt {twice[0]}",
-            got="more than one row",
-            expected="one pair, or one reason for none",
+            f"{label}: prompt {twice['prompt_id'][0]}",
+            got="pairs and a reason for none",
+            expected="one of the two",
             do=made_by,
         )
     return version
@@ -191,10 +197,8 @@ def read_version(
 
 def diff(a: Version, b: Version) -> Diff:
     """Return how `b` differs from `a`."""
-    both = _both(a.pairs, b.pairs)
-    same, flipped = both.filter(pl.col("same")), both.filter(pl.col("flipped"))
-    changed = both.filter(~pl.col("same") & ~pl.col("flipped"))
-    lost, added = _without(a.pairs, both), _without(b.pairs, both)
+    both, lost, added = _matched(a.pairs, b.pairs)
+    same, flipped, changed = (both.filter(how=how) for how in ("same", "flipped", "changed"))
     return Diff(
         a=a.label,
         b=b.label,
@@ -215,22 +219,41 @@ def diff(a: Version, b: Version) -> Diff:
         dropped=_dropped(a, b),
         paired=_paired(both),
         distributions=_distributions(a.pairs, b.pairs),
-        ids=MovedIds(*(pairs["prompt_id"].to_list() for pairs in (flipped, changed, lost, added))),
+        ids=MovedIds(
+            *(
+                pairs["prompt_id"].unique(maintain_order=True).to_list()
+                for pairs in (flipped, changed, lost, added)
+            )
+        ),
     )
 
 
-def _both(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
-    """Return the pairs of matching prompts in the order of `a`; the columns of `b` end in `_b`."""
-    joined = a.join(b, on="prompt_id", suffix="_b", maintain_order="left").filter(
-        (pl.col("image") == pl.col("image_b")) & (pl.col("prompt") == pl.col("prompt_b"))
-    )
-    chosen_stays, rejected_stays = (pl.col(side) == pl.col(f"{side}_b") for side in ("chosen", "rejected"))
-    crossed = (pl.col("chosen") == pl.col("rejected_b")) & (pl.col("rejected") == pl.col("chosen_b"))
-    return joined.with_columns(same=chosen_stays & rejected_stays, flipped=crossed)
+def _matched(a: pl.DataFrame, b: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return the pairs of both sides, those of `a` alone and those of `b` alone.
+
+    Of the first table, the columns of `b` end in `_b`, the rows are in the order of `a`, and `how` is same, flipped or
+    changed: a pair is compared with the one that has the same sides, else with the one that has them swapped, else with the
+    next one of its prompt that is left.
+    """
+    left, right = a.with_row_index("row"), b.with_row_index("row")
+    found = []
+    for how, keys, others in (("same", _ALIKE, _ALIKE), ("flipped", _ALIKE, _SWAPPED), ("changed", (), ())):
+        pairs = _counted(left, (*_PROMPT, *keys)).join(
+            _counted(right, (*_PROMPT, *others)),
+            left_on=(*_PROMPT, *keys, "count"),
+            right_on=(*_PROMPT, *others, "count"),
+            suffix="_b",
+            coalesce=False,
+        )
+        found.append(pairs.with_columns(how=pl.lit(how)))
+        left = left.join(pairs, on="row", how="anti", maintain_order="left")
+        right = right.join(pairs, left_on="row", right_on="row_b", how="anti", maintain_order="left")
+    return pl.concat(found).sort("row"), left, right
 
 
-def _without(pairs: pl.DataFrame, both: pl.DataFrame) -> pl.DataFrame:
-    return pairs.join(both, on="prompt_id", how="anti", maintain_order="left")
+def _counted(pairs: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """Return pairs with the column `count`, which numbers those with equal keys: 0, 1, ..."""
+    return pairs.with_columns(count=pl.int_range(pl.len()).over(keys))
 
 
 def _prompts(a: Version, b: Version) -> PromptCounts:
@@ -259,12 +282,14 @@ def _changed(changed: pl.DataFrame) -> ChangedCounts:
 
 def _why(pairs: pl.DataFrame, other: Version) -> dict[str, int]:
     """Count why these pairs have no counterpart on the other side; reasons that do not occur are 0."""
-    ids = pairs.select("prompt_id")
+    ids = pairs.select(_PROMPT)
     reasons = ids.join(other.dropped, on="prompt_id")["reason"].value_counts()
     found: Mapping[str, int] = dict(reasons.iter_rows())
-    otherwise = len(ids.join(other.pairs, on="prompt_id", how="semi"))
-    missing = len(ids) - sum(found.values()) - otherwise
+    fewer = len(ids.join(other.pairs, on=_PROMPT, how="semi"))
+    otherwise = len(ids.join(other.pairs, on="prompt_id", how="semi")) - fewer
+    missing = len(ids) - sum(found.values()) - fewer - otherwise
     return {reason: found.get(reason, 0) for reason in REASONS} | {
+        FEWER: fewer,
         OTHER_PROMPT: otherwise,
         NO_PROMPT: missing,
     }
@@ -279,7 +304,7 @@ def _dropped(a: Version, b: Version) -> dict[str, Sides]:
 
 def _paired(both: pl.DataFrame) -> MeanChanges:
     return MeanChanges(
-        prompts=len(both),
+        pairs=len(both),
         mean_margin_change=mean(both["margin_b"] - both["margin"]),
         mean_chosen_reward_change=mean(both["chosen_reward_b"] - both["chosen_reward"]),
         mean_rejected_reward_change=mean(both["rejected_reward_b"] - both["rejected_reward"]),

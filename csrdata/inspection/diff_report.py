@@ -95,10 +95,10 @@ def _reasons(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def _means(paper: Paper, paired: MeanChanges) -> Iterator[RenderableType]:
-    title = f"mean change, b - a, over the {paired.prompts} prompts with a pair on both sides"
+    title = f"mean change, b - a, over the {paired.pairs} pairs that both sides have"
     rows = []
     for field in fields(paired):
-        if field.name != "prompts":
+        if field.name != "pairs":
             figure = field.name.removeprefix("mean_").removesuffix("_change")
             value = getattr(paired, field.name)
             change = "-" if value is None else f"{value:+.3g}"

@@ -30,7 +30,7 @@ UNITS = {
     "likelihood_prefers_rejected": "% of pairs",
     "mean_chosen_words": "words",
     "mean_length_gap": "words, chosen - rejected",
-    "mean_margin": "reward on score_beams' scale",
+    "mean_margin": "on the scale of the pairs' origin",
     "mean_rejected_words": "words",
     "mean_sentences": "sentences",
     "mean_words": "words",
@@ -41,6 +41,7 @@ UNITS = {
     "sentences_per_second": "sentences per s",
     "tokens_per_prompt": "generated tokens",
     "truncated_for_the_scorer": "sentences",
+    "with_pairs": "prompts",
 }
 """The unit or the range of each single figure."""
 
@@ -50,7 +51,7 @@ DISTRIBUTIONS = {
     "sentence_relevance": ("R_I of a sentence", "0..100, 100 * cosine"),
     "sentence_guidance_reward": ("guidance of a sentence", "generate_beams' scale"),
     "answer_reward": ("reward of an answer", "score_beams' scale"),
-    "pair_margin": ("margin of a pair", "score_beams' scale"),
+    "pair_margin": ("margin of a pair", "scale of its origin"),
 }
 """Title and unit of each distribution."""
 
@@ -71,6 +72,7 @@ def _sections(figures: Stats, paper: Paper) -> Iterator[RenderableType]:
     yield from _figures(paper, "answers", _single(figures.responses))
     yield from _figures(paper, "pairs", _single(pairs))
     yield from _figures(paper, "by origin", pairs.by_origin, unit="pairs")
+    yield from _figures(paper, "by form", pairs.by_form, unit="pairs")
     yield from _figures(paper, "prompts without a pair", pairs.dropped, unit="prompts")
     if search is not None:
         yield from _figures(paper, "the search", _single(search))

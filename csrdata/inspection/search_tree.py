@@ -1,4 +1,4 @@
-"""One prompt's search tree, its answers, and its pair or the reason for none, from the tables of its iteration."""
+"""One prompt's search tree, its answers, and its pairs or the reason for none, from the tables of its iteration."""
 
 import difflib
 from collections.abc import Sequence
@@ -19,15 +19,16 @@ class SearchTree:
     prompt: Prompt
     sentences: list[Sentence]
     responses: list[Response]
-    pair: Pair | None
+    pairs: list[Pair]
+    """In the order of their numbers."""
     dropped: Dropped | None
 
 
 def search_tree(iteration: LoadedIteration, prompt_id: str) -> SearchTree:
-    """Return one prompt's search tree, answers, and pair or reason.
+    """Return one prompt's search tree, answers, and pairs or reason.
 
     Raises:
-        UserError: no such prompt (the nearest id is named), or the pair's answers are not in the tree.
+        UserError: no such prompt (the nearest id is named), or a pair's sentences are not in the tree.
     """
     mine = pl.col("prompt_id") == prompt_id
     prompts = from_table(iteration.prompts.filter(mine), Prompt)
@@ -46,7 +47,7 @@ def search_tree(iteration: LoadedIteration, prompt_id: str) -> SearchTree:
         prompts[0],
         sentences=sentences,
         responses=from_table(iteration.responses.filter(mine), Response),
-        pair=pairs[0] if pairs else None,
+        pairs=sorted(pairs, key=lambda pair: pair.number),
         dropped=dropped[0] if dropped else None,
     )
 
@@ -57,7 +58,7 @@ def _check_leaves(pair: Pair, sentences: Sequence[Sentence], *, iteration: str) 
     for side, leaf in (("chosen_leaf", scores.chosen_leaf), ("rejected_leaf", scores.rejected_leaf)):
         if leaf is not None and leaf not in nodes:
             raise UserError(
-                f"pair {pair.prompt_id}: {side}",
+                f"pair {pair.prompt_id}{f', number {pair.number}' if pair.number else ''}: {side}",
                 got=leaf,
                 expected="a sentence of the prompt's search tree",
                 do=f"dvc repro select_pairs@{iteration}",

@@ -11,8 +11,20 @@ import polars as pl
 from csrdata.inspection.cost import SearchCost
 from csrdata.inspection.histogram import Histogram, histogram
 from csrdata.records import DropReason, Fate, Stop
+from csrdata.search.pairs import Form
 from csrdata.search.words import word_count
 from csrdata.storage.iteration_tables import LoadedIteration
+
+FORM = (
+    pl.when(pl.col("chosen") == "")
+    .then(pl.lit(Form.STOP.value))
+    .when(pl.col("rejected") == "")
+    .then(pl.lit(Form.GO_ON.value))
+    .when(pl.col("chosen_complete") & pl.col("rejected_complete") & (pl.col("context") == ""))
+    .then(pl.lit(Form.ANSWERS.value))
+    .otherwise(pl.lit(Form.SENTENCES.value))
+)
+"""The `Form` of a pair, as `csrdata.search.pairs.form` returns it."""
 
 IS_LEAF = pl.col("fate").is_in([Fate.FINISHED.value, Fate.CUT.value])
 """Whether an answer ends at the sentence."""
@@ -67,7 +79,7 @@ class Distributions:
     answer_reward: Distribution | None
     """On the scale of `score_beams`."""
     pair_margin: Distribution | None
-    """On the scale of `score_beams`."""
+    """On the scale that the pairs' origin has; None if they have several origins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,26 +99,30 @@ class ResponseFigures:
 
 @dataclass(frozen=True, slots=True)
 class PairFigures:
-    """Figures of kept pairs and dropped prompts: margin, lengths, and how well length alone would pick the chosen answer."""
+    """Figures of kept pairs and dropped prompts: margin, lengths, and how well length alone would pick the chosen side."""
 
     kept: int
     """Pairs."""
+    with_pairs: int
+    """Prompts with a pair or more."""
     by_origin: dict[str, int]
     """Pairs, for every origin that occurs."""
+    by_form: dict[str, int]
+    """Pairs, for every `Form`: of answers, of sentences, of going on and of stopping."""
     dropped: dict[str, int]
     """Prompts without a pair, for every `DropReason`."""
     mean_margin: float | None
-    """On the scale of `score_beams`."""
+    """On the scale that the pairs' origin has; None if they have several origins."""
     mean_chosen_words: float | None
     mean_rejected_words: float | None
     mean_length_gap: float | None
     """Words: chosen - rejected."""
     chosen_shorter: float | None
-    """Percent of the pairs whose chosen answer has fewer words."""
+    """Percent of the pairs whose chosen side has fewer words."""
     length_only_auc: float | None
-    """0..1: how often a chosen answer is longer than a rejected one; 0.5 means that length says nothing."""
+    """0..1: how often a chosen side is longer than a rejected one; 0.5 means that length says nothing."""
     likelihood_prefers_rejected: float | None
-    """Percent of the pairs with stored scores."""
+    """Percent of the pairs of whole answers with stored scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +174,7 @@ def _distributions(iteration: LoadedIteration) -> Distributions:
         sentence_relevance=distribution(spoken["relevance"]),
         sentence_guidance_reward=distribution(spoken["guidance_reward"].drop_nulls()),
         answer_reward=distribution(iteration.responses["reward"]),
-        pair_margin=distribution(iteration.pairs["margin"].drop_nulls()),
+        pair_margin=distribution(_margins(iteration.pairs)),
     )
 
 
@@ -180,9 +196,11 @@ def _pairs(iteration: LoadedIteration) -> PairFigures:
     gaps = chosen_words - rejected_words
     return PairFigures(
         kept=len(pairs),
+        with_pairs=pairs["prompt_id"].n_unique(),
         by_origin=dict(sorted(pairs["origin"].value_counts().iter_rows())),
+        by_form=_by(pairs.select(form=FORM)["form"], [form.value for form in Form]),
         dropped=_by(iteration.dropped["reason"], [reason.value for reason in DropReason]),
-        mean_margin=mean(pairs["margin"]),
+        mean_margin=mean(_margins(pairs)),
         mean_chosen_words=mean(chosen_words),
         mean_rejected_words=mean(rejected_words),
         mean_length_gap=mean(gaps),
@@ -192,15 +210,21 @@ def _pairs(iteration: LoadedIteration) -> PairFigures:
     )
 
 
+def _margins(pairs: pl.DataFrame) -> pl.Series:
+    """Return the margins that are known; none if pairs have several origins, whose margins are on different scales."""
+    known = pairs.filter(pl.col("margin").is_not_null())
+    return known["margin"].head(len(known) if known["origin"].n_unique() == 1 else 0)
+
+
 def words(pairs: pl.DataFrame, side: str) -> pl.Series:
     """Return the number of words of each pair's `chosen` or `rejected` text, [pairs], counted by `word_count`."""
     return pl.Series([word_count(text) for text in pairs[side]], dtype=pl.Int64)
 
 
 def _flipped(pairs: pl.DataFrame, responses: pl.DataFrame) -> float | None:
-    """Return the percentage of pairs whose rejected answer has the higher likelihood: relevance decided their order."""
+    """Return the percentage of pairs of answers whose rejected one has the higher likelihood: relevance decided there."""
     likelihood = responses.select("prompt_id", "leaf_id", "likelihood")
-    both = pairs.select("prompt_id", "chosen_leaf", "rejected_leaf")
+    both = pairs.filter(FORM.eq(Form.ANSWERS.value)).select("prompt_id", "chosen_leaf", "rejected_leaf")
     for side in ("chosen", "rejected"):
         both = both.join(
             likelihood.rename({"leaf_id": f"{side}_leaf", "likelihood": side}),
@@ -210,7 +234,7 @@ def _flipped(pairs: pl.DataFrame, responses: pl.DataFrame) -> float | None:
 
 
 def _auc(positive: pl.Series, negative: pl.Series) -> float | None:
-    """Return how often, 0..1, a chosen answer is longer than a rejected one, ties half; 0.5: length does not matter."""
+    """Return how often, 0..1, a chosen side is longer than a rejected one, ties half; 0.5: length does not matter."""
     if not len(positive):
         return None
     ranks = pl.concat([positive, negative]).rank("average")[: len(positive)]

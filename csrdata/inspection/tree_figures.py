@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from csrdata.inspection.search_tree import SearchTree
 from csrdata.records import NO_PARENT, Dropped, Pair, Response, Sentence
+from csrdata.search.pairs import form
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,15 @@ class CandidateFigures:
 
 @dataclass(frozen=True, slots=True)
 class PairOfTree:
-    """The prompt's preference pair, by the leaves of its answers; what is unknown is None."""
+    """One of the prompt's preference pairs, by the last sentences of its sides; what is unknown is None."""
 
+    number: int
     origin: str
+    form: str
+    """A `csrdata.search.pairs.Form`."""
     margin: float | None
+    context: str
+    """What both sides continue; empty for whole answers."""
     chosen_leaf: int | None
     rejected_leaf: int | None
 
@@ -65,13 +71,13 @@ class ReasonOfTree:
 
 @dataclass(frozen=True, slots=True)
 class TreeFigures:
-    """A prompt, its pair or the reason for none, and its candidates from the first sentences down."""
+    """A prompt, its pairs or the reason for none, and its candidates from the first sentences down."""
 
     iteration: str
     prompt_id: str
     image: str
     prompt: str
-    pair: PairOfTree | None
+    pairs: list[PairOfTree]
     dropped: ReasonOfTree | None
     candidates: list[CandidateFigures]
 
@@ -89,7 +95,7 @@ def tree_figures(tree: SearchTree, *, iteration: str) -> TreeFigures:
         prompt_id=tree.prompt.prompt_id,
         image=tree.prompt.image,
         prompt=tree.prompt.text,
-        pair=None if tree.pair is None else _pair(tree.pair),
+        pairs=[_pair(pair) for pair in tree.pairs],
         dropped=None if tree.dropped is None else _reason(tree.dropped),
         candidates=children[NO_PARENT],
     )
@@ -127,8 +133,11 @@ def _answer(response: Response) -> AnswerFigures:
 def _pair(pair: Pair) -> PairOfTree:
     scores = pair.scores
     return PairOfTree(
+        number=pair.number,
         origin=pair.origin,
+        form=form(pair).value,
         margin=scores.margin,
+        context=pair.context,
         chosen_leaf=scores.chosen_leaf,
         rejected_leaf=scores.rejected_leaf,
     )

@@ -10,6 +10,7 @@ import pytest
 
 from csrdata.errors import UserError
 from csrdata.evaluation.intervals import Figure
+from csrdata.evaluation.summarizing import summarize_pairs
 from csrdata.evaluation.summary import (
     BASE,
     BiasSummary,
@@ -25,6 +26,8 @@ from csrdata.evaluation.summary import (
 from csrdata.evaluation.table import markdown
 from csrdata.storage.tables import read_json, write_json
 from tests.imports import ROOT
+from tests.inspection.made import DROPPED, PAIR
+from tests.scores import pair_with
 
 RECORD = ROOT / "metrics/summary.json"
 
@@ -39,6 +42,7 @@ NO_TRUTH = Summary(
     pairs={
         "1": PairSummary(
             kept=3,
+            with_pairs=3,
             dropped={},
             chosen_reward=1.0,
             rejected_reward=-1.0,
@@ -130,6 +134,27 @@ def test_curves_of_another_form_are_refused(
     with pytest.raises(UserError) as caught:
         read_summary(path)
     assert message in str(caught.value)
+
+
+def test_a_prompt_counts_once_however_many_pairs_it_has() -> None:
+    """Three pairs of two prompts: kept 3, with a pair 2; a score that one of them lacks is averaged over the others."""
+    pairs = [
+        pair_with(PAIR, chosen_reward=1.0),
+        pair_with(PAIR, number=1, chosen_reward=None),
+        pair_with(PAIR, prompt_id="train-00002", chosen_reward=2.0),
+    ]
+    found = summarize_pairs(pairs, [DROPPED], None)
+    assert (found.kept, found.with_pairs, found.dropped) == (3, 2, {"no_response": 1})
+    assert found.chosen_reward == 1.5
+
+
+def test_several_pairs_of_a_prompt_are_in_the_file(tmp_path: Path) -> None:
+    """The number of prompts with a pair is written where it is not that of the pairs, and read again either way."""
+    several = replace(NO_TRUTH, pairs={"1": replace(NO_TRUTH.pairs["1"], kept=9)})
+    for summary, written in ((NO_TRUTH, False), (several, True)):
+        write_json(tmp_path / "summary.json", summary.as_json())
+        assert read_summary(tmp_path / "summary.json") == summary
+        assert ("with_pairs" in read_json(tmp_path / "summary.json", made_by="")["pairs"]["1"]) is written
 
 
 def _put(*keys: str, value: object) -> Callable[[dict[str, Any]], None]:

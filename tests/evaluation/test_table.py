@@ -12,6 +12,7 @@ from csrdata.evaluation.truth_preference import TruthPreference
 UNKNOWN = Figure(None, None, None, None)
 PAIRS = PairSummary(
     kept=3,
+    with_pairs=3,
     dropped={"no_response": 1},
     chosen_reward=None,
     rejected_reward=None,
@@ -54,10 +55,22 @@ def test_what_is_not_there_is_a_dash_and_what_never_happened_is_zero() -> None:
     assert _row(summary, "reward prefers the truer") == ("-", "71.0")
 
 
+def test_prompts_are_counted_where_some_have_several_pairs() -> None:
+    """The line of prompts is there if an iteration has more pairs than prompts with a pair, before the dropped ones."""
+    one_each = _summary(0.5)
+    titles = [row.title for section in table.sections(one_each) for row in section.rows]
+    assert "prompts with a pair" not in titles
+    several = replace(one_each, pairs={"1": replace(PAIRS, kept=9)})
+    titles = [row.title for section in table.sections(several) for row in section.rows]
+    place = titles.index("pairs kept")
+    assert titles[place : place + 3] == ["pairs kept", "prompts with a pair", "dropped: no response"]
+    assert _row(several, "prompts with a pair") == ("-", "3")
+
+
 def test_iterations_are_in_the_order_that_the_summary_states() -> None:
     """Names are names, not numbers; the keys of a JSON object may have any order."""
     summary = _summary(0.5)
-    pairs = {"1": PAIRS, "warm-up": replace(PAIRS, kept=7)}
+    pairs = {"1": PAIRS, "warm-up": replace(PAIRS, kept=7, with_pairs=7)}
     summary = replace(summary, iterations=("base", "warm-up", "1"), pairs=pairs)
     assert table.columns(summary) == ["base", "warm-up", "1"]
     assert _row(summary, "pairs kept") == ("-", "7", "3")

@@ -107,7 +107,7 @@ def test_the_other_way_round_is_the_mirror() -> None:
         back.pairs.added,
         back.pairs.lost,
     )
-    assert there.paired.prompts == back.paired.prompts == 5
+    assert there.paired.pairs == back.paired.pairs == 5
     assert there.paired.mean_margin_change == pytest.approx(0.2 / 5)
     assert back.paired.mean_margin_change == pytest.approx(-0.2 / 5)
 
@@ -201,11 +201,49 @@ def test_the_report_shows_both_sides_and_the_prompts() -> None:
     assert lines[0].split()[-3:] == ["0", "1", "+1"]
 
 
+def _several(*sides: tuple[str, str, str], prompt: int = 0) -> list[Pair]:
+    """Return pairs of one prompt from context, chosen and rejected."""
+    return [
+        pair_with(_pair(prompt, chosen, rejected), number=number, context=context)
+        for number, (context, chosen, rejected) in enumerate(sides)
+    ]
+
+
+def test_several_pairs_of_a_prompt_are_matched_by_their_sides() -> None:
+    """Other numbers are no change; the rest is compared in order, and what is left over is lost or added.
+
+    a: A>B, C>D after x, E>F, G>H. b: C>D after x (same), B>A (flipped), E>K (E>F changed), and G>H is lost.
+    """
+    old = _version("old", _several(("", "A", "B"), ("x", "C", "D"), ("", "E", "F"), ("", "G", "H")), [])
+    new = _version("new", _several(("x", "C", "D"), ("", "B", "A"), ("", "E", "K")), [])
+    there, back = diff(old, new), diff(new, old)
+    assert there.pairs == PairCounts(a=4, b=3, same=1, rescored=0, flipped=1, changed=1, lost=1, added=0)
+    assert there.changed == ChangedCounts(chosen=0, rejected=1, both=0)
+    assert (there.why.lost["fewer_pairs"], back.why.added["fewer_pairs"]) == (1, 1)
+    assert back.pairs == PairCounts(a=3, b=4, same=1, rescored=0, flipped=1, changed=1, lost=0, added=1)
+    assert there.prompts == PromptCounts(a=1, b=1, both=1, only_a=0, only_b=0)
+    assert there.ids == MovedIds(["train-00000"], ["train-00000"], ["train-00000"], [])
+
+
+def test_a_pair_and_its_reverse_are_two_pairs() -> None:
+    """A>B and B>A in one prompt: each is the same as itself, in any order; the end is another side than a text."""
+    both = _several(("", "A", "B"), ("", "B", "A"))
+    end = [pair_with(both[0], context="x", rejected="", number=0)]
+    assert (
+        diff(_version("a", both, []), _version("b", _several(("", "B", "A"), ("", "A", "B")), [])).pairs.same
+        == 2
+    )
+    ended = _version("b", end, [])
+    assert diff(ended, ended).pairs.same == 1
+    goes_on = _version("c", [pair_with(end[0], rejected=" C.", rejected_complete=False)], [])
+    assert diff(ended, goes_on).changed == ChangedCounts(chosen=0, rejected=1, both=0)
+
+
 def test_a_prompt_with_two_outcomes_is_refused(tmp_path: Path) -> None:
-    """A prompt that is kept and dropped, or kept twice, is refused: it could not be counted."""
+    """A prompt with a pair and a reason for none is refused: it could not be counted."""
     write_rows(tmp_path / "pairs.parquet", [_pair(0, "cat", "dog")], Pair)
     write_rows(tmp_path / "dropped.parquet", [_dropped(0, DropReason.UNDER_MARGIN)], Dropped)
-    with pytest.raises(UserError, match="iteration 1: prompt train-00000: got more than one row"):
+    with pytest.raises(UserError, match="iteration 1: prompt train-00000: got pairs and a reason for none"):
         read_version(
             "iteration 1",
             pairs=tmp_path / "pairs.parquet",

@@ -14,10 +14,11 @@ from csrdata.errors import UserError
 from csrdata.inspection.histogram import Histogram, histogram, sparkline
 from csrdata.inspection.report import report
 from csrdata.inspection.search_tree import search_tree
-from csrdata.inspection.stats import stats
+from csrdata.inspection.stats import FORM, stats
 from csrdata.inspection.tree import render_tree
 from csrdata.inspection.tree_figures import ReasonOfTree, tree_figures
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
+from csrdata.search.pairs import form
 from csrdata.storage.iteration_tables import IterationTables
 from csrdata.storage.tables import seal, to_table, write_rows
 from csrdata.text import json_text
@@ -38,7 +39,8 @@ def test_counts_cover_every_candidate_and_prompt() -> None:
     assert sum(counts.by_fate.values()) == sum(counts.by_stop.values()) == counts.candidates == 5
     assert counts.by_fate["finished"] == counts.by_stop["end"] == 2
     assert counts.tokens_per_prompt == 5 * 2 / 2
-    assert pairs.kept + sum(pairs.dropped.values()) == counts.prompts == 2
+    assert pairs.with_pairs + sum(pairs.dropped.values()) == counts.prompts == 2
+    assert pairs.kept == 1
 
 
 def test_length_and_likelihood_beside_the_choice() -> None:
@@ -121,8 +123,18 @@ def test_a_prompt_without_a_pair_shows_why() -> None:
 def test_the_tree_as_json_holds_every_candidate_under_its_parent() -> None:
     """`show --json`: the keys are stable; an answer is with its last sentence; a prompt without a pair has its reason."""
     shown = json.loads(json_text(tree_figures(search_tree(ITERATION, "train-00000"), iteration="1")))
-    assert list(shown) == ["iteration", "prompt_id", "image", "prompt", "pair", "dropped", "candidates"]
-    assert shown["pair"] == {"origin": "csr_search", "margin": 0.8, "chosen_leaf": 3, "rejected_leaf": 4}
+    assert list(shown) == ["iteration", "prompt_id", "image", "prompt", "pairs", "dropped", "candidates"]
+    assert shown["pairs"] == [
+        {
+            "number": 0,
+            "origin": "csr_search",
+            "form": "answers",
+            "margin": 0.8,
+            "context": "",
+            "chosen_leaf": 3,
+            "rejected_leaf": 4,
+        }
+    ]
     first, second, third = shown["candidates"]
     assert (third["node_id"], third["fate"], third["children"]) == (2, "pruned", [])
     assert (first["answer"], second["children"][0]["node_id"]) == (None, 4)
@@ -148,7 +160,7 @@ def test_the_tree_as_json_holds_every_candidate_under_its_parent() -> None:
         "children": [],
     }
     other = tree_figures(search_tree(ITERATION, "train-00001"), iteration="1")
-    assert (other.pair, other.candidates) == (None, [])
+    assert (other.pairs, other.candidates) == ([], [])
     assert other.dropped == ReasonOfTree("no_response", DROPPED.detail)
 
 
@@ -168,10 +180,75 @@ def test_pairs_without_scores_have_their_lengths_and_a_dash() -> None:
     assert (pairs.by_origin, pairs.mean_margin) == ({"judge": 1}, None)
     assert (pairs.mean_chosen_words, pairs.likelihood_prefers_rejected) == (3.0, None)
     assert figures.distributions.pair_margin is None
-    assert re.search(r"mean margin +- +reward", _text(report(figures)))
+    assert re.search(r"mean margin +- +on the scale", _text(report(figures)))
     shown = _text(render_tree(search_tree(bare, "train-00000")))
-    assert "pair: margin - (" in shown
-    assert "0" not in shown.partition("pair: margin")[2].splitlines()[0]
+    assert "pair: answers by judge, margin - (" in shown
+    assert "0" not in shown.partition("judge, margin")[2].splitlines()[0]
+
+
+SENTENCE_PAIR = pair_with(
+    PAIR,
+    number=1,
+    chosen=" A red circle.",
+    rejected=" A [blue] star.",
+    chosen_complete=False,
+    rejected_complete=False,
+    origin="csr_sentences",
+    chosen_leaf=0,
+    rejected_leaf=1,
+    margin=18.0,
+)
+GO_ON = pair_with(
+    SENTENCE_PAIR,
+    number=2,
+    context=" A red circle.",
+    rejected="",
+    rejected_complete=True,
+    rejected_leaf=3,
+    margin=None,
+)
+SEVERAL = replace(ITERATION, pairs=to_table([GO_ON, PAIR, SENTENCE_PAIR], Pair))
+
+
+def test_several_pairs_of_a_prompt_are_counted() -> None:
+    """Pairs are counted by origin and form, prompts once; margins of several origins have no mean in common."""
+    figures = stats(SEVERAL)
+    pairs = figures.pairs
+    assert (pairs.kept, pairs.with_pairs) == (3, 1)
+    assert pairs.by_origin == {"csr_search": 1, "csr_sentences": 2}
+    assert pairs.by_form == {"answers": 1, "sentences": 1, "go_on": 1, "stop": 0}
+    assert (pairs.mean_margin, figures.distributions.pair_margin) == (None, None)
+    assert pairs.likelihood_prefers_rejected == 100
+    alone = replace(ITERATION, pairs=to_table([replace(SENTENCE_PAIR, number=0)], Pair))
+    assert stats(alone).pairs.mean_margin == 18.0
+    assert stats(alone).pairs.likelihood_prefers_rejected is None
+    assert re.search(r"with pairs +1 +prompts", _text(report(figures)))
+
+
+def test_the_form_of_a_table_is_that_of_a_pair() -> None:
+    """The expression over a table and the function of a pair agree on every form."""
+    stop = pair_with(
+        GO_ON, number=3, chosen="", rejected=" A.", chosen_complete=True, rejected_complete=False
+    )
+    pairs = [PAIR, SENTENCE_PAIR, GO_ON, stop, pair_with(PAIR, number=4, context=" A."), without_scores(PAIR)]
+    table = to_table(pairs, Pair).select(form=FORM)
+    assert table["form"].to_list() == [form(pair).value for pair in pairs]
+
+
+def test_a_tree_marks_every_pair_by_its_number() -> None:
+    """Whole answers are marked along their paths, sentences alone, and the context of a pair is not marked."""
+    text = _text(render_tree(search_tree(SEVERAL, "train-00000")))
+    for line in (
+        "pair 0: answers by csr_search, margin 0.8 (+ chosen, - rejected)",
+        "pair 1: sentences by csr_sentences, margin 18 (",
+        "pair 2: go on by csr_sentences, margin - (",
+        "+0 +1 +2 A red circle.",
+        "-0 -1 A [blue] star.",
+        "+0 -2 (end)",
+    ):
+        assert line in text
+    shown = tree_figures(search_tree(SEVERAL, "train-00000"), iteration="1").pairs
+    assert [(pair.number, pair.form) for pair in shown] == [(0, "answers"), (1, "sentences"), (2, "go_on")]
 
 
 def test_a_pair_outside_the_tree_is_one_line() -> None:

@@ -88,7 +88,7 @@ def _deep(levels: int) -> SearchTree:
         sentence(node, node - 1 if node else NO_PARENT, f" Word{node} {'long' * 20}.", fate=Fate.KEPT_BEST)
         for node in range(levels)
     ]
-    return SearchTree(PROMPTS[0], path, responses=[], pair=None, dropped=None)
+    return SearchTree(PROMPTS[0], path, responses=[], pairs=[], dropped=None)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -52,7 +52,7 @@ def _summary() -> Summary:
     pairs = {}
     for name in reversed(NAMES[1:]):
         reward = None if name == "a, b" else 0.5
-        pairs[name] = PairSummary(1, {}, reward, reward, reward, reward, None)
+        pairs[name] = PairSummary(1, 1, {}, reward, reward, reward, reward, None)
     points = (CurvePoint(-0.5, 90.0, 40.0), CurvePoint(0.0, 80.0, None))
     curves = {name: BiasSummary(0.0, 0.0, 0.0, 0, None, dict.fromkeys(SPLITS, points)) for name in NAMES}
     return Summary(

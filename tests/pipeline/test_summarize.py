@@ -286,6 +286,7 @@ def test_pairs_are_counted_and_their_rewards_averaged(summary: Summary) -> None:
     """Kept + dropped = prompts; the truer answer has the higher reward, the lower likelihood, the same relevance."""
     assert summary.pairs["1"] == PairSummary(
         kept=1,
+        with_pairs=1,
         dropped={"under_margin": 3},
         chosen_reward=0.75,
         rejected_reward=0.25,

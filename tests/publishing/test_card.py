@@ -408,6 +408,7 @@ def summarized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     entry = PairSummary(
         kept=6,
+        with_pairs=6,
         dropped={},
         chosen_reward=1.15,
         rejected_reward=-0.1,

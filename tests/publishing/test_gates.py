@@ -204,7 +204,7 @@ def test_a_prompt_without_fate_is_refused(folder: Path) -> None:
     counts = [dataclasses.replace(manifest.iterations[0], dropped={}), manifest.iterations[1]]
     write_manifest(folder, dataclasses.replace(manifest, iterations=counts))
     assert (
-        "iteration 1: got 6 pairs and 0 prompts without a pair, expected 7 in all, one per prompt"
+        "iteration 1: got 6 pairs of 6 prompts and 0 prompts without, expected 7 prompts in all"
         in refusal(folder)
     )
 

@@ -65,7 +65,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     summary = Summary(
         iterations=("base", "1", "2"),
         splits={"held_out": dict.fromkeys(("base", "1", "2"), policy)},
-        pairs={"1": PairSummary(1, {}, chosen, rejected, None, None, None)},
+        pairs={"1": PairSummary(1, 1, {}, chosen, rejected, None, None, None)},
         training={},
         prepared=None,
     )

@@ -371,6 +371,8 @@ def _funnel(manifest: Manifest) -> Markdown:
         ("answers", *(one.responses for one in manifest.iterations)),
         (Markdown("**pairs kept**"), *(one.pairs for one in manifest.iterations)),
     ]
+    if any(one.pairs != one.with_pairs for one in manifest.iterations):
+        rows.append(("prompts with a pair", *(one.with_pairs for one in manifest.iterations)))
     rows += [
         (
             f"no pair: {reason.replace('_', ' ')}",

@@ -160,10 +160,10 @@ def _funnel(title: str, counts: Sequence[Counts]) -> Image.Image:
     for index, one in enumerate(counts):
         top, base = TOP + index * ROW + 34, TOP + (index + 1) * ROW - 14
         page.text(LEFT - 12, (top + base) / 2, f"iteration {one.name}", anchor="rm")
-        page.text(LEFT, top - 12, f"{one.pairs} of {one.prompts} prompts")
+        page.text(LEFT, top - 12, f"{one.with_pairs} of {one.prompts} prompts")
         x = float(LEFT)
         for name in names:
-            count = one.pairs if name == "pair" else one.dropped.get(name, 0)
+            count = one.with_pairs if name == "pair" else one.dropped.get(name, 0)
             end = x + count / max(one.prompts, 1) * (WIDTH - LEFT - RIGHT)
             page.box(x, top, end, base, colours[name])
             if end - x > WIDE_ENOUGH:

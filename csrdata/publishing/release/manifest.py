@@ -91,7 +91,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """One iteration's numbers of rows: kept + dropped = prompts."""
+    """One iteration's numbers of rows: prompts with a pair + dropped = prompts."""
 
     __pydantic_config__ = _FORBID
 
@@ -103,6 +103,13 @@ class Counts:
     pairs: Number
     dropped: dict[Text, Number]
     """Prompts without a pair, by reason; only reasons that occur."""
+    paired: Number | None = None
+    """Prompts with a pair or more; null in a release of an earlier version, whose prompts had one pair at most."""
+
+    @property
+    def with_pairs(self) -> int:
+        """Return how many prompts have a pair."""
+        return self.pairs if self.paired is None else self.paired
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,16 +315,16 @@ def check_manifest(manifest: Manifest, *, place: str, do: str) -> None:
 
 
 def check_counts(manifest: Manifest, *, place: str, do: str) -> None:
-    """Check that the files' rows agree with the counts, and that kept + dropped = prompts.
+    """Check that the files' rows agree with the counts, and that each prompt has a pair or a reason for none.
 
     Raises:
         UserError: a number differs; the error names iteration and file.
     """
     for one in manifest.iterations:
         here = f"{place}: iteration {one.name}"
-        if one.pairs + sum(one.dropped.values()) != one.prompts:
-            got = f"{one.pairs} pairs and {sum(one.dropped.values())} prompts without a pair"
-            raise UserError(here, got=got, expected=f"{one.prompts} in all, one per prompt", do=do)
+        if one.with_pairs + sum(one.dropped.values()) != one.prompts or one.pairs < one.with_pairs:
+            got = f"{one.pairs} pairs of {one.with_pairs} prompts and {sum(one.dropped.values())} prompts without"
+            raise UserError(here, got=got, expected=f"{one.prompts} prompts in all", do=do)
         for glob, rows in (
             (pair_glob(one.name), one.pairs),
             (own_table(one.name, "pairs"), one.pairs),

@@ -214,6 +214,7 @@ def _write_tables(
         responses=write_responses(folder, name, responses, made_by=f"dvc repro score_beams@{name}"),
         pairs=len(pairs),
         dropped=dict(sorted(dropped.group_by("reason").len().iter_rows())),
+        paired=pairs["prompt_id"].n_unique(),
     )
     write_table(folder / own_table(name, "pairs"), rename(pairs, names))
     write_table(folder / own_table(name, "dropped"), dropped)
