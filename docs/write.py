@@ -60,7 +60,7 @@ def _examples(lines: str) -> str:
 
 
 def results_page() -> str:
-    """Return docs/results.md: the table of the record, that of the test split and that of the ablation, where there are any."""
+    """Return docs/results.md: the tables of the record, the test split and the ablation, where there are any."""
     table = (ROOT / "metrics/summary.md").read_text(encoding="utf-8").strip()
     final, ablation = ROOT / "metrics/final.md", ROOT / "metrics/ablation.md"
     if final.is_file():

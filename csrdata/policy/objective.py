@@ -6,7 +6,7 @@ For a pair with the answers w (chosen) and l (rejected), r(y) = log pi(y|x) - lo
 | `loss` | of one pair | source |
 |---|---|---|
 | `sigmoid` | -log sigma(beta (r(w) - r(l))) | DPO, arXiv 2305.18290, equation 7; CSR's equation 1 |
-| `sigmoid_norm` | -log sigma(beta (r(w) / |w| - r(l) / |l|)) | Tulu 3, arXiv 2411.15124, section 5: length-normalized DPO |
+| `sigmoid_norm` | -log sigma(beta (r(w) / |w| - r(l) / |l|)) | length-normalized DPO: Tulu 3, arXiv 2411.15124, equation 6 |
 | `ipo` | (r(w) / |w| - r(l) / |l| - 1 / (2 beta))^2 | IPO, arXiv 2310.12036, equation 17; per token, as in TRL |
 | `apo_zero` | 1 - sigma(beta r(w)) + sigma(beta r(l)) | APO, arXiv 2408.06266, equation 7 |
 | `hinge` | max(0, 1 - beta (r(w) - r(l))) | SLiC, arXiv 2305.10425, with the normalization of arXiv 2309.06657 |

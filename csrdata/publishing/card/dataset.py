@@ -16,6 +16,7 @@ import yaml
 
 from csrdata.publishing.card.figures import Contrast, Figures
 from csrdata.publishing.card.markdown import Markdown, code, escape, fenced, prose, render, table
+from csrdata.publishing.card.method import method
 from csrdata.publishing.origins import CardOrigin
 from csrdata.publishing.release.columns import candidate_features, pair_features, parse_images
 from csrdata.publishing.release.layout import (
@@ -34,7 +35,6 @@ from csrdata.publishing.release.results import (
     HEADLINE_FIGURES,
     Results,
     TruthShare,
-    anchor,
     caption,
     sentences,
     tables,
@@ -205,7 +205,7 @@ def _authors(names: Sequence[str], params: Mapping[str, Any]) -> list[Markdown]:
             where = "" if previous in names else " (not in this release)"
             text = (
                 f"policy {escape(previous)} wrote the answers. It was trained on the pairs of iteration "
-                f"{escape(previous)}{where}, by DPO{anchor(params.get('train_dpo'))}, starting from {began}."
+                f"{escape(previous)}{where}, by {method(params.get('train_dpo'))}, starting from {began}."
             )
         found.append(Markdown(f"Iteration {escape(name)}: {text}"))
     return found

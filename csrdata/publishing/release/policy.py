@@ -20,12 +20,13 @@ import yaml
 from csrdata.errors import UserError
 from csrdata.evaluation import summary
 from csrdata.publishing.card.markdown import Markdown, code, escape, fenced, render, table
+from csrdata.publishing.card.method import method
 from csrdata.publishing.folders import new_folder
 from csrdata.publishing.hub.fetch import Source
 from csrdata.publishing.release.layout import CARD
 from csrdata.publishing.release.leaks import find_leak
 from csrdata.publishing.release.manifest import FORMAT, MANIFEST
-from csrdata.publishing.release.results import Results, anchor, caption, sentences, tables
+from csrdata.publishing.release.results import Results, caption, sentences, tables
 from csrdata.storage.tables import hash_path, read_json, write_json
 
 CONFIG = "adapter_config.json"
@@ -255,7 +256,7 @@ def _card(
         metadata=Markdown(head),
         name=repo_id.partition("/")[2],
         manifest=manifest,
-        anchor=anchor(training),
+        method=method(training),
         base=_named_base(base),
         pairs=_named_pairs(dataset),
         chain=Markdown(chain),

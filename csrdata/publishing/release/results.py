@@ -198,13 +198,6 @@ def caption(results: Results) -> Markdown:
     )
 
 
-def anchor(training: Mapping[str, Any] | None) -> Markdown:
-    """Return the words about the term that is added to DPO's loss; empty if there is none."""
-    if training is None or not training.get("sft_weight"):
-        return Markdown()
-    return Markdown(f" plus {training['sft_weight']:g} times the chosen answers' mean token loss")
-
-
 def _cell(figure: str, one: Measured | None) -> Markdown:
     """Example: `28.0 [25.1, 30.9] *`."""
     if one is None:
