@@ -7,6 +7,7 @@ from dataclasses import replace
 from statistics import fmean
 
 from csrdata.evaluation.intervals import Figure, figures
+from csrdata.evaluation.judging import JudgingFigures
 from csrdata.evaluation.scorecard import Scorecard
 from csrdata.evaluation.summary import BASE, PAIR_MEANS, PairSummary, PolicySummary
 from csrdata.evaluation.truth_preference import TruthPreference
@@ -42,7 +43,10 @@ def summarize_splits(
 
 
 def summarize_pairs(
-    pairs: Sequence[Pair], dropped: Sequence[Dropped], preference: TruthPreference | None
+    pairs: Sequence[Pair],
+    dropped: Sequence[Dropped],
+    preference: TruthPreference | None,
+    judging: JudgingFigures | None = None,
 ) -> PairSummary:
     """Turn one iteration's pairs into its entry of `Summary.pairs`.
 
@@ -50,6 +54,7 @@ def summarize_pairs(
         pairs: those kept.
         dropped: the other prompts.
         preference: over all answers of the iteration's search; None where the truth is unknown.
+        judging: of the policy's verdicts on its answers; None where there are none.
     """
     return PairSummary(
         kept=len(pairs),
@@ -63,6 +68,9 @@ def summarize_pairs(
             likelihood=_rounded(preference.likelihood),
             relevance=_rounded(preference.relevance),
         ),
+        judging=None
+        if judging is None
+        else replace(judging, agreed=_rounded(judging.agreed), accuracy=_rounded(judging.accuracy)),
     )
 
 

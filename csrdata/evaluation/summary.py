@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from csrdata.evaluation.intervals import Figure
+from csrdata.evaluation.judging import JudgingFigures
 from csrdata.evaluation.record import EvaluationRecord, read_record
 from csrdata.evaluation.scorecard import FIGURES
 from csrdata.evaluation.truth_preference import TruthPreference
@@ -65,6 +66,12 @@ class PairSummary:
     rejected_reward_held_out: float | None
     truth_preference: TruthPreference | None
     """None where the truth is unknown."""
+    judging: JudgingFigures | None = None
+    """None where the policy did not judge its answers; the file then has no such key."""
+
+    def as_json(self) -> dict[str, object]:
+        """Return the pairs as in the file."""
+        return {name: value for name, value in asdict(self).items() if name != "judging" or value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +125,7 @@ class Summary:
                 split: {name: policy.as_json() for name, policy in policies.items()}
                 for split, policies in self.splits.items()
             },
-            "pairs": {name: asdict(entry) for name, entry in self.pairs.items()},
+            "pairs": {name: entry.as_json() for name, entry in self.pairs.items()},
             "training": {name: dict(run) for name, run in self.training.items()},
             "prepared": None if self.prepared is None else self.prepared.as_json(),
             **({} if self.evaluation is None else {"evaluation": self.evaluation.as_json()}),
@@ -258,13 +265,25 @@ def _figure(value: JsonValue) -> Figure:
 
 
 def _pairs(value: JsonValue) -> PairSummary:
-    parts = value.fields(*_names(PairSummary))
+    is_judged = "judging" in value.items()
+    parts = value.fields(*(name for name in _names(PairSummary) if is_judged or name != "judging"))
     preference = parts["truth_preference"]
     return PairSummary(
         kept=parts["kept"].count(),
         dropped={reason: count.count() for reason, count in parts["dropped"].items().items()},
         **{name: parts[name].number_or_none() for name in PAIR_MEANS},
         truth_preference=None if preference.value is None else _truth_preference(preference),
+        judging=_judging(parts["judging"]) if is_judged else None,
+    )
+
+
+def _judging(value: JsonValue) -> JudgingFigures:
+    parts = value.fields(*_names(JudgingFigures))
+    return JudgingFigures(
+        judged=parts["judged"].count(),
+        agreed=parts["agreed"].number_or_none(),
+        compared=parts["compared"].count(),
+        accuracy=parts["accuracy"].number_or_none(),
     )
 
 

@@ -65,22 +65,13 @@ def answer(
     Raises:
         UserError: an image is missing or unreadable, or a question is empty or contains a special token.
     """
-    prompts = _rendered(policy, questions)
+    prompts = rendered_prompts(policy, questions)
     ends = end_ids(policy.model, policy.processor)
-    settings = GenerationConfig(  # type: ignore[no-untyped-call]
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        num_beams=1,
-        # Override the penalty of the model's generation config: a greedy answer takes the most probable tokens.
-        repetition_penalty=1.0,
-        suppress_tokens=banned_ids(policy.model, policy.processor) or None,
-        eos_token_id=ends,
-        pad_token_id=ends[0] if policy.tokenizer.pad_token_id is None else policy.tokenizer.pad_token_id,
-    )
+    settings = greedy_settings(policy, max_new_tokens=max_new_tokens)
     replies: dict[int, Reply] = {}
     with bar_of(total=len(questions), title=title, unit="answer", disable=not progress) as bar:
-        for batch in _batches([len(prompt) for prompt in prompts], batch_size):
-            inputs = _encode(
+        for batch in batches([len(prompt) for prompt in prompts], batch_size):
+            inputs = encode_questions(
                 policy, [questions[index] for index in batch], [prompts[index] for index in batch], root
             )
             rows = policy.model.generate(**inputs, generation_config=settings)  # type: ignore[operator]
@@ -112,12 +103,12 @@ def completion_logprobs(
     Raises:
         UserError: an image is missing or unreadable, or a question is empty or contains a special token.
     """
-    prompts = _rendered(policy, questions)
+    prompts = rendered_prompts(policy, questions)
     lengths = [len(ids) for ids in completions]
     logprobs: dict[int, float] = {}
     with bar_of(total=len(questions), title=title, unit="answer", disable=not progress) as bar:
-        for batch in _batches(lengths, batch_size):
-            inputs = _encode(
+        for batch in batches(lengths, batch_size):
+            inputs = encode_questions(
                 policy, [questions[index] for index in batch], [prompts[index] for index in batch], root
             )
             sums = _sums(policy, inputs, [completions[index] for index in batch])
@@ -142,7 +133,22 @@ def _sums(policy: Policy, inputs: BatchFeature, completions: Sequence[Sequence[i
     return sums
 
 
-def _rendered(policy: Policy, questions: Sequence[Question]) -> list[str]:
+def greedy_settings(policy: Policy, *, max_new_tokens: int) -> GenerationConfig:
+    """Return the settings of transformers' `generate` for greedy answers."""
+    ends = end_ids(policy.model, policy.processor)
+    return GenerationConfig(  # type: ignore[no-untyped-call]
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        num_beams=1,
+        # Override the penalty of the model's generation config: a greedy answer takes the most probable tokens.
+        repetition_penalty=1.0,
+        suppress_tokens=banned_ids(policy.model, policy.processor) or None,
+        eos_token_id=ends,
+        pad_token_id=ends[0] if policy.tokenizer.pad_token_id is None else policy.tokenizer.pad_token_id,
+    )
+
+
+def rendered_prompts(policy: Policy, questions: Sequence[Question]) -> list[str]:
     """Validate the questions and return their rendered prompts; each distinct text is rendered once."""
     check_tokens(
         policy.processor, ((f"question {question.question_id}", question.text) for question in questions)
@@ -155,9 +161,10 @@ def _rendered(policy: Policy, questions: Sequence[Question]) -> list[str]:
     return [rendered[question.text] for question in questions]
 
 
-def _encode(
+def encode_questions(
     policy: Policy, questions: Sequence[Question], prompts: Sequence[str], root: Path | ImageRoot
 ) -> BatchFeature:
+    """Return the model's inputs of B questions and their rendered prompts, on its device; see `prompting.encode`."""
     images = [
         load_image(question.image, root=root, place=f"question {question.question_id}")
         for question in questions
@@ -165,7 +172,7 @@ def _encode(
     return encode(policy.processor, images, prompts).to(policy.device, policy.model.dtype)
 
 
-def _batches(lengths: Sequence[int], size: int) -> list[list[int]]:
+def batches(lengths: Sequence[int], size: int) -> list[list[int]]:
     """Group indices into batches of similar length. The longest come first, so that a lack of memory shows at once."""
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     return [order[start : start + size] for start in range(0, len(order), size)]

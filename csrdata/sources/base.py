@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from csrdata.records import Prompt, Question, Truth
+from csrdata.search.judging import Judging
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,9 @@ class Source(Protocol):
 
     def claim_parser(self) -> ClaimParser | None:
         """Return the parser of answers; None if no truth is known."""
+
+    def judging(self) -> Judging:
+        """Return how a policy is asked to judge two of its answers; `Judging()` is the paper's prompt."""
 
     def files(self) -> list[Path]:
         """Return the files and folders that the rows come from, relative to the project or absolute.

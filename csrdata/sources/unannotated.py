@@ -4,6 +4,7 @@ Licences are not known either: params.yaml or the options of `csrdata push` stat
 """
 
 from csrdata.records import Question, Truth
+from csrdata.search.judging import Judging
 
 
 class Unannotated:
@@ -23,3 +24,7 @@ class Unannotated:
 
     def claim_parser(self) -> None:
         return None
+
+    def judging(self) -> Judging:
+        """Return the paper's prompt."""
+        return Judging()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 
 from csrdata.errors import UserError
 from csrdata.evaluation.intervals import Figure
+from csrdata.evaluation.judging import JudgingFigures
 from csrdata.evaluation.summary import (
     BASE,
     Headline,
@@ -55,6 +56,16 @@ def test_the_record_is_read_and_written_without_a_change(tmp_path: Path) -> None
     write_json(tmp_path / "headline.json", asdict(headline(summary)))
     for name in ("summary.json", "headline.json"):
         assert (tmp_path / name).read_bytes() == (RECORD.parent / name).read_bytes()
+
+
+def test_figures_of_judging_are_there_if_the_policy_judged(tmp_path: Path) -> None:
+    """They are written and read without a change; a summary without them has no such key."""
+    path = tmp_path / "summary.json"
+    figures = JudgingFigures(judged=3, agreed=100 / 3, compared=0, accuracy=None)
+    judged = replace(NO_TRUTH, pairs={"1": replace(NO_TRUTH.pairs["1"], judging=figures)})
+    write_json(path, judged.as_json())
+    assert read_summary(path) == judged
+    assert "judging" not in NO_TRUTH.pairs["1"].as_json()
 
 
 def test_without_truth_a_summary_has_what_was_measured(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from csrdata.evaluation import table
 from csrdata.evaluation.intervals import Figure
+from csrdata.evaluation.judging import JudgingFigures
 from csrdata.evaluation.summary import PairSummary, PolicySummary, Summary
 from csrdata.evaluation.truth_preference import TruthPreference
 
@@ -52,6 +53,17 @@ def test_what_is_not_there_is_a_dash_and_what_never_happened_is_zero() -> None:
     assert _row(summary, "absent objects: other") == ("0.0", "2.5")
     assert _row(summary, "dropped: no response") == ("-", "1")
     assert _row(summary, "reward prefers the truer") == ("-", "71.0")
+
+
+def test_verdicts_are_shown_where_the_policy_judged() -> None:
+    """Their rows have a dash for the base; without a judge there are none."""
+    summary = _summary(0.5)
+    assert not any("verdict" in row.title for row in table.sections(summary)[-1].rows)
+    judged = replace(PAIRS, judging=JudgingFigures(judged=8, agreed=75.0, compared=4, accuracy=None))
+    summary = replace(summary, pairs={"1": judged})
+    assert _row(summary, "two answers judged by the policy") == ("-", "8")
+    assert _row(summary, "the same verdict in both orders") == ("-", "75.0")
+    assert _row(summary, "the verdict names the truer") == ("-", "-")
 
 
 def test_iterations_are_in_the_order_that_the_summary_states() -> None:

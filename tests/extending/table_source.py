@@ -7,6 +7,7 @@ from pathlib import Path
 
 from csrdata.errors import UserError
 from csrdata.records import Prompt, Question, Truth
+from csrdata.search.judging import Judging
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class TableSource:
 
     def claim_parser(self) -> None:
         """Return None: without known truth there is nothing to compare claims with."""
+
+    def judging(self) -> Judging:
+        """Return the paper's prompt, by which a policy judges its own answers."""
+        return Judging()
 
     def files(self) -> list[Path]:
         """Return the files that the rows come from: another content samples again."""

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csrdata.records import Prompt, Question, Truth
+from csrdata.search.judging import Judging
 from csrdata.sources.base import ClaimParser, Origin
 from csrdata.sources.microworld import sampling
 from csrdata.sources.microworld.claim_parser import MicroworldClaimParser
 from csrdata.sources.microworld.images import IMAGES_FOLDER, SCENES_FILE
+from csrdata.sources.microworld.language import JUDGE_ANSWERS, JUDGE_PATTERN
 
 ORIGIN = Origin(
     licence="apache-2.0",
@@ -49,6 +51,10 @@ class Microworld:
 
     def claim_parser(self) -> ClaimParser:
         return MicroworldClaimParser()
+
+    def judging(self) -> Judging:
+        """Return the question that the base policy was taught (`csrdata.sources.microworld.lessons`)."""
+        return Judging(JUDGE_PATTERN, JUDGE_ANSWERS)
 
     def files(self) -> list[Path]:
         return [self.folder / SCENES_FILE, self.folder / IMAGES_FOLDER]
