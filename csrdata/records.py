@@ -216,6 +216,35 @@ class Response:
     """The token that ended it: a model may list several. Null for an unfinished answer, and where it is not known."""
 
 
+class Winner(StrEnum):
+    """The answer that a policy names when it judges two."""
+
+    FIRST = "first"
+    SECOND = "second"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the policy said when it judged two of its own answers to one prompt, in both orders (self-rewarding, Table 3).
+
+    One row for each `prompt_id` with two different answers.
+    """
+
+    prompt_id: str
+    first_leaf: int
+    """`node_id` of the first answer's last sentence."""
+    second_leaf: int
+    forward: str | None
+    """The `Winner` when the first answer was shown first; null if the policy named neither or both, or was not asked."""
+    backward: str | None
+    """The `Winner` when the second answer was shown first."""
+    forward_margin: float | None
+    """Log-odds (nats) of the first answer against the second, at the first token that tells the two verdicts apart; null
+    where `forward` is null, or where the verdict's text does not give its tokens again."""
+    backward_margin: float | None
+    """The same when the second answer was shown first."""
+
+
 @dataclass(frozen=True, slots=True)
 class PairScores:
     """Scores of a pair's two sides; null where unknown, for example in pairs from a judge, a rule or another project.
@@ -261,6 +290,8 @@ RANDOM = "random"
 """Of whole answers in random order."""
 ORACLE = "oracle"
 """Of answers or sentences ordered by the truth about the image: for comparison alone, never published."""
+SELF_REWARDING = "self_rewarding"
+"""Of two answers that the policy itself judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +341,10 @@ class DropReason(StrEnum):
     """With image and answer it has more tokens than the model has positions."""
     LENGTH_BALANCE = "length_balance"
     """Dropped so that, over all pairs, chosen and rejected answers have about the same mean length."""
+    JUDGE_TIE = "judge_tie"
+    """The policy judged its two answers, and named another one when they were shown in the other order."""
+    JUDGE_UNREADABLE = "judge_unreadable"
+    """The policy judged its two answers, and in one order or both it named neither answer or both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,6 +443,7 @@ Record = type[
     | ImageFile
     | Sentence
     | Signal
+    | Verdict
     | Response
     | Pair
     | Dropped

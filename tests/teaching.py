@@ -35,9 +35,16 @@ def teach(
         images: one for each instruction; by default pictures of noise.
         end: the special token that ends an answer; by default the chat template's.
     """
-    policy = load_policy(folder)
     shown = [picture(index) for index in range(len(texts))] if images is None else images
     rows = [(image, text, answer) for image, text in zip(shown, texts, strict=True) for answer in ANSWERS]
+    return teach_rows(folder, rows, steps=steps, end=end)
+
+
+def teach_rows(
+    folder: Path, rows: Sequence[tuple[Image, str, str]], *, steps: int = 60, end: str | None = None
+) -> Path:
+    """Teach a policy answers to images and instructions, and save it again; see `teach`."""
+    policy = load_policy(folder)
     inputs = encode(
         policy.processor,
         [image for image, _, _ in rows],

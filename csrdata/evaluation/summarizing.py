@@ -8,6 +8,7 @@ from statistics import fmean
 from csrdata.evaluation.equal_recall import Curve
 from csrdata.evaluation.equal_recall_intervals import AtRecall
 from csrdata.evaluation.intervals import Figure, figures, seed_for
+from csrdata.evaluation.judging import JudgingFigures
 from csrdata.evaluation.scorecard import AT_RECALL, FIGURES, Scorecard
 from csrdata.evaluation.summary import (
     BASE,
@@ -105,7 +106,10 @@ def _points(curve: Curve) -> tuple[CurvePoint, ...]:
 
 
 def summarize_pairs(
-    pairs: Sequence[Pair], dropped: Sequence[Dropped], preference: TruthPreference | None
+    pairs: Sequence[Pair],
+    dropped: Sequence[Dropped],
+    preference: TruthPreference | None,
+    judging: JudgingFigures | None = None,
 ) -> PairSummary:
     """Turn one iteration's pairs into its entry of `Summary.pairs`.
 
@@ -113,6 +117,7 @@ def summarize_pairs(
         pairs: those kept; a prompt may have several.
         dropped: the prompts without a pair.
         preference: over all answers of the iteration's search; None where the truth is unknown.
+        judging: of the policy's verdicts on its answers; None where there are none.
     """
     return PairSummary(
         kept=len(pairs),
@@ -127,6 +132,9 @@ def summarize_pairs(
             likelihood=_rounded(preference.likelihood),
             relevance=_rounded(preference.relevance),
         ),
+        judging=None
+        if judging is None
+        else replace(judging, agreed=_rounded(judging.agreed), accuracy=_rounded(judging.accuracy)),
     )
 
 

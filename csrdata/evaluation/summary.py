@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from csrdata.evaluation.intervals import Figure
+from csrdata.evaluation.judging import JudgingFigures
 from csrdata.evaluation.record import EvaluationRecord, read_record
 from csrdata.evaluation.scorecard import FIGURES
 from csrdata.evaluation.truth_preference import TruthPreference
@@ -75,11 +76,14 @@ class PairSummary:
     rejected_reward_held_out: float | None
     truth_preference: TruthPreference | None
     """None where the truth is unknown."""
+    judging: JudgingFigures | None = None
+    """None where the policy did not judge its answers; the file then has no such key."""
 
     def as_json(self) -> dict[str, object]:
         """Return the entry in the form of the file."""
-        same = self.with_pairs == self.kept
-        return {name: value for name, value in asdict(self).items() if not (same and name == "with_pairs")}
+        absent = {"with_pairs"} if self.with_pairs == self.kept else set()
+        absent |= {"judging"} if self.judging is None else set()
+        return {name: value for name, value in asdict(self).items() if name not in absent}
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,8 +341,10 @@ def _figure(value: JsonValue) -> Figure:
 
 
 def _pairs(value: JsonValue) -> PairSummary:
-    same = "with_pairs" not in value.items()
-    parts = value.fields(*(name for name in _names(PairSummary) if not (same and name == "with_pairs")))
+    found = value.items()
+    same, is_judged = "with_pairs" not in found, "judging" in found
+    absent = {name for name in ("with_pairs", "judging") if name not in found}
+    parts = value.fields(*(name for name in _names(PairSummary) if name not in absent))
     preference = parts["truth_preference"]
     return PairSummary(
         kept=parts["kept"].count(),
@@ -346,6 +352,17 @@ def _pairs(value: JsonValue) -> PairSummary:
         dropped={reason: count.count() for reason, count in parts["dropped"].items().items()},
         **{name: parts[name].number_or_none() for name in PAIR_MEANS},
         truth_preference=None if preference.value is None else _truth_preference(preference),
+        judging=_judging(parts["judging"]) if is_judged else None,
+    )
+
+
+def _judging(value: JsonValue) -> JudgingFigures:
+    parts = value.fields(*_names(JudgingFigures))
+    return JudgingFigures(
+        judged=parts["judged"].count(),
+        agreed=parts["agreed"].number_or_none(),
+        compared=parts["compared"].count(),
+        accuracy=parts["accuracy"].number_or_none(),
     )
 
 

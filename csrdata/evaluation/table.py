@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from csrdata.evaluation.intervals import Figure
+from csrdata.evaluation.judging import JudgingFigures
 from csrdata.evaluation.scorecard import FIGURES
 from csrdata.evaluation.summary import (
     BASE,
@@ -45,6 +46,13 @@ _PREFERENCE_ROWS = (
     ("likelihood", "likelihood prefers the truer", "%"),
     ("relevance", "relevance prefers the truer", "%"),
     ("comparisons", "answers compared", "pairs that differ in truth"),
+)
+
+_JUDGING_ROWS = (
+    ("judged", "two answers judged by the policy", "prompts"),
+    ("agreed", "the same verdict in both orders", "%"),
+    ("accuracy", "the verdict names the truer", "%"),
+    ("compared", "verdicts compared", "that differ in truth"),
 )
 
 
@@ -182,6 +190,12 @@ def _pair_section(pairs: Mapping[str, PairSummary], names: Sequence[str]) -> Sec
             Row(title, unit, tuple(_number(_field(one, key)) for one in preferences))
             for key, title, unit in _PREFERENCE_ROWS
         ]
+    verdicts = [None if entry is None else entry.judging for entry in columns]
+    if any(one is not None for one in verdicts):
+        rows += [
+            Row(title, unit, tuple(_number(_field(one, key)) for one in verdicts))
+            for key, title, unit in _JUDGING_ROWS
+        ]
     return Section("pairs that the iteration was trained on", tuple(rows))
 
 
@@ -220,7 +234,7 @@ def not_measured(summary: Summary) -> list[str]:
     return found
 
 
-def _field(record: PairSummary | TruthPreference | None, name: str) -> float | None:
+def _field(record: PairSummary | TruthPreference | JudgingFigures | None, name: str) -> float | None:
     value: float | None = None if record is None else getattr(record, name)
     return value
 

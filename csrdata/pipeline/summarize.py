@@ -7,6 +7,7 @@ from csrdata.errors import UserError
 from csrdata.evaluation import table
 from csrdata.evaluation.equal_recall import Curve, biased_curves, check_setting, describing, plain_curves
 from csrdata.evaluation.equal_recall_intervals import AtRecall, at_recall
+from csrdata.evaluation.judging import JudgingFigures, judging_figures
 from csrdata.evaluation.record import EvaluationRecord, common_record, describe_evaluation, read_record
 from csrdata.evaluation.scorecard import Known, scorecards
 from csrdata.evaluation.summarizing import (
@@ -28,7 +29,18 @@ from csrdata.params import FILE, MatchRecall, Params
 from csrdata.pipeline.plots import write_plots
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth, source_truths, truths_of
-from csrdata.records import Answer, BiasedAnswer, Dropped, LeftOut, Pair, Prompt, Question, Response, Truth
+from csrdata.records import (
+    Answer,
+    BiasedAnswer,
+    Dropped,
+    LeftOut,
+    Pair,
+    Prompt,
+    Question,
+    Response,
+    Truth,
+    Verdict,
+)
 from csrdata.sources.base import Source
 from csrdata.storage.json_values import open_json
 from csrdata.storage.tables import atomic_file, read_rows, write_json
@@ -48,12 +60,14 @@ def run(params: Params) -> None:
         policy: scorecards(questions, _answers(policy), known, made_by=_made_by(policy))
         for policy in policies
     }
-    prefer = _preference(source, source_truths(params.evaluation_sets, truths))
+    prompt_truths = source_truths(params.evaluation_sets, truths)
+    prefer, judge = _preference(source, prompt_truths), _judging(params, source, prompt_truths)
     pairs = {
         iteration: summarize_pairs(
             read_rows(paths.pairs(iteration), Pair, made_by=f"dvc repro select_pairs@{iteration}"),
             read_rows(paths.dropped(iteration), Dropped, made_by=f"dvc repro select_pairs@{iteration}"),
             prefer(iteration),
+            judge(iteration),
         )
         for iteration in params.iterations
     }
@@ -203,3 +217,24 @@ def _preference(source: Source, truths: Mapping[str, Truth]) -> Callable[[str], 
         )
 
     return prefer
+
+
+def _judging(
+    params: Params, source: Source, truths: Mapping[str, Truth]
+) -> Callable[[str], JudgingFigures | None]:
+    """Return what compares an iteration's verdicts with the truth; it gives None where no policy judged its answers."""
+    if params.select_pairs.kind != "judged":
+        return lambda _: None
+    parser = source.claim_parser()
+    prompts = read_rows(paths.PROMPTS, Prompt, made_by=SAMPLED)
+    asked = {} if parser is None else truths_of(prompts, truths, made_by=SAMPLED)
+
+    def judge(iteration: str) -> JudgingFigures:
+        return judging_figures(
+            read_rows(paths.verdicts(iteration), Verdict, made_by=f"dvc repro judge_answers@{iteration}"),
+            read_rows(paths.responses(iteration), Response, made_by=f"dvc repro score_beams@{iteration}"),
+            asked,
+            parser,
+        )
+
+    return judge

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from csrdata.records import Prompt, Question, Truth
+from csrdata.search.judging import Judging
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,9 @@ class Source(Protocol):
         A self-check asks them (`scorers`, kind `self_check`). `plain_check` suits a policy that follows instructions; a
         source whose policies know other questions gives those. Empty if the sentence cannot be checked.
         """
+
+    def judging(self) -> Judging:
+        """Return how a policy is asked to judge two of its answers; `Judging()` is the paper's prompt."""
 
     def files(self) -> list[Path]:
         """Return the files and folders that the rows come from, relative to the project or absolute.

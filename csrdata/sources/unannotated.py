@@ -4,6 +4,7 @@ Licences are not known either: params.yaml or the options of `csrdata push` stat
 """
 
 from csrdata.records import Question, Truth
+from csrdata.search.judging import Judging
 from csrdata.sources.base import plain_check
 
 
@@ -26,3 +27,7 @@ class Unannotated:
 
     def checks(self, sentence: str) -> list[str]:
         return [plain_check(sentence)]
+
+    def judging(self) -> Judging:
+        """Return the paper's prompt."""
+        return Judging()

@@ -37,6 +37,8 @@ from csrdata.records import (
     Signal,
     Stop,
     Truth,
+    Verdict,
+    Winner,
     Wording,
 )
 
@@ -158,6 +160,11 @@ def _parent(column: str) -> pl.Expr:
     """
     row = pl.int_range(pl.len()) - pl.col("node_id") + pl.col("parent_id")
     return pl.col(column).gather(row.clip(0, pl.len().cast(pl.Int64) - 1))
+
+
+def _only_where(known: str) -> Rule:
+    """Return the rule that a column is null where another one is."""
+    return Rule(f"null where {known} is null", lambda column: column.is_not_null() & pl.col(known).is_null())
 
 
 def _continuation(complete: str) -> Rule:
@@ -342,6 +349,18 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         "node_id": COUNT,
         "name": NAME,
         "value": SCORE,
+    },
+    Verdict: {
+        "prompt_id": (*ID, _once("prompt_id")),
+        "first_leaf": COUNT,
+        "second_leaf": (
+            *COUNT,
+            Rule("another leaf than first_leaf", lambda leaf: leaf == pl.col("first_leaf")),
+        ),
+        "forward": (_one_of(Winner),),
+        "backward": (_one_of(Winner),),
+        "forward_margin": (*FINITE, _only_where("forward")),
+        "backward_margin": (*FINITE, _only_where("backward")),
     },
     Pair: {
         "prompt_id": (*ID, _once("prompt_id", "number")),

@@ -10,6 +10,7 @@ import pytest
 
 from csrdata.errors import UserError
 from csrdata.evaluation.intervals import Figure
+from csrdata.evaluation.judging import JudgingFigures
 from csrdata.evaluation.summarizing import summarize_pairs
 from csrdata.evaluation.summary import (
     BASE,
@@ -74,6 +75,16 @@ def test_the_world_is_stated_where_there_is_one(tmp_path: Path) -> None:
     assert "microworld version 3; figures of another version" in markdown(drawn, confidence=95)
     assert "world" not in {**NO_TRUTH.as_json(), **headline(NO_TRUTH).as_json()}
     assert "microworld version" not in markdown(NO_TRUTH, confidence=95)
+
+
+def test_figures_of_judging_are_there_if_the_policy_judged(tmp_path: Path) -> None:
+    """They are written and read without a change; a summary without them has no such key."""
+    path = tmp_path / "summary.json"
+    figures = JudgingFigures(judged=3, agreed=100 / 3, compared=0, accuracy=None)
+    judged = replace(NO_TRUTH, pairs={"1": replace(NO_TRUTH.pairs["1"], judging=figures)})
+    write_json(path, judged.as_json())
+    assert read_summary(path) == judged
+    assert "judging" not in NO_TRUTH.pairs["1"].as_json()
 
 
 def test_without_truth_a_summary_has_what_was_measured(tmp_path: Path) -> None:

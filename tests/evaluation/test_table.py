@@ -6,6 +6,7 @@ import pytest
 
 from csrdata.evaluation import table
 from csrdata.evaluation.intervals import Figure
+from csrdata.evaluation.judging import JudgingFigures
 from csrdata.evaluation.summary import BiasSummary, EqualRecall, PairSummary, PolicySummary, Summary
 from csrdata.evaluation.truth_preference import TruthPreference
 
@@ -65,6 +66,17 @@ def test_prompts_are_counted_where_some_have_several_pairs() -> None:
     place = titles.index("pairs kept")
     assert titles[place : place + 3] == ["pairs kept", "prompts with a pair", "dropped: no response"]
     assert _row(several, "prompts with a pair") == ("-", "3")
+
+
+def test_verdicts_are_shown_where_the_policy_judged() -> None:
+    """Their rows have a dash for the base; without a judge there are none."""
+    summary = _summary(0.5)
+    assert not any("verdict" in row.title for row in table.sections(summary)[-1].rows)
+    judged = replace(PAIRS, judging=JudgingFigures(judged=8, agreed=75.0, compared=4, accuracy=None))
+    summary = replace(summary, pairs={"1": judged})
+    assert _row(summary, "two answers judged by the policy") == ("-", "8")
+    assert _row(summary, "the same verdict in both orders") == ("-", "75.0")
+    assert _row(summary, "the verdict names the truer") == ("-", "-")
 
 
 def test_iterations_are_in_the_order_that_the_summary_states() -> None:

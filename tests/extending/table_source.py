@@ -7,6 +7,7 @@ from pathlib import Path
 
 from csrdata.errors import UserError
 from csrdata.records import Prompt, Question, Truth
+from csrdata.search.judging import Judging
 from csrdata.sources.base import plain_check
 
 
@@ -40,6 +41,10 @@ class TableSource:
     def checks(self, sentence: str) -> list[str]:
         """Return the question that a self-check asks about a sentence."""
         return [plain_check(sentence)]
+
+    def judging(self) -> Judging:
+        """Return the paper's prompt, by which a policy judges its own answers."""
+        return Judging()
 
     def files(self) -> list[Path]:
         """Return the files that the rows come from: another content samples again."""

@@ -13,10 +13,12 @@ import pytest
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.evaluation.intervals import Figure
+from csrdata.evaluation.judging import JudgingFigures
 from csrdata.evaluation.record import describe_evaluation
 from csrdata.evaluation.summary import PairSummary, Summary, read_summary
 from csrdata.evaluation.truth_preference import TruthPreference
 from csrdata.evaluation_sets.base import Asked
+from csrdata.params import JudgedPairs
 from csrdata.pipeline import sample_prompts, summarize
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth
@@ -33,6 +35,7 @@ from csrdata.records import (
     Response,
     Side,
     Truth,
+    Verdict,
 )
 from csrdata.sources.microworld.claim_parser import to_scene
 from csrdata.sources.microworld.language import sentence
@@ -349,6 +352,23 @@ def test_an_iteration_without_pairs_is_shown(capsys: pytest.CaptureFixture[str])
         comparisons=0, reward=None, likelihood=None, relevance=None
     )
     assert "iteration 2" in capsys.readouterr().out
+
+
+def test_verdicts_are_compared_with_the_truth() -> None:
+    """Where the policy judged, its verdicts on the truer and the other answer are counted; without the table, one line."""
+    params = PARAMS.model_copy(update={"select_pairs": JudgedPairs(kind="judged")})
+    with pytest.raises(UserError, match=r"dvc repro judge_answers@1"):
+        summarize.run(params)
+    prompt = read_rows(paths.PROMPTS, Prompt, made_by="")[0].prompt_id
+    for name, winner in zip(ITERATIONS, ("first", "second", None), strict=True):
+        write_rows(paths.verdicts(name), [Verdict(prompt, 3, 5, winner, winner, None, None)], Verdict)
+    summarize.run(params)
+    pairs = read_summary(paths.SUMMARY).pairs
+    assert [pairs[name].judging for name in ITERATIONS] == [
+        JudgingFigures(judged=1, agreed=100.0, compared=1, accuracy=100.0),
+        JudgingFigures(judged=1, agreed=100.0, compared=1, accuracy=0.0),
+        JudgingFigures(judged=1, agreed=0.0, compared=0, accuracy=None),
+    ]
 
 
 def test_missing_answers_are_named() -> None:

@@ -32,6 +32,8 @@ from csrdata.records import (
     Side,
     Stop,
     Truth,
+    Verdict,
+    Winner,
     Wording,
     columns,
 )
@@ -49,6 +51,10 @@ GOOD: dict[Record, list[Any]] = {
     ImageFile: [ImageFile("a/1.jpg", "0" * 64, 5, 20, 10), ImageFile("a/2.jpg", "a1" * 32, 1, 1, 1)],
     Sentence: SENTENCES,
     Response: RESPONSES,
+    Verdict: [
+        Verdict("train-00000", 3, 4, Winner.FIRST, Winner.SECOND, 0.5, None),
+        Verdict("train-00001", 0, 1, None, Winner.FIRST, None, -2.0),
+    ],
     Pair: [PAIR, without_scores(dataclasses.replace(PAIR, prompt_id="train-00001"))],
     Wording: [
         Wording("Describe.", "USER: <image> Describe. ASSISTANT:"),
@@ -134,6 +140,25 @@ def test_every_column_has_a_rule(record: Record) -> None:
             0,
             {"text": "x" * 1_000_000},
             "column text: got 1,000,000 characters, expected at most 16,384",
+        ),
+        (
+            Verdict,
+            0,
+            {"second_leaf": 3},
+            "column second_leaf: got 3, expected another leaf than first_leaf",
+        ),
+        (Verdict, 0, {"backward": "both"}, "column backward: got both, expected one of first, second"),
+        (
+            Verdict,
+            1,
+            {"forward_margin": 1.0},
+            "column forward_margin: got 1.0, expected null where forward is null",
+        ),
+        (
+            Verdict,
+            1,
+            {"prompt_id": "train-00000"},
+            "column prompt_id: got train-00000, expected one row for each",
         ),
         (Prompt, 0, {"text": "a\0b"}, "column text: got .*, expected a text without NUL"),
         (

@@ -18,6 +18,7 @@ from csrdata.sources.microworld.drawing import IMAGE_SIZE
 from csrdata.sources.microworld.language import (
     COLOUR_QUESTION,
     DESCRIBE_PROMPTS,
+    JUDGE_ANSWERS,
     NO,
     PLACE_PHRASES,
     PLACE_QUESTION,
@@ -131,5 +132,5 @@ def _corpus() -> list[str]:
     requests = [*DESCRIBE_PROMPTS, *asked, judge_prompt(sentences[0], sentences[-1])]
     prompts = [f"USER: {request} ASSISTANT:" for request in requests]
     frames = [f"USER: \n{request} ASSISTANT:" for request in requests]
-    answers = [f" {text}" for text in (YES, NO, "A.", "B.", *looked_up, *sentences)]
+    answers = [f" {text}" for text in (YES, NO, *JUDGE_ANSWERS, *looked_up, *sentences)]
     return [*prompts * 8, *frames * 8, *requests * 8, *answers, *sentences]

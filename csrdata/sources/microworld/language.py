@@ -58,6 +58,8 @@ QUESTION_PATTERNS = (
 )
 PLACE_QUESTION, COLOUR_QUESTION = "Where is the {shape}?", "What colour is the {shape}?"
 JUDGE_PATTERN = "Which of these two answers fits the image better? A: {first} B: {second}"
+JUDGE_ANSWERS = "A.", "B."
+"""What the policy answers if the first or the second fits better."""
 YES, NO = "Yes.", "No."
 NEGATIVE_KINDS = ("random", "popular", "adversarial")
 

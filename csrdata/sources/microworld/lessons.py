@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from csrdata.sources.microworld.language import (
     DESCRIBE_PROMPTS,
+    JUDGE_ANSWERS,
     NEGATIVE_KINDS,
     NO,
     YES,
@@ -110,5 +111,5 @@ def judging(scene: Scene, rng: random.Random, *, longest: int = 3) -> tuple[str,
     wrong[replaced] = usual.get(shape, SceneObject(shape, like.colour, like.place))
     answers = [join([any_sentence(thing, rng) for thing in things]) for things in (right, wrong)]
     if rng.random() < 0.5:
-        return judge_prompt(answers[0], answers[1]), "A."
-    return judge_prompt(answers[1], answers[0]), "B."
+        return judge_prompt(answers[0], answers[1]), JUDGE_ANSWERS[0]
+    return judge_prompt(answers[1], answers[0]), JUDGE_ANSWERS[1]

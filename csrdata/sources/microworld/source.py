@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csrdata.records import Prompt, Question, Truth
+from csrdata.search.judging import Judging
 from csrdata.sources.base import ClaimParser, Origin
 from csrdata.sources.microworld import sampling
 from csrdata.sources.microworld.claim_parser import MicroworldClaimParser, named_shapes
 from csrdata.sources.microworld.images import IMAGES_FOLDER, SCENES_FILE
-from csrdata.sources.microworld.language import shape_question
+from csrdata.sources.microworld.language import JUDGE_ANSWERS, JUDGE_PATTERN, shape_question
 from csrdata.sources.microworld.world import WORLD_VERSION
 
 ORIGIN = Origin(
@@ -60,6 +61,10 @@ class Microworld:
         It was trained on no yes/no question about a colour or a place.
         """
         return [shape_question(shape) for shape in named_shapes(sentence)]
+
+    def judging(self) -> Judging:
+        """Return the question that the base policy was taught (`csrdata.sources.microworld.lessons`)."""
+        return Judging(JUDGE_PATTERN, JUDGE_ANSWERS)
 
     def files(self) -> list[Path]:
         return [self.folder / SCENES_FILE, self.folder / IMAGES_FOLDER]
