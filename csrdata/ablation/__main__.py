@@ -99,16 +99,53 @@ def collect(
     from csrdata.ablation.collecting import collect as result_of
     from csrdata.ablation.projects import Run, open_campaign
     from csrdata.ablation.result import write_result
-    from csrdata.publishing.release.provenance import commit
 
     found = read_arms(arms_file or FILE)
     campaign = open_campaign(found, top=folder, results=results, profile=profile, quick=quick)
     one = Run(found.named(arm), seed)
-    root = Path(__file__).parents[2]
-    revision = commit(root, within="csrdata") if (root / ".git").exists() else None
-    result = result_of(campaign, one, project=project or campaign.project(one), revision=revision)
+    result = result_of(campaign, one, project=project or campaign.project(one), revision=_revision())
     write_result(campaign.result(one), result)
     say(f"{campaign.result(one)}: written")
+
+
+@app.command()
+def tune(
+    arms: Annotated[list[str], typer.Argument(metavar="ARM...")],
+    *,
+    quick: Quick = False,
+    profile: Profile = "microworld",
+    folder: Folder = FOLDER,
+    results: Results = RESULTS,
+    arms_file: ArmsFile = None,
+) -> None:
+    """Choose an arm's settings by the rule of the arms file, the same for every arm, and print what to put into it."""
+    from csrdata.ablation.arms import FILE, read_arms
+    from csrdata.ablation.projects import open_campaign
+    from csrdata.ablation.running import Failed, Runner
+    from csrdata.ablation.tuning import REACHED, Trial, read_figures, trials_of, write_record
+
+    found = read_arms(arms_file or FILE)
+    campaign = open_campaign(found, top=folder, results=results, profile=profile, quick=quick)
+    runner, failed = Runner(campaign), False
+    for arm in [found.named(name) for name in arms]:
+        runs, trials = trials_of(campaign, arm), []
+        try:
+            for one, setting in zip(runs, found.tuning.trials(), strict=True):
+                project = runner.reach(one, REACHED)
+                trials.append(Trial(setting, read_figures(project, "1")))
+                base = read_figures(project, "base")
+                say(f"{one.name}: {setting} {trials[-1].figures}")
+                runner.tidy(one)
+        except Failed as error:
+            say(f"{arm.name}: failed. {error}")
+            failed = True
+            continue
+        path = campaign.results / arm.name / "tuning.json"
+        loss = found.tuning.recall_loss
+        chosen = write_record(path, trials, base, recall_loss=loss, revision=_revision())
+        print(f"{arm.name}: tuned: {chosen.changes}")
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -136,6 +173,14 @@ def table(
     with atomic_file(where.with_suffix(".md")) as partial:
         partial.write_text(text, encoding="utf-8")
     print(text, end="")
+
+
+def _revision() -> str | None:
+    """Return the git commit of csrdata; None for an installed package."""
+    from csrdata.publishing.release.provenance import commit
+
+    root = Path(__file__).parents[2]
+    return commit(root, within="csrdata") if (root / ".git").exists() else None
 
 
 def _seeds(text: str) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from csrdata.evaluation.equal_recall_intervals import MOST_OUTSIDE
 from csrdata.evaluation.holm import holm
 from csrdata.evaluation.intervals import Numbers, Ratio, divide, paired_tests, quantiles, resampled
 
@@ -27,6 +28,8 @@ FLIPS = 20_000
 Ratios = Mapping[str, Ratio]
 """One seed's figures by name; the images are the rows."""
 BySeed = Mapping[int, Ratios]
+Draws = Mapping[int, Mapping[str, tuple[Numbers, Numbers]]]
+"""By seed and figure: numerators and denominators in each draw of the images, [resamples] each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +43,26 @@ class Pooled:
     """The figure of each seed, in the order of the seeds."""
 
 
-def pool(arm: BySeed, *, resamples: int, confidence: float, seed: int) -> dict[str, Pooled]:
+def pool(
+    arm: BySeed, *, resamples: int, confidence: float, seed: int, draws: Draws | None = None
+) -> dict[str, Pooled]:
     """Return an arm's figures, each with its interval and its value by seed.
+
+    A figure that does not exist in more than `MOST_OUTSIDE` of the draws has no interval: the others would be a selection.
 
     Args:
         arm: by seed, one or more, the same figures over the same N images in the same order.
         resamples: of the bootstrap.
         confidence: of the intervals, percent.
         seed: equal seeds draw the same images and seeds.
+        draws: those of figures whose draw is more than one of images. They are of the same images for all seeds.
     """
     names = list(next(iter(arm.values())))
-    drawn = _draw(arm, names, resamples=resamples, seed=seed)
+    drawn = _draw(arm, names, draws or {}, resamples=resamples, seed=seed)
     found = {}
     for index, name in enumerate(names):
-        low, high = quantiles(drawn[:, index], confidence=confidence)
+        bounded = np.isnan(drawn[:, index]).sum() <= MOST_OUTSIDE * resamples
+        low, high = quantiles(drawn[:, index], confidence=confidence) if bounded else (None, None)
         values = tuple(ratios[name].value for ratios in arm.values())
         found[name] = Pooled(added([ratios[name] for ratios in arm.values()]).value, low, high, values)
     return found
@@ -105,10 +114,15 @@ def added(ratios: Sequence[Ratio]) -> Ratio:
     )
 
 
-def _draw(arm: BySeed, names: Sequence[str], *, resamples: int, seed: int) -> Numbers:
+def _draw(arm: BySeed, names: Sequence[str], draws: Draws, *, resamples: int, seed: int) -> Numbers:
     """Return the figures of each draw, [resamples, figures]."""
     sums = [
-        resampled([ratios[name] for name in names], resamples=resamples, seed=seed) for ratios in arm.values()
+        _with_draws(
+            resampled([ratios[name] for name in names], resamples=resamples, seed=seed),
+            names,
+            draws.get(own, {}),
+        )
+        for own, ratios in arm.items()
     ]
     if len(sums) == 1:
         return divide(*sums[0])
@@ -116,6 +130,20 @@ def _draw(arm: BySeed, names: Sequence[str], *, resamples: int, seed: int) -> Nu
     count = len(sums)
     weights = rng.multinomial(count, [1 / count] * count, size=resamples).astype(np.float64)
     above, below = (
-        sum(weights[:, index, None] * one[part] for index, one in enumerate(sums)) for part in (0, 1)
+        sum(
+            np.where(weights[:, index, None] > 0, weights[:, index, None] * one[part], 0.0)
+            for index, one in enumerate(sums)
+        )
+        for part in (0, 1)
     )
     return divide(np.asarray(above), np.asarray(below))
+
+
+def _with_draws(
+    sums: tuple[Numbers, Numbers], names: Sequence[str], draws: Mapping[str, tuple[Numbers, Numbers]]
+) -> tuple[Numbers, Numbers]:
+    """Return sums in which some figures have draws of their own."""
+    for index, name in enumerate(names):
+        if name in draws:
+            sums[0][:, index], sums[1][:, index] = draws[name]
+    return sums

@@ -99,23 +99,63 @@ def read_counts(value: JsonValue) -> Counts:
 
 
 def encode(column: Column) -> str:
-    """Return counts as text: a digit each, or, if one has two digits, with commas; equal counts by their number.
+    """Return counts as short text.
 
-    Examples: (0, 2, 1) -> "021"; (0, 12) -> "0,12"; (1, 1, 1, 1) -> "4*1"; (12,) -> "1*12"
+    Equal counts are their number and the count; zeros and ones are their number and hexadecimal digits, the first image in
+    the highest bit; other counts have a digit each, or as many as the largest has, stated first.
+
+    Examples: (1, 1, 1, 1) -> "4*1"; (1, 0, 1) -> "3#a"; (0, 2, 1) -> "021"; (8, 12) -> "2:0812"
     """
     if len(set(column)) == 1:
         return f"{len(column)}*{column[0]}"
-    return ("" if max(column, default=0) < 10 else ",").join(map(str, column))
+    width = len(str(max(column, default=0)))
+    digits = "".join(f"{one:0{width}}" for one in column)
+    if column and max(column) == 1:
+        missing = -len(column) % 4
+        return f"{len(column)}#{int(digits + '0' * missing, 2):0{(len(column) + missing) // 4}x}"
+    return digits if width == 1 else f"{width}:{digits}"
 
 
 def decode(text: str) -> Column | None:
     """Return the counts that `encode` wrote; None if the text is no counts."""
-    times, star, value = text.partition("*")
-    parts = [times, value] if star else text.split(",") if "," in text else list(text)
-    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+    for mark in "*#:":
+        before, found, after = text.partition(mark)
+        if not found:
+            continue
+        if not (_is_number(before) and int(before) <= MOST_IMAGES):
+            return None
+        count = int(before)
+        match mark:
+            case "*":
+                return (int(after),) * count if _is_number(after) else None
+            case "#":
+                return _bits(after, count)
+            case _:
+                return _digits(after, count)
+    return _digits(text, 1)
+
+
+MOST_IMAGES = 10**6
+"""Of a column that is read."""
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 9
+
+
+def _bits(text: str, count: int) -> Column | None:
+    """Return zeros and ones from hexadecimal digits; None if they are no digits, or too many or too few."""
+    if len(text) != -(-count // 4) or set(text) - set("0123456789abcdef"):
         return None
-    numbers = tuple(map(int, parts))
-    return (numbers[1],) * min(numbers[0], 10**6) if star else numbers
+    bits = "".join(f"{int(one, 16):04b}" for one in text)
+    return tuple(map(int, bits[:count])) if "1" not in bits[count:] else None
+
+
+def _digits(text: str, width: int) -> Column | None:
+    """Return counts of `width` digits each; None if there are other characters, or a count is cut off."""
+    if width < 1 or len(text) % width or (text and not (text.isascii() and text.isdigit())):
+        return None
+    return tuple(int(text[start : start + width]) for start in range(0, len(text), width))
 
 
 def _row(question: Question, text: str, known: Known) -> list[int]:

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 
-from csrdata.ablation.arms import Arms, Group, Tuning
+from csrdata.ablation.arms import BASE, Arms, Group, Tuning
 from csrdata.ablation.result import cpu_seconds_a_pair
-from csrdata.ablation.table import AT_RECALL, CONFIDENCE, Cell, Reference, Row, Table
+from csrdata.ablation.table import CONFIDENCE, PRIMARY, Cell, Reference, Row, Table
 from csrdata.evaluation.scorecard import FIGURES
 
 SIGNIFICANT = 0.05
 MISSING = "-"
+CHOSEN_ON = "validation"
 COLUMNS = (
-    (f"chair_s{AT_RECALL}", "CHAIR_S at the base's recall"),
+    (PRIMARY, "CHAIR_S at the base's recall"),
     ("chair_s", "CHAIR_S"),
     ("recall", "recall"),
     ("present_per_answer", "present objects named"),
@@ -33,7 +34,7 @@ def markdown(table: Table, arms: Arms) -> str:
     ]
     for group in Group:
         rows = table.of(group)
-        for split in table.splits if rows else ():
+        for split in shown_splits(table) if rows else ():
             lines += [
                 "",
                 f"### {split.replace('_', ' ')}, {TITLES[group]}",
@@ -42,7 +43,13 @@ def markdown(table: Table, arms: Arms) -> str:
             ]
         if rows:
             lines += ["", f"### what it cost and what it made, {TITLES[group]}", "", *_costs(rows)]
+    lines += _base_curve(table)
     return "\n".join([*lines, "", *_notes(table), ""])
+
+
+def shown_splits(table: Table) -> list[str]:
+    """Return the splits to show: settings were chosen on validation images, so that they are no result."""
+    return [split for split in table.splits if split != CHOSEN_ON] or list(table.splits)
 
 
 def _rule(tuning: Tuning) -> list[str]:
@@ -94,6 +101,33 @@ def _costs(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
+def _base_curve(table: Table) -> list[str]:
+    """Show what a bias on end-of-sequence alone does to the base, on each split; nothing where it was not measured."""
+    curves = [
+        metrics["curves"]
+        for row in table.rows
+        if row.arm.name == BASE
+        for result in row.results.values()
+        if "curves" in (metrics := result.match_recall.get(BASE, {}))
+    ]
+    lines = []
+    for split in shown_splits(table) if curves else ():
+        points: dict[float, list[dict[str, float | None]]] = {}
+        for point in (point for curve in curves for point in curve.get(split, ())):
+            points.setdefault(point["bias"], []).append(point)
+        lines += ["", f"### {split.replace('_', ' ')}, the base with a bias on end-of-sequence", ""]
+        lines += _head(["bias, nats", *(FIGURES[name].title for name in ON_THE_CURVE)])
+        for bias, found in sorted(points.items()):
+            means = [
+                _number(_mean(one.get(name) for one in found), FIGURES[name].digits) for name in ON_THE_CURVE
+            ]
+            lines.append(_line([f"{bias:g}", *means]))
+    return lines
+
+
+ON_THE_CURVE = ("chair_s", "recall", "present_per_answer", "length")
+
+
 def _notes(table: Table) -> list[str]:
     results = [result for row in table.rows for result in row.results.values()]
     notes = [
@@ -117,6 +151,15 @@ def _notes(table: Table) -> list[str]:
     )
     if len(_distinct(one.origin.code_sha256 for one in results)) > 1:
         notes.append("several versions of the code: some results are older than others")
+    reasons = [
+        f"{row.arm.name}/{seed} {metrics['reason']}"
+        for row in table.rows
+        for seed, result in row.results.items()
+        for metrics in [result.match_recall.get(result.last, {})]
+        if metrics.get("reason")
+    ]
+    if reasons:
+        notes.append(f"no CHAIR_S at the base's recall: {'; '.join(reasons)}")
     missing = [f"{row.arm.name}/{seed}" for row in table.rows for seed in row.missing]
     notes.append(f"missing: {', '.join(missing)}" if missing else "nothing is missing")
     notes += [f"left out: {one}" for one in table.left_out]
@@ -127,7 +170,7 @@ def _cell(cell: Cell | None, name: str) -> str:
     """Show a figure. Example: `14.4 [12.2, 16.5] b s`."""
     if cell is None or cell.figure.value is None:
         return MISSING
-    digits = FIGURES[name.removesuffix(AT_RECALL)].digits
+    digits = FIGURES[name].digits
     marks = [
         mark
         for mark, chance in (("b", cell.p_vs_base), ("s", cell.p_vs_shipped))

@@ -13,20 +13,27 @@ from typing import Any
 
 from csrdata import paths
 from csrdata.ablation.counts import Counts, count, read_counts, texts_of
+from csrdata.ablation.curves import EndCurve, read_curve
+from csrdata.evaluation.equal_recall import describing
 from csrdata.evaluation.intervals import Figure
 from csrdata.evaluation.record import describe_evaluation
-from csrdata.evaluation.scorecard import scorecards
+from csrdata.evaluation.scorecard import Known, scorecards
 from csrdata.evaluation.summarizing import summarize_splits
+from csrdata.evaluation.summary import read_summary
 from csrdata.evaluation_sets.base import Asked
 from csrdata.params import Params
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth
-from csrdata.records import Answer, Question, Truth
+from csrdata.records import Answer, BiasedAnswer, Question, Truth
 from csrdata.storage.disk import read_json, write_json
 from csrdata.storage.json_values import JsonValue, open_json
 from csrdata.storage.tables import read_rows
 
 SHOWN = (
+    "chair_s_at_recall",
+    "recall_at_recall",
+    "present_per_answer_at_recall",
+    "length_at_recall",
     "chair_s",
     "chair_i",
     "recall",
@@ -80,10 +87,10 @@ class Result:
     """By split: the hash of its questions and of the truth. Equal hashes mean that two results pair up image by image."""
     counts: Mapping[str, Mapping[str, Counts]]
     """By policy and split: of the greedy answers. Not all policies have them."""
-    matched_counts: Mapping[str, Mapping[str, Counts]]
-    """The same at the base's recall, where it was measured."""
+    curves: Mapping[str, EndCurve]
+    """By policy: what the figure at the base's recall is made of, where it was measured."""
     match_recall: Json
-    """By policy: metrics/match_recall as it is."""
+    """By policy: metrics/match_recall; figures at every bias for the base alone, where the result is about it."""
     pairs: Json
     """By iteration: how many were kept, and how often reward, likelihood and relevance prefer the truer answer, percent."""
     models: Json
@@ -112,36 +119,69 @@ def measure(params: Params, *, policies: Sequence[str], count_for: Sequence[str]
     questions = read_rows(paths.QUESTIONS, Question, made_by=sampled)
     truths = read_rows(paths.TRUTH, Truth, made_by=sampled)
     known = known_truth(params.evaluation_sets, open_source(params.source), Asked(questions, truths))
-    answers = {name: read_rows(paths.answers(name), Answer, made_by="dvc repro") for name in policies}
-    cards = {
-        name: scorecards(questions, given, known, made_by="dvc repro") for name, given in answers.items()
+    counted = {
+        name: count(questions, texts_of(read_rows(paths.answers(name), Answer, made_by="dvc repro")), known)
+        for name in count_for
     }
-    splits = summarize_splits(cards, **params.summarize.model_dump())
+    asked = describing(questions, known)
     sets = describe_evaluation(questions, known, max_new_tokens=params.evaluate_policy.max_new_tokens).sets
     prepared = read_json(paths.PREPARE_METRICS, made_by="dvc repro prepare")
     return {
         "machine": prepared.get("machine", {}),
         "world": prepared.get("world"),
         "iterations": tuple(policies),
-        "figures": {
-            name: {
-                split: {
-                    figure: value for figure, value in splits[split][name].figures.items() if figure in SHOWN
-                }
-                for split in splits
-            }
-            for name in policies
-        },
+        "figures": _figures(params, policies, questions, known),
         "questions": {
-            split: _sha256([one.questions_sha256, one.truth_sha256, one.rules]) for split, one in sets.items()
+            split: hash_of([one.questions_sha256, one.truth_sha256, one.rules]) for split, one in sets.items()
         },
-        "counts": {name: count(questions, texts_of(answers[name]), known) for name in count_for},
-        "matched_counts": {},
-        "match_recall": _stage_metrics("match_recall", policies),
+        "counts": counted,
+        "curves": {
+            name: _end_curve(name, asked, known, split=params.match_recall.split)
+            for name in count_for
+            if params.match_recall is not None and name != paths.BASE
+        },
+        "match_recall": _match_recall(policies),
         "pairs": _pairs(policies[1:]),
         "models": {name: value for name, value in prepared.items() if name in {"scorer", "held_out_scorer"}},
         "cpu_seconds": _cpu_seconds(),
     }
+
+
+def _figures(
+    params: Params, policies: Sequence[str], questions: Sequence[Question], known: Mapping[str, Known]
+) -> dict[str, dict[str, dict[str, Figure]]]:
+    """Return the figures to keep, by policy and split: those of the summary, or of the base where nothing was trained."""
+    if len(policies) > 1:
+        splits = read_summary(paths.SUMMARY).splits
+    else:
+        (base,) = policies
+        answers = read_rows(paths.answers(base), Answer, made_by="dvc repro evaluate_base")
+        cards = {base: scorecards(questions, answers, known, made_by="dvc repro evaluate_base")}
+        splits = summarize_splits(cards, **params.summarize.model_dump())
+    return {
+        name: {
+            split: {key: one for key, one in found[name].figures.items() if key in SHOWN}
+            for split, found in splits.items()
+        }
+        for name in policies
+    }
+
+
+def _end_curve(name: str, asked: Sequence[Question], known: Mapping[str, Known], *, split: str) -> EndCurve:
+    """Return the counts of a policy's descriptions at every bias."""
+    by_bias: dict[float, dict[str, str]] = {}
+    for answer in read_rows(
+        paths.biased_answers(name), BiasedAnswer, made_by=f"dvc repro match_recall@{name}"
+    ):
+        by_bias.setdefault(answer.bias, {})[answer.question_id] = answer.text
+    counted = {bias: count(asked, by_bias[bias], known) for bias in sorted(by_bias)}
+    splits = dict.fromkeys(question.split for question in asked)
+    return EndCurve(
+        split=split,
+        biases=tuple(counted),
+        false={one: tuple(found[one].false for found in counted.values()) for one in splits},
+        named=tuple(found[split].named for found in counted.values()),
+    )
 
 
 def write_result(path: Path, result: Result) -> None:
@@ -163,7 +203,7 @@ def as_json(result: Result) -> dict[str, Any]:
             for name, splits in result.figures.items()
         },
         "counts": _counts_as_json(result.counts),
-        "matched_counts": _counts_as_json(result.matched_counts),
+        "curves": {name: one.as_json() for name, one in result.curves.items()},
         "cpu_seconds": dict(result.cpu_seconds),
     }
 
@@ -201,7 +241,7 @@ def read_result(path: Path) -> Result:
         },
         questions={split: one.text() for split, one in parts["questions"].items().items()},
         counts=_counts(parts["counts"]),
-        matched_counts=_counts(parts["matched_counts"]),
+        curves={name: read_curve(one) for name, one in parts["curves"].items().items()},
         match_recall=_plain(parts["match_recall"]),
         pairs=_plain(parts["pairs"]),
         models=_plain(parts["models"]),
@@ -221,14 +261,14 @@ def hash_of(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def _sha256(parts: Sequence[str | None]) -> str:
-    return hash_of(list(parts))
-
-
-def _stage_metrics(stage: str, names: Sequence[str]) -> dict[str, Any]:
-    """Return the metrics of a stage for the policies that have them, with figures as they are."""
-    files = {name: paths.stage_metrics(stage, name) for name in names}
-    return {name: read_json(path, made_by="dvc repro") for name, path in files.items() if path.is_file()}
+def _match_recall(policies: Sequence[str]) -> dict[str, Any]:
+    """Return the metrics of `match_recall` by policy; figures at every bias where they are all there is."""
+    files = {name: paths.stage_metrics("match_recall", name) for name in policies}
+    found = {name: read_json(path, made_by="dvc repro") for name, path in files.items() if path.is_file()}
+    if len(policies) > 1:
+        for metrics in found.values():
+            metrics.pop("curves", None)
+    return found
 
 
 def _pairs(iterations: Sequence[str]) -> dict[str, Any]:

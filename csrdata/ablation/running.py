@@ -17,27 +17,31 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from csrdata import paths
 from csrdata.ablation.collecting import is_of_today
 from csrdata.ablation.projects import Campaign, Run, make_project
 from csrdata.ablation.result import read_result
 from csrdata.ablation.sharing import Ran, adopt, publish, runs_of
 from csrdata.entry import say
 from csrdata.errors import UserError
+from csrdata.params import Params
+from csrdata.pipeline.graph import steps
 from csrdata.pipeline.staleness import LOCK
 from csrdata.text import one_line
 
 LOG = "log.txt"
 QUOTE = "'"
-BASE_STAGES = ("prepare", "sample_prompts", "evaluate_base", "match_base")
 SEARCH_STAGES = ("generate_beams", "measure_signals")
-"""With those of the base, the stages up to the signals of the first search: runs of one seed take turns at them."""
+"""Of the first iteration, and with those of the base: runs of one seed take turns at these stages."""
 HEAVY = ("data", "policies", "scorers")
 """Folders of a project that DVC's cache holds too."""
 
 
 class Failed(Exception):
     """DVC or a stage of a run failed; the message is what it said last."""
+
+
+class Busy(Failed):
+    """Another process runs it: a lock that its children inherit says so."""
 
 
 class Runner:
@@ -74,6 +78,8 @@ class Runner:
                     run = waiting[done]
                     try:
                         done.result()
+                    except Busy as error:
+                        say(f"{run.name}: {error}")
                     except (Failed, UserError) as error:
                         failed[run.name] = str(error)
                         say(f"{run.name}: failed. {error}")
@@ -89,27 +95,53 @@ class Runner:
         if not path.is_file():
             return False
         params, _ = self.campaign.params(run)
-        return is_of_today(read_result(path), params, any_code=self.any_code)
+        try:
+            result = read_result(path)
+        except UserError:  # damaged, or of another version: it is written again
+            return False
+        return is_of_today(result, params, any_code=self.any_code)
+
+    def reach(self, run: Run, targets: Sequence[str] | None) -> Path:
+        """Bring the project of a run to some stages, and return its folder. What others have made is taken from them.
+
+        Args:
+            run: it is not running elsewhere.
+            targets: stages as DVC names them; None: all.
+
+        Raises:
+            Failed: DVC or a stage failed.
+            Busy: another process runs it.
+        """
+        with opened(self.campaign.folder / "locks" / run.name.replace("/", "-")) as lock:
+            if not is_taken(lock):
+                raise Busy(f"another process runs it, in {self.campaign.project(run)}")
+            self._locks[run.name] = lock
+            try:
+                return self._reach(run, targets)
+            finally:
+                del self._locks[run.name]
+
+    def tidy(self, run: Run) -> None:
+        """Remove the files of a finished project that DVC's cache holds too, unless they are to be kept."""
+        for name in () if self.keep_files else HEAVY:
+            shutil.rmtree(self.campaign.project(run) / name, ignore_errors=True)
 
     def _run_or_skip(self, run: Run) -> None:
-        """Run what is not done and what no other process runs: a lock that its children inherit says so."""
-        path = self.campaign.folder / "locks" / run.name.replace("/", "-")
-        with opened(path) as lock:
-            if not is_taken(lock):
-                say(f"{run.name}: another process runs it, {self.campaign.project(run)}")
-            elif self.is_done(run):
-                say(f"{run.name}: done")
-            else:
-                self._locks[run.name] = lock
-                self._run(run)
+        """Run one arm with one seed, and write its result, unless it is there."""
+        if self.is_done(run):
+            say(f"{run.name}: done")
+            return
+        params, _ = self.campaign.params(run)
+        self.reach(run, _base_stages(params) if run.arm.iterations == 0 else None)
+        self._collect(run)
+        self.tidy(run)
+        say(f"{run.name}: finished, {self.campaign.result(run)}")
 
-    def _run(self, run: Run) -> None:
-        """Run one arm with one seed, and write its result."""
+    def _reach(self, run: Run, targets: Sequence[str] | None) -> Path:
         project = self.campaign.project(run)
         params, raw = make_project(self.campaign, run)
-        runs, trains = runs_of(project, params, raw), run.arm.iterations > 0
-        first = next(iter(params.iterations))
-        shared = [ran.step.name for ran in runs if _is_shared(ran, first, trains=trains)]
+        runs = runs_of(project, params, raw)
+        shared = [*_base_stages(params), *(() if run.arm.iterations == 0 else _search_stages(params))]
         with opened(self.campaign.folder / "locks" / f"seed-{run.seed}") as turn:
             while not is_taken(turn):
                 self._check()
@@ -117,14 +149,10 @@ class Runner:
             self._share(run, runs)
             self._repro(run, shared)
             publish(self.campaign.store, project, runs, names=shared)
-        if trains:
-            self._repro(run, [])
-            publish(self.campaign.store, project, runs)
-        self._collect(run)
-        if not self.keep_files:
-            for name in HEAVY:
-                shutil.rmtree(project / name, ignore_errors=True)
-        say(f"{run.name}: finished, {self.campaign.result(run)}")
+        if targets is None or set(targets) - set(shared):
+            self._repro(run, targets or [])
+            publish(self.campaign.store, project, runs, names=targets)
+        return project
 
     def _share(self, run: Run, runs: Sequence[Ran]) -> None:
         """Take the results of others, and bring what the project has into its folder."""
@@ -160,10 +188,17 @@ class Runner:
         ]
         words += ["--results", str(campaign.results), *(["--quick"] if campaign.quick else [])]
         command = [sys.executable, "-m", "csrdata.ablation", "collect", run.arm.name, str(run.seed), *words]
-        self._call(run, command)
+        self._call(run, command, folder=Path())
 
-    def _call(self, run: Run, words: Sequence[str], *, tell: Callable[[str], None] = lambda _: None) -> None:
-        """Run a command in a project; its output goes to the project's log, line by line also to `tell`.
+    def _call(
+        self,
+        run: Run,
+        words: Sequence[str],
+        *,
+        folder: Path | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Run a command in a project, or in another folder; its output goes to the project's log, and each line to `tell`.
 
         Raises:
             Failed: it ended with another exit code than 0, or this runner was stopped.
@@ -171,7 +206,7 @@ class Runner:
         project = self.campaign.project(run)
         last: list[str] = []
         with (project / LOG).open("a", encoding="utf-8", buffering=1) as log:
-            process = self._start(run, words)
+            process = self._start(run, words, project if folder is None else folder)
             for line in process.stdout or ():
                 log.write(line)
                 tell(line)
@@ -183,19 +218,19 @@ class Runner:
             said = one_line(" ".join(line for line in last if line) or f"exit code {code}", limit=400)
             raise Failed(f"{said} (all of it: {project / LOG})")
 
-    def _start(self, run: Run, words: Sequence[str]) -> "subprocess.Popen[str]":
+    def _start(self, run: Run, words: Sequence[str], folder: Path) -> "subprocess.Popen[str]":
         with self._lock:
             self._check()
             process = subprocess.Popen(  # noqa: S603 - our own commands
                 words,
-                cwd=self.campaign.project(run),
+                cwd=folder,
                 env=_environment(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
                 start_new_session=True,
-                pass_fds=[self._locks[run.name]],
+                pass_fds=[lock for name, lock in self._locks.items() if name == run.name],
             )
             self._started.add(process)
             return process
@@ -213,12 +248,16 @@ class Runner:
                     os.killpg(process.pid, signal.SIGTERM)
 
 
-def _is_shared(ran: Ran, first: str, *, trains: bool) -> bool:
-    """Return whether a run of a stage belongs to what runs of one seed take turns at."""
-    node = ran.step.node
-    if node.argument in {None, paths.BASE}:
-        return node.name in BASE_STAGES
-    return trains and node.argument == first and node.name in SEARCH_STAGES
+def _base_stages(params: Params) -> list[str]:
+    """Return the stages up to the figures of the base, as DVC names them."""
+    return [step.name for step in steps(params) if not step.node.each and step.name != "summarize"]
+
+
+def _search_stages(params: Params) -> list[str]:
+    """Return the stages up to the signals of the first search: most arms have them in common."""
+    first = next(iter(params.iterations))
+    found = [step.name for step in steps(params) if step.node.argument == first]
+    return [name for name in found if name.partition("@")[0] in SEARCH_STAGES]
 
 
 def _environment() -> dict[str, str]:

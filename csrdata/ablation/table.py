@@ -2,10 +2,10 @@
 
     {ARM: {METRIC: {"value", "low", "high", "seeds": [...], "p_vs_base", "p_vs_shipped"}, ...}, ...}
 
-METRIC is `SPLIT/FIGURE`, a figure of the greedy answers, or `SPLIT/FIGURE_at_recall`, the same at the base's recall (a bias
-on end-of-sequence, chosen on validation images). "seeds" has the value of each seed. The p-values are two-sided, from 20,000
-swaps, and corrected over all tests of a split and group of arms (Holm). What was not measured is absent; a test that
-does not exist is null.
+METRIC is `SPLIT/FIGURE`, a figure of the plain answers, or `SPLIT/chair_s_at_recall`, CHAIR_S at the base's recall: a bias
+on end-of-sequence, set on validation images; the interval covers how it is set, the test takes it as given. "seeds" has
+the value of each seed. The p-values are two-sided, from 20,000 swaps, and corrected over all tests of a split and group of
+arms (Holm). What was not measured is absent; a test that does not exist is null.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,17 +13,17 @@ from dataclasses import dataclass
 
 from csrdata.ablation.arms import BASE, SHIPPED, Arm, Arms, Group
 from csrdata.ablation.comparing import BySeed, Pooled, compare, correct, pool
-from csrdata.ablation.counts import FIGURES
+from csrdata.ablation.counts import Counts
+from csrdata.ablation.curves import draw_at_recall, ratio_at_recall
 from csrdata.ablation.result import Result
-from csrdata.evaluation.intervals import Ratio
+from csrdata.evaluation.intervals import Ratio, seed_for
+from csrdata.evaluation.scorecard import AT_RECALL
 
-AT_RECALL = "_at_recall"
+PRIMARY = AT_RECALL["chair_s"]
+"""The figure that arms are compared by."""
 CONFIDENCE, RESAMPLES, SEED = 95.0, 2000, 0
-MATCHED = ("chair_s", "recall", "present_per_answer", "length")
-"""Figures that are also given at the base's recall."""
-
-Key = tuple[str, str]
-"""A metric and an arm."""
+ByArm = Mapping[str, Mapping[int, Result]]
+"""Results by arm and seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,43 +141,30 @@ def build(arms: Arms, results: Iterable[Result]) -> Table:
     return Table(rows, references, splits, tuple(left_out))
 
 
-def figures_of(result: Result, split: str, *, policy: str) -> dict[str, Ratio]:
-    """Return the figures of a policy on a split by the names of metrics, without the split's; empty where not counted."""
-    plain = result.counts.get(policy, {}).get(split)
-    matched = result.matched_counts.get(policy, {}).get(split)
-    if matched is None and policy == BASE and (result.origin.arm == BASE or result.last != BASE):
-        matched = plain  # the base is at its own recall
-    found = {} if matched is None else {f"{name}{AT_RECALL}": matched.ratios()[name] for name in MATCHED}
-    return found | ({} if plain is None else {name: plain.ratios()[name] for name in FIGURES})
+def figures_of(
+    result: Result, split: str, *, policy: str, base: Mapping[str, Counts] | None
+) -> dict[str, Ratio]:
+    """Return the figures of a policy on a split by the names of metrics, without the split's; empty where not counted.
+
+    Args:
+        result: the run.
+        split: to measure on.
+        policy: of the run.
+        base: the base's counts by split, at whose recall `PRIMARY` is; None: there is no such figure.
+    """
+    counts, curve = result.counts.get(policy, {}), result.curves.get(policy)
+    if split not in counts:
+        return {}
+    plain = counts[split].ratios()
+    if policy == BASE and (result.origin.arm == BASE or result.last != BASE):
+        return {PRIMARY: plain["chair_s"], **plain}  # the base is at its own recall
+    if base is None or curve is None or curve.split not in base or split not in curve.false:
+        return plain
+    matched = ratio_at_recall(curve, counts, base[curve.split], split)
+    return plain if matched is None else {PRIMARY: matched, **plain}
 
 
-def _cells(
-    members: Sequence[Arm], by_arm: Mapping[str, Mapping[int, Result]], split: str
-) -> dict[str, dict[str, Cell]]:
-    """Return the cells of one split of some arms, their tests corrected together."""
-    own = {arm.name: _by_seed(by_arm[arm.name], split) for arm in members}
-    own = {name: by_seed for name, by_seed in own.items() if by_seed}
-    pairs = {}
-    for name, by_seed in own.items():
-        if name != BASE:
-            pairs[f"{name} {BASE}"] = (by_seed, _base_of(by_arm, name, split))
-        if name not in {BASE, SHIPPED}:
-            pairs[f"{name} {SHIPPED}"] = (by_seed, _shipped_for(by_arm, name, split))
-    chances = correct(compare(pairs, seed=SEED))
-    return {
-        name: {
-            f"{split}/{figure}": Cell(
-                pooled, chances.get((f"{name} {BASE}", figure)), chances.get((f"{name} {SHIPPED}", figure))
-            )
-            for figure, pooled in pool(by_seed, resamples=RESAMPLES, confidence=CONFIDENCE, seed=SEED).items()
-        }
-        for name, by_seed in own.items()
-    }
-
-
-def _references(
-    arms: Arms, by_arm: Mapping[str, Mapping[int, Result]], splits: Sequence[str]
-) -> tuple[Reference, ...]:
+def _references(arms: Arms, by_arm: ByArm, splits: Sequence[str]) -> tuple[Reference, ...]:
     """Return base and shipped with the seeds and the numbers of iterations of the exploratory arms that have results."""
     members = [
         result
@@ -189,61 +176,111 @@ def _references(
     counts = sorted({len(result.iterations) - 1 for result in members})
     found = []
     for name, iterations in [(BASE, 0), *((SHIPPED, count) for count in counts if count)]:
+        policies = {
+            seed: result.iterations[iterations]
+            for seed, result in by_arm[name].items()
+            if seed in seeds and iterations < len(result.iterations)
+        }
         cells: dict[str, Cell] = {}
         for split in splits:
-            by_seed = {
-                seed: ratios
-                for seed, result in by_arm[name].items()
-                if seed in seeds and iterations < len(result.iterations)
-                for ratios in [figures_of(result, split, policy=result.iterations[iterations])]
-                if ratios
-            }
-            cells |= _pooled(by_seed, split) if by_seed else {}
+            by_seed = _by_seed(by_arm, name, policies, split)
+            pooled = _pool(by_arm, name, policies, by_seed, split) if by_seed else {}
+            cells |= {f"{split}/{figure}": Cell(one, None, None) for figure, one in pooled.items()}
         if cells:
             found.append(Reference(name, iterations, cells))
     return tuple(found)
 
 
-def _pooled(by_seed: BySeed, split: str) -> dict[str, Cell]:
-    pooled = pool(by_seed, resamples=RESAMPLES, confidence=CONFIDENCE, seed=SEED)
-    return {f"{split}/{name}": Cell(figure, None, None) for name, figure in pooled.items()}
+def _cells(members: Sequence[Arm], by_arm: ByArm, split: str) -> dict[str, dict[str, Cell]]:
+    """Return the cells of one split of some arms, their tests corrected together."""
+    policies = {arm.name: {seed: one.last for seed, one in by_arm[arm.name].items()} for arm in members}
+    own = {name: _by_seed(by_arm, name, wanted, split) for name, wanted in policies.items()}
+    own = {name: by_seed for name, by_seed in own.items() if by_seed}
+    pairs = {}
+    for name, by_seed in own.items():
+        if name != BASE:
+            pairs[f"{name} {BASE}"] = (by_seed, _base_of(by_arm, name, split))
+        if name not in {BASE, SHIPPED}:
+            pairs[f"{name} {SHIPPED}"] = (by_seed, _shipped_for(by_arm, name, split))
+    chances = correct(compare(pairs, seed=seed_for(SEED, split)))
+    return {
+        name: {
+            f"{split}/{figure}": Cell(
+                pooled, chances.get((f"{name} {BASE}", figure)), chances.get((f"{name} {SHIPPED}", figure))
+            )
+            for figure, pooled in _pool(by_arm, name, policies[name], by_seed, split).items()
+        }
+        for name, by_seed in own.items()
+    }
 
 
-def _by_seed(results: Mapping[int, Result], split: str) -> BySeed:
-    """Return an arm's figures by seed: those of its last policy, as far as all its seeds have them."""
-    found = {seed: figures_of(one, split, policy=one.last) for seed, one in results.items()}
+def _pool(
+    by_arm: ByArm, name: str, policies: Mapping[int, str], by_seed: BySeed, split: str
+) -> dict[str, Pooled]:
+    """Return pooled figures; the draws of `PRIMARY` find the bias again."""
+    draws = {}
+    for seed in by_seed:
+        result, base = by_arm[name][seed], _base_counts(by_arm, name, seed)
+        curve = result.curves.get(policies[seed])
+        if curve is not None and base is not None and PRIMARY in by_seed[seed]:
+            counts = result.counts[policies[seed]]
+            draws[seed] = {
+                PRIMARY: draw_at_recall(
+                    curve, counts, base[curve.split], split, resamples=RESAMPLES, seed=SEED
+                )
+            }
+    return pool(by_seed, resamples=RESAMPLES, confidence=CONFIDENCE, seed=seed_for(SEED, split), draws=draws)
+
+
+def _by_seed(by_arm: ByArm, name: str, policies: Mapping[int, str], split: str) -> BySeed:
+    """Return an arm's figures by seed: those of one policy for each seed, as far as all of them have them."""
+    found = {
+        seed: figures_of(by_arm[name][seed], split, policy=policy, base=_base_counts(by_arm, name, seed))
+        for seed, policy in policies.items()
+    }
     common = set.intersection(*(set(ratios) for ratios in found.values())) if found else set()
     if not common:
         return {}
     return {
-        seed: {name: ratio for name, ratio in ratios.items() if name in common}
+        seed: {figure: ratio for figure, ratio in ratios.items() if figure in common}
         for seed, ratios in found.items()
     }
 
 
-def _base_of(by_arm: Mapping[str, Mapping[int, Result]], name: str, split: str) -> BySeed:
-    """Return the base's figures: the arm's own where it has another base, else those of the arm `base`."""
-    found = {}
-    for seed, result in by_arm[name].items():
-        holder = result if BASE in result.counts and result.last != BASE else by_arm[BASE].get(seed)
-        if holder is not None and (ratios := figures_of(holder, split, policy=BASE)):
-            found[seed] = ratios
-    return found
+def _base_counts(by_arm: ByArm, name: str, seed: int) -> Mapping[str, Counts] | None:
+    """Return the base's counts by split: the arm's own where it has another base, else those of the arm `base`."""
+    holder = _base_holder(by_arm, name, seed)
+    return None if holder is None else holder.counts.get(BASE)
 
 
-def _shipped_for(by_arm: Mapping[str, Mapping[int, Result]], name: str, split: str) -> BySeed:
+def _base_holder(by_arm: ByArm, name: str, seed: int) -> Result | None:
+    result = by_arm[name][seed]
+    return result if BASE in result.counts and result.last != BASE else by_arm[BASE].get(seed)
+
+
+def _base_of(by_arm: ByArm, name: str, split: str) -> BySeed:
+    """Return the base's figures for the seeds of an arm."""
+    holders = {seed: _base_holder(by_arm, name, seed) for seed in by_arm[name]}
+    found = {
+        seed: figures_of(holder, split, policy=BASE, base=None)
+        for seed, holder in holders.items()
+        if holder is not None
+    }
+    return {seed: ratios for seed, ratios in found.items() if ratios}
+
+
+def _shipped_for(by_arm: ByArm, name: str, split: str) -> BySeed:
     """Return the shipped figures after as many iterations as the arm has, or after the last if none has that many."""
-    found = {}
+    policies = {}
     for seed, result in by_arm[name].items():
         shipped = by_arm[SHIPPED].get(seed)
         if shipped is not None:
-            policy = result.last if result.last in shipped.counts and result.last != BASE else shipped.last
-            if ratios := figures_of(shipped, split, policy=policy):
-                found[seed] = ratios
-    return found
+            same = result.last in shipped.counts and result.last != BASE
+            policies[seed] = result.last if same else shipped.last
+    return _by_seed(by_arm, SHIPPED, policies, split)
 
 
-def _splits(by_arm: Mapping[str, Mapping[int, Result]]) -> tuple[str, ...]:
+def _splits(by_arm: ByArm) -> tuple[str, ...]:
     """Return the splits with counts: those of the ablation's reports first, the others by name."""
     names = {
         split

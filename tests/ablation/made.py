@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from csrdata.ablation.counts import Counts
+from csrdata.ablation.curves import EndCurve
 from csrdata.ablation.result import Origin, Result
 from csrdata.evaluation.intervals import Figure
 
@@ -30,12 +31,22 @@ def counts(false: Sequence[int], *, named: int = 1, words: int = 8) -> Counts:
     )
 
 
+def curve(false: Mapping[float, Sequence[int]], named: Mapping[float, int]) -> EndCurve:
+    """Return the counts at some biases: which answers name an absent object, and how many present ones each names."""
+    return EndCurve(
+        split="held_out",
+        biases=tuple(false),
+        false={"held_out": tuple(tuple(column) for column in false.values())},
+        named=tuple((named[bias],) * len(column) for bias, column in false.items()),
+    )
+
+
 def result(
     arm: str,
     seed: int,
     false: Mapping[str, Sequence[int]],
     *,
-    matched: Mapping[str, Sequence[int]] | None = None,
+    curves: Mapping[str, EndCurve] | None = None,
     iterations: int = 1,
     questions: str = "q",
     **origin: Any,
@@ -45,7 +56,7 @@ def result(
     Args:
         arm, seed: whose.
         false: by policy, which images have an answer that names an absent object.
-        matched: the same at the base's recall.
+        curves: by policy, its counts at several biases.
         iterations: of the arm.
         questions: stands for the questions and the truth.
         origin: other fields of `Origin`.
@@ -61,8 +72,8 @@ def result(
         figures={policies[-1]: {"held_out": {"chair_s": Figure(40.0, 30.0, 50.0, None)}}},
         questions={"held_out": questions},
         counts={name: {"held_out": counts(one)} for name, one in false.items()},
-        matched_counts={name: {"held_out": counts(one)} for name, one in (matched or {}).items()},
-        match_recall={"1": {"bias": 0.5}},
+        curves=curves or {},
+        match_recall={policies[-1]: {"bias": 0.5, "reason": None}},
         pairs={
             name: {
                 "kept": 50,

@@ -54,10 +54,18 @@ def test_the_figures_are_the_scorecards() -> None:
 
 @pytest.mark.parametrize(
     ("column", "words"),
-    [((0, 2, 1), "021"), ((0, 12), "0,12"), ((1, 1, 1, 1), "4*1"), ((12,), "1*12"), ((), "")],
+    [
+        ((0, 2, 1), "021"),
+        ((8, 12), "2:0812"),
+        ((1, 1, 1, 1), "4*1"),
+        ((12,), "1*12"),
+        ((1, 0, 1), "3#a"),  # 101 and one bit to fill up: 1010
+        ((0, 0, 0, 1, 1), "5#18"),
+        ((), ""),
+    ],
 )
 def test_a_column_is_short_text(column: tuple[int, ...], words: str) -> None:
-    """A digit each, with commas if a count has two, and equal counts by their number."""
+    """A digit each, or as many as the largest needs; equal counts by their number; zeros and ones four to a digit."""
     assert encode(column) == words
     assert decode(words) == column
 
@@ -68,7 +76,10 @@ def test_text_is_read_as_it_was_written(column: tuple[int, ...]) -> None:
     assert decode(encode(column)) == column
 
 
-@pytest.mark.parametrize("words", ["0x2", "1,,2", "*", "3*", "a", "-1,2", "9" * 12 + "*1", "\u0661\u0662"])
+@pytest.mark.parametrize(
+    "words",
+    ["0x2", "1,2", "*", "3*", "a", "-1", "9" * 12 + "*1", "\u0661\u0662", "2:123", "0:1", "x:1", "3#", "3#aa", "3#b", "3#g", "9999999*1"],
+)  # fmt: skip
 def test_what_is_no_column_is_refused(words: str) -> None:
     """Other text is no counts; the error of a file names the column."""
     assert decode(words) is None

@@ -1,18 +1,21 @@
 """The file of a result: it comes back as it was written, stays small, and is refused when it is damaged."""
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from csrdata.ablation.counts import Counts
+from csrdata.ablation.curves import EndCurve
 from csrdata.ablation.result import cpu_seconds_a_pair, read_result, write_result
 from csrdata.errors import UserError
 from csrdata.evaluation.intervals import Figure
-from tests.ablation.made import result
+from tests.ablation.made import curve, result
 
-ONE = result("no-anchor", 2, {"1": (0, 1, 1)}, matched={"1": (0, 0, 1)})
+CURVE = curve({0.0: (0, 1, 1), 0.5: (0, 0, 1)}, {0.0: 2, 0.5: 1})
+ONE = result("no-anchor", 2, {"1": (0, 1, 1)}, curves={"1": CURVE})
 
 
 def test_a_result_comes_back(tmp_path: Path) -> None:
@@ -22,18 +25,32 @@ def test_a_result_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_result_of_the_shipped_size_is_small(tmp_path: Path) -> None:
-    """2,000 images, two policies with and without a bias, all figures of four policies: less than 100 kB."""
+    """2,000 images, two policies with 17 biases each, all figures of four policies: less than 100 kB."""
     sizes = {"validation": 500, "held_out": 1000, "out_of_distribution": 500}
-    images = {
-        split: Counts(*(tuple(base + i % 7 for i in range(size)) for base in (0, 0, 0, 2, 0, 2)), tuple(30 + i % 9 for i in range(size)))
+    rng = random.Random(0)
+
+    def column(size: int, most: int) -> tuple[int, ...]:
+        return tuple(rng.randint(0, most) for _ in range(size))
+
+    counted = {
+        split: Counts(
+            (1,) * size, column(size, 1), column(size, 3), column(size, 12), column(size, 6), column(size, 6), column(size, 60)
+        )
         for split, size in sizes.items()
     }  # fmt: skip
-    figures = {f"figure_{number}": Figure(12.345678, 10.123456, 14.567891, None) for number in range(10)}
+    biases = tuple(-4 + 0.5 * step for step in range(17))
+    at_each = EndCurve(
+        "validation",
+        biases,
+        {split: tuple(column(size, 1) for _ in biases) for split, size in sizes.items()},
+        tuple(column(500, 6) for _ in biases),
+    )
+    figures = {f"figure_{number}": Figure(12.345678, 10.123456, 14.567891, None) for number in range(14)}
     whole = replace(
         ONE,
         figures={name: dict.fromkeys(sizes, figures) for name in ("base", "1", "2", "3")},
-        counts=dict.fromkeys(("1", "3"), images),
-        matched_counts=dict.fromkeys(("1", "3"), images),
+        counts=dict.fromkeys(("1", "3"), counted),
+        curves=dict.fromkeys(("1", "3"), at_each),
     )
     write_result(tmp_path / "0.json", whole)
     assert (tmp_path / "0.json").stat().st_size < 100_000
@@ -55,6 +72,11 @@ def test_the_cost_is_of_making_pairs() -> None:
             ("figures", "1", "held_out", "chair_s"),
             [1.0],
             r"chair_s: got \[1\.0\], expected value, low and high",
+        ),
+        (
+            ("curves", "1", "named"),
+            ["3*2"],
+            r"curves\.1\.named: got 1 columns, expected a column for each bias",
         ),
         (("cpu_seconds", "prepare"), None, r"cpu_seconds\.prepare: got None, expected a number"),
         (("added",), 1, "added: got an unknown key"),

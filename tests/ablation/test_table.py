@@ -1,5 +1,6 @@
 """The table: what is compared with what, what is marked, what is missing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from csrdata.ablation.arms import Arms, read_arms
 from csrdata.ablation.page import markdown
 from csrdata.ablation.table import build
-from tests.ablation.made import result
+from tests.ablation.made import curve, result
 
 FILE = """\
 tuning: {grid: {train_dpo.learning_rate: [0.0001, 0.0005]}, recall_loss: 2.0}
@@ -86,16 +87,58 @@ def test_an_arm_with_another_base_is_compared_with_its_own(arms: Arms) -> None:
     assert build(arms, results).as_json()["eye"]["held_out/chair_s"]["p_vs_base"] == 1.0
 
 
-def test_the_base_is_at_its_own_recall(arms: Arms) -> None:
-    """The first figure of an arm is that at the base's recall; the base's is its greedy one."""
+def test_the_first_figure_is_at_the_bases_recall(arms: Arms) -> None:
+    """The base is at its own recall; an arm that names half as much and twice as much is taken halfway between its biases.
+
+    The base names 1 of 2 objects. Shipped names none of them at a bias of 0, without mistakes, and both at -1, with a mistake
+    in every answer: halfway its recall is the base's, and half of its answers are false.
+    """
+    found = curve({-1.0: BAD, 0.0: GOOD}, {-1.0: 2, 0.0: 0})
     results = [
         result("base", 0, {"base": BAD}, iterations=0),
-        result("shipped", 0, {"3": GOOD}, matched={"3": HALF}, iterations=3),
+        result("shipped", 0, {"3": GOOD}, curves={"3": found}, iterations=3),
     ]
-    found = build(arms, results).as_json()
-    assert found["base"]["held_out/chair_s_at_recall"]["value"] == 100.0
-    assert found["shipped"]["held_out/chair_s_at_recall"]["value"] == 50.0
-    assert found["shipped"]["held_out/chair_s_at_recall"]["p_vs_base"] < 0.05
+    cells = build(arms, results).as_json()
+    assert cells["base"]["held_out/chair_s_at_recall"]["value"] == 100.0
+    cell = cells["shipped"]["held_out/chair_s_at_recall"]
+    assert (cell["value"], cell["low"], cell["high"]) == (50.0, 50.0, 50.0)
+    assert cell["p_vs_base"] < 0.05
+    assert cells["shipped"]["held_out/chair_s"]["value"] == 0.0
+
+
+def test_an_arm_whose_recall_no_bias_reaches_has_no_such_figure(arms: Arms) -> None:
+    """Nothing is extrapolated, and the page gives the reason."""
+    short = result(
+        "shipped",
+        0,
+        {"3": GOOD},
+        curves={"3": curve({-1.0: GOOD, 0.0: GOOD}, {-1.0: 0, 0.0: 0})},
+        iterations=3,
+    )
+    short = replace(short, match_recall={"3": {"bias": None, "reason": "outside the curve"}})
+    table = build(arms, [result("base", 0, {"base": BAD}, iterations=0), short])
+    assert "held_out/chair_s_at_recall" not in table.as_json()["shipped"]
+    text = markdown(table, arms)
+    assert "| shipped | 3 | - | 0.0 [0.0, 0.0] b |" in text
+    assert "no CHAIR_S at the base's recall: shipped/0 outside the curve" in text
+
+
+def test_the_bases_own_curve_is_shown(arms: Arms) -> None:
+    """What a bias alone does: the mean over seeds at each bias, for each split."""
+    points = [{"bias": -1.0, "chair_s": 80.0, "recall": 90.0, "length": 30.0, "present_per_answer": 2.0}]
+    results = [
+        replace(
+            result("base", seed, {"base": BAD}, iterations=0),
+            match_recall={
+                "base": {"reason": None, "curves": {"held_out": [points[0] | {"chair_s": chair_s}]}}
+            },
+        )
+        for seed, chair_s in ((0, 80.0), (1, 70.0))
+    ]
+    text = markdown(build(arms, results), arms)
+    assert (
+        "| -1 | 75.0 | 90.0 | 2.00 | 30.0 |" in text.partition("the base with a bias on end-of-sequence")[2]
+    )
 
 
 def test_a_page_shows_figures_with_marks(arms: Arms) -> None:
