@@ -18,8 +18,7 @@ from csrdata.errors import UserError
 from csrdata.images import ImageRoot, load_image
 from csrdata.policy.answering import batches, greedy_settings
 from csrdata.policy.loading import Policy
-from csrdata.policy.preflight import context_limit
-from csrdata.policy.prompting import answer_text, check_tokens, encode, end_ids
+from csrdata.policy.prompting import answer_text, check_tokens, context_limit, encode, end_ids
 from csrdata.progress import progress as bar_of
 from csrdata.records import Verdict, Winner
 from csrdata.search.contests import Contest
