@@ -20,6 +20,7 @@ LEVELS = [
     {"publishing"},
     {"params", "paths"},
     {"pipeline"},
+    {"ablation"},
     {"commands"},
     {"cli"},
     {"__main__"},
