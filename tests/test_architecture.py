@@ -21,6 +21,7 @@ LEVELS = [
     {"publishing"},
     {"params", "paths"},
     {"pipeline"},
+    {"ablation"},
     {"commands"},
     {"cli"},
     {"__main__"},

@@ -63,7 +63,7 @@ def test_help_loads_no_heavy_library(words: list[str]) -> None:
     assert HEAVY & set(done.stderr.splitlines()) == set()
 
 
-COMMANDS = ("check", "dag", "init", "stats", "diff", "export", "pull", "push", "run", "show")
+COMMANDS = ("arms", "check", "dag", "init", "stats", "diff", "export", "pull", "push", "run", "show")
 
 
 @pytest.mark.parametrize("words", [[], *([command] for command in COMMANDS)], ids=" ".join)

@@ -85,10 +85,11 @@ class Campaign:
         Raises:
             UserError: the arm does not fit the params file.
         """
-        own = settings(run.arm, self.raw)
+        # An arm may replace a section that has a size: sizes come first.
+        own = dict(self.arms.quick.changes) if self.quick else {}
+        own |= settings(run.arm, self.raw)
         if self.quick:
             names = list(self.raw["iterations"])[:QUICK_ITERATIONS]
-            own |= self.arms.quick.changes
             own |= {"iterations": {name: self.raw["iterations"][name] for name in names}}
         own |= run.changes
         return own | seeding(apply(self.raw, own, place=f"arm {run.arm.name}"), run.seed)

@@ -30,7 +30,7 @@ from csrdata.strict_yaml import read_yaml
 ARMS = read_arms()
 RAW = read_yaml(profile_path("microworld"))
 REAL = read_yaml(profile_path("llava15-7b"))
-OF_THE_MICROWORLD = {"weaker-scorer-150", "weaker-scorer-50"}
+OF_THE_MICROWORLD = {"weaker-eye-100", "weaker-eye-50"}
 """Arms that change how the microworld's models are trained."""
 
 
@@ -104,6 +104,25 @@ def test_the_comparisons_are_what_their_names_say() -> None:
         assert differences(ARMS.named(name), RAW).items() <= paper.items()
     official = checked(RAW, settings(ARMS.named("official"), RAW), place="").generate_beams
     assert (official.keep_best, official.keep_worst, official.guidance.kind) == (1, 2, "likelihood")
+
+
+@pytest.mark.parametrize("name", ["official", "paper"])
+def test_the_paper_and_its_code_are_as_in_their_profiles(name: str) -> None:
+    """Search, scores and pairs are those of the profile for LLaVA-1.5, but for sizes; so is the loss, but for its optimizer."""
+    profile = read_yaml(profile_path("official-llava15-7b" if name == "official" else "llava15-7b"))
+    arm = apply(RAW, settings(ARMS.named(name), RAW), place="")
+    sizes = {"prompts_per_shard", "prompts_at_once", "max_sentences"}
+    scale = {"scale"} if name == "paper" else set()
+    for section in ("generate_beams", "score_beams", "select_pairs"):
+        for key, value in arm[section].items():
+            wanted = profile[section][key]
+            if isinstance(value, dict):
+                kept = {one: both for one, both in value.items() if one not in scale}
+                assert kept == {one: both for one, both in wanted.items() if one not in scale}
+            elif key not in sizes | scale:
+                assert value == wanted, f"{section}.{key}"
+    for key in ("loss", "dpo_weight", "beta", "sft_weight", "epochs", "margin"):
+        assert arm["train_dpo"][key] == profile["train_dpo"][key], key
 
 
 def test_an_arm_that_extends_another_has_its_changes() -> None:

@@ -39,16 +39,19 @@ PARAMS = small_params(
     select_pairs={"margin": 0.0, "max_length_gap": 1.0, "length_balance": None},
     train_dpo={"epochs": 1, "batch_size": 4, "lora_rank": 2, "lora_alpha": 4},
     evaluate_policy={"max_new_tokens": 12, "batch_size": 50},
+    match_recall={"split": "validation", "low": -1.0, "high": 1.0, "step": 1.0},
     summarize={"resamples": 100},
 )
 ORDER = (
     ("sample_prompts", None),
     ("evaluate_policy", "base"),
+    ("match_recall", "base"),
     ("generate_beams", "1"),
     ("score_beams", "1"),
     ("select_pairs", "1"),
     ("train_dpo", "1"),
     ("evaluate_policy", "1"),
+    ("match_recall", "1"),
     ("summarize", None),
 )
 """Every stage but `prepare`, whose models are the tests' own here."""

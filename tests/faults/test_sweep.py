@@ -109,6 +109,25 @@ STAGES = (
         4,
     ),
     Stage(
+        "match_recall",
+        "1",
+        (
+            QUESTIONS,
+            TRUTH,
+            ASKED,
+            "data/evaluate_policy/base/answers.parquet",
+            *ADAPTER,
+            *BASE,
+            HELD_OUT_IMAGE,
+        ),
+        (
+            "data/match_recall/1/answers.parquet",
+            "data/match_recall/1/record.json",
+            "metrics/match_recall/1.json",
+        ),
+        3,
+    ),
+    Stage(
         "summarize",
         None,
         (
@@ -116,6 +135,10 @@ STAGES = (
             "data/evaluate_policy/base/answers.parquet",
             "data/evaluate_policy/1/record.json",
             "data/evaluate_policy/base/record.json",
+            "data/match_recall/1/answers.parquet",
+            "data/match_recall/base/answers.parquet",
+            "data/match_recall/1/record.json",
+            "data/match_recall/base/record.json",
             "data/select_pairs/1/pairs.parquet",
             "data/select_pairs/1/dropped.parquet",
             *shards("data/score_beams/1"),
@@ -282,6 +305,7 @@ def test_the_fixed_part_has_every_stage_and_damage() -> None:
             "put the image back, or sample again: dvc repro -f sample_prompts",
         ),
         ("evaluate_policy", "policies/1", "dvc repro train_dpo@1"),
+        ("match_recall", "data/evaluate_policy/base", "dvc repro evaluate_base"),
     ],
 )
 def test_a_missing_folder_empties_no_output(project: Path, stage: str, gone: str, command: str) -> None:

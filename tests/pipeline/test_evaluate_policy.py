@@ -11,10 +11,10 @@ from csrdata.generation.clock import Clock
 from csrdata.generation.generating import generate
 from csrdata.pipeline import evaluate_policy, sample_prompts
 from csrdata.pipeline.proposing import open_proposing
-from csrdata.pipeline.scorers import open_scorer
 from csrdata.pipeline.wordings import read_wordings
 from csrdata.policy.loading import load_policy
 from csrdata.records import Answer, Kind, Prompt, Question, Response
+from csrdata.relevance.open_clip import load_open_clip
 from csrdata.search.responses import responses
 from csrdata.storage.tables import read_json, read_rows
 from tests.pipeline.world import draw_world, small_params
@@ -94,7 +94,7 @@ def _search(prompts: list[Prompt]) -> dict[str, list[Response]]:
         prompts,
         root=Path(),
         policy=load_policy(paths.policy("base"), wordings=read_wordings(paths.QUESTION_WORDINGS)),
-        scorer=open_scorer(SEARCHING.scorers.search, role="search", device="cpu"),
+        scorer=load_open_clip("scorers/search", device="cpu"),
         proposing=open_proposing(settings.proposal),
         **settings.model_dump(exclude={"proposal", "prompts_per_shard", "guidance"}),
         guidance=settings.guidance.kind,
