@@ -30,7 +30,6 @@ EXEMPT = {
     "csrdata.pinned": "compares files of models with their hashes",
     "csrdata.pipeline.pinning": "writes records of models; a result depends on the records",
     "csrdata.paths": "paths of files; the inputs of a stage are hashed by content",
-    "csrdata.params": "reads values, which are hashed themselves",
     "csrdata.storage.values": "refuses values, changes none",
     "csrdata.storage.json_values": "reads values, changes none",
     "csrdata.text": "how text is printed",

@@ -1,0 +1,154 @@
+"""Sections of params.yaml from the search to training: what an arm changes (docs/arms.md)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from csrdata.params.values import (
+    Count,
+    Line,
+    NotNegative,
+    PathText,
+    Positive,
+    ScaleName,
+    Section,
+    Seed,
+    Share,
+    Tokens,
+)
+
+
+class Guidance(Section):
+    kind: Literal["reward", "likelihood", "none"]
+    image_weight: Share
+    scale: ScaleName
+    repetition_threshold: Share | None
+
+
+class GroupProposal(Section):
+    kind: Literal["groups"]
+    groups: Count
+    diversity_penalty: NotNegative
+
+
+class SentenceSampling(Section):
+    kind: Literal["sample"]
+    count: Count
+    temperature: Positive
+    seed: Seed
+
+
+class AnswerSampling(Section):
+    kind: Literal["answers"]
+    count: Annotated[int, Field(ge=2, le=10**9)]
+    temperature: Positive
+    seed: Seed
+
+
+AnyProposal = Annotated[GroupProposal | SentenceSampling | AnswerSampling, Field(discriminator="kind")]
+"""The ways to propose candidates."""
+
+
+class GenerateBeams(Section):
+    proposal: AnyProposal
+    keep_best: Count
+    keep_worst: Annotated[int, Field(ge=0, le=10**9)]
+    rank_by: Literal["sentence", "cumulative"]
+    max_sentence_tokens: Tokens
+    max_response_tokens: Tokens
+    max_sentences: Count
+    prompts_per_shard: Count
+    prompts_at_once: Count
+    guidance: Guidance
+
+
+class ScoreBeams(Section):
+    signal: Line
+    image_weight: Share
+    scale: ScaleName
+    repetition_threshold: Share | None
+    aggregate: Literal["sum", "mean", "mean_plus_one"]
+
+
+class AnswerPairs(Section):
+    """Pairs of whole answers of the search."""
+
+    kind: Literal["answers"]
+    order: Literal["reward", "random", "truth"]
+    margin: NotNegative
+    max_length_gap: Share
+    length_balance: NotNegative | None
+    per_prompt: Count
+    seed: Seed
+
+
+class SentencePairs(Section):
+    """Pairs of sentences that continue the same beginning of an answer."""
+
+    kind: Literal["sentences"]
+    order: Literal["relevance", "reward", "truth"]
+    min_gap: NotNegative
+    repetition_threshold: Share | None
+    per_prompt: Count
+    ends: Literal["none", "evidence"]
+    end_gap: NotNegative
+    seed: Seed
+
+
+class MixedPairs(Section):
+    """Pairs of several kinds from the same search."""
+
+    kind: Literal["mixed"]
+    parts: Annotated[
+        list[Annotated[AnswerPairs | SentencePairs, Field(discriminator="kind")]],
+        Field(min_length=2, max_length=8),
+    ]
+
+
+class JudgedPairs(Section):
+    """Pairs of two answers, of which the policy itself judges which one fits the image better (Table 3)."""
+
+    kind: Literal["judged"]
+
+
+class CorruptedPairs(Section):
+    """Pairs of the best answer and the same answer with one change that makes it false."""
+
+    kind: Literal["corrupted"]
+    seed: Seed
+
+
+class ImportedPairs(Section):
+    """Pairs from elsewhere, as `csrdata import` wrote them."""
+
+    kind: Literal["imported"]
+    folder: PathText
+
+
+AnyPairs = Annotated[
+    AnswerPairs | SentencePairs | MixedPairs | JudgedPairs | CorruptedPairs | ImportedPairs,
+    Field(discriminator="kind"),
+]
+"""The ways to make pairs."""
+
+
+class TrainDpo(Section):
+    loss: Literal["sigmoid", "sigmoid_norm", "ipo", "apo_zero", "hinge", "robust"]
+    dpo_weight: NotNegative
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)]
+    ld_alpha: Share | None
+    margin: Literal["none", "weight", "target"]
+    margin_scale: Positive
+    beta: Positive
+    sft_weight: NotNegative
+    learning_rate: Positive
+    epochs: Positive
+    batch_size: Count
+    accumulation: Count
+    warmup_share: Share
+    lora_rank: Count
+    lora_alpha: Positive
+    lora_dropout: Share
+    reference_tolerance: Positive
+    gradient_checkpointing: bool
+    seed: Seed

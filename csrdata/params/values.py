@@ -1,0 +1,36 @@
+"""Types of single values in params.yaml, and what all sections have in common."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from csrdata.storage.values import MAX_PATH, MAX_TOKENS
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Tokens = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
+"""Bounded by what a table may hold: a longer answer would be refused when it is read."""
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""The seeds that torch accepts."""
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Strategy = Literal["random", "popular", "adversarial"]
+Even = Annotated[int, Field(ge=0, le=10**9, multiple_of=2)]
+PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+PathText = Annotated[str, Field(min_length=1, max_length=MAX_PATH, pattern=PRINTABLE)]
+"""A file or folder: relative to the project, or absolute; or, where params.yaml says so, relative to the images root."""
+PathTexts = Annotated[list[PathText], Field(min_length=1, max_length=100)]
+Line = Annotated[str, Field(min_length=1, max_length=MAX_PATH, pattern=PRINTABLE)]
+HubName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$", max_length=200)]
+Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w./-]*$", max_length=200)]
+ScaleName = Literal["raw", "unit", "geometric", "rank", "zscore", "sibling_rank"]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: frozen, no unknown keys, no silent conversion of text to numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+LicenceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=100)]
