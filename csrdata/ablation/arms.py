@@ -23,8 +23,9 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.params import FILE as PARAMS
-from csrdata.params import Line, NotNegative, Params, Section, check_params
+from csrdata.params import Params, check_params
 from csrdata.publishing.release.layout import is_iteration_name
+from csrdata.sections.values import Line, NotNegative, Section
 from csrdata.strict_yaml import read_yaml
 from csrdata.validation import explain
 

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from csrdata import paths
-from csrdata.params import AnswerPairs, Params
+from csrdata.params import Params
 from csrdata.records import Prompt, Response
 from csrdata.search import answer_pairs
 from csrdata.search.pairs import CountClaims, Outcome
+from csrdata.sections.method import AnswerPairs
 from csrdata.storage.tables import read_rows
 
 

@@ -25,7 +25,7 @@ from csrdata.checking.project_files import check_files
 from csrdata.checking.units import size
 from csrdata.errors import UserError
 from csrdata.images import load_image
-from csrdata.params import AnswerPairs, AnyPairs, MixedPairs, Params, SentencePairs
+from csrdata.params import Params
 from csrdata.pipeline import runtime
 from csrdata.pipeline.check_inputs import (
     SAMPLE_PROMPTS,
@@ -40,6 +40,7 @@ from csrdata.pipeline.dag import FILE, Form, dvc_yaml, project_files
 from csrdata.pipeline.proposing import live_answers, open_proposing
 from csrdata.pipeline.scorers import Role, embeds_texts, open_scorer, scorer_place
 from csrdata.records import Pair, Prompt, Response, Sentence
+from csrdata.sections.method import AnswerPairs, AnyPairs, MixedPairs, SentencePairs
 
 if TYPE_CHECKING:
     from PIL.Image import Image

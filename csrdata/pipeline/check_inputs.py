@@ -13,7 +13,7 @@ from csrdata.checking.findings import Finding, fails, ok, refusal, warning
 from csrdata.errors import UserError
 from csrdata.evaluation_sets.answerable import keep_answerable
 from csrdata.images import ImageRoot
-from csrdata.params import FILE, MicroworldModels, MicroworldSource, Params
+from csrdata.params import FILE, Params
 from csrdata.pipeline.evaluation_sets import open_sets, shrinking_splits
 from csrdata.pipeline.inputs import images_folder, need_exclusion, need_images, need_policy, need_scorer
 from csrdata.pipeline.pinning import pin_policy, pin_scorer
@@ -29,6 +29,8 @@ from csrdata.pipeline.scorers import (
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.wordings import read_wordings
 from csrdata.records import Prompt
+from csrdata.sections.models import MicroworldModels
+from csrdata.sections.sources import MicroworldSource
 from csrdata.sources.sampled import ImageReader, in_words
 from csrdata.storage.tables import read_rows
 

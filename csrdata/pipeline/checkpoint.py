@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from csrdata.errors import UserError
-from csrdata.params import Dtype, load_params
+from csrdata.params import load_params
 from csrdata.pipeline.inputs import need_policy
 from csrdata.pipeline.runtime import set_up_process
 from csrdata.publishing.folders import new_folder
+from csrdata.sections.values import Dtype
 
 if TYPE_CHECKING:
     from csrdata.policy.checkpoint import Merged

@@ -13,10 +13,11 @@ from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 
-from csrdata.params import AnyPairs, Params, load_params
+from csrdata.params import Params, load_params
 from csrdata.pipeline.code import Kinds, reached, source_path, stage_hash, wiring
 from csrdata.pipeline.graph import KEY, Node, Output, nodes
 from csrdata.pipeline.scorers import kinds_of_scorers
+from csrdata.sections.method import AnyPairs
 from csrdata.storage.tables import atomic_file
 
 FILE = Path("dvc.yaml")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from csrdata.errors import UserError
 from csrdata.evaluation_sets.base import Asked, EvaluationSet
-from csrdata.params import AnySet
 from csrdata.records import Prompt
+from csrdata.sections.evaluation import AnySet
 from csrdata.sources.base import Source
 
 Sets = Mapping[str, AnySet]
@@ -14,7 +14,7 @@ Sets = Mapping[str, AnySet]
 
 
 def open_set(name: str, settings: AnySet, *, source: Source) -> EvaluationSet:
-    """Return an evaluation set. A new kind needs a case here and a section in `csrdata.params`.
+    """Return an evaluation set. A new kind needs a case here and a section in `csrdata.sections`.
 
     Args:
         name: its key in `evaluation_sets`, the name of its split.

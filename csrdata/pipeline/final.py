@@ -15,7 +15,7 @@ from csrdata.evaluation.scorecard import Known, scorecards
 from csrdata.evaluation.summarizing import summarize_splits
 from csrdata.evaluation.summary import Summary, read_prepared, read_world
 from csrdata.images import ImageRoot
-from csrdata.params import FILE, MicroworldSource, Params, load_params
+from csrdata.params import FILE, Params, load_params
 from csrdata.pipeline import works_here
 from csrdata.pipeline.evaluate_policy import answer_questions
 from csrdata.pipeline.graph import steps
@@ -25,6 +25,7 @@ from csrdata.pipeline.scorers import scorer_folder
 from csrdata.pipeline.staleness import LOCK, Project, why_stale
 from csrdata.pipeline.wordings import render_wordings
 from csrdata.records import Answer, Question
+from csrdata.sections.sources import MicroworldSource
 from csrdata.sources.sampled import ImageReader
 from csrdata.storage.disk import read_json, refusals_in_words
 from csrdata.storage.dvc_lock import read_lock

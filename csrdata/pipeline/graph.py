@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from csrdata import paths
-from csrdata.params import AnyPairs, Params
+from csrdata.params import Params
 from csrdata.pipeline.evaluation_sets import parser_files, set_files
 from csrdata.pipeline.scorers import (
     Role,
@@ -22,6 +22,7 @@ from csrdata.pipeline.scorers import (
     trained_scorers,
 )
 from csrdata.pipeline.source import open_source, source_files
+from csrdata.sections.method import AnyPairs
 
 KEY, PREVIOUS = "${key}", "${item.previous}"
 """DVC's names for an iteration and for the policy before it, in a stage that runs once per iteration."""

@@ -6,9 +6,10 @@ from pathlib import Path
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.images import SAMPLE_AGAIN, ImageRoot
-from csrdata.params import FILE, MicroworldSource, Params
+from csrdata.params import FILE, Params
 from csrdata.pipeline.source import exclude_file
 from csrdata.records import ImageFile
+from csrdata.sections.sources import MicroworldSource
 from csrdata.sources.exclusion import Exclusion, read_exclusion
 from csrdata.storage.disk import check_sums
 from csrdata.storage.tables import read_rows

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from csrdata import paths
-from csrdata.params import JudgedPairs, Params
+from csrdata.params import Params
 from csrdata.records import Dropped, Pair, Prompt, Response, Verdict
 from csrdata.search.judged_pairs import judged
+from csrdata.sections.method import JudgedPairs
 from csrdata.storage.tables import read_rows
 
 

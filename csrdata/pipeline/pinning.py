@@ -6,10 +6,11 @@ from pathlib import Path
 
 from csrdata import paths
 from csrdata.errors import UserError
-from csrdata.params import EnsembleScorer, HubModel, Params, PretrainedModels, SingleScorer
+from csrdata.params import Params
 from csrdata.pinned import Pinned, checked_folder, facts, read_pinned, write_pinned
 from csrdata.pipeline.scorers import Role, open_scorer, record_folder, scorer_of, scorer_place
 from csrdata.publishing.hub.models import Select, pin
+from csrdata.sections.models import EnsembleScorer, HubModel, PretrainedModels, SingleScorer
 from csrdata.storage.disk import SUMS, atomic_folder, write_json, write_sums
 
 WEIGHTS = "weights.json"

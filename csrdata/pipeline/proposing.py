@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from csrdata.params import AnyProposal, GenerateBeams
+from csrdata.sections.method import AnyProposal, GenerateBeams
 
 if TYPE_CHECKING:
     from csrdata.policy.proposing import Proposing
 
 
 def open_proposing(settings: AnyProposal) -> "Proposing":
-    """Return the way to propose candidates. A new kind needs a case here and a section in `csrdata.params`."""
+    """Return the way to propose candidates. A new kind needs a case here and a section in `csrdata.sections`."""
     from csrdata.policy.proposing import DiverseGroups, SampledAnswers, SampledSentences
 
     match settings.kind:

@@ -9,10 +9,11 @@ import polars as pl
 
 from csrdata import paths
 from csrdata.errors import UserError
-from csrdata.params import Params, ScoreBeams
+from csrdata.params import Params
 from csrdata.pipeline.code import stage_hash
 from csrdata.records import Prompt, Response, Sentence, Signal
 from csrdata.search.responses import score
+from csrdata.sections.method import ScoreBeams
 from csrdata.storage.shard_manifest import ShardManifest, check_shards
 from csrdata.storage.tables import ShardStore, fingerprint, read_rows, read_table, write_json
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from csrdata.params import (
+from csrdata.params import Params
+from csrdata.sections.models import (
     AnyScorer,
     DetectorScorer,
     EnsembleScorer,
     OpenClipScorer,
-    Params,
     Scorers,
     SelfCheckScorer,
     SingleScorer,
@@ -141,7 +141,7 @@ def open_scorer(
     policy: Callable[[], Any] | str,
     at: Path | None = None,
 ) -> "Scorer":
-    """Load a scorer; a new kind is one more case here or in `_open_one`, and one more section in `csrdata.params`.
+    """Load a scorer; a new kind is one more case here or in `_open_one`, and one more section in `csrdata.sections`.
 
     Args:
         params: the project's.

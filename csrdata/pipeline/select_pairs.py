@@ -1,6 +1,6 @@
 """Wiring of `select_pairs`: the search's tables in; pairs for each prompt, or the reason for none, out.
 
-`make_pairs` alone chooses the way to make pairs. Another way is a case there, a section in `csrdata.params`, and a module
+`make_pairs` alone chooses the way to make pairs. Another way is a case there, a section in `csrdata.sections`, and a module
 with `make(prompts, settings, *, params, name)`, which gives every prompt a `Pair` or more, or one `Dropped`.
 """
 
@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 from csrdata import paths
 from csrdata.errors import UserError
-from csrdata.params import AnyPairs, Params
+from csrdata.params import Params
 from csrdata.records import Dropped, DropReason, Fate, Pair, Prompt, Sentence
 from csrdata.search.pairs import Form, Outcome, form, refused
+from csrdata.sections.method import AnyPairs
 from csrdata.storage.shard_manifest import check_names
 from csrdata.storage.tables import from_table, read_rows, read_table, write_json, write_rows
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from csrdata import paths
 from csrdata.errors import UserError
-from csrdata.params import Params, ScoreBeams, SentencePairs
+from csrdata.params import Params
 from csrdata.records import Dropped, DropReason, Prompt, Sentence, Signal
 from csrdata.search import sentence_pairs
 from csrdata.search.continuations import Scored, Values
 from csrdata.search.pairs import CountClaims, Outcome
 from csrdata.search.responses import sentence_rewards
+from csrdata.sections.method import ScoreBeams, SentencePairs
 from csrdata.storage.shard_manifest import check_names
 from csrdata.storage.tables import read_rows
 

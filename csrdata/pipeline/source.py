@@ -7,12 +7,12 @@ project depend only on the code of that project's source.
 from pathlib import Path
 
 from csrdata import paths
-from csrdata.params import AnySource, MicroworldSource
+from csrdata.sections.sources import AnySource, MicroworldSource
 from csrdata.sources.base import Source
 
 
 def open_source(settings: AnySource, *, images: Path = Path()) -> Source:
-    """Return the project's source. A new kind needs a case here and a section in `csrdata.params`.
+    """Return the project's source. A new kind needs a case here and a section in `csrdata.sections`.
 
     Args:
         settings: the section `source`.

@@ -1,8 +1,10 @@
 """What is known or stated about licences in a project, for the cards of what it publishes."""
 
-from csrdata.params import MicroworldModels, MicroworldSource, Params
+from csrdata.params import Params
 from csrdata.pipeline.source import open_source
 from csrdata.publishing.origins import StatedOrigin
+from csrdata.sections.models import MicroworldModels
+from csrdata.sections.sources import MicroworldSource
 from csrdata.sources.base import Origin
 
 

@@ -25,7 +25,7 @@ from csrdata.evaluation.summary import (
 )
 from csrdata.evaluation.truth_preference import TruthPreference, truth_preference
 from csrdata.evaluation_sets.base import Asked
-from csrdata.params import FILE, MatchRecall, Params
+from csrdata.params import FILE, Params
 from csrdata.pipeline.plots import write_plots
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth, source_truths, truths_of
@@ -41,6 +41,7 @@ from csrdata.records import (
     Truth,
     Verdict,
 )
+from csrdata.sections.evaluation import MatchRecall
 from csrdata.sources.base import Source
 from csrdata.storage.json_values import open_json
 from csrdata.storage.tables import atomic_file, read_rows, write_json

@@ -6,12 +6,13 @@ A way to make pairs that does not read the search has the best and the worst ans
 
 from collections.abc import Callable, Sequence
 
-from csrdata.params import AnswerPairs, AnyPairs, Params, ScoreBeams, SentencePairs
+from csrdata.params import Params
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
 from csrdata.search import answer_pairs, mixed_pairs, sentence_pairs
 from csrdata.search.continuations import Scored
 from csrdata.search.pairs import Outcome
 from csrdata.search.responses import sentence_rewards
+from csrdata.sections.method import AnswerPairs, AnyPairs, ScoreBeams, SentencePairs
 
 Select = Callable[[Prompt, Sequence[Sentence], Sequence[Response]], list[Outcome]]
 """The pairs of one prompt, or one reason for none, from its candidates and answers."""

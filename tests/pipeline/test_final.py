@@ -10,10 +10,11 @@ from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.evaluation.scorecard import TRUTH_FIGURES
 from csrdata.evaluation.table import markdown
-from csrdata.params import MicroworldSource, Params
+from csrdata.params import Params
 from csrdata.pipeline import final, sample_prompts
 from csrdata.pipeline.graph import steps
 from csrdata.records import Answer, Question, Truth
+from csrdata.sections.sources import MicroworldSource
 from csrdata.sources.microworld.images import read_scenes
 from csrdata.sources.microworld.world import TEST, WORLD_VERSION, sample_scenes
 from csrdata.storage.tables import hash_path, read_json, read_rows, write_json

@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from csrdata import paths
-from csrdata.params import JudgedPairs
 from csrdata.pipeline import judge_answers, judged_pairs, sample_prompts
 from csrdata.pipeline.dag import Form, dvc_yaml
 from csrdata.pipeline.graph import nodes, steps
 from csrdata.records import NO_PARENT, Fate, Pair, Prompt, Response, Sentence, Stop, Verdict
+from csrdata.sections.method import JudgedPairs
 from csrdata.sources.microworld.language import JUDGE_ANSWERS, judge_prompt
 from csrdata.storage.tables import read_json, read_rows, seal, write_rows
 from tests.pipeline.world import draw_world, small_params

@@ -7,11 +7,12 @@ import pytest
 
 from csrdata import paths
 from csrdata.errors import UserError
-from csrdata.params import MicroworldSource, Params, load_params
+from csrdata.params import Params, load_params
 from csrdata.pipeline import sample_prompts
 from csrdata.pipeline.inputs import images_folder, need_images
 from csrdata.pipeline.wordings import read_wordings
 from csrdata.records import ImageFile, Kind, LeftOut, Prompt, Question, Side, Truth, Wording
+from csrdata.sections.sources import MicroworldSource
 from csrdata.sources.microworld.claim_parser import MicroworldClaimParser
 from csrdata.sources.microworld.language import describe_prompts
 from csrdata.sources.microworld.sampling import Picture

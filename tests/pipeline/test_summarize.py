@@ -18,7 +18,6 @@ from csrdata.evaluation.record import describe_evaluation
 from csrdata.evaluation.summary import PairSummary, Summary, read_summary
 from csrdata.evaluation.truth_preference import TruthPreference
 from csrdata.evaluation_sets.base import Asked
-from csrdata.params import JudgedPairs
 from csrdata.pipeline import sample_prompts, summarize
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth
@@ -37,6 +36,7 @@ from csrdata.records import (
     Truth,
     Verdict,
 )
+from csrdata.sections.method import JudgedPairs
 from csrdata.sources.microworld.claim_parser import to_scene
 from csrdata.sources.microworld.language import sentence
 from csrdata.sources.microworld.world import SHAPES, SceneObject

@@ -13,13 +13,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from csrdata.errors import UserError
-from csrdata.params import OpenClipNameScorer
 from csrdata.pipeline.pinning import pin_scorer
 from csrdata.pipeline.scorers import open_scorer
 from csrdata.relevance.base import Relevance
 from csrdata.relevance.elsewhere import by_name, files_of_scorer
 from csrdata.relevance.ensemble import Ensemble
 from csrdata.relevance.open_clip import load_open_clip
+from csrdata.sections.models import OpenClipNameScorer
 from tests.extending.word_scorer import WordScorer
 from tests.publishing.hub_server import serve
 from tests.publishing.hub_state import Hub

@@ -6,16 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from csrdata.params import (
-    FolderSource,
-    HubSource,
-    LlavaSource,
-    MicroworldSource,
-    Params,
-    Section,
-    TableSource,
-    load_params,
-)
+from csrdata.params import Params, load_params
+from csrdata.sections.sources import FolderSource, HubSource, LlavaSource, MicroworldSource, TableSource
+from csrdata.sections.values import Section
 from tests.imports import ROOT
 
 PAGE = (ROOT / "docs/sources.md").read_text(encoding="utf-8")

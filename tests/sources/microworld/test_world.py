@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import csrdata
-from csrdata.params import MicroworldModels, MicroworldSource, load_params
+from csrdata.params import load_params
+from csrdata.sections.models import MicroworldModels
+from csrdata.sections.sources import MicroworldSource
 from csrdata.sources.microworld.drawing import IMAGE_SIZE, draw
 from csrdata.sources.microworld.language import (
     NEGATIVE_KINDS,

@@ -1,21 +1,128 @@
-"""Checks of params.yaml that no single value shows: names, and keys that depend on others."""
+"""params.yaml: all its sections (`csrdata.sections`), and how it is read.
+
+An unknown key or a value out of range is refused in one line. Configuration objects are used in the stages only: all other
+code takes plain keyword arguments. The comments in params.yaml state the meaning, unit, range and source of each key, and a
+test checks that none is missing.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
 
 from csrdata.errors import UserError
-from csrdata.params.evaluation import AnySet
-from csrdata.params.method import TrainDpo
-from csrdata.params.whole import Iteration, Params
 from csrdata.publishing.release.layout import is_iteration_name, same_split
+from csrdata.sections.evaluation import AnySet, EvaluatePolicy, MatchRecall, Summarize
+from csrdata.sections.method import AnyPairs, GenerateBeams, ScoreBeams, TrainDpo
+from csrdata.sections.models import AnyModels, Scorers
+from csrdata.sections.sources import AnySource, Images, SamplePrompts
+from csrdata.sections.values import Count, Dtype, Section
+from csrdata.strict_yaml import read_yaml
+from csrdata.validation import explain
 
+FILE = Path("params.yaml")
 NAME = "1 to 32 characters of a-z, 0-9, '-' and '_', the first a letter or digit, and not base"
 """What an iteration may be called, in words; releases define the pattern."""
 RESERVED_SETS = ("record", "max_new_tokens")
 """Keys in the metrics of `evaluate_policy` that are no splits."""
 
 
-def check_relations(params: Params, path: Path) -> None:
+class Compute(Section):
+    threads: Count
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
+    dtype: Dtype
+
+
+class Engine(Section):
+    workers: Count
+
+
+class Iteration(Section):
+    previous: str
+
+
+class Params(Section):
+    """The whole file."""
+
+    compute: Compute
+    engine: Engine
+    images: Images
+    source: AnySource
+    prepare: AnyModels
+    scorers: Scorers
+    sample_prompts: SamplePrompts
+    evaluation_sets: dict[str, AnySet]
+    generate_beams: GenerateBeams
+    score_beams: ScoreBeams
+    select_pairs: AnyPairs
+    train_dpo: TrainDpo
+    evaluate_policy: EvaluatePolicy
+    match_recall: MatchRecall | None
+    summarize: Summarize
+    iterations: dict[str, Iteration]
+
+
+def load_params(path: Path = FILE) -> Params:
+    """Read and validate a params file.
+
+    Raises:
+        UserError: the file is missing or is not YAML 1.2; a key is unknown (the nearest valid key is named), missing
+            or out of range; an iteration starts from one that is not listed before it; or there is no iteration.
+    """
+    if not path.is_file():
+        raise UserError(
+            str(path),
+            got="no such file",
+            expected="the pipeline's parameters",
+            do="run the command in the folder of params.yaml",
+        )
+    return check_params(read_yaml(path), path)
+
+
+def check_params(raw: object, path: Path) -> Params:
+    """Validate the content of a params file that is named `path`; see `load_params`."""
+    if not isinstance(raw, dict):
+        got = "an empty file" if raw is None else raw
+        raise UserError(str(path), got=got, expected="sections of keys", do=_fix(path))
+    _refuse_old_names(raw, path)
+    try:
+        params = Params.model_validate(raw)
+    except ValidationError as error:
+        raise explain(error, Params, raw, place=str(path), do=_fix(path)) from None
+    _check_relations(params, path)
+    return params
+
+
+OLD_NAMES = {
+    "build_seed": "source (the images), prepare (the models) and scorers (their folders)",
+    "repeat_similarity": "repetition_threshold",
+    "sample_prompts.questions_per_image": "source.questions_per_image",
+    "generate_beams.groups": "generate_beams.proposal.groups",
+    "generate_beams.diversity_penalty": "generate_beams.proposal.diversity_penalty",
+}
+"""Keys of earlier versions, alone or with the sections above them, with their names today."""
+
+
+def _refuse_old_names(raw: Mapping[object, object], path: Path, *, above: str = "") -> None:
+    """Raise if the file has a key of an earlier version, and name the key of today.
+
+    An "unknown key" error would not say where its value goes.
+    """
+    for key, value in raw.items():
+        new = OLD_NAMES.get(f"{above}{key}") or OLD_NAMES.get(str(key))
+        if new is not None:
+            raise UserError(
+                f"{path}: {above}{key}",
+                got="a name of an earlier version",
+                expected=new,
+                do=_fix(path),
+            )
+        if isinstance(value, dict) and len(above) < 100:
+            _refuse_old_names(value, path, above=f"{above}{key}.")
+
+
+def _check_relations(params: Params, path: Path) -> None:
     """Check what depends on several keys.
 
     Raises:
@@ -28,7 +135,7 @@ def check_relations(params: Params, path: Path) -> None:
     _check_matching(params, path)
 
 
-def to_fix(path: Path) -> str:
+def _fix(path: Path) -> str:
     """Return the next command after an error."""
     return f"fix {path}, then: dvc repro"
 
@@ -38,7 +145,7 @@ def _check_sets(sets: Mapping[str, AnySet], path: Path) -> None:
     for name in sets:
         if not is_iteration_name(name) or name in RESERVED_SETS:
             expected = f"{NAME.removesuffix(', and not base')}, and not {' or '.join(RESERVED_SETS)}"
-            raise UserError(f"{path}: evaluation_sets.{name}", got=name, expected=expected, do=to_fix(path))
+            raise UserError(f"{path}: evaluation_sets.{name}", got=name, expected=expected, do=_fix(path))
 
 
 RESERVED_SIGNALS = ("search", "held_out", "elsewhere")
@@ -51,18 +158,18 @@ def _check_signals(params: Params, path: Path) -> None:
     for name in others:
         if not is_iteration_name(name) or name in RESERVED_SIGNALS:
             expected = f"{NAME.removesuffix(', and not base')}, and not {', '.join(RESERVED_SIGNALS)}"
-            raise UserError(f"{path}: scorers.others.{name}", got=name, expected=expected, do=to_fix(path))
+            raise UserError(f"{path}: scorers.others.{name}", got=name, expected=expected, do=_fix(path))
     if params.evaluate_policy.decoding == "search" and params.score_beams.signal != "search":
         place, got = (
             f"{path}: evaluate_policy.decoding",
             f"search, with score_beams.signal {params.score_beams.signal}",
         )
         expected = "greedy: only the search's own signal is measured on evaluation images"
-        raise UserError(place, got=got, expected=expected, do=to_fix(path))
+        raise UserError(place, got=got, expected=expected, do=_fix(path))
     if params.score_beams.signal not in {"search", *others}:
         expected = f"one of {', '.join(['search', *others])} (search, or a name of scorers.others)"
         place = f"{path}: score_beams.signal"
-        raise UserError(place, got=params.score_beams.signal, expected=expected, do=to_fix(path))
+        raise UserError(place, got=params.score_beams.signal, expected=expected, do=_fix(path))
 
 
 def _check_training(section: TrainDpo, path: Path) -> None:
@@ -92,7 +199,7 @@ def _check_training(section: TrainDpo, path: Path) -> None:
     )
     for is_wrong, key, got, expected in problems:
         if is_wrong:
-            raise UserError(f"{path}: train_dpo.{key}", got=got, expected=expected, do=to_fix(path))
+            raise UserError(f"{path}: train_dpo.{key}", got=got, expected=expected, do=_fix(path))
 
 
 MOST_BIASES = 1000
@@ -108,15 +215,15 @@ def _check_matching(params: Params, path: Path) -> None:
         steps = value / settings.step
         if abs(steps - round(steps)) > 1e-9 * max(1.0, abs(steps)):
             expected = f"a multiple of step, {settings.step:g}: 0 is one of the biases"
-            raise UserError(f"{path}: match_recall.{name}", got=value, expected=expected, do=to_fix(path))
+            raise UserError(f"{path}: match_recall.{name}", got=value, expected=expected, do=_fix(path))
     biases = round((settings.high - settings.low) / settings.step) + 1
     if biases > MOST_BIASES:
         place, got = f"{path}: match_recall.step", f"{biases:,} biases from low to high"
-        raise UserError(place, got=got, expected=f"at most {MOST_BIASES:,}", do=to_fix(path))
+        raise UserError(place, got=got, expected=f"at most {MOST_BIASES:,}", do=_fix(path))
     if params.evaluate_policy.decoding != "greedy":
         place, got = f"{path}: match_recall", f"evaluate_policy.decoding: {params.evaluate_policy.decoding}"
         expected = "null: the bias is one of greedy answers"
-        raise UserError(place, got=got, expected=expected, do=to_fix(path))
+        raise UserError(place, got=got, expected=expected, do=_fix(path))
 
 
 def _check_chain(iterations: Mapping[str, Iteration], path: Path) -> None:
@@ -124,7 +231,7 @@ def _check_chain(iterations: Mapping[str, Iteration], path: Path) -> None:
 
     Each needs a name that a folder may have, and starts from the base or from an iteration listed before it.
     """
-    do = to_fix(path)
+    do = _fix(path)
     if not iterations:
         expected = 'one iteration or more, such as "1": {previous: base}'
         raise UserError(f"{path}: iterations", got="none", expected=expected, do=do)

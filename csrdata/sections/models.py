@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from csrdata.params.values import (
+from csrdata.pinned import Pixels
+from csrdata.sections.values import (
     Count,
     HubName,
     PathText,
@@ -14,7 +15,6 @@ from csrdata.params.values import (
     Seed,
     Share,
 )
-from csrdata.pinned import Pixels
 
 
 class MicroworldModels(Section):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from csrdata.params.values import (
+from csrdata.sections.values import (
     Count,
     Line,
     NotNegative,
