@@ -61,10 +61,14 @@ def make_pairs(prompts: Sequence[Prompt], settings: AnyPairs, *, params: Params,
                 (part.kind, make_pairs(prompts, part, params=params, name=name)) for part in settings.parts
             ]
             return mixed_pairs.make(prompts, parts)
+        case "judged":
+            from csrdata.pipeline import judged_pairs
+
+            return judged_pairs.make(prompts, settings, params=params, name=name)
     raise UserError(
         "params.yaml: select_pairs.kind",
         got=settings.kind,
-        expected="answers, sentences or mixed",
+        expected="answers, sentences, mixed or judged",
         do="take another kind, then: dvc repro",
     )
 

@@ -18,6 +18,7 @@ from csrdata.errors import UserError
 from csrdata.images import load_image
 from csrdata.params import Params
 from csrdata.pipeline import measure_signals, sample_prompts, score_beams
+from csrdata.pipeline.signal_cards import iteration_cards
 from csrdata.policy.asking import Asker
 from csrdata.policy.loading import load_policy
 from csrdata.records import NO_PARENT, Fate, Prompt, Response, Sentence, Signal, Stop
@@ -32,6 +33,7 @@ from tests.pipeline.world import draw_world, small_params
 from tests.relevance.test_open_clip import save_tiny_clip
 
 OTHERS = {"spots": {"kind": "detector", "folder": "scorers/spots"}, "asked": {"kind": "self_check"}}
+ORIGIN = {"images": None, "licence": None, "outputs": None}
 TEXTS = [
     " There is a red circle at the top.",
     " A blue star sits on the left.",
@@ -45,7 +47,7 @@ def params(**changes: Any) -> Params:
     raw = small_params(score_beams={"aggregate": "sum"}, engine={"workers": 1}).model_dump()
     raw["scorers"]["others"] = OTHERS
     for section, keys in changes.items():
-        raw[section] |= keys
+        raw[section] = keys if section == "source" else raw[section] | keys
     return Params.model_validate(raw)
 
 
@@ -302,3 +304,24 @@ def test_signals_of_other_candidates_are_refused(project: Path) -> None:
     seal(paths.candidates("1"), Sentence, fingerprint={})
     with pytest.raises(UserError, match=f"signals of prompt {prompt}: got no row of held_out for sentence 0"):
         score_beams.run(params(), "1")
+
+
+def test_signals_are_judged_where_the_truth_is_known(project: Path) -> None:
+    """Each signal has a card over the sentences that name a shape, with its seconds from the run log."""
+    cards = iteration_cards(params(), "1")
+    assert [card.name for card in cards] == [
+        "search",
+        "likelihood",
+        "held_out",
+        "spots",
+        "asked",
+        "elsewhere",
+    ]
+    naming = [row for row in candidates() if row.text and row.text != TEXTS[3]]
+    assert {card.sentences for card in cards} == {len(naming)}
+    assert [card.seconds_per_sentence is None for card in cards] == [True] * 2 + [False] * 4
+    photos = params(
+        source={"kind": "folder", "folder": ".", "prompts": ["Describe."], "exclude": None, "origin": ORIGIN}
+    )
+    with pytest.raises(UserError, match="source of kind folder: got images without known truth"):
+        iteration_cards(photos, "1")
