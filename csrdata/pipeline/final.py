@@ -5,6 +5,7 @@ DAG: it draws the images itself, and its record is made once. A record of other 
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from csrdata import paths
 from csrdata.entry import leaving_in_words, say
@@ -33,7 +34,8 @@ from csrdata.storage.json_values import open_json
 from csrdata.storage.tables import atomic_file, fingerprint, write_json, write_rows
 from csrdata.strict_yaml import read_yaml
 
-COMMAND = "make final"
+COMMAND = "python -m csrdata.pipeline.final"
+"""What `make final` runs; it works in a project of `csrdata init` too."""
 MARKDOWN = paths.FINAL.with_suffix(".md")
 ANSWERS = paths.TEST_SCENES / "answers"
 
@@ -160,10 +162,8 @@ def _answers(
     params: Params, policies: Sequence[str], questions: Sequence[Question]
 ) -> dict[str, list[Answer]]:
     """Answer the questions with each policy, and write the answers beside the images."""
-    root = paths.TEST_SCENES.parent.parent
-    images = ImageRoot(
-        root, {file.image: file for file in ImageReader(root).files(one.image for one in questions)}
-    )
+    files = ImageReader(Path()).files(one.image for one in questions)
+    images = ImageRoot(Path(), {file.image: file for file in files})
     wordings = render_wordings({one.text: f"question {one.question_id}" for one in questions})
     found = {}
     for name in policies:

@@ -97,7 +97,7 @@ def test_a_pipeline_that_is_not_up_to_date_is_refused() -> None:
         final.run(_params())
     assert str(caught.value) == (
         "prepare: got it has not run, expected a complete run with the settings that are final. "
-        "Next: dvc repro, then: make final"
+        "Next: dvc repro, then: python -m csrdata.pipeline.final"
     )
     assert not paths.TEST_SCENES.exists()
 
