@@ -149,8 +149,10 @@ def _notes(table: Table) -> list[str]:
     notes.append(
         f"profile {'; '.join(profiles)}; trained on {'; '.join(machines)}; csrdata {', '.join(revisions)}"
     )
-    if len(_distinct(one.origin.code_sha256 for one in results)) > 1:
-        notes.append("several versions of the code: some results are older than others")
+    if len(revisions) > 1:
+        notes.append(
+            "results of several revisions: `python -m csrdata.ablation run` makes those again whose code differs"
+        )
     reasons = [
         f"{row.arm.name}/{seed} {metrics['reason']}"
         for row in table.rows
