@@ -94,11 +94,11 @@ def signal_cards(
                 SEARCH: [one.relevance for one, _ in siblings],
                 LIKELIHOOD: list(likelihoods),
             }
-            for name, values in by_name.items():
-                own[name] = [values.get((one.prompt_id, one.node_id)) for one, _ in siblings]
+            for name, measured in by_name.items():
+                own[name] = [measured.get((one.prompt_id, one.node_id)) for one, _ in siblings]
             for name, values in own.items():
                 _add(found.setdefault(name, _Measured()), values, shares, likelihoods)
-    return [_card(name, measured, seconds.get(name)) for name, measured in found.items()]
+    return [_card(name, one, seconds.get(name)) for name, one in found.items()]
 
 
 def seconds_per_sentence(log: Path) -> dict[str, float]:
