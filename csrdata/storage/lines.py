@@ -12,7 +12,7 @@ from csrdata.errors import UserError
 
 MAX_LINE = 1_000_000
 """Bytes of one line."""
-CORRECT = "correct it, then: dvc repro"
+CORRECT = "correct the file, then: dvc repro"
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:

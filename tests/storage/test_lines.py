@@ -71,4 +71,4 @@ def test_what_is_no_object_is_one_line(tmp_path: Path, line: str, got: str) -> N
     with pytest.raises(UserError) as caught:
         list(read_json_lines(path))
     assert str(caught.value).startswith(f"{path}: line 1: got {got}")
-    assert str(caught.value).endswith("expected a JSON object. Next: correct it, then: dvc repro")
+    assert str(caught.value).endswith("expected a JSON object. Next: correct the file, then: dvc repro")
