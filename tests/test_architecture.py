@@ -13,7 +13,7 @@ LEVELS = [
     {"records", "errors", "progress"},
     {"search", "strict_yaml", "validation", "entry"},
     {"storage"},
-    {"images", "pinned", "weights"},
+    {"images", "pinned", "weights", "hub_client"},
     {"policy", "relevance"},
     {"sources"},
     {"generation", "evaluation_sets"},

@@ -1,7 +1,6 @@
 """POPE's published questions: one JSON object per line with question_id, image, text and label (arXiv 2305.10355)."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,10 +9,9 @@ from csrdata.errors import UserError
 from csrdata.evaluation_sets.base import Asked, malformed
 from csrdata.evaluation_sets.coco import image_path
 from csrdata.records import Kind, Prompt, Question, Side
+from csrdata.storage.lines import read_json_lines
 from csrdata.storage.values import MAX_PROMPT
 
-MAX_LINE = 1_000_000
-"""Bytes of one line."""
 KEYS = ("question_id", "image", "text", "label")
 
 
@@ -35,7 +33,12 @@ class PopeFile:
         del training
         questions: list[Question] = []
         seen: set[str] = set()
-        for place, row in _rows(self.file):
+        if not self.file.is_file():
+            do = "put it there or correct evaluation_sets in params.yaml, then: dvc repro"
+            raise UserError(
+                str(self.file), got="no such file", expected="POPE's questions, JSON Lines", do=do
+            )
+        for place, row in read_json_lines(self.file):
             question = self._question(row, place)
             if question.question_id in seen:
                 raise malformed(f"{place}: question_id", row["question_id"], "each id once")
@@ -86,28 +89,3 @@ def _is_instruction(text: str) -> bool:
     """Return whether a table of questions takes a text; JSON can write halves of characters, which no file holds."""
     whole = not any("\ud800" <= char <= "\udfff" for char in text)
     return bool(text.strip()) and "\0" not in text and len(text) <= MAX_PROMPT and whole
-
-
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield place and object of each line that is not blank."""
-    if not path.is_file():
-        do = "put it there or correct evaluation_sets in params.yaml, then: dvc repro"
-        raise UserError(str(path), got="no such file", expected="POPE's questions, JSON Lines", do=do)
-    with path.open("rb") as file:
-        number = 0
-        while line := file.readline(MAX_LINE + 1):
-            number += 1
-            place = f"{path}: line {number}"
-            if len(line) > MAX_LINE:
-                raise malformed(place, "a longer line", f"at most {MAX_LINE:,} bytes")
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except RecursionError:
-                raise malformed(place, "JSON that is nested too deeply", "a JSON object") from None
-            except ValueError:
-                raise malformed(place, line.decode(errors="replace").strip(), "a JSON object") from None
-            if not isinstance(row, dict):
-                raise malformed(place, row, "a JSON object")
-            yield place, row

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from csrdata.errors import UserError
 from csrdata.evaluation_sets.base import malformed
+from csrdata.storage.lines import read_lines
 
 COCO: Mapping[str, str] = {
     "person": "people, man, woman, child, kid, boy, girl, baby, toddler, infant, adult, lady, gentleman, guy, teenager, "
@@ -205,8 +206,7 @@ def read_synonyms(path: Path) -> Synonyms:
         raise malformed(str(path), f"{size:,} bytes", f"at most {MAX_TABLE:,} bytes")
     table: dict[str, list[str]] = {}
     owners: dict[str, str] = {}
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        place = f"{path}: line {number}"
+    for place, line in read_lines(path):
         names = _names(line, place)
         if not names:
             continue
@@ -221,12 +221,9 @@ def read_synonyms(path: Path) -> Synonyms:
     return _synonyms(table)
 
 
-def _names(line: bytes, place: str) -> list[str]:
+def _names(line: str, place: str) -> list[str]:
     """Return the category and the synonyms of a line, each once; none for a blank line."""
-    try:
-        text = line.decode("utf-8-sig").casefold()
-    except UnicodeDecodeError as error:
-        raise malformed(place, f"byte {error.start} is not UTF-8", "UTF-8") from None
+    text = line.casefold()
     names = _listed(text)
     if text.strip() and (not text.split(",")[0].strip() or not all(words(name) for name in names)):
         raise malformed(place, text, "a category, then its synonyms, separated by commas")

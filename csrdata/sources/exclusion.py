@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from csrdata.errors import UserError
-from csrdata.sources.rows import MAX_LINE, wrong
+from csrdata.sources.rows import wrong
+from csrdata.storage.lines import read_lines
 
 MAX_BYTES = 100_000_000
 """Of a file of what is excluded."""
@@ -36,7 +37,7 @@ def read_exclusion(path: Path) -> Exclusion:
     """Read a file of ids or image hashes (64 hex digits), one per line; blank lines and `# ...` are comments.
 
     Raises:
-        UserError: the file is missing, too large or not UTF-8.
+        UserError: the file is missing, too large or not UTF-8, or a line is too long.
     """
     if not path.is_file():
         do = "put it there or set source.exclude in params.yaml to null, then: dvc repro"
@@ -44,14 +45,8 @@ def read_exclusion(path: Path) -> Exclusion:
     if (size := path.stat().st_size) > MAX_BYTES:
         raise wrong(str(path), f"{size:,} bytes", f"at most {MAX_BYTES:,} bytes")
     names: dict[str, int] = {}
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        place = f"{path}: line {number}"
-        if len(line) > MAX_LINE:
-            raise wrong(place, f"{len(line):,} bytes", "an id or an image hash")
-        try:
-            name = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise wrong(place, f"byte {error.start} is not UTF-8", "UTF-8") from None
+    for number, (_, line) in enumerate(read_lines(path), start=1):
+        name = line.strip()
         if name and not name.startswith("#"):
             names.setdefault(name.lower() if re.fullmatch("[0-9a-fA-F]{64}", name) else name, number)
     return Exclusion(names)

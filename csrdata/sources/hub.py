@@ -3,18 +3,22 @@
 It is read twice. The first pass draws the sample and decodes no image (from Parquet files it does not even fetch them); the
 second writes the images of the sample, each once, under the name of its content. A dataset that needs to run code to
 load is refused: `datasets` runs none.
+
+A connection that is cut and a server error are tried again a few times (`csrdata.hub_client`), on top of what `datasets` and
+its client try; a stream then goes on at the row that failed.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from csrdata.errors import UserError
+from csrdata.hub_client import Connection, connect, hidden_failure
 from csrdata.images import MAX_BYTES, image_extension
 from csrdata.progress import progress
 from csrdata.records import Prompt
@@ -26,6 +30,8 @@ from csrdata.storage.disk import atomic_file, hash_path
 
 UNREADABLE = "bin"
 """Extension of what is no image: its prompt is left out when it is read."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,8 +50,13 @@ class HubDataset(Unannotated):
     """Takes the images, relative to the images root."""
 
     def prompts(self, *, count: int, seed: int) -> list[Prompt]:
-        rows = sample(self._rows(), count=count, seed=seed)
-        paths = self._write_images({int(row.image): row.place for row in rows})
+        self._check_folder()
+        _need_extra()
+        commit = self.revision()
+        with connect(self.repo_id, repo_type="dataset") as hub:
+            dataset = _Opened(self, commit, hub)
+            rows = sample(self._rows(dataset), count=count, seed=seed)
+            paths = self._write_images(dataset, {int(row.image): row.place for row in rows})
         return [Prompt(row.row_id, paths[int(row.image)], row.text) for row in rows]
 
     def files(self) -> list[Path]:
@@ -61,19 +72,14 @@ class HubDataset(Unannotated):
         if re.fullmatch("[0-9a-f]{40}", self.asked):
             return self.asked
         _need_extra()
-        from huggingface_hub import HfApi
+        with connect(self.repo_id, repo_type="dataset") as hub:
+            return str(hub.ask(lambda: hub.api.dataset_info(self.repo_id, revision=self.asked)).sha)
 
-        try:
-            found = HfApi().dataset_info(self.repo_id, revision=self.asked).sha
-        except Exception as error:  # noqa: BLE001 - the client raises its own errors, those of HTTP and of the disk
-            raise self._failed(error) from None
-        return str(found)
-
-    def _rows(self) -> Iterator[Row]:
+    def _rows(self, dataset: "_Opened") -> Iterator[Row]:
         """Yield the rows without images; `image` is the row's number."""
         used = [name for key, name in self.columns.named().items() if key != "source.image_column"]
-        for number, values in self._numbered(self._narrow(list(dict.fromkeys(used)))):
-            place = f"{self._place}: row {number}"
+        for number, values in dataset.rows(list(dict.fromkeys(used))):
+            place = f"{self.place}: row {number}"
             yield Row(
                 row_id=row_id(values, self.columns, number, place=place),
                 kind=row_kind(values, self.columns, place=place),
@@ -82,12 +88,11 @@ class HubDataset(Unannotated):
                 place=place,
             )
 
-    def _write_images(self, wanted: dict[int, str]) -> dict[int, str]:
+    def _write_images(self, dataset: "_Opened", wanted: dict[int, str]) -> dict[int, str]:
         """Write the images of some rows; return their paths relative to the images root, by row."""
-        stream = self._narrow([self.columns.image])
         found: dict[int, str] = {}
         with progress(total=len(wanted), title="images", unit="image") as bar:
-            for number, values in self._numbered(_undecoded(stream, self.columns.image)):
+            for number, values in dataset.rows([self.columns.image]):
                 if number in wanted:
                     found[number] = self._write(values[self.columns.image], number, place=wanted[number])
                     bar.update()
@@ -113,79 +118,131 @@ class HubDataset(Unannotated):
         return path
 
     @property
-    def _place(self) -> str:
+    def place(self) -> str:
+        """The dataset in words, for errors."""
         return f"hub {self.repo_id}@{self.asked}"
+
+    def _check_folder(self) -> None:
+        if PurePosixPath(self.folder).is_absolute() or ".." in PurePosixPath(self.folder).parts:
+            expected = "a folder inside images.root, relative to it"
+            raise wrong("params.yaml: source.folder", self.folder, expected)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A dataset at one commit, read through an open connection."""
+
+    source: HubDataset
+    commit: str
+    hub: Connection
+
+    def rows(self, wanted: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the rows with some of their columns, each with its number; images are their files' bytes."""
+        place = self.source.place
+        stream = _Stream(_undecoded(self._narrow(wanted), self.source.columns.image))
+        while True:
+            number = stream.number
+            row = self._ask(stream.next, place=f"{place}: row {number}")
+            if row is None:
+                return
+            yield number, row
 
     def _narrow(self, wanted: list[str]) -> Any:
         """Return the rows with some of their columns; of Parquet files, the others are not read."""
-        builder = self._builder
+        builder, named, place = self._builder, self.source.columns.named(), self.source.place
         from datasets import Features
 
         known = builder.info.features
-        for key, name in self.columns.named().items():
+        for key, name in named.items():
             if known is not None and name not in known:
-                raise missing_column(name, known, place=self._place, key=key)
+                raise missing_column(name, known, place=place, key=key)
         narrow: dict[str, Any] = {}
         if builder.name == "parquet":
             narrow = {"columns": wanted}
             if known is not None:
                 narrow["features"] = Features({name: known[name] for name in wanted})
-        try:
-            stream = self._load(streaming=True, **narrow)
-            names = stream.column_names
-        except Exception as error:  # noqa: BLE001 - as in `_builder`
-            raise self._failed(error) from None
-        for key, name in self.columns.named().items():
+        stream, names = self._ask(lambda: self._load(narrow), place=place)
+        for key, name in named.items():
             if names is not None and name in wanted and name not in names:
-                place, expected = (
-                    f"{self._place}: column {name}",
-                    f"a column of the dataset (params.yaml: {key})",
-                )
-                raise wrong(place, "no such column", expected)
+                expected = f"a column of the dataset (params.yaml: {key})"
+                raise wrong(f"{place}: column {name}", "no such column", expected)
         return stream.select_columns(wanted)
 
-    def _load(self, **settings: Any) -> Any:
+    def _load(self, narrow: dict[str, Any]) -> tuple[Any, list[str] | None]:
+        """Return the stream and the names of its columns."""
         from datasets import load_dataset
 
-        return load_dataset(self.repo_id, self.config, split=self.split, revision=self._commit, **settings)
+        source = self.source
+        stream = load_dataset(
+            source.repo_id, source.config, split=source.split, revision=self.commit, streaming=True, **narrow
+        )
+        return stream, stream.column_names
 
     @cached_property
     def _builder(self) -> Any:
         """What reads the dataset's files; the dataset is looked up once."""
-        if PurePosixPath(self.folder).is_absolute() or ".." in PurePosixPath(self.folder).parts:
-            expected = "a folder inside images.root, relative to it"
-            raise wrong("params.yaml: source.folder", self.folder, expected)
-        _need_extra()
-        commit = self._commit
         from datasets import load_dataset_builder
 
-        try:
-            return load_dataset_builder(self.repo_id, self.config, revision=commit)
-        except Exception as error:  # noqa: BLE001 - the library raises whatever it ran into
-            raise self._failed(error) from None
-
-    def _numbered(self, stream: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield the rows of a stream with their numbers; what the library raises becomes one line."""
-        rows, number = iter(stream), 0
-        while True:
-            try:
-                row = next(rows)
-            except StopIteration:
-                return
-            except Exception as error:  # noqa: BLE001 - a damaged file raises whatever its reader ran into
-                raise self._failed(error, place=f"{self._place}: row {number}") from None
-            yield number, row
-            number += 1
-
-    def _failed(self, error: Exception, *, place: str | None = None) -> UserError:
-        text = " ".join(str(error).split()) or type(error).__name__
-        return UserError(
-            place or self._place,
-            got=text,
-            expected="a dataset with this config and split that streams without running code",
-            do="check source.id, revision, config and split in params.yaml, and the network (hf auth login for a "
-            "private one), then: dvc repro",
+        source = self.source
+        return self._ask(
+            lambda: load_dataset_builder(source.repo_id, source.config, revision=self.commit),
+            place=source.place,
         )
+
+    def _ask(self, call: Callable[[], T], *, place: str) -> T:
+        """Make a request with retries; whatever the libraries raise becomes one line.
+
+        `datasets` hides some failures of the connection behind errors of its own, such as a file that was not found.
+        """
+
+        def plain() -> T:
+            try:
+                return call()
+            except Exception as error:
+                hidden = hidden_failure(error)
+                if hidden is None:
+                    raise
+                raise hidden from None
+
+        try:
+            return self.hub.ask(plain)
+        except UserError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a library raises whatever it ran into, and so does a damaged file
+            raise self.hub.explain(error) or _unreadable(error, place=place) from None
+
+
+class _Stream:
+    """The rows of a stream; after an error, `next` goes on at the row that failed."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._rows: Iterator[dict[str, Any]] | None = None
+        self.number = 0
+        """Of the next row."""
+
+    def next(self) -> dict[str, Any] | None:
+        """Return the next row; None after the last one."""
+        if self._rows is None:
+            self._rows = iter(self._stream.skip(self.number) if self.number else self._stream)
+        try:
+            row = next(self._rows, None)
+        except Exception:
+            self._rows = None
+            raise
+        self.number += 1
+        return row
+
+
+def _unreadable(error: Exception, *, place: str) -> UserError:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return UserError(
+        place,
+        got=text,
+        expected="a dataset with this config and split that streams without running code",
+        do="check source.id, revision, config and split in params.yaml, and the network (hf auth login for a private "
+        "one), then: dvc repro",
+    )
 
 
 def _undecoded(stream: Any, name: str) -> Any:

@@ -15,8 +15,6 @@ from csrdata.storage.values import MAX_NAME, MAX_PATH, MAX_PROMPT
 
 MARK = "<image>"
 """Where LLaVA's files show the image within a text; the chat template puts the real one there."""
-MAX_LINE = 1_000_000
-"""Bytes of one line of a text file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ Rows stream: a file may have any size.
 """
 
 import csv
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ import polars as pl
 from csrdata.errors import UserError
 from csrdata.records import Prompt
 from csrdata.sources.rows import (
-    MAX_LINE,
     Row,
     column,
     missing_column,
@@ -26,6 +24,7 @@ from csrdata.sources.rows import (
 )
 from csrdata.sources.sampling import sample
 from csrdata.sources.unannotated import Unannotated
+from csrdata.storage.lines import read_json_lines, read_lines
 
 FORMATS = (".jsonl", ".csv", ".parquet")
 BATCH = 10_000
@@ -106,32 +105,8 @@ def row_text(values: dict[str, object], columns: Columns, *, place: str) -> str:
     return parse_text(column(values, columns.prompt, place=place, key="source.prompt_column"), place=place)
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield place and text of each line; a line that is too long or not UTF-8 is refused before more is read."""
-    with path.open("rb") as file:
-        number = 0
-        while line := file.readline(MAX_LINE + 1):
-            number += 1
-            place = f"{path}: line {number}"
-            if len(line) > MAX_LINE:
-                raise wrong(place, "a longer line", f"at most {MAX_LINE:,} bytes")
-            try:
-                yield place, line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise wrong(place, f"byte {error.start} is not UTF-8", "UTF-8") from None
-
-
 def _json_lines(path: Path, _columns: Columns) -> Iterator[tuple[str, dict[str, object]]]:
-    for place, line in _lines(path):
-        try:
-            values = json.loads(line)
-        except RecursionError:
-            raise wrong(place, "JSON that is nested too deeply", "a JSON object") from None
-        except ValueError:
-            raise wrong(place, line.strip(), "a JSON object") from None
-        if not isinstance(values, dict):
-            raise wrong(place, line.strip(), "a JSON object")
-        yield place, values
+    return read_json_lines(path)
 
 
 def _csv(path: Path, columns: Columns) -> Iterator[tuple[str, dict[str, object]]]:
@@ -139,7 +114,7 @@ def _csv(path: Path, columns: Columns) -> Iterator[tuple[str, dict[str, object]]
 
     def texts() -> Iterator[str]:
         nonlocal place
-        for place, line in _lines(path):  # noqa: B007 - the last line read is where an error is
+        for place, line in read_lines(path):  # noqa: B007 - the last line read is where an error is
             yield line
 
     reader = csv.reader(texts(), strict=True)

@@ -352,7 +352,7 @@ def test_too_many_requests_are_waited_for(
     """429 with Retry-After, wherever: the time is waited, said, and the push goes on."""
     slept: list[float] = []
     clock = SimpleNamespace(sleep=slept.append)
-    monkeypatch.setattr("csrdata.publishing.hub.client.time", clock)
+    monkeypatch.setattr("csrdata.hub_client.time", clock)
     monkeypatch.setattr("huggingface_hub.utils._http.time", clock)
     method = "GET" if pattern.endswith("refs$") else "POST"
     hub.faults = [Fault(method, pattern, status=429, headers={"Retry-After": "7"}, times=2)]

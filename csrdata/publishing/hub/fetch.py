@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from csrdata.errors import UserError
+from csrdata.hub_client import PATIENCE, PAUSES, Connection, connect, tell
 from csrdata.publishing.folders import room
-from csrdata.publishing.hub.client import PATIENCE, PAUSES, Connection, connect, tell
 from csrdata.publishing.hub.pushing import HUBS_OWN, REPO_ID, blob_id
 from csrdata.publishing.release.manifest import (
     ELSEWHERE,
@@ -115,7 +115,7 @@ def fetch(
         revision: a tag or a commit.
         folder: the target; must be missing or empty.
         max_size: the most bytes of all downloaded files.
-        token, endpoint, patience, pauses, say: see `client.connect`.
+        token, endpoint, patience, pauses, say: see `hub_client.connect`.
         only: download only the manifest and files that match one of these patterns, such as `csrdata/*`; `*` also matches
             `/`.
 

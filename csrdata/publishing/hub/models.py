@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csrdata.errors import UserError
+from csrdata.hub_client import connect
 from csrdata.pinned import COMMIT, Pinned, facts, place_of
 from csrdata.publishing.folders import room
-from csrdata.publishing.hub.client import connect
 
 if TYPE_CHECKING:
-    from csrdata.publishing.hub.client import Connection
+    from csrdata.hub_client import Connection
 
 Select = Callable[[Collection[str], str], Sequence[str]]
 """Given all names of a repository's files and its place in words, return those to bring; raise where some are missing."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from csrdata.errors import UserError
-from csrdata.publishing.hub.client import LOGIN, PATIENCE, PAUSES, Connection, RepoType, connect, tell
+from csrdata.hub_client import LOGIN, PATIENCE, PAUSES, Connection, RepoType, connect, tell
 from csrdata.publishing.release.manifest import ELSEWHERE, MANIFEST, MANIFEST_BYTES
 from csrdata.publishing.release.untrusted import parse_json, read_bounded
 
@@ -87,7 +87,7 @@ def push_folder(
         repo_type: `dataset` or `model`.
         tag: refused if it exists with another identity.
         private: create a private repository; an existing public one is refused, not made private.
-        token, endpoint, patience, pauses, say: see `client.connect`.
+        token, endpoint, patience, pauses, say: see `hub_client.connect`.
 
     Raises:
         UserError: the name, the tag or the folder is invalid; the token is missing, refused or contained in a file of the

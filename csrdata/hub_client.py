@@ -84,6 +84,11 @@ class Connection:
                     # `_check_response` has counted and reported this wait.
                     time.sleep(seconds)
 
+    def explain(self, error: Exception) -> UserError | None:
+        """Return a failure of the client as a `UserError` without the token; None if something else raised the error."""
+        failed = isinstance(error, _failures()) and _is_the_clients(error)
+        return _explain(self, error) if failed else None
+
     def _check_response(self, response: "httpx2.Response") -> None:
         """Check each response: report and count a wait that the Hub asks for, and refuse one that is too long."""
         if response.status_code != 429:
@@ -158,14 +163,25 @@ def connect(
     try:
         yield connection
     except _failures() as error:
-        if not _is_the_clients(error):
+        explained = connection.explain(error)
+        if explained is None:
             raise
-        raise _explain(connection, error) from None
+        raise explained from None
     finally:
         set_client_factory(default_client_factory)
         client_logging.set_verbosity(level)
         if bars:
             enable_progress_bars()
+
+
+def hidden_failure(error: BaseException) -> Exception | None:
+    """Return the cut connection or server error (5xx) behind an error that another library raised; None if there is none."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, _passing()) and _may_pass(seen):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None
 
 
 def _passing() -> tuple[type[Exception], ...]:
