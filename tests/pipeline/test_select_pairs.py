@@ -19,7 +19,7 @@ from csrdata.sources.microworld.world import SHAPES, SceneObject
 from csrdata.storage.tables import read_json, read_rows, seal, write_rows
 from tests.imports import ROOT
 from tests.inspection.made import PROMPTS, RESPONSES, SENTENCES
-from tests.pipeline.world import draw_world, small_params
+from tests.pipeline.world import draw_world, real_params, small_params
 from tests.search.trees import end, node
 
 REFUSED = dataclasses.replace(
@@ -233,8 +233,6 @@ def test_an_oracle_needs_a_source_that_knows() -> None:
     params = with_pairs(**ANSWER_PAIRS | {"order": "truth"})
     with pytest.raises(UserError, match=r"truth\.parquet: got no such table"):
         run(params, "1")
-    raw = params.model_dump()
-    origin = {"images": None, "licence": None, "outputs": None}
-    raw["source"] = {"kind": "folder", "folder": ".", "prompts": ["?"], "exclude": None, "origin": origin}
+    raw = params.model_dump() | {"source": real_params(Path()).source.model_dump()}
     with pytest.raises(UserError, match="the source folder, which knows no truth"):
         run(Params.model_validate(raw), "1")
