@@ -139,12 +139,9 @@ def _fit(policy: Policy, inputs: Mapping[str, Tensor]) -> list[bool]:
 
 def _answers(policy: Policy, inputs: Mapping[str, Tensor], judging: Judging) -> list[Said]:
     """Return what the policy says to each of B encoded prompts."""
-    output = policy.model.generate(  # type: ignore[operator]
-        **inputs,
-        generation_config=greedy_settings(policy, max_new_tokens=VERDICT_TOKENS),
-        return_dict_in_generate=True,
-        output_logits=True,
-    )
+    settings = greedy_settings(policy, max_new_tokens=VERDICT_TOKENS)
+    settings.return_dict_in_generate = settings.output_logits = True
+    output = policy.model.generate(**inputs, generation_config=settings)  # type: ignore[operator]
     generated = output.sequences[:, inputs["input_ids"].shape[1] :].tolist()
     logits = torch.stack(output.logits, dim=1)  # [B, tokens, V]
     ends = set(end_ids(policy.model, policy.processor))
