@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from csrdata import paths
 from csrdata.ablation.collecting import is_of_today
 from csrdata.ablation.projects import Campaign, Run, make_project
 from csrdata.ablation.result import read_result
@@ -250,7 +251,8 @@ class Runner:
 
 def _base_stages(params: Params) -> list[str]:
     """Return the stages up to the figures of the base, as DVC names them."""
-    return [step.name for step in steps(params) if not step.node.each and step.name != "summarize"]
+    runs = [step for step in steps(params) if step.node.argument in {None, paths.BASE}]
+    return [step.name for step in runs if step.name != "summarize"]
 
 
 def _search_stages(params: Params) -> list[str]:

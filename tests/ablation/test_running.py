@@ -17,7 +17,7 @@ from csrdata.ablation.arms import read_arms
 from csrdata.ablation.collecting import is_of_today
 from csrdata.ablation.projects import Campaign, Run, open_campaign, runs_of_arms
 from csrdata.ablation.result import hash_of, read_result, write_result
-from csrdata.ablation.running import Busy, Failed, Runner, is_taken, opened
+from csrdata.ablation.running import Busy, Failed, Runner, _base_stages, _search_stages, is_taken, opened
 from csrdata.ablation.sharing import code_of
 from csrdata.pipeline.project import profile_path
 from csrdata.strict_yaml import read_yaml
@@ -71,6 +71,13 @@ def test_a_run_is_done_while_parameters_and_code_are_those_of_today(campaign: Ca
     assert not is_of_today(replace(own, origin=replace(own.origin, params_sha256="0")), params, any_code=True)
     campaign.result(run).write_text("{", encoding="utf-8")
     assert not Runner(campaign).is_done(run)
+
+
+def test_an_arm_that_trains_nothing_ends_with_the_base(campaign: Campaign) -> None:
+    """It needs the stages of the base, none of an iteration and no summary; other arms share the first search, too."""
+    params, _ = campaign.params(_shipped(campaign))
+    assert _base_stages(params) == ["prepare", "sample_prompts", "evaluate_base", "match_base"]
+    assert _search_stages(params) == ["generate_beams@1", "measure_signals@1"]
 
 
 def test_a_quick_campaign_has_its_own_folder_and_sizes(campaign: Campaign) -> None:
