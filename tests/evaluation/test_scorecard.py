@@ -36,10 +36,7 @@ def _card(questions: list[Question], answers: list[Answer], known: dict[str, Kno
 
 
 def test_every_figure_has_its_reason() -> None:
-    """Descriptions always give text, relevance and likelihood; known truth adds claims, yes/no questions add POPE.
-
-    The figures at the base's recall are of several biases: no scorecard has them.
-    """
+    """Descriptions give text, relevance, likelihood; truth adds claims, questions POPE; no scorecard is at equal recall."""
     both = [_describe("a"), _ask("b", Side.YES)]
     answers = [_answer(both[0], CIRCLE), _answer(both[1], "Yes.")]
     measured = set(FIGURES) - set(AT_RECALL.values())

@@ -7,19 +7,11 @@ import pytest
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.evaluation.scorecard import AT_RECALL, FIGURES
-from csrdata.generation.clock import Clock
-from csrdata.generation.generating import generate
 from csrdata.pipeline import evaluate_policy, sample_prompts
-from csrdata.pipeline.proposing import open_proposing
-from csrdata.pipeline.wordings import read_wordings
-from csrdata.policy.loading import load_policy
-from csrdata.records import Answer, Kind, Prompt, Question, Response
-from csrdata.relevance.open_clip import load_open_clip
-from csrdata.search.responses import responses
+from csrdata.records import Answer, Kind, Question
 from csrdata.storage.tables import read_json, read_rows
 from tests.pipeline.world import draw_world, small_params
 from tests.relevance.test_open_clip import save_tiny_clip
-from tests.teaching import teach
 from tests.tiny import tiny_llava
 
 PARAMS = small_params(
@@ -69,87 +61,6 @@ def test_the_likelihood_is_the_bases() -> None:
         for name in ("base", "1")
     )
     assert other < own
-
-
-SEARCHING = small_params(
-    evaluate_policy={"decoding": "search", "max_new_tokens": 6, "batch_size": 8},
-    source={"questions_per_image": 2},
-    generate_beams={
-        "proposal": {"kind": "groups", "groups": 4, "diversity_penalty": 2.0},
-        "keep_best": 2,
-        "keep_worst": 1,
-        "max_sentence_tokens": 20,
-        "max_response_tokens": 60,
-        "max_sentences": 3,
-        "prompts_per_shard": 3,
-        "prompts_at_once": 2,
-    },
-)
-
-
-def _search(prompts: list[Prompt]) -> dict[str, list[Response]]:
-    """Return the answers that the search gives to some prompts, with rewards, by prompt."""
-    settings, scoring = SEARCHING.generate_beams, SEARCHING.score_beams
-    sentences = generate(
-        prompts,
-        root=Path(),
-        policy=load_policy(paths.policy("base"), wordings=read_wordings(paths.QUESTION_WORDINGS)),
-        scorer=load_open_clip("scorers/search", device="cpu"),
-        proposing=open_proposing(settings.proposal),
-        **settings.model_dump(exclude={"proposal", "prompts_per_shard", "guidance"}),
-        guidance=settings.guidance.kind,
-        image_weight=settings.guidance.image_weight,
-        scale=settings.guidance.scale,
-        repetition_threshold=settings.guidance.repetition_threshold,
-        clock=Clock(),
-    )
-    return {
-        prompt.prompt_id: responses(
-            [row for row in sentences if row.prompt_id == prompt.prompt_id],
-            None,
-            image_weight=scoring.image_weight,
-            scale=scoring.scale,
-            repetition_threshold=scoring.repetition_threshold,
-            aggregate_by=scoring.aggregate,
-        )
-        for prompt in prompts
-    }
-
-
-def test_best_of_n_takes_the_searchs_best_answers() -> None:
-    """Descriptions are the finished answers with the highest reward, or greedy ones without any; yes/no questions are greedy."""
-    teach(paths.policy("base"))
-    greedy = small_params(
-        evaluate_policy={"max_new_tokens": 6, "batch_size": 8}, source={"questions_per_image": 2}
-    )
-    evaluate_policy.run(greedy, "base")
-    plain = {row.question_id: row for row in read_rows(paths.answers("base"), Answer, made_by="")}
-    evaluate_policy.run(SEARCHING, "base")
-    found = read_rows(paths.answers("base"), Answer, made_by="")
-    questions = {row.question_id: row for row in read_rows(paths.QUESTIONS, Question, made_by="")}
-    describing = [one for one in questions.values() if one.kind == Kind.DESCRIBE]
-    prompts = [Prompt(one.question_id, one.image, one.text) for one in describing]
-    # In the shards of the stage: the composition of a batch can change last bits.
-    shards = [prompts[start : start + 3] for start in range(0, len(prompts), 3)]
-    searched = {name: rows for shard in shards for name, rows in _search(shard).items()}
-    taken = 0
-    for row in found:
-        if questions[row.question_id].kind == Kind.YES_NO:
-            assert row == plain[row.question_id]
-            continue
-        ended = [
-            one for one in searched[row.question_id] if one.finished and one.canonical and one.text.strip()
-        ]
-        if not ended:
-            assert row == plain[row.question_id]
-            continue
-        best = max(ended, key=lambda one: one.reward)
-        assert (row.text, row.tokens, row.finished) == (best.text, best.tokens, True)
-        assert row.logprob_base == pytest.approx(best.logprob, abs=1e-3)
-        taken += 1
-    assert taken > len(describing) / 2
-    record = read_json(paths.evaluation_record("base"), made_by="")
-    assert record["decoding"] == "search"
 
 
 def test_a_missing_policy_is_named() -> None:
