@@ -46,6 +46,7 @@ ORDER = (
     ("sample_prompts", None),
     ("evaluate_policy", "base"),
     ("generate_beams", "1"),
+    ("measure_signals", "1"),
     ("score_beams", "1"),
     ("select_pairs", "1"),
     ("train_dpo", "1"),
