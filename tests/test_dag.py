@@ -163,7 +163,9 @@ def test_profiles_pin_nothing_that_was_not_read(path: Path) -> None:
         assert params.prepare.min_pixels is params.prepare.max_pixels is None
 
 
-@pytest.mark.parametrize("name", ["generate_beams", "score_beams", "select_pairs", "train_dpo"])
+@pytest.mark.parametrize(
+    "name", ["generate_beams", "measure_signals", "score_beams", "select_pairs", "train_dpo"]
+)
 def test_no_stage_that_makes_pairs_reads_the_truth(name: str) -> None:
     """Stages that make pairs read neither the truth nor the questions."""
     secret = ("truth.parquet", "scenes.parquet", "questions", "data/sample_prompts/", "data/prepare/")

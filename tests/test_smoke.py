@@ -246,7 +246,14 @@ def _is_listed(shard: Path) -> bool:
 def test_an_appended_iteration_runs_alone(restored: Path) -> None:
     """Only the new iteration's stages and the summary run; all others stay as they are."""
     _edit_params(restored, "iterations", **{"3": {"previous": "2"}})
-    stages = ("generate_beams", "score_beams", "select_pairs", "train_dpo", "evaluate_policy")
+    stages = (
+        "generate_beams",
+        "measure_signals",
+        "score_beams",
+        "select_pairs",
+        "train_dpo",
+        "evaluate_policy",
+    )
     assert sorted(_ran(_dvc(restored, "repro"))) == sorted([*(f"{stage}@3" for stage in stages), "summarize"])
     assert _summary(restored)["iterations"] == ["base", "1", "2", "3"]
 

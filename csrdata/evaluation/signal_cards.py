@@ -94,8 +94,8 @@ def signal_cards(
                 SEARCH: [one.relevance for one, _ in siblings],
                 LIKELIHOOD: list(likelihoods),
             }
-            for name, measured in by_name.items():
-                own[name] = [measured.get((one.prompt_id, one.node_id)) for one, _ in siblings]
+            for name, stored in by_name.items():
+                own[name] = [stored.get((one.prompt_id, one.node_id)) for one, _ in siblings]
             for name, values in own.items():
                 _add(found.setdefault(name, _Measured()), values, shares, likelihoods)
     return [_card(name, one, seconds.get(name)) for name, one in found.items()]

@@ -117,7 +117,9 @@ class Asker:
     def _choose(self, pairs: Sequence[Pair]) -> None:
         """Choose the path of decoding, and whether questions share a prefix: on one image of each size."""
         self._head = pairs[0][1]
-        by_size = {self.images[image].size: image for image, _ in reversed(pairs)}
+        by_size: dict[tuple[int, int], int] = {}
+        for image in dict.fromkeys(image for image, _ in pairs):
+            by_size.setdefault(self.images[image].size, image)
         tried = [self._number(image, self._head, tail=0) for image in by_size.values()]
         self._passes = passes_for(
             self.policy.model, self._encoded, tried, at_once=IMAGES, answer_tokens=QUESTION_TOKENS

@@ -47,6 +47,7 @@ ORDER = (
     ("evaluate_policy", "base"),
     ("match_recall", "base"),
     ("generate_beams", "1"),
+    ("measure_signals", "1"),
     ("score_beams", "1"),
     ("select_pairs", "1"),
     ("train_dpo", "1"),

@@ -72,9 +72,16 @@ STAGES = (
         6,
     ),
     Stage(
+        "measure_signals",
+        "1",
+        (*shards("data/generate_beams/1"), PROMPTS, *SCORERS, IMAGE),
+        shards("data/measure_signals/1"),
+        6,
+    ),
+    Stage(
         "score_beams",
         "1",
-        (*shards("data/generate_beams/1"), PROMPTS, *SCORERS[2:], IMAGE),
+        (*shards("data/generate_beams/1"), *shards("data/measure_signals/1"), PROMPTS),
         (*shards("data/score_beams/1"), "metrics/score_beams/1.json"),
         7,
     ),
@@ -295,10 +302,12 @@ def test_the_fixed_part_has_every_stage_and_damage() -> None:
 @pytest.mark.parametrize(
     ("stage", "gone", "command"),
     [
+        ("measure_signals", "data/generate_beams/1", "dvc repro generate_beams@1"),
         ("score_beams", "data/generate_beams/1", "dvc repro generate_beams@1"),
+        ("score_beams", "data/measure_signals/1", "dvc repro measure_signals@1"),
         ("select_pairs", "data/score_beams/1", "dvc repro score_beams@1"),
         ("generate_beams", "policies/base", "dvc repro prepare"),
-        ("score_beams", "scorers/held_out", "dvc repro prepare"),
+        ("measure_signals", "scorers/held_out", "dvc repro prepare"),
         (
             "train_dpo",
             "data/prepare/images",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from csrdata import paths
@@ -15,6 +16,8 @@ from csrdata.params import Params, load_params
 from csrdata.pipeline.check import check
 from csrdata.pipeline.check_inputs import check_sets, read_prompts
 from csrdata.pipeline.dag import write_project_files
+from csrdata.relevance.grid_detector import GridNetwork
+from csrdata.sources.microworld.detector_training import detector_config
 from tests.faults.project import snapshot
 from tests.pipeline.world import small_params
 
@@ -89,6 +92,32 @@ def test_an_evaluation_set_without_its_file(project: Path) -> None:
     (found,) = check_sets(params, inputs)
     assert found.level is Level.ERROR
     assert found.line().startswith("error   evaluation_sets.pope: gone.jsonl: got no such file")
+
+
+def test_other_signals_are_found_and_measured(project: Path) -> None:
+    """A detector and a self-check are named, and measure the candidates of the trial; neither has a text limit."""
+    raw = load_params().model_dump()
+    others = {"spots": {"kind": "detector", "folder": "scorers/spots"}, "asked": {"kind": "self_check"}}
+    raw["scorers"]["others"] = others
+    raw["score_beams"]["signal"] = "spots"
+    params = Params.model_validate(raw)
+    write_project_files(params)
+    (waiting,) = [one for one in check(params) if one.subject == "prepare"]
+    assert waiting.line().startswith("warning prepare: it has not run")
+    folder = project / "scorers/spots"
+    folder.mkdir()
+    save_file(GridNetwork(detector_config()).state_dict(), folder / "detector.safetensors")
+    (folder / "detector.json").write_text(detector_config().model_dump_json(), encoding="utf-8")
+    findings = check(params)
+    assert _errors(findings) == []
+    words = {one.subject: one.words for one in findings if one.level is Level.OK}
+    assert words["scorers.others.asked"] == "asks the policy"
+    assert words["scorers.others.spots"] == "scorers/spots, as it was written"
+    assert words["score"].endswith("answers")
+    assert "others" not in words.get("sentences", "")
+    (folder / "detector.json").write_text("{}", encoding="utf-8")
+    (error,) = _errors(check(params))
+    assert "scorers/spots/detector.json: kind: got no such key" in error
 
 
 def test_a_damaged_policy_is_an_error(project: Path) -> None:

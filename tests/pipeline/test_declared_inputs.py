@@ -29,7 +29,9 @@ def _paths(stage: str, kind: str) -> Iterator[Path]:
             yield Path(path)
 
 
-@pytest.mark.parametrize("stage", ["generate_beams", "score_beams", "select_pairs", "train_dpo"])
+@pytest.mark.parametrize(
+    "stage", ["generate_beams", "measure_signals", "score_beams", "select_pairs", "train_dpo"]
+)
 def test_a_stage_that_makes_pairs_needs_no_truth(
     stage: str, finished_project: Path, whole: dict[str, str], tmp_path: Path
 ) -> None:

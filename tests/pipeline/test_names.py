@@ -22,7 +22,7 @@ from tests.publishing.hub_server import online, serve
 FIRST, SECOND = "warm-up_0", "warm"
 """In this order, which is not that of the alphabet; one is the other's beginning, and has what `datasets` takes in no split."""
 ITERATIONS = {FIRST: {"previous": paths.BASE}, SECOND: {"previous": FIRST}}
-STAGES = ("generate_beams", "score_beams", "select_pairs", "train_dpo", "evaluate_policy")
+STAGES = ("generate_beams", "measure_signals", "score_beams", "select_pairs", "train_dpo", "evaluate_policy")
 
 
 @pytest.fixture(scope="module")

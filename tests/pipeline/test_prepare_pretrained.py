@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
 from csrdata import paths, pinned
 from csrdata.errors import UserError
@@ -21,6 +22,8 @@ from csrdata.pipeline.publish_policy import _base as published_base
 from csrdata.pipeline.scorers import open_scorer, scorer_folder
 from csrdata.policy.loading import load_policy, new_chain
 from csrdata.policy.pixels import limit_pixels
+from csrdata.relevance.grid_detector import GridNetwork
+from csrdata.sources.microworld.detector_training import detector_config
 from csrdata.storage.tables import hash_path, read_json
 from tests.pipeline.world import SIZES, small_params
 from tests.policy.test_loading import write_adapter
@@ -68,7 +71,8 @@ def settings(
     source = {f"{split}_images": count for split, count in SIZES.items()}
     raw["source"] |= source
     raw["prepare"] = {"kind": "pretrained", "policy": policy, "min_pixels": None, "max_pixels": None} | limits
-    raw["scorers"] = scorers or {"search": {"kind": "open_clip", "folder": str(clip)}, "held_out": None}
+    alone = {"search": {"kind": "open_clip", "folder": str(clip)}, "held_out": None}
+    raw["scorers"] = {"others": {}} | (scorers or alone)
     return Params.model_validate(raw)
 
 
@@ -307,13 +311,11 @@ def test_scorers_are_recorded_too(hub: Hub, model: Path, clip: Path, tmp_path: P
         "scorers/search/scorer.json",
         "scorers/search/sha256.json",
     ]
-    search, held_out = params.scorers.search, params.scorers.held_out
+    held_out = params.scorers.held_out
     assert held_out is not None
-    wanted = open_scorer(settings(clip, policy={"folder": "x"}).scorers.search, role="search", device="cpu")
-    for found in (
-        open_scorer(search, role="search", device="cpu"),
-        open_scorer(held_out, role="held_out", device="cpu"),
-    ):
+    wanted = open_scorer(settings(clip, policy={"folder": "x"}), "search", device="cpu", policy="base")
+    for role in ("search", "held_out"):
+        found = open_scorer(params, role, device="cpu", policy="base")
         scores = found.open([]).repetition(["a dog"], [["a cat"]])
         assert scores == pytest.approx(wanted.open([]).repetition(["a dog"], [["a cat"]]))
     assert scorer_folder(held_out, role="held_out") == Path("scorers/held_out")
@@ -323,7 +325,33 @@ def test_scorers_are_recorded_too(hub: Hub, model: Path, clip: Path, tmp_path: P
     with pytest.raises(
         UserError, match=r"scorers/search/scorer.json: open_clip_model.safetensors: got other bytes"
     ):
-        open_scorer(search, role="search", device="cpu")
+        open_scorer(params, "search", device="cpu", policy="base")
+
+
+def test_other_signals_are_recorded_too(hub: Hub, model: Path, clip: Path, tmp_path: Path) -> None:
+    """Each of `scorers.others` is recorded under its name or loaded once; a self-check is neither."""
+    upload(hub, "them/clip", clip)
+    spots = tmp_path / "spots"
+    spots.mkdir()
+    save_file(GridNetwork(detector_config()).state_dict(), spots / "detector.safetensors")
+    (spots / "detector.json").write_text(detector_config().model_dump_json(), encoding="utf-8")
+    scorers = {
+        "search": {"kind": "self_check"},
+        "held_out": None,
+        "others": {
+            "big": {"kind": "open_clip_hub", "id": "them/clip", "revision": None},
+            "spots": {"kind": "detector", "folder": str(spots)},
+        },
+    }
+    prepare.run(settings(clip, policy={"folder": str(model)}, scorers=scorers))
+    assert sorted(path.as_posix() for path in Path("scorers").rglob("*.json")) == [
+        "scorers/big/scorer.json",
+        "scorers/big/sha256.json",
+    ]
+    assert set(read_json(paths.PREPARE_METRICS, made_by="")["resolved"]) == {"policy", "big_scorer"}
+    (spots / "detector.json").write_text("{}", encoding="utf-8")
+    line = refusal(settings(clip, policy={"folder": str(model)}, scorers=scorers))
+    assert line == f"{spots}/detector.json: kind: got no such key, expected a value. Next: dvc repro prepare"
 
 
 def test_a_large_file_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,11 @@ from typing import Any
 import pytest
 
 from csrdata import paths
+from csrdata.evaluation.answers import mean_relevance
+from csrdata.generation.self_check import SelfCheck
+from csrdata.images import load_image
 from csrdata.params import Params
+from csrdata.pipeline import evaluate_policy, sample_prompts
 from csrdata.pipeline.code import reached, wiring
 from csrdata.pipeline.dag import Form, dvc_yaml, kinds_in_use
 from csrdata.pipeline.graph import Node, nodes, steps
@@ -21,7 +25,14 @@ from csrdata.pipeline.scorers import (
     scorer_roles,
     trained_scorers,
 )
-from tests.pipeline.world import small_params
+from csrdata.pipeline.source import open_source
+from csrdata.pipeline.wordings import read_wordings
+from csrdata.policy.loading import load_policy
+from csrdata.records import Answer, Question
+from csrdata.storage.tables import read_rows
+from tests.pipeline.world import draw_world, small_params
+from tests.teaching import teach
+from tests.tiny import tiny_llava
 
 CLIP = {"kind": "open_clip", "folder": "scorers/clip"}
 DETECTOR = {"kind": "detector", "folder": "scorers/spots"}
@@ -146,3 +157,24 @@ def test_a_self_check_asks_what_it_is_given() -> None:
         scorer.open([])
     checks = scorer.checks("There is a red star at the top.")  # type: ignore[attr-defined]
     assert (checks, given) == (["Is there a star in the image?"], ["asked"])
+
+
+def test_the_base_judges_the_answers_of_every_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In evaluation a self-check asks the base, also about another policy's answers, once these are written."""
+    monkeypatch.chdir(tmp_path)
+    draw_world()
+    raw = params(search=SELF_CHECK, held_out=None).model_dump()
+    raw["evaluate_policy"] |= {"max_new_tokens": 30, "batch_size": 8}
+    raw["source"]["questions_per_image"] = 0
+    settings = Params.model_validate(raw)
+    sample_prompts.run(settings)
+    teach(tiny_llava(paths.policy("1"), seed=1))
+    evaluate_policy.run(settings, "1")
+    answers = read_rows(paths.answers("1"), Answer, made_by="")
+    questions = {one.question_id: one for one in read_rows(paths.QUESTIONS, Question, made_by="")}
+    shown = [load_image(questions[one.question_id].image, root=Path(), place="") for one in answers]
+    base = load_policy(paths.policy(paths.BASE), wordings=read_wordings(paths.QUESTION_WORDINGS))
+    scorer = SelfCheck(lambda: base, open_source(settings.source).checks)
+    expected = mean_relevance(scorer, shown, [one.text for one in answers])
+    assert sum(value is not None for value in expected) > len(expected) / 2
+    assert [one.relevance for one in answers] == pytest.approx(expected)

@@ -1,7 +1,7 @@
 """Scorers by name, of the Hub, SigLIP's kind, and several as one."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,15 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from csrdata.errors import UserError
+from csrdata.params import Params
 from csrdata.pipeline.pinning import pin_scorer
 from csrdata.pipeline.scorers import open_scorer
 from csrdata.relevance.base import Relevance
 from csrdata.relevance.elsewhere import by_name, files_of_scorer
 from csrdata.relevance.ensemble import Ensemble
 from csrdata.relevance.open_clip import load_open_clip
-from csrdata.sections.models import OpenClipNameScorer
 from tests.extending.word_scorer import WordScorer
+from tests.pipeline.world import small_params
 from tests.publishing.hub_server import serve
 from tests.publishing.hub_state import Hub
 from tests.publishing.model_repos import upload, use_hub
@@ -108,8 +109,10 @@ def test_a_name_and_a_tag_of_open_clip(hub: Hub, tmp_path: Path, monkeypatch: py
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "Tiny-SigLIP", config)
     weights = {"webli": {"hf_hub": "them/tiny-siglip/", "mean": (0.5,) * 3, "std": (0.5,) * 3}}
     monkeypatch.setitem(_PRETRAINED, "Tiny-SigLIP", weights)
-    settings = OpenClipNameScorer(kind="open_clip_name", name="Tiny-SigLIP", tag="webli")
-    (record,) = pin_scorer(settings, role="search")
+    raw = small_params().model_dump()
+    raw["scorers"]["search"] = {"kind": "open_clip_name", "name": "Tiny-SigLIP", "tag": "webli"}
+    params = Params.model_validate(raw)
+    (record,) = pin_scorer(params, "search")
     assert (record.id, record.revision) == ("them/tiny-siglip", commit)
     assert set(record.files) >= {"open_clip_model.safetensors", "tokenizer.json"}
     kept = sorted(path.name for path in Path("scorers/search").iterdir())
@@ -117,7 +120,7 @@ def test_a_name_and_a_tag_of_open_clip(hub: Hub, tmp_path: Path, monkeypatch: py
     (model / "open_clip_config.json").write_text(
         json.dumps({"model_cfg": config, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}})
     )
-    found, wanted = open_scorer(settings, role="search", device="cpu"), load_open_clip(model)
+    found, wanted = open_scorer(params, "search", device="cpu", policy="base"), load_open_clip(model)
     assert found.open(images(1)).relevance([0], ["a"]) == wanted.open(images(1)).relevance([0], ["a"])
 
 
@@ -188,3 +191,23 @@ def test_an_ensemble_is_the_weighted_mean() -> None:
     assert scores.relevance([0, 0], ["red", "a blue star"]) == [Relevance(62.5, False), Relevance(37.5, True)]
     assert scores.repetition(["a b", "c"], [["a b"], []]) == [1.0, 0.0]
     assert scores.relevance([], []) == []
+
+
+class Silent(WordScorer):
+    """A member that says nothing of any text."""
+
+    def open(self, images: Sequence[Image.Image]) -> "Silent":  # type: ignore[override]
+        return self
+
+    def relevance(self, owners: Sequence[int], texts: Sequence[str]) -> list[Relevance]:
+        return [Relevance(None, truncated=False) for _ in texts]
+
+
+def test_a_silent_member_is_left_out_of_the_mean() -> None:
+    """The others' weights are shares of what is left; if no member says anything, neither does the ensemble."""
+    one, other = WordScorer(frozenset({"red", "star"})), WordScorer(frozenset({"red"}))
+    silent = Silent(frozenset({"red"}))
+    image = [Image.new("RGB", (4, 4))]
+    mixed = Ensemble([(3.0, one), (4.0, silent), (1.0, other)]).open(image)
+    assert mixed.relevance([0], ["red"])[0].value == pytest.approx(62.5)
+    assert Ensemble([(1.0, silent), (1.0, silent)]).open(image).relevance([0], ["red"])[0].value is None
