@@ -165,10 +165,12 @@ def table(
     from csrdata.storage.disk import atomic_file, write_json
 
     found = read_arms(arms_file or FILE)
-    where = quick_results(folder.absolute()) if quick else results.absolute()
-    built = build(
-        found, [read_result(path) for path in sorted(where.glob("*/*.json")) if path.stem.isdigit()]
-    )
+    where, seeds = results.absolute(), None
+    if quick:
+        where, seeds = quick_results(folder.absolute()), QUICK_SEEDS
+        found = replace(found, by_name={name: found.named(name) for name in found.quick.arms})
+    paths = [path for path in sorted(where.glob("*/*.json")) if path.stem.isdigit()]
+    built = build(found, map(read_result, paths), seeds=seeds)
     text = markdown(built, found)
     write_json(where.with_suffix(".json"), built.as_json())
     with atomic_file(where.with_suffix(".md")) as partial:
