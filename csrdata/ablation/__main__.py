@@ -1,11 +1,12 @@
 """`python -m csrdata.ablation`: run arms, collect their results, tune them, and write the table."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from csrdata.ablation.projects import FOLDER, RESULTS, quick_results
+from csrdata.ablation.projects import FOLDER, QUICK_SEEDS, RESULTS, quick_results
 from csrdata.entry import leaving_in_words, say
 from csrdata.errors import UserError
 
@@ -63,7 +64,7 @@ def run(
     found = read_arms(arms_file or FILE)
     campaign = open_campaign(found, top=folder, results=results, profile=profile, quick=quick)
     names = arms or (found.quick.arms if quick else found.by_name)
-    wanted = _seeds(seeds) if seeds else (0,) if quick else None
+    wanted = _seeds(seeds) if seeds else QUICK_SEEDS if quick else None
     runs = runs_of_arms([found.named(name) for name in names], seeds=wanted)
     for one in runs:
         campaign.params(one)  # refuse a wrong arm before any runs
@@ -164,10 +165,12 @@ def table(
     from csrdata.storage.disk import atomic_file, write_json
 
     found = read_arms(arms_file or FILE)
-    where = quick_results(folder.absolute()) if quick else results.absolute()
-    built = build(
-        found, [read_result(path) for path in sorted(where.glob("*/*.json")) if path.stem.isdigit()]
-    )
+    where, seeds = results.absolute(), None
+    if quick:
+        where, seeds = quick_results(folder.absolute()), QUICK_SEEDS
+        found = replace(found, by_name={name: found.named(name) for name in found.quick.arms})
+    paths = [path for path in sorted(where.glob("*/*.json")) if path.stem.isdigit()]
+    built = build(found, map(read_result, paths), seeds=seeds)
     text = markdown(built, found)
     write_json(where.with_suffix(".json"), built.as_json())
     with atomic_file(where.with_suffix(".md")) as partial:

@@ -34,7 +34,7 @@ def collect(campaign: Campaign, run: Run, *, project: Path, revision: str | None
     origin = Origin(
         arm=run.arm.name,
         seed=run.seed,
-        profile=campaign.profile,
+        profile=Path(campaign.profile).name,  # a result that is published names no folder of this machine
         quick=campaign.quick,
         changes={key: new for key, (_, new) in differences(run.arm, campaign.raw).items()},
         params_sha256=hash_of(params.model_dump()),

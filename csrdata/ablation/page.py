@@ -19,8 +19,8 @@ COLUMNS = (
 )
 """Of each split: the first is what arms are compared by."""
 TITLES = {
-    Group.MUST: "three iterations and three seeds",
-    Group.EXPLORATORY: "exploratory: one seed, one or three iterations",
+    Group.MUST: "three seeds",
+    Group.EXPLORATORY: "exploratory: one seed",
 }
 
 

@@ -21,6 +21,7 @@ from csrdata.strict_yaml import read_yaml
 FOLDER = Path(".ablation")
 RESULTS = Path("metrics/ablation")
 QUICK_ITERATIONS = 1
+QUICK_SEEDS = (0,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Campaign:
     results: Path
     """Absolute: the folder of result files."""
     profile: str
+    """The name of a profile, or the path of a params file as it was given."""
     text: str
     """The params file that the arms change."""
     raw: Mapping[str, Any]

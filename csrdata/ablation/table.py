@@ -65,6 +65,8 @@ class Row:
     """By seed, those that are comparable."""
     cells: Mapping[str, Cell]
     """By metric."""
+    seeds: tuple[int, ...]
+    """Those of a whole run."""
 
     @property
     def title(self) -> str:
@@ -79,7 +81,7 @@ class Row:
     @property
     def missing(self) -> list[int]:
         """The seeds without a result."""
-        return [seed for seed in self.arm.seeds if seed not in self.results]
+        return [seed for seed in self.seeds if seed not in self.results]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +107,14 @@ class Table:
         }
 
 
-def build(arms: Arms, results: Iterable[Result]) -> Table:
+def build(arms: Arms, results: Iterable[Result], *, seeds: tuple[int, ...] | None = None) -> Table:
     """Return the table of all arms; an arm without results has an empty row.
 
     Args:
         arms: of the arms file.
         results: in any order; those of arms that the file does not have, and those that answered other questions than the
             first result of the base (or else of any arm), are left out.
+        seeds: of a whole run; None: each arm's own.
     """
     by_arm: dict[str, dict[int, Result]] = {name: {} for name in arms.by_name}
     left_out = []
@@ -134,7 +137,10 @@ def build(arms: Arms, results: Iterable[Result]) -> Table:
             members = [arm for arm in arms.by_name.values() if arm.group is group and by_arm[arm.name]]
             for arm_name, found in _cells(members, by_arm, split).items():
                 cells[arm_name] |= found
-    rows = tuple(Row(arm, by_arm[name], cells[name]) for name, arm in arms.by_name.items())
+    rows = tuple(
+        Row(arm, by_arm[name], cells[name], arm.seeds if seeds is None else seeds)
+        for name, arm in arms.by_name.items()
+    )
     references = {
         group: _references(arms, by_arm, splits) if group is Group.EXPLORATORY else () for group in Group
     }

@@ -26,7 +26,9 @@ def test_arms_are_listed_with_what_they_change(capsys: pytest.CaptureFixture[str
     place = lines.index(
         "no-anchor: Without the token loss of the chosen answers, so that equation 1 is all of the loss."
     )
-    assert lines[place + 1 : place + 3] == ["  must, 3 iterations", "  train_dpo.sft_weight: 3.0 -> 0.0"]
+    arm = read_arms().named("no-anchor")
+    about = f"  {arm.group}, {arm.iterations} iterations"
+    assert lines[place + 1 : place + 3] == [about, "  train_dpo.sft_weight: 3.0 -> 0.0"]
     _csrdata("arms", "--json")
     found = json.loads(capsys.readouterr().out)
     assert list(found) == list(read_arms().by_name)

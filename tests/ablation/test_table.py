@@ -177,6 +177,13 @@ def test_what_is_missing_is_listed(arms: Arms) -> None:
     assert "left out: off/1: other questions, truth or rules than base/0" in text
 
 
+def test_a_quick_table_misses_only_what_quick_runs_make(arms: Arms) -> None:
+    """Its arms have one seed."""
+    few = replace(arms, by_name={name: arms.named(name) for name in ("base", "shipped")})
+    table = build(few, [result("base", 0, {"base": BAD}, iterations=0)], seeds=(0,))
+    assert "missing: shipped/0\n" in markdown(table, few)
+
+
 def test_without_results_the_page_says_what_is_missing(arms: Arms) -> None:
     """No result is no error."""
     table = build(arms, [])
