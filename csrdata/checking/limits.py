@@ -73,11 +73,15 @@ def check_context(
         got = f"params.yaml: {key}: got {answer} with {words}, expected a sum of at most {limit}"
         room = limit - longest.whole
         do = f"set {key} to {room} or less, then: csrdata check" if room > 0 else _smaller()
-        if len(over) == len(measured):
+        full = [one for one in measured if one.whole >= limit]
+        if len(full) == len(measured):
             findings.append(error("context", got, do=do))
-        elif over:
-            lost = f"{len(over)} of {len(measured)} prompts are dropped, such as {over[0].prompt_id}"
+        elif full:
+            lost = f"{len(full)} of {len(measured)} prompts are dropped, such as {full[0].prompt_id}"
             findings.append(warning("context", f"{got}; {lost}", do=do))
+        elif over:
+            cut = f"an answer to {over[0].prompt_id} is cut at {limit - over[0].whole} tokens"
+            findings.append(warning("context", f"{got}; {cut}", do=do))
     whole = longest.whole + max(max_response_tokens, max_new_tokens)
     return findings or [ok("context", f"{words}; {whole} of {limit} positions with the longest answer")]
 

@@ -31,6 +31,8 @@ class Admitted:
     """The model's prompt: chat template applied."""
     tokens: int
     """Of the prompt, the image's included."""
+    answer_tokens: int
+    """The most tokens of its answer, 1 or more: the model has positions for no more."""
 
 
 def admit(
@@ -46,7 +48,7 @@ def admit(
         prompts: one image and one instruction each.
         root: the folder that image paths are relative to.
         policy: its processor makes the tokens, its context limits their number.
-        max_response_tokens: tokens of an answer, for which the context must have room.
+        max_response_tokens: the most tokens of an answer; fewer where the model's context has room for fewer.
 
     Raises:
         UserError: an image is missing, or its path leaves the root.
@@ -71,11 +73,12 @@ def admit(
             reason = f"{image.width} x {image.height} pixels: {type(error).__name__}: {error}"
             refused.append(_row(prompt, Stop.BAD_IMAGE, reason))
             continue
-        if limit is not None and tokens + max_response_tokens > limit:
-            reason = f"{tokens} tokens with its image and up to {max_response_tokens} of an answer, expected at most {limit}"
+        room = max_response_tokens if limit is None else min(max_response_tokens, limit - tokens)
+        if room < 1:
+            reason = f"{tokens} tokens with its image, expected fewer than the model's {limit} positions"
             refused.append(_row(prompt, Stop.TOO_LONG, reason))
             continue
-        admitted.append(Admitted(prompt, image, rendered[prompt.text], tokens))
+        admitted.append(Admitted(prompt, image, rendered[prompt.text], tokens, room))
     if len(errors) == len(prompts) > 1:
         raise errors[0]
     return admitted, refused

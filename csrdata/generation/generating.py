@@ -97,7 +97,7 @@ def generate(
         encoded,
         prompts_to_compare([image.size for image in images], [one.tokens for one in admitted]),
         at_once=prompts_at_once,
-        answer_tokens=max_response_tokens,
+        answer_tokens=max(one.answer_tokens for one in admitted),
     )
     decoder = SentenceDecoder(
         passes,
@@ -105,7 +105,7 @@ def generate(
         prompt_ids=[one.prompt.prompt_id for one in admitted],
         proposing=proposing,
         max_sentence_tokens=max_sentence_tokens,
-        max_response_tokens=max_response_tokens,
+        max_response_tokens=[one.answer_tokens for one in admitted],
         end_ids=end_ids(policy.model, policy.processor),
         banned_ids=banned_ids(policy.model, policy.processor),
     )

@@ -37,7 +37,7 @@ class SentenceDecoder:
         prompt_ids: Sequence[str],
         proposing: Proposing,
         max_sentence_tokens: int,
-        max_response_tokens: int,
+        max_response_tokens: int | Sequence[int],
         end_ids: Sequence[int],
         banned_ids: Sequence[int],
     ) -> None:
@@ -49,14 +49,20 @@ class SentenceDecoder:
             prompt_ids: the id of each prompt, by the prompt's number.
             proposing: the rows of a live answer, and how they choose tokens.
             max_sentence_tokens: limit on the tokens of one sentence, 1 or more.
-            max_response_tokens: limit on the tokens of a whole answer, end-of-sequence included, 1 or more.
+            max_response_tokens: limit on the tokens of a whole answer, end-of-sequence included, 1 or more; one for all
+                prompts, or one for each.
             end_ids: tokens that end an answer.
             banned_ids: tokens that are never generated (the image placeholder, padding, beginning-of-sequence); may be
                 empty.
         """
         self.passes, self.tokenizer = passes, tokenizer
         self.prompt_ids, self.proposing = prompt_ids, proposing
-        self.max_sentence_tokens, self.max_response_tokens = max_sentence_tokens, max_response_tokens
+        self.max_sentence_tokens = max_sentence_tokens
+        self.max_response_tokens = (
+            [max_response_tokens] * len(prompt_ids)
+            if isinstance(max_response_tokens, int)
+            else list(max_response_tokens)
+        )
         self.end_ids, self.banned_ids = sorted(end_ids), sorted(set(banned_ids) - set(end_ids))
         self.may_close = _may_close(tokenizer)
         self.rows: list[_Row] = []
@@ -111,7 +117,8 @@ class SentenceDecoder:
 
     def _row(self, group: int, node: Node, offset: int) -> "_Row":
         key = self.proposing.key(self.prompt_ids[node.prompt], node.tokens, group)
-        return _Row(group, key=key, before=node.tokens, offset=offset)
+        limit = self.max_response_tokens[node.prompt]
+        return _Row(group, key=key, before=node.tokens, offset=offset, limit=limit)
 
     def _choose(
         self, logits: Tensor, active: Sequence[int], rows: Sequence["_Row"]
@@ -162,15 +169,12 @@ class SentenceDecoder:
 
     def _complete(self, row: "_Row") -> bool:
         """Stop a row at the end of its sentence, or at the response limit if the answer has no room for another token."""
-        return row.finish(Stop.RESPONSE_LIMIT if self._is_full(row) else Stop.SENTENCE_END)
+        return row.finish(Stop.RESPONSE_LIMIT if row.is_full else Stop.SENTENCE_END)
 
     def _limit(self, row: "_Row") -> Stop | None:
-        if self._is_full(row):
+        if row.is_full:
             return Stop.RESPONSE_LIMIT
         return Stop.SENTENCE_LIMIT if len(row.ids) >= self.max_sentence_tokens else None
-
-    def _is_full(self, row: "_Row") -> bool:
-        return row.position >= self.max_response_tokens
 
     def _text(self, row: "_Row", *more: int) -> str:
         """Return the text of the row's sentence, with `more` tokens after it: the decoded answer from `offset` on."""
@@ -193,6 +197,8 @@ class _Row:
     """Tokens of the answer before this sentence."""
     offset: int
     """Length of the text of `before`, in characters."""
+    limit: int
+    """The most tokens of its answer."""
     ids: tuple[int, ...] = ()
     logprob: float = 0.0
     text: str = ""
@@ -204,6 +210,11 @@ class _Row:
     def position(self) -> int:
         """The position of its next token in the answer."""
         return len(self.before) + len(self.ids)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the answer has no room for another token."""
+        return self.position >= self.limit
 
     def finish(self, stop: Stop) -> bool:
         self.stop = stop

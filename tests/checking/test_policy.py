@@ -87,22 +87,34 @@ def test_tokens_are_counted(policy: Policy, tmp_path: Path) -> None:
     ("wholes", "level", "words"),
     [
         ([100, 90], Level.OK, "4 image tokens, up to 100 tokens in a prompt; 300 of 512 positions"),
-        ([400, 90], Level.WARNING, "1 of 2 prompts are dropped, such as p0"),
-        (
-            [400, 390],
-            Level.ERROR,
-            "max_response_tokens: got 200 with 4 image tokens, up to 400 tokens in a prompt",
-        ),
+        ([400, 90], Level.WARNING, "an answer to p0 is cut at 112 tokens"),
     ],
 )
 def test_context(policy: Policy, wholes: list[int], level: Level, words: str) -> None:
-    """Prompts without room for an answer are dropped: a warning, and an error if all are."""
+    """Where the context has no room for the longest answer, answers are cut: a warning that says at what length."""
     measured = [Measured(f"p{index}", IMAGE_TOKENS, whole) for index, whole in enumerate(wholes)]
     (found,) = check_context(policy, measured, max_response_tokens=200, max_new_tokens=20)
     assert found.level is level
     assert words in found.words
     if level is not Level.OK:
         assert found.do == "set generate_beams.max_response_tokens to 112 or less, then: csrdata check"
+
+
+@pytest.mark.parametrize(
+    ("wholes", "level", "words"),
+    [
+        ([600, 90], Level.WARNING, "1 of 2 prompts are dropped, such as p0"),
+        ([600, 590], Level.ERROR, "expected a sum of at most 512"),
+    ],
+)
+def test_no_room_for_any_answer(policy: Policy, wholes: list[int], level: Level, words: str) -> None:
+    """A prompt that fills the context is dropped: a warning, and an error if all do."""
+    measured = [Measured(f"p{index}", IMAGE_TOKENS, whole) for index, whole in enumerate(wholes)]
+    for found in check_context(policy, measured, max_response_tokens=200, max_new_tokens=20):
+        assert found.level is level
+        assert words in found.words
+        assert found.do is not None
+        assert found.do.startswith("lower prepare.max_pixels")
 
 
 def test_sentences_against_the_scorers() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from csrdata.generation.admission import admit
 from csrdata.policy.loading import Policy, load_policy
 from csrdata.records import Dropped, Fate, Prompt, Sentence, Stop
 from csrdata.search.pairs import refused
@@ -97,15 +98,43 @@ def test_a_refused_prompt_is_dropped_with_its_reason(policy: Policy, tmp_path: P
     ]
 
 
-def test_a_prompt_without_room_for_its_answer_is_dropped(policy: Policy, tmp_path: Path) -> None:
-    """More tokens than the model has positions, image and answer included: the numbers are in the reason."""
+def test_a_prompt_without_room_for_an_answer_is_dropped(policy: Policy, tmp_path: Path) -> None:
+    """As many tokens as the model has positions, or more: the numbers are in the reason."""
     picture(0).save(tmp_path / "a.png")
     long = Prompt("long", "a.png", "12345 67890 " * 1000)
     rows = search(policy, [Prompt("a", "a.png", "Describe it."), long], root=tmp_path)
     (row,) = [row for row in rows if row.prompt_id == "long"]
     assert (row.fate, row.stop, row.token_ids) == (Fate.REFUSED, Stop.TOO_LONG, [])
-    assert row.text.endswith("tokens with its image and up to 60 of an answer, expected at most 4096")
+    assert row.text.endswith("tokens with its image, expected fewer than the model's 4096 positions")
     assert sum(row.prompt_id == "a" for row in rows) > 1
+
+
+def test_an_answer_has_the_room_that_its_own_prompt_leaves(
+    policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit above the model's positions drops no prompt: each answer is cut where its own context ends."""
+    picture(0).save(tmp_path / "a.png")
+    prompts = [
+        Prompt("a", "a.png", "Describe it."),
+        Prompt("b", "a.png", "Describe it in many words, please."),
+    ]
+    free, _ = admit(prompts, root=tmp_path, policy=policy, max_response_tokens=60)
+    assert [one.answer_tokens for one in free] == [60, 60]
+    limit = max(one.tokens for one in free) + 5
+    monkeypatch.setattr(policy.model.config.get_text_config(), "max_position_embeddings", limit)
+    admitted, refused_rows = admit(prompts, root=tmp_path, policy=policy, max_response_tokens=60)
+    assert refused_rows == []
+    assert [one.tokens + one.answer_tokens for one in admitted] == [limit, limit]
+    rows = search(policy, prompts, root=tmp_path)
+    nodes = {(row.prompt_id, row.node_id): row for row in rows}
+
+    def length(row: Sentence) -> int:
+        before = 0 if row.parent_id < 0 else length(nodes[row.prompt_id, row.parent_id])
+        return before + len(row.token_ids)
+
+    longest = {name: max(length(row) for row in rows if row.prompt_id == name) for name in ("a", "b")}
+    assert longest["b"] <= 5
+    assert longest["a"] <= limit - free[0].tokens
 
 
 def test_a_processor_that_refuses_every_prompt_is_no_fault_of_the_images(
