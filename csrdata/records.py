@@ -142,8 +142,8 @@ class Sentence:
     logprob: float
     """Sum of the natural-log probabilities of `token_ids`, without the diversity penalty: R_T = exp(logprob), equation 2."""
     relevance: float | None
-    """R_I by the search's scorer, 0..100; a CLIP's is max(100 * cosine(image, sentence), 0), equation 3. Null for the end. If
-    the scorer says nothing of the sentence: the mean of the other candidates of its prompt and depth."""
+    """R_I by the search's scorer, 0..100; a CLIP's is max(100 * cosine(image, sentence), 0), equation 3. Null for the end.
+    If the scorer says nothing of the sentence: the mean of the other candidates of its prompt and depth."""
     relevance_truncated: bool
     """Whether the sentence was cut at the scorer's text limit (77 tokens for CLIP)."""
     repetition: float | None
