@@ -149,7 +149,8 @@ class Sentence:
     logprob: float
     """Sum of the natural-log probabilities of `token_ids`, without the diversity penalty: R_T = exp(logprob), equation 2."""
     relevance: float | None
-    """R_I = max(100 * cosine(image, sentence), 0), 0..100, equation 3; null for the end."""
+    """R_I by the search's scorer, 0..100; a CLIP's is max(100 * cosine(image, sentence), 0), equation 3. Null for the end.
+    If the scorer says nothing of the sentence: the mean of the other candidates of its prompt and depth."""
     relevance_truncated: bool
     """Whether the sentence was cut at the scorer's text limit (77 tokens for CLIP)."""
     repetition: float | None
@@ -204,7 +205,7 @@ class Response:
     likelihood: float
     """The same aggregate with image weight 0: the language term alone."""
     relevance: float
-    """Mean R_I of its sentences, 0..100."""
+    """Mean image term of its sentences, 0..100: the search's R_I, or the signal that `score_beams.signal` names."""
     relevance_held_out: float | None
     """Mean R_I of its sentences by the held-out scorer, which the search does not use, 0..100; null without one."""
     reward_held_out: float | None

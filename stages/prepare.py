@@ -1,4 +1,4 @@
-"""Draw the images, train the base policy and the two scorers.
+"""Draw the images, train the base policy and the scorers.
 
 In: params.yaml: prepare, compute.
 Out: policies/base, scorers/search, scorers/held_out, data/prepare (scenes, images), metrics/prepare.json.

@@ -50,10 +50,10 @@ STAGES = {
 """Every stage and the argument it takes, in the order of the DAG."""
 
 ABOUT = {
-    "prepare": "draw the images, train the base policy and the two scorers",
+    "prepare": "draw the images, train the base policy and the scorers",
     "sample_prompts": "sample the training prompts and the evaluation questions",
     "generate_beams": "search answers to every prompt, sentence by sentence",
-    "measure_signals": "measure each candidate with the scorers that the search did not use",
+    "measure_signals": "measure each candidate with further scorers, and with images of other prompts",
     "score_beams": "score whole answers; no model runs",
     "judge_answers": "let the policy judge its own answers (select_pairs.kind: judged)",
     "select_pairs": "make preference pairs, or record why a prompt has none; no model runs",

@@ -20,8 +20,8 @@ from csrdata.inspection.histogram import Histogram
 from csrdata.params import load_params
 from csrdata.pipeline.results import PUBLISHED, find_results, world_of_project
 from csrdata.publishing.card import plots
+from csrdata.publishing.card.dataset import _scoring, code_url
 from csrdata.publishing.card.dataset import card as write_card
-from csrdata.publishing.card.dataset import code_url
 from csrdata.publishing.card.figures import figures
 from csrdata.publishing.card.markdown import Markdown, code, escape, fenced, prose, render, table
 from csrdata.publishing.origins import StatedOrigin, model_licence, of_source, origin
@@ -117,6 +117,20 @@ def test_what_made_it_is_named_exactly(card: str, made: Path) -> None:
     assert f"cosine of {stated['score_beams']['repetition_threshold']:g} or more" in making
     assert f"{stated['train_dpo']['sft_weight']:g} times the chosen answers' mean token loss" in card
     assert "by csrdata's microworld" in card.partition("## Licence")[2]
+
+
+def test_the_reward_is_said_in_words() -> None:
+    """Aggregate, scale, weights and the signal; a section of an earlier version has no signal."""
+    scoring = {"image_weight": 0.9, "scale": "zscore", "repetition_threshold": None, "aggregate": "sum"}
+    assert _scoring(scoring) == (
+        "The reward of an answer is the sum of 0.9 R_I + 0.1 R_T on the scale `zscore` over its sentences."
+    )
+    released = {"scale": "sibling_rank", "aggregate": "mean_plus_one", "signal": "search"}
+    assert _scoring(scoring | released) == (
+        "The reward of an answer is the sum of 0.9 R_I + 0.1 R_T on the scale `sibling_rank` over its sentences, divided by "
+        "their number plus one."
+    )
+    assert _scoring(scoring | {"signal": "spots"}).endswith("its sentences, where R_I is the signal `spots`.")
 
 
 def test_every_plot_of_the_card_is_there_and_shows_something(card: str, made: Path) -> None:

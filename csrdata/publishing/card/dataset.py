@@ -276,8 +276,14 @@ def _guidance(search: Mapping[str, Any]) -> Markdown:
 
 
 def _scoring(scoring: Mapping[str, Any]) -> Markdown:
-    text = f"The reward of an answer is the {escape(scoring['aggregate'])} of {_mixture(scoring)} over its sentences"
-    return Markdown(f"{text}{_repetition(scoring)}.")
+    """Return the sentence about the rewards of answers; a release of an earlier version names no signal."""
+    divided = scoring["aggregate"] == "mean_plus_one"
+    how = "sum" if divided else escape(scoring["aggregate"])
+    text = f"The reward of an answer is the {how} of {_mixture(scoring)} over its sentences"
+    text += ", divided by their number plus one" if divided else ""
+    signal = scoring.get("signal", "search")
+    term = "" if signal == "search" else f", where R_I is the signal {code(signal)}"
+    return Markdown(f"{text}{term}{_repetition(scoring)}.")
 
 
 def _mixture(section: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ Import each name from the file that defines it. The files of the first group nee
 - `drawing`: draw; `images`: write_scenes, read_scenes (the splits on disk)
 
 - `source`: the microworld as a `Source`; `prepare`: build, which makes the images and the models
-- `scorer_training`, `scorer_metrics`: the CLIPs
+- `scorer_training`, `scorer_metrics`: the CLIPs; `detector_training`: the detector
 - `conversation`, `policy_training`, `policy_metrics`, `vision_tower`: the LLaVA
 - `folders`: folders of trained models, written atomically, and kept if training would give the same model again
 """
