@@ -17,7 +17,7 @@ Values = Mapping[int, float | None]
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """A beginning of an answer that is tokenised as it was generated, and the candidates that continue it."""
+    """A beginning of an answer that ends with a whole sentence, tokenised as it was generated, and what continues it."""
 
     node: int
     """`node_id` of its last sentence; `NO_PARENT` for the empty beginning."""
@@ -53,20 +53,23 @@ class Scored:
 
 
 def prefixes(tree: Sequence[Sentence]) -> Iterator[Prefix]:
-    """Yield the canonical beginnings of one prompt's tree that have candidates, in the order of `node_id`.
+    """Yield the beginnings of one prompt's tree that have candidates, in the order of `node_id`.
+
+    A beginning that is tokenised otherwise than it was generated is left out, and so is one that a limit of tokens cut
+    short: what continues it is the rest of a sentence.
 
     Args:
         tree: the prompt's sentences, in the order of `node_id`.
     """
     following: dict[int, list[Sentence]] = {}
-    texts, canonical = {NO_PARENT: ""}, {NO_PARENT: True}
+    texts, usable = {NO_PARENT: ""}, {NO_PARENT: True}
     for sentence in tree:
         if sentence.fate != Fate.REFUSED:
             following.setdefault(sentence.parent_id, []).append(sentence)
         texts[sentence.node_id] = texts[sentence.parent_id] + sentence.text
-        canonical[sentence.node_id] = bool(sentence.canonical)
+        usable[sentence.node_id] = bool(sentence.canonical) and sentence.stop == Stop.SENTENCE_END
     for node in sorted(following):
-        if canonical[node]:
+        if usable[node]:
             yield Prefix(node, texts[node], tuple(following[node]))
 
 

@@ -4,7 +4,7 @@ Two whole answers to one prompt differ in many sentences and in length. Two cand
 differ in one sentence: what is said before it is the pair's context. Where an answer should end is a question of its own,
 which `csrdata.search.end_pairs` answers.
 
-A sentence may be a side of a pair if it is whole (no limit of tokens cut it short), if it and its beginning are tokenised as
+A sentence may be a side of a pair if it and its beginning are whole (no limit of tokens cut them short) and tokenised as
 they were generated, and if it does not repeat an earlier sentence of its answer. Such a side does not end the answer: it is
 not *complete*, and training writes no end behind it. If the policy wrote end-of-sequence inside the sentence ("a cat", then
 the end), ending is part of the candidate, and the stored log-probability contains it: that side is complete.

@@ -145,9 +145,10 @@ def test_what_cannot_be_compared_is_no_side(worst: dict[str, Any]) -> None:
     assert nodes(pairs_of(tree)) == [(0, 2)]
 
 
-def test_the_beginning_is_canonical_too() -> None:
-    """Where the beginning is tokenised otherwise than it was generated, nothing after it is a pair."""
-    tree = [replace(one, canonical=one.node_id != 0) for one in TREE]
+@pytest.mark.parametrize("first", [{"canonical": False}, {"stop": Stop.SENTENCE_LIMIT}])
+def test_the_beginning_is_whole_and_canonical_too(first: dict[str, Any]) -> None:
+    """After a beginning that is tokenised otherwise, or that ends inside a sentence, nothing is a pair."""
+    tree = [replace(one, **first) if one.node_id == 0 else one for one in TREE]
     assert nodes(pairs_of(tree)) == [(2, 1)]
 
 
