@@ -7,7 +7,7 @@ from itertools import combinations, permutations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csrdata.records import Dropped, DropReason, Pair, Prompt, Response
@@ -165,6 +165,7 @@ ANSWERS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(ANSWERS, st.sampled_from([0.0, 0.1, 1.0]), st.sampled_from([0.0, 0.3, 1.0]))
 def test_select_finds_the_best_allowed_pair(answers: list[Response], margin: float, gap: float) -> None:
     """No allowed pair has a larger difference (all are tried); equal texts and small margins are never selected."""
@@ -207,6 +208,7 @@ def old_rule(answers: Sequence[Response], *, margin: float, max_length_gap: floa
     return high.leaf_id, low.leaf_id
 
 
+@settings(deadline=None)
 @given(ANSWERS, st.sampled_from([0.0, 0.1, 1.0]), st.sampled_from([0.0, 0.25, 1.0]))
 def test_one_pair_by_reward_is_the_old_rule(answers: list[Response], margin: float, gap: float) -> None:
     """With one pair per prompt, ordered by reward, pair and reason are those of the rule as it was."""
@@ -316,6 +318,7 @@ def test_a_random_order_keeps_the_rule_of_length() -> None:
 PROMPTS = [Prompt(f"p{index}", "i.png", "?") for index in range(4)]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 3), ANSWERS), max_size=4, unique_by=lambda row: row[0]),
     st.sampled_from(["reward", "random", "truth"]),

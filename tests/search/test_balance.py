@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csrdata.records import DropReason, Pair, PairScores
@@ -90,6 +90,7 @@ def test_a_prompt_that_loses_all_pairs_has_one_reason() -> None:
 LENGTHS = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 20), st.integers(1, 20)), max_size=12)
 
 
+@settings(deadline=None)
 @given(LENGTHS, st.sampled_from([0.0, 0.5, 2.0]))
 def test_balance_keeps_every_prompt_accounted_for(rows: list[tuple[int, int, int]], tolerance: float) -> None:
     """A prompt keeps pairs or is dropped once; numbers count from 0; the mean gap of the kept ones is within the tolerance."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csrdata.records import NO_PARENT, Dropped, Pair, PairScores, Prompt, Sentence, Stop
@@ -250,6 +250,7 @@ def trees(draw: Any) -> list[Sentence]:
 PROMPTS = [Prompt(f"p{index}", "i.png", "?") for index in range(3)]
 
 
+@settings(deadline=None)
 @given(
     st.lists(trees(), min_size=0, max_size=3),
     st.sampled_from(["relevance", "reward", "truth"]),
