@@ -427,8 +427,7 @@ class BiasedAnswer:
 class Wording:
     """An instruction as the base model's prompt, rendered once, when prompts are sampled. One row for each `text`.
 
-    Search, training and evaluation of every iteration read it: a chat template may print a date, or anything else that
-    differs from one rendering to the next.
+    Every stage reads it: a chat template may print a date, or anything else that differs from one rendering to the next.
     """
 
     text: str

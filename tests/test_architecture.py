@@ -19,6 +19,7 @@ LEVELS = [
     {"generation", "evaluation_sets"},
     {"inspection", "evaluation", "engines", "checking"},
     {"publishing"},
+    {"sections"},
     {"params", "paths"},
     {"pipeline"},
     {"ablation"},

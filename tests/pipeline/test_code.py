@@ -50,10 +50,10 @@ def test_an_edit_of_guidance_makes_other_shards(package: Path) -> None:
 
 def test_an_edit_of_scoring_makes_other_scores(package: Path) -> None:
     """The shards of `score_beams` do not outlive the code that scored them."""
-    before = {stage: stage_hash(stage, package=package) for stage in ("score_beams", "select_pairs")}
+    before = {stage: stage_hash(stage, package=package) for stage in ("score_beams", "train_dpo")}
     edit(package, module_of("score", among=reached(wiring("score_beams"))), "is not None", "is None")
     assert stage_hash("score_beams", package=package) != before["score_beams"]
-    assert stage_hash("select_pairs", package=package) == before["select_pairs"]
+    assert stage_hash("train_dpo", package=package) == before["train_dpo"]
 
 
 def test_an_edit_of_a_chat_template_keeps_the_scores(package: Path) -> None:

@@ -30,6 +30,7 @@ from csrdata.records import (
     Response,
     Sentence,
     Side,
+    Signal,
     Stop,
     Truth,
     Verdict,
@@ -51,6 +52,11 @@ GOOD: dict[Record, list[Any]] = {
     ImageFile: [ImageFile("a/1.jpg", "0" * 64, 5, 20, 10), ImageFile("a/2.jpg", "a1" * 32, 1, 1, 1)],
     Sentence: SENTENCES,
     Response: RESPONSES,
+    Signal: [
+        Signal("train-00000", 0, "held_out", 41.5),
+        Signal("train-00000", 0, "elsewhere", None),
+        Signal("train-00000", 1, "held_out", 0.0),
+    ],
     Verdict: [
         Verdict("train-00000", 3, 4, Winner.FIRST, Winner.SECOND, 0.5, None),
         Verdict("train-00001", 0, 1, None, Winner.FIRST, None, -2.0),

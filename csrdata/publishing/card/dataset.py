@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from csrdata.publishing.card.figures import Contrast, Figures
+from csrdata.publishing.card.figures import BASE_POLICY, Contrast, Figures, in_order
 from csrdata.publishing.card.markdown import Markdown, code, escape, fenced, prose, render, table
 from csrdata.publishing.card.method import method
 from csrdata.publishing.origins import CardOrigin
@@ -48,7 +48,6 @@ HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 OWN_PAIRS = own_table("*", "pairs")
 
-BASE_POLICY = "base"
 """The name of the first policy in params.yaml."""
 
 CODE_LABELS = ("source", "repository", "source code", "homepage")
@@ -469,24 +468,9 @@ def _results(
         "sentences": [
             Markdown(f"Policy {escape(name)}. {line}") for name in names for line in sentences(results, name)
         ],
-        "tables": tables(results, _in_order(names, chain), HEADLINE_FIGURES),
+        "tables": tables(results, in_order(names, chain), HEADLINE_FIGURES),
         "caption": caption(results),
     }
-
-
-def _in_order(names: Sequence[str], chain: Mapping[str, Any]) -> list[str]:
-    """Return the policies that a release is about: the base, then the iterations in order, each after its predecessors.
-
-    Example: names ["b"] with `{"b": {"previous": "a"}, "a": {"previous": "base"}}` -> ["base", "a", "b"]
-    """
-    found = [BASE_POLICY]
-    for name in names:
-        line: list[str] = []
-        while name in chain and name not in found and name not in line:
-            line.append(name)
-            name = chain[name]["previous"]  # noqa: PLW2901 - walks back along the chain
-        found += reversed(line)
-    return found
 
 
 def _heads(names: Sequence[str]) -> list[str]:

@@ -4,9 +4,10 @@ These are only the figures that a reader needs to judge the pairs; `csrdata stat
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -15,6 +16,9 @@ from csrdata.inspection.stats import words
 from csrdata.publishing.release.layout import candidate_glob, own_table
 
 BINS = 30
+
+BASE_POLICY = "base"
+"""The name of the policy before the first iteration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,3 +156,18 @@ def _mean(values: pl.Series) -> float:
 
 def _share(values: pl.Series) -> float:
     return 100 * int(values.sum()) / len(values)
+
+
+def in_order(names: Sequence[str], chain: Mapping[str, Any]) -> list[str]:
+    """Return the policies that a release is about: the base, then the iterations in order, each after its predecessors.
+
+    Example: names ["b"] with `{"b": {"previous": "a"}, "a": {"previous": "base"}}` -> ["base", "a", "b"]
+    """
+    found = [BASE_POLICY]
+    for name in names:
+        line: list[str] = []
+        while name in chain and name not in found and name not in line:
+            line.append(name)
+            name = chain[name]["previous"]  # noqa: PLW2901 - walks back along the chain
+        found += reversed(line)
+    return found
