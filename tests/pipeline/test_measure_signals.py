@@ -33,7 +33,7 @@ from tests.pipeline.world import draw_world, small_params
 from tests.relevance.test_open_clip import save_tiny_clip
 
 OTHERS = {"spots": {"kind": "detector", "folder": "scorers/spots"}, "asked": {"kind": "self_check"}}
-ORIGIN = {"images": None, "licence": None, "outputs": None}
+ORIGIN = {"images": None, "licence": None, "outputs": None, "policy": None}
 TEXTS = [
     " There is a red circle at the top.",
     " A blue star sits on the left.",
@@ -70,7 +70,7 @@ def tree(prompt_id: str, number: int) -> list[Sentence]:
             guidance_reward=0.5 if text else None,
             stop=Stop.SENTENCE_END if text else Stop.END,
             fate=fate,
-            canonical=True if fate is Fate.FINISHED else None,
+            canonical=True,
         )
 
     said = [TEXTS[(number + index) % len(TEXTS)] for index in range(3)]

@@ -171,7 +171,7 @@ def _write_curve(name: str, *said: Callable[[Truth], str]) -> None:
     ]
     write_rows(paths.biased_answers(name), rows, BiasedAnswer)
     known = known_truth({}, open_source(PARAMS.source), Asked(asked, list(truths.values())))
-    record = describe_evaluation(asked, known, max_new_tokens=10)
+    record = describe_evaluation(asked, known, left_out=[], max_new_tokens=10)
     write_json(paths.biased_record(name), record.as_json())
 
 

@@ -35,6 +35,7 @@ def build_tiny() -> Callable[[Path], dict[str, dict[str, float]]]:
         scenes=folder,
         scorer=folder / "scorer",
         held_out_scorer=folder / "held_out_scorer",
+        detectors={},
         policy=folder / "policy",
         scene_seed=0,
         **TINY,  # type: ignore[arg-type]
