@@ -66,9 +66,11 @@ def keep_answerable(
         if why is None:
             kept.append(question)
             continue
-        if isinstance(image, Unusable) and why[0] != LeaveReason.EXCLUDED and question.split not in shrinking:
+        reason, detail = why
+        needed = reason == LeaveReason.UNREADABLE_IMAGE and question.split not in shrinking
+        if needed and isinstance(image, Unusable):
             raise _needed(question, image.problem)
-        left_out.append(LeftOut(question.question_id, question.split, question.image, *why))
+        left_out.append(LeftOut(question.question_id, question.split, question.image, reason, detail))
     _check_splits(kept, left_out)
     gone = {(row.image, row.split) for row in left_out} - {(one.image, one.split) for one in kept}
     truths = [truth for truth in sampled.truths if (truth.image, truth.split) not in gone]
