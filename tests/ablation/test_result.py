@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from csrdata.ablation.arms import read_arms
 from csrdata.ablation.counts import Counts
 from csrdata.ablation.curves import EndCurve
 from csrdata.ablation.result import cpu_seconds_a_pair, read_result, write_result
 from csrdata.errors import UserError
 from csrdata.evaluation.intervals import Figure
 from tests.ablation.made import curve, result
+from tests.imports import ROOT
 
 CURVE = curve({0.0: (0, 1, 1), 0.5: (0, 0, 1)}, {0.0: 2, 0.5: 1})
 ONE = result("no-anchor", 2, {"1": (0, 1, 1)}, curves={"1": CURVE})
@@ -95,3 +97,13 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, keys: tuple[str, ...], value
     with pytest.raises(UserError, match=words) as error:
         read_result(path)
     assert str(error.value).endswith("Next: python -m csrdata.ablation run")
+
+
+def test_results_in_the_repository_are_small_and_readable() -> None:
+    """Every committed result is of an arm that exists, is in its place, and has less than 100 kB."""
+    for path in (ROOT / "metrics/ablation").glob("*/[0-9]*.json"):
+        found = read_result(path)
+        assert path.stat().st_size < 100_000, path
+        assert (found.origin.arm, str(found.origin.seed)) == (path.parent.name, path.stem)
+        assert found.origin.arm in read_arms().by_name
+        assert not found.origin.quick
