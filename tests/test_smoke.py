@@ -253,6 +253,7 @@ def test_an_appended_iteration_runs_alone(restored: Path) -> None:
         "select_pairs",
         "train_dpo",
         "evaluate_policy",
+        "match_recall",
     )
     assert sorted(_ran(_dvc(restored, "repro"))) == sorted([*(f"{stage}@3" for stage in stages), "summarize"])
     assert _summary(restored)["iterations"] == ["base", "1", "2", "3"]
