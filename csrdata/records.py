@@ -292,6 +292,8 @@ ORACLE = "oracle"
 """Of answers or sentences ordered by the truth about the image: for comparison alone, never published."""
 SELF_REWARDING = "self_rewarding"
 """Of two answers that the policy itself judged."""
+CORRUPTED = "corrupted"
+"""Of the best answer of the search, and the same answer with one change that makes it false."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +347,8 @@ class DropReason(StrEnum):
     """The policy judged its two answers, and named another one when they were shown in the other order."""
     JUDGE_UNREADABLE = "judge_unreadable"
     """The policy judged its two answers, and in one order or both it named neither answer or both."""
+    NO_CHANGE = "no_change"
+    """The source's rule cannot change anything in its best answer so that it becomes false."""
 
 
 @dataclass(frozen=True, slots=True)

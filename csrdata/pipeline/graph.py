@@ -274,12 +274,16 @@ def _oracle_files(params: Params, parsers: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _pair_params(params: Params) -> tuple[str, ...]:
-    """Return the sections that a way to make pairs depends on: sentences have rewards, an oracle knows the source."""
+    """Return the sections that a way to make pairs depends on.
+
+    Sentences have rewards; an oracle and a rule that corrupts answers are the source's.
+    """
     settings = params.select_pairs
     parts = settings.parts if settings.kind == "mixed" else [settings]
     oracle = ("evaluation_sets", "source") if _is_oracle(settings) else ()
+    rule = ("source",) if settings.kind == "corrupted" else ()
     rewards = ("score_beams",) if any(part.kind == "sentences" for part in parts) else ()
-    return (*oracle, *rewards, "select_pairs")
+    return (*oracle, *rule, *rewards, "select_pairs")
 
 
 def _is_oracle(settings: AnyPairs) -> bool:

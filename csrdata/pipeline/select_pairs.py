@@ -65,10 +65,14 @@ def make_pairs(prompts: Sequence[Prompt], settings: AnyPairs, *, params: Params,
             from csrdata.pipeline import judged_pairs
 
             return judged_pairs.make(prompts, settings, params=params, name=name)
+        case "corrupted":
+            from csrdata.pipeline import corrupted_pairs
+
+            return corrupted_pairs.make(prompts, settings, params=params, name=name)
     raise UserError(
         "params.yaml: select_pairs.kind",
         got=settings.kind,
-        expected="answers, sentences, mixed or judged",
+        expected="answers, sentences, mixed, judged or corrupted",
         do="take another kind, then: dvc repro",
     )
 
