@@ -69,7 +69,7 @@ class Table(Unannotated):
         return None
 
     def _rows(self) -> Iterator[Row]:
-        reader = {".jsonl": _json_lines, ".csv": _csv, ".parquet": _parquet}.get(self.path.suffix.lower())
+        reader = {".jsonl": _objects, ".csv": _csv, ".parquet": _parquet}.get(self.path.suffix.lower())
         if reader is None:
             expected = f"a file whose name ends with one of {', '.join(FORMATS)}"
             raise wrong("params.yaml: source.file", self.path.name, expected)
@@ -121,7 +121,16 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
                 raise wrong(place, f"byte {error.start} is not UTF-8", "UTF-8") from None
 
 
-def _json_lines(path: Path, _columns: Columns) -> Iterator[tuple[str, dict[str, object]]]:
+def _objects(path: Path, _columns: Columns) -> Iterator[tuple[str, dict[str, object]]]:
+    return json_lines(path)
+
+
+def json_lines(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield place and content of each line of a file of JSON objects.
+
+    Raises:
+        UserError: a line is too long, not UTF-8, or no JSON object.
+    """
     for place, line in _lines(path):
         try:
             values = json.loads(line)
