@@ -93,6 +93,16 @@ def dropped(iteration: str) -> Path:
     return Path("data/select_pairs") / iteration / "dropped.parquet"
 
 
+def pair_images(iteration: str) -> Path:
+    """Return the path of the `ImageFile` rows of imported pairs, whose images are not those of the sampled prompts."""
+    return pairs(iteration).with_name("images.parquet")
+
+
+def imported(name: str) -> Path:
+    """Return the folder to which pairs of others are imported."""
+    return Path("data/import") / name
+
+
 def answers(name: str) -> Path:
     """Return the path of a policy's table of `Answer` rows: its answers to the evaluation questions."""
     return Path("data/evaluate_policy") / name / "answers.parquet"

@@ -293,6 +293,12 @@ ORACLE = "oracle"
 """Of answers or sentences ordered by the truth about the image: for comparison alone, never published."""
 SELF_REWARDING = "self_rewarding"
 """Of two answers that the policy itself judged."""
+CORRUPTED = "corrupted"
+"""Of the best answer of the search, and the same answer with one change that makes it false."""
+
+
+OWN_ORIGINS = (CSR_SEARCH, CSR_SENTENCES, CSR_ENDS, RANDOM, ORACLE, SELF_REWARDING, CORRUPTED)
+"""What csrdata's own ways to make pairs call theirs; pairs from elsewhere have other names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +352,10 @@ class DropReason(StrEnum):
     """The policy judged its two answers, and named another one when they were shown in the other order."""
     JUDGE_UNREADABLE = "judge_unreadable"
     """The policy judged its two answers, and in one order or both it named neither answer or both."""
+    BAD_ROW = "bad_row"
+    """An imported row lacks a text or an image, has control characters, or has another layout."""
+    NO_CHANGE = "no_change"
+    """The source's rule cannot change anything in its best answer so that it becomes false."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "words",
     [
         ["--help"],
-        *([command, "--help"] for command in ("stats", "diff", "export", "pull", "push", "run", "show")),
+        *(
+            [command, "--help"]
+            for command in ("stats", "diff", "export", "import", "pull", "push", "run", "show")
+        ),
     ],
 )
 def test_help_loads_no_heavy_library(words: list[str]) -> None:
@@ -63,7 +66,20 @@ def test_help_loads_no_heavy_library(words: list[str]) -> None:
     assert HEAVY & set(done.stderr.splitlines()) == set()
 
 
-COMMANDS = ("arms", "check", "dag", "init", "stats", "diff", "export", "pull", "push", "run", "show")
+COMMANDS = (
+    "arms",
+    "check",
+    "dag",
+    "init",
+    "stats",
+    "diff",
+    "export",
+    "import",
+    "pull",
+    "push",
+    "run",
+    "show",
+)
 
 
 @pytest.mark.parametrize("words", [[], *([command] for command in COMMANDS)], ids=" ".join)

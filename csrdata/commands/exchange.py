@@ -1,4 +1,4 @@
-"""The commands through which data and policies leave and enter a project: `export`, `push` and `pull`."""
+"""The commands through which data and policies leave and enter a project: `export`, `import`, `push` and `pull`."""
 
 import sys
 import tempfile
@@ -43,12 +43,8 @@ def export(
     ] = None,
 ) -> None:
     """Write an iteration's pairs and images in the format of another trainer, or its policy as one model."""
-    from csrdata import paths
     from csrdata.pipeline.checkpoint import CHECKPOINT, export_checkpoint
-    from csrdata.pipeline.looking import images_root
-    from csrdata.publishing.export.writing import export as write
-    from csrdata.records import Pair
-    from csrdata.storage.tables import read_rows
+    from csrdata.pipeline.export_pairs import export_pairs
 
     chosen = chosen_iteration(iteration)
     if to == CHECKPOINT:
@@ -59,10 +55,71 @@ def export(
         return
     if dtype is not None:
         raise UserError("--dtype", got=dtype, expected="--to checkpoint with it", do="csrdata export --help")
-    pairs = read_rows(paths.pairs(chosen), Pair, made_by=f"dvc repro select_pairs@{chosen}")
-    done = write(pairs, to=to, folder=folder, root=images_root(), name=f"csrdata_iteration_{chosen}")
+    done = export_pairs(folder, to=to, iteration=chosen)
     say(f"iteration {chosen}: {done.pairs} pairs, {done.images} images in {done.folder}. To train on it:")
     print(printable(done.usage, keep="\n"))
+
+
+@app.command(
+    "import",
+    short_help="Pairs that others made.",
+    epilog=examples(
+        "csrdata import RLAIF-V-Dataset_000.parquet --from rlaif-v --name rlaif_v",
+        "csrdata import povid.json --from povid --name povid --images coco/train2014",
+        "csrdata import pairs.jsonl --name mine --chosen-column good --rejected-column bad",
+    ),
+)
+def import_(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="One or more: Parquet, JSON or JSON Lines.")
+    ],
+    *,
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="The dataset's name: the origin of its pairs, such as rlhf_v.")
+    ],
+    layout: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="LAYOUT",
+            help="rlhf-v, rlaif-v, povid, vlfeedback or llava-rlhf; columns: any table with the columns below.",
+        ),
+    ] = "columns",
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="The folder that image paths are relative to; by default images.root of params.yaml.",
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A new folder, or an earlier import; by default data/import/NAME."),
+    ] = None,
+    image_column: Annotated[
+        str, typer.Option(metavar="COLUMN", help="Path or bytes of the image.")
+    ] = "image",
+    prompt_column: Annotated[str, typer.Option(metavar="COLUMN", help="The instruction.")] = "prompt",
+    chosen_column: Annotated[str, typer.Option(metavar="COLUMN", help="The better answer.")] = "chosen",
+    rejected_column: Annotated[str, typer.Option(metavar="COLUMN", help="The worse answer.")] = "rejected",
+) -> None:
+    """Read preference pairs from files, check them, and write a folder with their images for select_pairs.kind: imported."""
+    from csrdata.pipeline.import_pairs import import_pairs
+    from csrdata.sources.imported.folder import RECORD, in_words
+    from csrdata.sources.imported.formats import Columns
+
+    columns = Columns(image_column, prompt_column, chosen_column, rejected_column)
+    target, done = import_pairs(
+        files, layout=layout, name=name, columns=columns, images=images, folder=folder
+    )
+    left = f"; rows without a pair: {in_words(done.dropped)}" if done.dropped else ""
+    say(
+        f"{name}: {done.pairs:,} pairs, {done.images:,} images{left}. What could not be checked: {target / RECORD}"
+    )
+    say(
+        f"to train on them, in params.yaml: select_pairs: {{kind: imported, folder: {target}}}, then: csrdata dag"
+    )
+    print(printable(target))
 
 
 @app.command(

@@ -84,12 +84,12 @@ def nodes(params: Params) -> tuple[Node, ...]:
     parsers = tuple(path.as_posix() for path in parser_files(sets, source))
     search = _scorer(params, "search")
     held_out = () if params.scorers.held_out is None else _scorer(params, "held_out")
-    others = tuple(path for name in params.scorers.others for path in _scorer(params, name))
-    measured = tuple(dict.fromkeys((*held_out, *others, *search)))
     base, previous, own = (str(paths.policy(name)) for name in (paths.BASE, PREVIOUS, KEY))
     candidates, responses = str(paths.candidates(KEY)), str(paths.responses(KEY))
     signals = str(paths.signals(KEY))
     pairs = str(paths.pairs(KEY))
+    is_imported = params.select_pairs.kind == "imported"
+    searched = () if is_imported else (candidates, prompts, responses, signals)
     return (
         Node(
             "prepare",
@@ -116,46 +116,12 @@ def nodes(params: Params) -> tuple[Node, ...]:
             argument=paths.BASE,
         ),
         *_matching(params, paths.BASE, (questions, base, *parsers)),
-        Node(
-            "generate_beams",
-            "generate_beams",
-            inputs=(images, prompts, wordings, previous, *search),
-            params=("compute", "generate_beams", "scorers.search"),
-            outputs=(Output(candidates, persist=True),),
-            argument=KEY,
-            comment="a chain of adapters names its base, so one dependency on a policy's folder covers both; "
-            "finished shards are kept before a re-run, and their manifest says what they were made from",
-        ),
-        Node(
-            "measure_signals",
-            "measure_signals",
-            inputs=(images, candidates, prompts, *measured, *_asked(params, wordings, previous)),
-            params=("compute", "scorers"),
-            outputs=(Output(signals, persist=True),),
-            argument=KEY,
-            comment="a shard for each shard of generate_beams; the search has no use for what is measured here",
-        ),
-        Node(
-            "score_beams",
-            "score_beams",
-            inputs=(candidates, prompts, signals),
-            params=("score_beams",),
-            outputs=(Output(responses, persist=True), _stage_figures("score_beams", KEY)),
-            argument=KEY,
-            comment="no model runs here or in select_pairs: another weight, scale or rule costs seconds",
-        ),
+        *(() if is_imported else _searching(params, images=images, prompts=prompts, wordings=wordings)),
         *_judging(params, inputs=(images, candidates, prompts, wordings, previous)),
         Node(
             "select_pairs",
             "select_pairs",
-            inputs=(
-                candidates,
-                prompts,
-                responses,
-                signals,
-                *_pair_inputs(params),
-                *_oracle_files(params, parsers),
-            ),
+            inputs=(*searched, *_pair_inputs(params), *_oracle_files(params, parsers)),
             params=_pair_params(params),
             outputs=(Output(str(paths.pairs(KEY).parent)), _stage_figures("select_pairs", KEY)),
             argument=KEY,
@@ -163,7 +129,7 @@ def nodes(params: Params) -> tuple[Node, ...]:
         Node(
             "train_dpo",
             "train_dpo",
-            inputs=(images, wordings, pairs, previous),
+            inputs=(str(paths.pair_images(KEY)) if is_imported else images, wordings, pairs, previous),
             params=("compute", "train_dpo"),
             outputs=(Output(f"data/train_dpo/{KEY}"), Output(own), _stage_figures("train_dpo", KEY)),
             argument=KEY,
@@ -183,7 +149,7 @@ def nodes(params: Params) -> tuple[Node, ...]:
             inputs=(
                 str(paths.answers(KEY).parents[1]),
                 questions,
-                str(paths.responses(KEY).parent),
+                *(() if is_imported else (str(paths.responses(KEY).parent),)),
                 str(paths.pairs(KEY).parents[1]),
                 str(paths.PREPARE_METRICS),
                 str(paths.stage_metrics("train_dpo", KEY).parent),
@@ -240,6 +206,46 @@ def _filled(node: Node, values: Mapping[str, str]) -> Node:
     )
 
 
+def _searching(params: Params, *, images: str, prompts: str, wordings: str) -> tuple[Node, ...]:
+    """Return the search, what is measured after it, and the rewards; imported pairs need none of them."""
+    search = _scorer(params, "search")
+    held_out = () if params.scorers.held_out is None else _scorer(params, "held_out")
+    others = tuple(path for name in params.scorers.others for path in _scorer(params, name))
+    measured = tuple(dict.fromkeys((*held_out, *others, *search)))
+    previous, candidates = str(paths.policy(PREVIOUS)), str(paths.candidates(KEY))
+    signals, responses = str(paths.signals(KEY)), str(paths.responses(KEY))
+    return (
+        Node(
+            "generate_beams",
+            "generate_beams",
+            inputs=(images, prompts, wordings, previous, *search),
+            params=("compute", "generate_beams", "scorers.search"),
+            outputs=(Output(candidates, persist=True),),
+            argument=KEY,
+            comment="a chain of adapters names its base, so one dependency on a policy's folder covers both; "
+            "finished shards are kept before a re-run, and their manifest says what they were made from",
+        ),
+        Node(
+            "measure_signals",
+            "measure_signals",
+            inputs=(images, candidates, prompts, *measured, *_asked(params, wordings, previous)),
+            params=("compute", "scorers"),
+            outputs=(Output(signals, persist=True),),
+            argument=KEY,
+            comment="a shard for each shard of generate_beams; the search has no use for what is measured here",
+        ),
+        Node(
+            "score_beams",
+            "score_beams",
+            inputs=(candidates, prompts, signals),
+            params=("score_beams",),
+            outputs=(Output(responses, persist=True), _stage_figures("score_beams", KEY)),
+            argument=KEY,
+            comment="no model runs here or in select_pairs: another weight, scale or rule costs seconds",
+        ),
+    )
+
+
 def _judging(params: Params, *, inputs: tuple[str, ...]) -> tuple[Node, ...]:
     """Return the stage in which the policy judges its own answers, if pairs are made from its verdicts."""
     if params.select_pairs.kind != "judged":
@@ -264,7 +270,7 @@ def _pair_inputs(params: Params) -> tuple[str, ...]:
         case "judged":
             return (str(paths.verdicts(KEY)),)
         case "imported":
-            return (settings.folder,)
+            return (settings.folder, str(paths.policy(paths.BASE)))
     return (str(paths.TRUTH),) if _is_oracle(settings) else ()
 
 
@@ -274,12 +280,16 @@ def _oracle_files(params: Params, parsers: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _pair_params(params: Params) -> tuple[str, ...]:
-    """Return the sections that a way to make pairs depends on: sentences have rewards, an oracle knows the source."""
+    """Return the sections that a way to make pairs depends on.
+
+    Sentences have rewards; an oracle and a rule that corrupts answers are the source's; imported images are under its root.
+    """
     settings = params.select_pairs
     parts = settings.parts if settings.kind == "mixed" else [settings]
     oracle = ("evaluation_sets", "source") if _is_oracle(settings) else ()
+    rule = {"corrupted": ("source",), "imported": ("images", "source")}.get(settings.kind, ())
     rewards = ("score_beams",) if any(part.kind == "sentences" for part in parts) else ()
-    return (*oracle, *rewards, "select_pairs")
+    return (*oracle, *rule, *rewards, "select_pairs")
 
 
 def _is_oracle(settings: AnyPairs) -> bool:

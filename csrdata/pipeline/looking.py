@@ -13,8 +13,10 @@ from csrdata.pipeline.results import world_of_project
 from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.hub.fetch import parse_source
 from csrdata.publishing.hub.remote import fetch_iteration, fetch_pairs, fetched_world
+from csrdata.records import Response, Sentence
 from csrdata.storage.iteration_tables import LoadedIteration
 from csrdata.storage.json_values import open_json
+from csrdata.storage.tables import to_table
 
 
 def iteration(name: str | None) -> str:
@@ -38,8 +40,22 @@ def images_root() -> Path:
 
 
 def read_project(name: str | None) -> LoadedIteration:
-    """Read the tables of an iteration of this project, by default the last one that has pairs."""
-    return project_tables(iteration(name)).load()
+    """Read the tables of an iteration of this project, by default the last one that has pairs.
+
+    Imported pairs have no search: its tables are empty, and the prompts are those of the pairs.
+    """
+    tables = project_tables(iteration(name))
+    if load_params().select_pairs.kind != "imported":
+        return tables.load()
+    pairs = tables.read_pairs()
+    return LoadedIteration(
+        tables.name,
+        prompts=pairs.select("prompt_id", "image", text="prompt").unique("prompt_id").sort("prompt_id"),
+        candidates=to_table([], Sentence),
+        responses=to_table([], Response),
+        pairs=pairs,
+        dropped=tables.read_dropped(),
+    )
 
 
 def read_hub(word: str, name: str | None) -> LoadedIteration:

@@ -70,6 +70,7 @@ def release(
             not answer, the disk is full, or a check fails.
     """
     params = load_params()
+    _refuse_imported(params)
     kept = parse_images(images)
     source = origin(
         params.source.kind,
@@ -123,6 +124,21 @@ def release(
         places=places,
         gate=lambda partial: check(partial, secrets=_tokens()),
     )
+
+
+def _refuse_imported(params: Params) -> None:
+    """Refuse pairs that others made: they have a place and a licence already.
+
+    Raises:
+        UserError: the pairs are imported.
+    """
+    if params.select_pairs.kind == "imported":
+        raise UserError(
+            "params.yaml: select_pairs.kind",
+            got="imported",
+            expected="pairs that this project made; those of others have their own place, card and licence",
+            do="publish the policy that was trained on them: csrdata push OWNER/NAME --model",
+        )
 
 
 def _scorers(params: Params) -> dict[str, Path]:

@@ -4,6 +4,7 @@ It is not a stage of the DAG.
 """
 
 import tempfile
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from csrdata.publishing.release.policy import BaseModel, write_model
 from csrdata.publishing.release.provenance import check_run
 from csrdata.publishing.release.results import Results
 from csrdata.publishing.release.writing import published_pairs
+from csrdata.records import Pair
+from csrdata.storage.tables import read_rows
 
 
 def write_policy(
@@ -66,6 +69,7 @@ def write_policy(
         base=base,
         licence=own,
         training=params.train_dpo.model_dump(),
+        origins=_origins(iteration),
         results=_of_policy(find_results(params, [iteration]), iteration),
         version=csrdata.__version__,
         dataset=dataset,
@@ -82,6 +86,14 @@ def _base() -> BaseModel:
     if pinned.id is not None:
         return BaseModel(folder, pinned.id, pinned.revision)
     return BaseModel(model_folder(folder), files=tuple(sorted(pinned.files)))
+
+
+def _origins(iteration: str) -> dict[str, int]:
+    """Return the numbers of an iteration's pairs, by their origin; empty if the table is not there."""
+    if not paths.pairs(iteration).is_file():
+        return {}
+    pairs = read_rows(paths.pairs(iteration), Pair, made_by=f"dvc repro select_pairs@{iteration}")
+    return dict(sorted(Counter(pair.origin for pair in pairs).items()))
 
 
 def _of_policy(results: Results | None, iteration: str) -> Results | None:

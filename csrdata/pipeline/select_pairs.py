@@ -8,9 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from csrdata import paths
-from csrdata.errors import UserError
 from csrdata.params import Params
-from csrdata.records import Dropped, DropReason, Fate, Pair, Prompt, Sentence
+from csrdata.records import Dropped, DropReason, Fate, ImageFile, Pair, Prompt, Sentence
 from csrdata.search.pairs import Form, Outcome, form, refused
 from csrdata.sections.method import AnyPairs
 from csrdata.storage.shard_manifest import check_names
@@ -22,15 +21,29 @@ MEANS = ("margin", "chosen_reward", "rejected_reward", "chosen_words", "rejected
 
 def run(params: Params, name: str) -> None:
     """Select the pairs of iteration `name`."""
-    prompts = read_rows(paths.PROMPTS, Prompt, made_by="dvc repro sample_prompts")
-    reasons = _refused(name)
-    taken = [prompt for prompt in prompts if prompt.prompt_id not in reasons]
-    outcomes = make_pairs(taken, params.select_pairs, params=params, name=name)
+    paths.pair_images(name).unlink(missing_ok=True)
+    match params.select_pairs.kind:
+        case "imported":  # they bring their own prompts and images
+            from csrdata.pipeline import imported_pairs
+
+            outcomes = make_pairs((), params.select_pairs, params=params, name=name)
+            images = imported_pairs.images(params.select_pairs, params=params)
+            write_rows(paths.pair_images(name), images, ImageFile)
+        case _:
+            outcomes = _of_the_search(params, name)
     pairs = [outcome for outcome in outcomes if isinstance(outcome, Pair)]
-    dropped = [*reasons.values(), *(outcome for outcome in outcomes if isinstance(outcome, Dropped))]
+    dropped = [outcome for outcome in outcomes if isinstance(outcome, Dropped)]
     write_rows(paths.pairs(name), pairs, Pair)
     write_rows(paths.dropped(name), sorted(dropped, key=lambda row: row.prompt_id), Dropped)
     write_json(paths.stage_metrics("select_pairs", name), _metrics(pairs, dropped))
+
+
+def _of_the_search(params: Params, name: str) -> list[Outcome]:
+    """Return the outcome of every sampled prompt, those that the policy could not take included."""
+    prompts = read_rows(paths.PROMPTS, Prompt, made_by="dvc repro sample_prompts")
+    reasons = _refused(name)
+    taken = [prompt for prompt in prompts if prompt.prompt_id not in reasons]
+    return [*reasons.values(), *make_pairs(taken, params.select_pairs, params=params, name=name)]
 
 
 def make_pairs(prompts: Sequence[Prompt], settings: AnyPairs, *, params: Params, name: str) -> list[Outcome]:
@@ -43,7 +56,7 @@ def make_pairs(prompts: Sequence[Prompt], settings: AnyPairs, *, params: Params,
         name: the iteration.
 
     Returns:
-        For every prompt, in their order: pairs numbered from 0, or one reason.
+        For every prompt, in their order: pairs numbered from 0, or one reason. Imported pairs bring their own prompts.
     """
     match settings.kind:
         case "answers":
@@ -65,12 +78,14 @@ def make_pairs(prompts: Sequence[Prompt], settings: AnyPairs, *, params: Params,
             from csrdata.pipeline import judged_pairs
 
             return judged_pairs.make(prompts, settings, params=params, name=name)
-    raise UserError(
-        "params.yaml: select_pairs.kind",
-        got=settings.kind,
-        expected="answers, sentences, mixed or judged",
-        do="take another kind, then: dvc repro",
-    )
+        case "corrupted":
+            from csrdata.pipeline import corrupted_pairs
+
+            return corrupted_pairs.make(prompts, settings, params=params, name=name)
+        case "imported":
+            from csrdata.pipeline import imported_pairs
+
+            return imported_pairs.make(prompts, settings, params=params, name=name)
 
 
 def _refused(name: str) -> dict[str, Dropped]:

@@ -11,8 +11,10 @@ from csrdata.sources.base import Origin
 def known_origin(params: Params) -> Origin | None:
     """Return what csrdata knows about the project's images and policies; None if the user must state it.
 
-    It knows the licences of a policy and of its answers only where it trained the base itself.
+    It knows the licences of a policy and of its answers only where it trained the base itself, and not on pairs of others.
     """
+    if params.select_pairs.kind == "imported":
+        return None
     return open_source(params.source).origin if isinstance(params.prepare, MicroworldModels) else None
 
 

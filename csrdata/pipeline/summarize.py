@@ -62,7 +62,7 @@ def run(params: Params) -> None:
         for policy in policies
     }
     prompt_truths = source_truths(params.evaluation_sets, truths)
-    prefer, judge = _preference(source, prompt_truths), _judging(params, source, prompt_truths)
+    prefer, judge = _preference(params, source, prompt_truths), _judging(params, source, prompt_truths)
     pairs = {
         iteration: summarize_pairs(
             read_rows(paths.pairs(iteration), Pair, made_by=f"dvc repro select_pairs@{iteration}"),
@@ -203,10 +203,15 @@ def _at_recall(
     )
 
 
-def _preference(source: Source, truths: Mapping[str, Truth]) -> Callable[[str], TruthPreference | None]:
-    """Return what compares an iteration's rewards with the truth; it gives None where the source knows no truth."""
+def _preference(
+    params: Params, source: Source, truths: Mapping[str, Truth]
+) -> Callable[[str], TruthPreference | None]:
+    """Return what compares an iteration's rewards with the truth.
+
+    It gives None where the source knows no truth, and for imported pairs, which have no rewards.
+    """
     parser = source.claim_parser()
-    if parser is None:
+    if parser is None or params.select_pairs.kind == "imported":
         return lambda _: None
     prompts = read_rows(paths.PROMPTS, Prompt, made_by=SAMPLED)
     asked = truths_of(prompts, truths, made_by=SAMPLED)

@@ -198,18 +198,39 @@ def end_token(processor: ProcessorMixin) -> str:
         UserError: the chat template is missing, fails, or leaves out the answer.
     """
     tokenizer = _tokenizer(processor)
-    messages: list[Message] = [
-        _user("?"),
-        {"role": "assistant", "content": [{"type": "text", "text": _PROBE}]},
-    ]
-    rendered = _chat(processor, messages)
-    if _PROBE not in rendered:
-        raise _bad_template(processor, "an assistant's turn without its text")
-    rest = rendered[rendered.rindex(_PROBE) + len(_PROBE) :].lstrip()
+    rest = _around_answer(processor)[1].lstrip()
     own = [token for token in _special_tokens(tokenizer) if rest.startswith(token)]
     if own:
         return max(own, key=len)
     return str(tokenizer.eos_token)
+
+
+def answer_opening(processor: ProcessorMixin) -> str:
+    """Return the white space that the template writes between the opening of the assistant's turn and an answer.
+
+    A generated answer begins with it, a text from elsewhere does not. Empty if the template writes none, or something else.
+
+    Example: "ASSISTANT: a cat" after "ASSISTANT:" -> `" "`; "assistant\\na cat" after "assistant\\n" -> `""`
+
+    Raises:
+        UserError: the chat template is missing, fails, or leaves out the answer.
+    """
+    prompt = _chat(processor, [_user("?")], add_generation_prompt=True)
+    before = _around_answer(processor)[0]
+    written = before[len(prompt) :] if before.startswith(prompt) else ""
+    return written if written.isspace() else ""
+
+
+def _around_answer(processor: ProcessorMixin) -> tuple[str, str]:
+    """Return what the template writes before and after the answer of a turn."""
+    messages: list[Message] = [
+        _user("?"),
+        {"role": "assistant", "content": [{"type": "text", "text": _PROBE}]},
+    ]
+    before, found, after = _chat(processor, messages).rpartition(_PROBE)
+    if not found:
+        raise _bad_template(processor, "an assistant's turn without its text")
+    return before, after
 
 
 def end_ids(model: PreTrainedModel, processor: ProcessorMixin) -> list[int]:

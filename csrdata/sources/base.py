@@ -10,7 +10,8 @@ source guarantees that
 Truth is only for evaluation: no stage that makes pairs reads it.
 """
 
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -89,6 +90,10 @@ class ClaimParser(Protocol):
         """Return the objects that a sentence names, one entry per mention; the sentence need not be well-formed."""
 
 
+Corruption = Callable[[str, random.Random], str | None]
+"""Return an answer with one change that makes it false, drawn by the generator; None if nothing in it can be changed."""
+
+
 class Source(Protocol):
     """Provides prompts, questions, truth and origin."""
 
@@ -133,6 +138,13 @@ class Source(Protocol):
 
     def judging(self) -> Judging:
         """Return how a policy is asked to judge two of its answers; `Judging()` is the paper's prompt."""
+
+    def corruption(self) -> Corruption | None:
+        """Return the rule that makes an answer false with one change (`select_pairs.kind: corrupted`); None without a rule.
+
+        The rule reads the answer alone, never the truth: another object, attribute or place, or a sentence about an object
+        that the answer does not name.
+        """
 
     def files(self) -> list[Path]:
         """Return the files and folders that the rows come from, relative to the project or absolute.

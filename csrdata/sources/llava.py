@@ -51,7 +51,7 @@ class Llava(Unannotated):
                 expected = "files of different names: the name is the kind of prompt"
                 raise wrong("params.yaml: source.files", f"{path.stem} twice", expected)
             kinds.add(path.stem)
-            for number, raw in enumerate(_read(path)):
+            for number, raw in enumerate(read_list(path)):
                 yield _row(raw, kind=path.stem, place=f"{path}: row {number}")
 
 
@@ -84,8 +84,8 @@ def _question(raw: dict[str, Any], *, place: str) -> object:
     raise wrong(f"{place}: conversations", turns, "a list with a turn from human")
 
 
-def _read(path: Path) -> list[Any]:
-    """Read a file's list.
+def read_list(path: Path) -> list[Any]:
+    """Read a file's JSON list.
 
     Raises:
         UserError: the file is missing, too large, not UTF-8, not JSON, or holds something else than a list.

@@ -31,3 +31,6 @@ class Unannotated:
     def judging(self) -> Judging:
         """Return the paper's prompt."""
         return Judging()
+
+    def corruption(self) -> None:
+        return None

@@ -46,6 +46,9 @@ class TableSource:
         """Return the paper's prompt, by which a policy judges its own answers."""
         return Judging()
 
+    def corruption(self) -> None:
+        """Return None: no rule makes an answer false."""
+
     def files(self) -> list[Path]:
         """Return the files that the rows come from: another content samples again."""
         return [self.file]

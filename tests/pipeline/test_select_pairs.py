@@ -227,6 +227,29 @@ def test_an_oracle_reads_the_truth() -> None:
     assert sides(made()[0]) == [(1, 0)] * len(prompts)
 
 
+def test_corrupted_pairs_need_a_rule_and_no_truth() -> None:
+    """The best answer against a false one by the microworld's rule, without the truth; a folder of images has no rule."""
+    best = dataclasses.replace(RESPONSES[0], text=" There is a red circle at the top.", reward=9.0)
+    prompts = [one for one in PROMPTS if one.prompt_id == best.prompt_id]
+    search(prompts, [one for one in SENTENCES if one.prompt_id == best.prompt_id], [best, *RESPONSES[1:]])
+    params = with_pairs(kind="corrupted", seed=0)
+    run(params, "1")
+    (pair,), _, metrics = made()
+    assert (pair.chosen, pair.origin) == (best.text, "corrupted")
+    assert pair.rejected != pair.chosen
+    assert metrics["by_origin"] == {"corrupted": {"pairs": 1, "mean_margin": None}}
+    raw = params.model_dump()
+    origin = {"images": None, "licence": None, "outputs": None, "policy": None}
+    raw["source"] = {"kind": "folder", "folder": ".", "prompts": ["?"], "exclude": None, "origin": origin}
+    with pytest.raises(UserError) as caught:
+        run(Params.model_validate(raw), "1")
+    assert str(caught.value) == (
+        "params.yaml: select_pairs.kind: got corrupted, and the source folder, which has no rule that makes an answer "
+        "false, expected another kind of pairs, such as answers. Next: take another kind, or import such pairs: "
+        "csrdata import --help"
+    )
+
+
 def test_an_oracle_needs_a_source_that_knows() -> None:
     """A source without truth is refused in one line; a missing table of truth is named."""
     search([PROMPT], TREE, [])

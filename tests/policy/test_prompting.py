@@ -9,6 +9,7 @@ from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
 from csrdata.errors import UserError
 from csrdata.policy.loading import Policy, load_policy
 from csrdata.policy.prompting import (
+    answer_opening,
     answer_text,
     are_canonical,
     banned_ids,
@@ -38,6 +39,22 @@ ANSWERS = [
 def policy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Policy:
     """A tiny policy of each family."""
     return load_policy(FAMILIES[request.param](tmp_path_factory.mktemp("policy")))
+
+
+def test_an_answer_begins_with_the_templates_white_space(policy: Policy) -> None:
+    """A space where the template writes one; none where it writes none, or something else than white space."""
+    assert answer_opening(policy.processor) == " "
+    template = str(policy.processor.chat_template)
+    try:
+        for written, expected in (("", ""), ("\n\n", "\n\n"), ("<think></think> ", "")):
+            policy.processor.chat_template = (
+                "{% for message in messages %}{{ message['role'] }}:{% if message['role'] == 'user' %}<image>?"
+                f"{{% else %}}{written}{{{{ message['content'][0]['text'] }}}}{{% endif %}}{{% endfor %}}"
+                "{% if add_generation_prompt %}assistant:{% endif %}"
+            )
+            assert answer_opening(policy.processor) == expected
+    finally:
+        policy.processor.chat_template = template
 
 
 def test_the_template_opens_the_answer(policy: Policy) -> None:

@@ -315,7 +315,7 @@ CASES: dict[str, tuple[Damage, str]] = {
     # The manifest's own form.
     "no JSON": (write(MANIFEST, b"owned"), "got expected value at line 1 column 1, expected JSON"),
     "an empty manifest": (write(MANIFEST, b""), "expected JSON"),
-    "a list": (write(MANIFEST, b"[]"), "got format None, expected format 2"),
+    "a list": (write(MANIFEST, b"[]"), "got format None, expected format 3"),
     "not UTF-8": (write(MANIFEST, b'{"format": 2, "repo_id": "\xff"}'), "expected JSON"),
     "deep nesting": (
         write(MANIFEST, NESTED),
@@ -330,12 +330,12 @@ CASES: dict[str, tuple[Damage, str]] = {
         "got 9,000,000 bytes, expected at most 8,000,000",
     ),
     "a later format": (
-        claim(format=3),
-        "got format 3, expected format 2. Next: pip install --upgrade csrdata",
+        claim(format=4),
+        "got format 4, expected format 3. Next: pip install --upgrade csrdata",
     ),
     "an older format": (
         claim(format=1),
-        "got format 1, expected format 2. Next: ask its owner to push it again",
+        "got format 1, expected format 3. Next: ask its owner to push it again",
     ),
     "an unknown key": (claim(owned=True), "owned: got True, expected"),
     "a wrong type": (claim(models="none"), "models: got none, expected a valid list"),

@@ -79,6 +79,7 @@ def write(project: Path) -> Callable[..., str]:
             "base": BaseModel(Path("policies/base")),
             "licence": "apache-2.0",
             "training": {"beta": 0.1},
+            "origins": {"csr_search": 90, "judge": 7},
             "results": RESULTS,
             "version": "0.1.0",
             "dataset": Source("me/set", "v1"),

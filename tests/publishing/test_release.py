@@ -355,14 +355,15 @@ def test_the_manifest_names_every_file(project: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "advice"), [(3, "pip install --upgrade csrdata"), (1, "ask its owner to push it again")]
+    ("found", "advice"),
+    [(4, "pip install --upgrade csrdata"), (2, "ask its owner to push it again"), (1, "ask its owner")],
 )
 def test_another_format_is_refused(project: Path, tmp_path: Path, found: int, advice: str) -> None:
     """A release that this version cannot read is one line that says what to do, not a guess."""
     release(project, tmp_path / "release")
     path = tmp_path / "release" / MANIFEST
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": found}))
-    with pytest.raises(UserError, match=rf"got format {found}, expected format 2\. Next: {advice}"):
+    with pytest.raises(UserError, match=rf"got format {found}, expected format 3\. Next: {advice}"):
         released(tmp_path / "release")
 
 

@@ -15,8 +15,10 @@ from typing import Any
 import yaml
 
 from csrdata.publishing.card.figures import BASE_POLICY, Contrast, Figures, in_order
+from csrdata.publishing.card.loading import loading, training
 from csrdata.publishing.card.markdown import Markdown, code, escape, fenced, prose, render, table
 from csrdata.publishing.card.method import method
+from csrdata.publishing.card.pairs import continues, origins, rule, what
 from csrdata.publishing.origins import CardOrigin
 from csrdata.publishing.release.columns import candidate_features, pair_features, parse_images
 from csrdata.publishing.release.layout import (
@@ -80,16 +82,19 @@ def card(
         pairs=sum(one.pairs for one in manifest.iterations),
         manifest=manifest,
         authors=_authors(names, params),
-        loading=_loading(manifest),
+        loading=loading(manifest),
         embedded=manifest.images == "embed",
         contents=_contents(manifest),
         own_pairs=Markdown(OWN_PAIRS),
         pull=code(f"csrdata pull {manifest.repo_id}@{manifest.tag or 'TAG'}"),
-        training=_training(manifest),
+        training=training(manifest, continued=continues(figures)),
         search=params["generate_beams"],
         guidance=_guidance(params["generate_beams"]),
         scoring=_scoring(params["score_beams"]),
-        rule=_rule(params["select_pairs"]),
+        what=what(figures),
+        origins=origins({f"iteration {one.name}": one.by_origin for one in figures}),
+        continues=continues(figures),
+        rule=rule(params["select_pairs"]),
         models=_models(manifest),
         code=_code(manifest),
         inputs=_inputs(manifest.inputs),
@@ -210,45 +215,6 @@ def _authors(names: Sequence[str], params: Mapping[str, Any]) -> list[Markdown]:
     return found
 
 
-def _load_lines(manifest: Manifest) -> str:
-    last = config(manifest.iterations[-1].name)
-    revision = f", revision={_literal(manifest.tag)}" if manifest.tag else ""
-    return f'pairs = load_dataset({_literal(manifest.repo_id)}, {_literal(last)}{revision}, split="{SPLIT}")'
-
-
-def _loading(manifest: Manifest) -> Markdown:
-    show = 'pairs[0]["images"][0], ' if manifest.images == "embed" else ""
-    lines = [
-        "from datasets import load_dataset",
-        "",
-        _load_lines(manifest),
-        f'print({show}pairs[0]["chosen"], pairs[0]["margin"])',
-    ]
-    return fenced("\n".join(lines), "python")
-
-
-def _training(manifest: Manifest) -> Markdown:
-    lines = [
-        "from datasets import load_dataset",
-        "from transformers import AutoModelForImageTextToText, AutoProcessor",
-        "from trl import DPOConfig, DPOTrainer",
-        "",
-        _load_lines(manifest),
-        *([] if manifest.images == "embed" else ["# add the column of images as above"]),
-        'model = AutoModelForImageTextToText.from_pretrained("YOUR/MODEL")',
-        'processor = AutoProcessor.from_pretrained("YOUR/MODEL")',
-        "# max_length=None: truncation could remove answers, or tokens of the image",
-        'args = DPOConfig(output_dir="policy", max_length=None)',
-        "DPOTrainer(model=model, args=args, train_dataset=pairs, processing_class=processor).train()",
-    ]
-    return fenced("\n".join(lines), "python")
-
-
-def _literal(text: str) -> str:
-    """Return a text as a Python literal in double quotes."""
-    return json.dumps(text)
-
-
 def _contents(manifest: Manifest) -> Markdown:
     rows = []
     for one in manifest.iterations:
@@ -297,18 +263,6 @@ def _repetition(section: Mapping[str, Any]) -> str:
         return ""
     limit = f"{section['repetition_threshold']:g}"
     return f" (R_I is 0 for a sentence whose text has a cosine of {limit} or more with an earlier sentence)"
-
-
-def _rule(selection: Mapping[str, Any]) -> Markdown:
-    """Return the conditions on pairs, in addition to the largest difference of rewards."""
-    found = [f"at least {selection['margin']:g} apart"] if selection["margin"] else []
-    if selection["max_length_gap"] < 1:
-        found.append(
-            f"in words, not more than {100 * selection['max_length_gap']:g}% shorter than the longer"
-        )
-    if selection["length_balance"] is not None:
-        found.append(f"mean lengths over the set within {selection['length_balance']:g} words")
-    return Markdown(f" ({'; '.join(found)})" if found else "")
 
 
 def _models(manifest: Manifest) -> Markdown:

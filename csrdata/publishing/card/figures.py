@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from csrdata.inspection.histogram import Histogram
-from csrdata.inspection.stats import words
+from csrdata.inspection.stats import FORM, words
 from csrdata.publishing.release.layout import candidate_glob, own_table
 
 BINS = 30
@@ -38,6 +38,10 @@ class Figures:
     """The figures of one iteration's pairs, answers and candidates."""
 
     name: str
+    by_origin: dict[str, int]
+    """Number of pairs, by their `Pair.origin`."""
+    by_form: dict[str, int]
+    """Number of pairs, by their `Form`."""
     by_fate: dict[str, int]
     """Number of candidates, by their `Fate`."""
     answers: int
@@ -50,6 +54,7 @@ class Figures:
     """R_I, 0..100."""
     words: Contrast
     margin: Histogram | None
+    """None too if the margins of pairs are on several scales, because their origins differ."""
     margins: tuple[float, float, float] | None
     """The margin that 10, 50 and 90 percent of the pairs do not exceed."""
     held_out_agrees: float | None
@@ -71,7 +76,7 @@ def figures(folder: Path, names: Sequence[str]) -> list[Figures]:
     }
     low, high = _span([table[f"{side}_words"] for table in pairs for side in ("chosen", "rejected")])
     spans["words"] = (low, low + BINS * math.ceil((high - low + 1) / BINS))  # bins of whole words
-    margins = _span([table["margin"] for table in pairs])
+    margins = _span([_margins(table) for table in pairs])
     return [
         _figures(folder, name, table, spans=spans, margins=margins)
         for name, table in zip(names, pairs, strict=True)
@@ -94,11 +99,13 @@ def _figures(
     answers = pl.scan_parquet(folder / own_table(name, "responses"))
     counted = answers.select(count=pl.len(), finished=100 * pl.col("finished").mean()).collect().row(0)
     fates = pl.scan_parquet(str(folder / candidate_glob(name))).group_by("fate").len().collect()
-    margin = pairs["margin"].drop_nulls()
+    margin = _margins(pairs)
     p10, p50, p90 = (float(margin.quantile(at, "linear") or 0) for at in (0.1, 0.5, 0.9))
     agrees = (pairs["chosen_reward_held_out"] > pairs["rejected_reward_held_out"]).drop_nulls()
     return Figures(
         name=name,
+        by_origin=dict(sorted(pairs["origin"].value_counts().iter_rows())),
+        by_form=dict(sorted(pairs.select(form=FORM)["form"].value_counts().iter_rows())),
         by_fate=dict(sorted(fates.iter_rows())),
         answers=counted[0],
         finished=counted[1],
@@ -112,6 +119,12 @@ def _figures(
         chosen_shorter=_share(pairs["chosen_words"] < pairs["rejected_words"]),
         longer_wins=_longer_wins(pairs["chosen_words"], pairs["rejected_words"]),
     )
+
+
+def _margins(pairs: pl.DataFrame) -> pl.Series:
+    """Return the margins that are known; none if they are on different scales."""
+    known = pairs.drop_nulls("margin")
+    return known["margin"].head(len(known) if known["origin"].n_unique() == 1 else 0)
 
 
 def _contrast(pairs: pl.DataFrame, column: str, span: tuple[float, float]) -> Contrast | None:

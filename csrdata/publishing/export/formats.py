@@ -4,6 +4,10 @@ A row holds the image's path relative to the folder, the instruction, the two an
 Answers are trimmed, because each trainer's template puts a space or a line break before an answer. Scores are left out,
 because some trainers give a column such as `margin` another meaning.
 
+These rows are conversations: every side is a whole turn and gets an end. Pairs that continue an answer need more. TRL reads
+plain text too, in which the chat template, the beginning of the answer and an end are written where they belong; it adds
+nothing to it where rows have images. The other trainers have no such rows.
+
 The formats follow the source code of the trainers' loaders: datasets 5.2 and TRL 1.16 (`imagefolder` with
 `file_names`), LLaMA-Factory 0.9.5 (`data/{parser,converter,mm_plugin}.py`), ms-swift 4.6.0
 (`dataset/preprocessor/core.py`, `template/base.py`), and LLaVA's `LazySupervisedDataset` with the
@@ -26,6 +30,17 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Texts:
+    """A pair as plain text for one model."""
+
+    prompt: str
+    """With its chat template, one image placeholder, the opening of the answer and its beginning."""
+    chosen: str
+    """With the token that ends the answer, where this side ends it."""
+    rejected: str
+
+
+@dataclass(frozen=True, slots=True)
 class Format:
     """How one trainer reads pairs."""
 
@@ -40,6 +55,8 @@ class Format:
     `{folder}`: paths quoted for a shell; `{name}`: the name of the dataset."""
     extra_files: Callable[[str, str], dict[str, Any]] | None = None
     """Return further JSON files by name, given the dataset's name and `file`."""
+    text_row: Callable[[Pair, str, Texts], Row] | None = None
+    """Return the row of a pair as plain text; None for a trainer that reads conversations alone."""
 
 
 def trl_row(pair: Pair, image: str) -> Row:
@@ -55,6 +72,21 @@ def trl_row(pair: Pair, image: str) -> Row:
         "prompt": [_said("user", pair.prompt)],
         "chosen": [_said("assistant", pair.chosen)],
         "rejected": [_said("assistant", pair.rejected)],
+    }
+
+
+def trl_text_row(pair: Pair, image: str, texts: Texts) -> Row:
+    """Return the row of a pair as plain text, for a pair that continues an answer.
+
+    Example: `{"file_names": ["images/7.png"], "prompt": "<s>USER: <image>\\nDescribe. ASSISTANT: A cat.", "chosen":
+    " It sleeps.", "rejected": " A dog barks.", ...}`
+    """
+    return {
+        "prompt_id": pair.prompt_id,
+        "file_names": [image],
+        "prompt": texts.prompt,
+        "chosen": texts.chosen,
+        "rejected": texts.rejected,
     }
 
 
@@ -120,6 +152,7 @@ FORMATS = {
         # `data_files` is needed: without it, `datasets` builds splits from image names that begin with "train-".
         usage="from datasets import load_dataset\n\n"
         'train_dataset = load_dataset("imagefolder", data_files={python}, split="train")',
+        text_row=trl_text_row,
     ),
     "llava": Format(
         "pairs.json",

@@ -9,16 +9,17 @@ import json
 import re
 import shlex
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from csrdata.errors import UserError
-from csrdata.publishing.export.formats import FORMATS, IMAGES, Format, Row
+from csrdata.publishing.export.formats import FORMATS, IMAGES, Format, Row, Texts
 from csrdata.publishing.folders import new_folder
 from csrdata.publishing.release.naming import image_bytes, image_names
 from csrdata.records import Pair
+from csrdata.search.pairs import Form, form
 from csrdata.storage.tables import write_json
 
 ANOTHER = "name another folder"
@@ -41,8 +42,18 @@ class Exported:
     """The command or code that loads the folder; the user replaces the upper-case words."""
 
 
-def export(pairs: Sequence[Pair], *, to: str, folder: Path, root: Path, name: str) -> Exported:
+def export(
+    pairs: Sequence[Pair],
+    *,
+    to: str,
+    folder: Path,
+    root: Path,
+    name: str,
+    as_texts: Callable[[Pair], Texts] | None = None,
+) -> Exported:
     """Write pairs in a trainer's format, in the order given, each image once.
+
+    If a pair is more than two whole answers, all rows are plain text.
 
     Args:
         pairs: one or more.
@@ -50,11 +61,12 @@ def export(pairs: Sequence[Pair], *, to: str, folder: Path, root: Path, name: st
         folder: the target; must be missing or empty.
         root: the folder that the pairs' image paths are relative to.
         name: the dataset's name, for trainers that need one; any character but a letter, digit or underscore becomes `_`.
+        as_texts: returns a pair as plain text for the policy; needed for pairs that continue an answer.
 
     Raises:
-        UserError: the trainer is unknown; there is no pair; the folder is not empty, cannot be written, or has a path that
-            the trainer cannot read; a pair has equal answers; a text is empty, is not Unicode, or contains a reserved word;
-            an image is missing, unreadable, or outside `root`.
+        UserError: the trainer is unknown, or cannot continue an answer that was begun; there is no pair; the folder is not
+            empty, cannot be written, or has a path that the trainer cannot read; a pair has equal answers; a text is empty,
+            is not Unicode, or contains a reserved word; an image is missing, unreadable, or outside `root`.
     """
     if to not in FORMATS:
         raise UserError(
@@ -63,13 +75,20 @@ def export(pairs: Sequence[Pair], *, to: str, folder: Path, root: Path, name: st
     chosen = FORMATS[to]
     if not pairs:
         raise UserError("pairs to export", got="none", expected="1 or more", do="csrdata stats")
+    continued = next(filter(continues, pairs), None)
+    if continued is not None and (chosen.text_row is None or as_texts is None):
+        raise _no_such_rows(continued, to)
     _check_folder(folder)
     for pair in pairs:
         _check_texts(pair, chosen, to=to)
     name = re.sub(r"\W", "_", name, flags=re.ASCII)
     with _writable(folder) as partial:
         copies = _copy_images([pair.image for pair in pairs], partial / IMAGES, root=root)
-        rows = (chosen.row(pair, f"{IMAGES}/{copies[pair.image]}") for pair in pairs)
+        placed = ((pair, f"{IMAGES}/{copies[pair.image]}") for pair in pairs)
+        if continued is not None and chosen.text_row is not None and as_texts is not None:
+            rows = (chosen.text_row(pair, image, as_texts(pair)) for pair, image in placed)
+        else:
+            rows = (chosen.row(pair, image) for pair, image in placed)
         _write_rows(partial / chosen.file, rows)
         for file, value in (chosen.extra_files(name, chosen.file) if chosen.extra_files else {}).items():
             write_json(partial / file, value)
@@ -80,6 +99,21 @@ def export(pairs: Sequence[Pair], *, to: str, folder: Path, root: Path, name: st
         name=name,
     )
     return Exported(folder, len(pairs), len(set(copies.values())), usage)
+
+
+def continues(pair: Pair) -> bool:
+    """Return whether a pair is more than two whole answers: it continues an answer, or a side of it has no end."""
+    return form(pair) is not Form.ANSWERS
+
+
+def _no_such_rows(pair: Pair, to: str) -> UserError:
+    able = [name for name, known in FORMATS.items() if known.text_row is not None]
+    return UserError(
+        "--to",
+        got=f"{to}, and pair {pair.prompt_id}, number {pair.number}, which continues an answer",
+        expected=f"a trainer that can continue one: {', '.join(able)}, or csrdata itself",
+        do=f"csrdata export --to {able[0]} DIR, or train here: dvc repro train_dpo",
+    )
 
 
 def _check_folder(folder: Path) -> None:
@@ -124,13 +158,15 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
 
 def _check_texts(pair: Pair, chosen: Format, *, to: str) -> None:
     """Refuse texts that a trainer would misread: equal answers, an empty text, or a placeholder, which adds an image."""
-    texts = {"prompt": pair.prompt, "chosen": pair.chosen, "rejected": pair.rejected}
+    texts = {"prompt": pair.prompt, "context": pair.context, "chosen": pair.chosen, "rejected": pair.rejected}
     do = f"correct or leave out prompt {pair.prompt_id}, then: dvc repro"
-    if pair.chosen.strip() == pair.rejected.strip():
+    alike = pair.chosen.strip() == pair.rejected.strip() and pair.chosen_complete == pair.rejected_complete
+    if alike:
         raise UserError(f"pair {pair.prompt_id}", got="two equal answers", expected="different ones", do=do)
+    may_be_empty = {"context"} | ({"chosen", "rejected"} if continues(pair) else set())
     for name, text in texts.items():
         place = f"pair {pair.prompt_id}: {name}"
-        if not text.strip():
+        if not text.strip() and (text or name not in may_be_empty):
             raise UserError(place, got=text, expected="a text", do=do)
         found = [word for word in chosen.reserved if word in text]
         if found:

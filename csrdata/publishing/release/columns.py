@@ -1,10 +1,14 @@
 """The columns of a release: preference pairs as TRL reads them, and every candidate sentence.
 
 A pair is a conversation in TRL's standard columns (`images`, `prompt`, `chosen`, `rejected`). Contents are plain strings,
-and the image comes before the user's turn, as TRL 1.16 inserts it. Answers are trimmed, because a chat template puts a space
-or a line break before an answer. The release also contains the project's own table with the generated text, whose tokens the
-log-probabilities describe. `Features` are written into the Parquet files, so that `load_dataset` returns images; for a file
-written by polars it would return a struct of bytes.
+and the image comes before the user's turn, as TRL 1.16 inserts it. Where all pairs are whole answers, these are trimmed,
+because a chat template puts a space or a line break before an answer. Where some pairs continue an answer, all sides are as
+generated: behind the column `context` they are its text. No conversation says that a turn does not end, so the card has code
+that makes plain text of such pairs.
+
+The release also contains the project's own table with the generated text, whose tokens the log-probabilities describe.
+`Features` are written into the Parquet files, so that `load_dataset` returns images; for a file written by polars it would
+return a struct of bytes.
 """
 
 from dataclasses import fields
@@ -21,6 +25,9 @@ Images = Literal["embed", "reference"]
 
 CONVERSATION = ("prompt", "chosen", "rejected")
 """The columns that hold messages."""
+
+SIDES = ("context", "chosen_complete", "rejected_complete")
+"""The columns that say how the sides of a pair continue an answer."""
 
 IMAGE_PATH = "image_path"
 """The column of the name of a pair's image. It is not `image`, which TRL's collator would read as the image itself."""
@@ -64,18 +71,24 @@ def pair_features(images: Images) -> "Features":
     )
 
 
-def pair_row(pair: Pair, image: bytes | None) -> dict[str, Any]:
-    """Return a pair's row; `image`: the bytes of its image file, None if rows only name it.
+def pair_row(pair: Pair, image: bytes | None, *, trimmed: bool = True) -> dict[str, Any]:
+    """Return a pair's row.
+
+    Args:
+        pair: its image under the release's name.
+        image: the bytes of its image file; None if rows only name it.
+        trimmed: without the white space around its two answers; False for a set in which some pairs continue an answer.
 
     Example: `Pair(chosen=" A cat.", image="images/5f.png", ...)` -> `{"images": [{"bytes": ..., "path": "5f.png"}],
     "chosen": [{"role": "assistant", "content": "A cat."}], "image_path": "images/5f.png", ...}`
     """
     embedded = {} if image is None else {"images": [{"bytes": image, "path": pair.image.rpartition("/")[2]}]}
+    chosen, rejected = (text.strip() if trimmed else text for text in (pair.chosen, pair.rejected))
     return {
         **embedded,
-        "prompt": [_message("user", pair.prompt)],
-        "chosen": [_message("assistant", pair.chosen)],
-        "rejected": [_message("assistant", pair.rejected)],
+        "prompt": [_message("user", pair.prompt.strip())],
+        "chosen": [_message("assistant", chosen)],
+        "rejected": [_message("assistant", rejected)],
         IMAGE_PATH: pair.image,
         **{name: getattr(pair if name in _OF_PAIR else pair.scores, name) for name in KEPT},
     }
@@ -100,4 +113,4 @@ def _features(record: Record) -> dict[str, Any]:
 
 
 def _message(role: str, text: str) -> dict[str, str]:
-    return {"role": role, "content": text.strip()}
+    return {"role": role, "content": text}

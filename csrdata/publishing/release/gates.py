@@ -19,6 +19,7 @@ from csrdata.publishing.release.columns import (
     CONVERSATION,
     IMAGE_PATH,
     ITERATION,
+    SIDES,
     Images,
     candidate_features,
     pair_features,
@@ -185,7 +186,7 @@ def _check_pairs(folder: Path, file: str, *, images: Images, seen: set[str]) -> 
             do="take another select_pairs.order in params.yaml, then: dvc repro, and push again",
         )
         _check_image_names(file, rows[IMAGE_PATH], first=first)
-        for index, row in enumerate(rows.select(CONVERSATION).iter_rows(named=True), start=first):
+        for index, row in enumerate(rows.select(*CONVERSATION, *SIDES).iter_rows(named=True), start=first):
             _check_conversation(f"{file}: row {index}", row)
         if images == "embed":
             embedded = zip(table.column("images").to_pylist(), rows[IMAGE_PATH], strict=True)
@@ -199,16 +200,19 @@ def _check_pairs(folder: Path, file: str, *, images: Images, seen: set[str]) -> 
 
 
 def _check_conversation(place: str, row: dict[str, Any]) -> None:
+    """Check that each turn is one message with words, or the end of an answer that was begun, and that the sides differ."""
     for name, role in zip(CONVERSATION, ("user", "assistant", "assistant"), strict=True):
         messages = row[name] or []
-        if [message["role"] for message in messages] != [role] or not (messages[0]["content"] or "").strip():
+        texts = [message["content"] or "" for message in messages]
+        is_end = name != "prompt" and texts == [""] and row[f"{name}_complete"] and row["context"].strip()
+        if [message["role"] for message in messages] != [role] or not (texts[0].strip() or is_end):
             raise UserError(
                 f"{place}: {name}",
                 got=messages,
                 expected=f"one message of the {role} with words in it",
                 do=REMAKE,
             )
-    if row["chosen"] == row["rejected"]:
+    if row["chosen"] == row["rejected"] and row["chosen_complete"] == row["rejected_complete"]:
         raise UserError(
             place,
             got="two equal answers",

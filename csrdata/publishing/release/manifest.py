@@ -42,8 +42,9 @@ from csrdata.publishing.release.untrusted import check_text, check_value, parse_
 from csrdata.storage.tables import hash_path, read_json, write_json
 
 MANIFEST = "provenance/manifest.json"
-FORMAT = 2
-"""Version of the folder's layout. A release in another format is refused; format 1 named images by their project's paths."""
+FORMAT = 3
+"""Version of the folder's layout and of its columns. A release in another format is refused. Format 1 named images by their
+project's paths; in format 2 a pair was always two whole answers."""
 
 MANIFEST_BYTES = 8_000_000
 """The largest manifest that is read: `MAX_FILES` entries of 200 bytes, and as many lines of changes and inputs."""

@@ -21,6 +21,7 @@ from csrdata.errors import UserError
 from csrdata.evaluation import summary
 from csrdata.publishing.card.markdown import Markdown, code, escape, fenced, render, table
 from csrdata.publishing.card.method import method
+from csrdata.publishing.card.pairs import origins as table_of_origins
 from csrdata.publishing.folders import new_folder
 from csrdata.publishing.hub.fetch import Source
 from csrdata.publishing.release.layout import CARD
@@ -70,6 +71,7 @@ def write_model(
     base: BaseModel,
     licence: str,
     training: Mapping[str, Any],
+    origins: Mapping[str, int],
     results: Results | None,
     version: str,
     dataset: Source | None = None,
@@ -85,6 +87,7 @@ def write_model(
         base: the model that the adapter changes.
         licence: of the adapter (and of a base in the folder), by its name on the Hub.
         training: the parameters of its training, for the card.
+        origins: numbers of the pairs of iteration T, by their `origin`; empty if they are not known.
         results: the figures of the base and of this policy; None if it was not evaluated.
         version: of csrdata.
         dataset: the published pairs that it was trained on.
@@ -123,6 +126,7 @@ def write_model(
             "adapters": {adapter.name: hash_path(adapter) for adapter in adapters},
             "dataset": None if dataset is None else str(dataset),
             "training": dict(training),
+            "pairs": dict(origins),
             "csrdata": version,
             "files": listed,
         }
@@ -259,6 +263,7 @@ def _card(
         method=method(training),
         base=_named_base(base),
         pairs=_named_pairs(dataset),
+        origins=table_of_origins({"pairs": manifest["pairs"]}),
         chain=Markdown(chain),
         identity=code(manifest["identity"]),
         loading=_loading(repo_id, tag, base),

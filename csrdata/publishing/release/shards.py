@@ -16,6 +16,7 @@ from csrdata.publishing.release.columns import ITERATION, Images, candidate_feat
 from csrdata.publishing.release.layout import candidate_file, own_table, pair_file, unpaired_file
 from csrdata.publishing.release.naming import image_bytes
 from csrdata.records import Pair, Response, Sentence
+from csrdata.search.pairs import Form, form
 from csrdata.storage.tables import read_table, schema
 
 if TYPE_CHECKING:
@@ -56,10 +57,12 @@ def write_pairs(
 
     embed = images == "embed"
     sizes = [
-        len(pair.prompt) + len(pair.chosen) + len(pair.rejected) + (_size(pair.image, root) if embed else 0)
+        sum(map(len, (pair.prompt, pair.context, pair.chosen, pair.rejected)))
+        + (_size(pair.image, root) if embed else 0)
         for pair in pairs
     ]
     arrow = pair_features(images).arrow_schema
+    trimmed = all(form(pair) is Form.ANSWERS for pair in pairs)
     files = _cut(sizes, limit=file_bytes)
     for index, (start, end) in enumerate(files):
         with _writer(folder / pair_file(name, index, len(files)), arrow) as write:
@@ -68,6 +71,7 @@ def write_pairs(
                     pair_row(
                         replace(pair, image=names[pair.image]),
                         image_bytes(pair.image, root=root) if embed else None,
+                        trimmed=trimmed,
                     )
                     for pair in pairs[start + first : start + last]
                 ]

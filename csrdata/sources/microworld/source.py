@@ -5,9 +5,10 @@ from pathlib import Path
 
 from csrdata.records import Prompt, Question, Truth
 from csrdata.search.judging import Judging
-from csrdata.sources.base import ClaimParser, Origin
+from csrdata.sources.base import ClaimParser, Corruption, Origin
 from csrdata.sources.microworld import sampling
 from csrdata.sources.microworld.claim_parser import MicroworldClaimParser, named_shapes
+from csrdata.sources.microworld.corruption import corrupt
 from csrdata.sources.microworld.images import IMAGES_FOLDER, SCENES_FILE
 from csrdata.sources.microworld.language import JUDGE_ANSWERS, JUDGE_PATTERN, shape_question
 from csrdata.sources.microworld.world import WORLD_VERSION
@@ -65,6 +66,9 @@ class Microworld:
     def judging(self) -> Judging:
         """Return the question that the base policy was taught (`csrdata.sources.microworld.lessons`)."""
         return Judging(JUDGE_PATTERN, JUDGE_ANSWERS)
+
+    def corruption(self) -> Corruption:
+        return corrupt
 
     def files(self) -> list[Path]:
         return [self.folder / SCENES_FILE, self.folder / IMAGES_FOLDER]
