@@ -103,6 +103,11 @@ def imported(name: str) -> Path:
     return Path("data/import") / name
 
 
+def references(iteration: str) -> Path:
+    """Return the path of the log-probabilities of an iteration's pairs under the policy that training started from."""
+    return Path("data/train_dpo") / iteration / "references.parquet"
+
+
 def answers(name: str) -> Path:
     """Return the path of a policy's table of `Answer` rows: its answers to the evaluation questions."""
     return Path("data/evaluate_policy") / name / "answers.parquet"

@@ -1,10 +1,59 @@
-"""Every hallucinated word of a policy's descriptions, as rows of a table: what CHAIR counts, for a reader to check."""
+"""Every hallucinated word of a policy's descriptions, as rows of a table: what CHAIR counts, for a reader to check.
+
+`marks` finds the words in any text about an image whose truth is known.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from csrdata.evaluation.scorecard import Known
-from csrdata.records import Answer, Kind, Question
+from csrdata.records import Answer, Kind, Question, Truth
+from csrdata.sources.base import ClaimParser
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One mention of an object that is not in the image, by its place in the text."""
+
+    start: int
+    """Characters of the text before the word."""
+    end: int
+    """The character behind the word: the word is `text[start:end]`."""
+    object: str
+    """What it names, as `Truth.objects` would."""
+    mistake: str | None
+    """The kind of mistake, where the parser tells it."""
+    word: str
+    """As the text has it, letter case aside."""
+    sentence: int
+    """1 for the first sentence of the text."""
+
+
+def marks(text: str, truth: Truth, parser: ClaimParser) -> list[Mark]:
+    """Return every mention of an absent object in a text, in the order of the words.
+
+    Raises:
+        ValueError: the parser returns a sentence that is no part of the text.
+
+    Example: "A star. A red ring." without a ring -> one mark, 14 to 18, in sentence 2
+    """
+    found, begin = [], 0
+    for number, sentence in enumerate(parser.sentences(text), start=1):
+        begin = text.index(sentence, begin)
+        found += [
+            Mark(
+                start=begin + mention.start,
+                end=begin + mention.end,
+                object=mention.name,
+                mistake=mention.mistake,
+                word=mention.word,
+                sentence=number,
+            )
+            for mention in parser.mentions(sentence, truth)
+            if not mention.present
+        ]
+        begin += len(sentence)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +71,10 @@ class AbsentMention:
     """What it names, as `Truth.objects` would."""
     mistake: str | None
     """The kind of mistake, where the parser tells it."""
+    start: int
+    """Characters of the answer before the word."""
+    end: int
+    """The character of the answer behind the word."""
     text: str
     """The sentence."""
 
@@ -42,19 +95,19 @@ def absent_mentions(
             question.split,
             question.question_id,
             question.image,
-            number,
-            mention.word,
-            mention.name,
-            mention.mistake,
-            sentence,
+            mark.sentence,
+            mark.word,
+            mark.object,
+            mark.mistake,
+            mark.start,
+            mark.end,
+            known[question.split].parser.sentences(given[question.question_id])[mark.sentence - 1],
         )
         for question in questions
         if question.kind == Kind.DESCRIBE and question.split in known
-        for number, sentence in enumerate(
-            known[question.split].parser.sentences(given[question.question_id]), start=1
+        for mark in marks(
+            given[question.question_id],
+            known[question.split].truths[question.image],
+            known[question.split].parser,
         )
-        for mention in known[question.split].parser.mentions(
-            sentence, known[question.split].truths[question.image]
-        )
-        if not mention.present
     ]

@@ -8,13 +8,22 @@ Rows follow the summary's iterations, "base" first: the names are free text, so 
 A value that does not exist is None.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 from csrdata.evaluation.scorecard import FIGURES
 from csrdata.evaluation.summary import EqualRecall, Summary
 
 Row = Mapping[str, str | float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table for a plot. Its columns are there even if it has no rows."""
+
+    columns: Sequence[str]
+    rows: Sequence[Row]
+
 
 PAIR_REWARDS = "pair_rewards"
 """The table of rewards."""

@@ -25,6 +25,8 @@ class CocoMention:
     name: str
     present: bool
     word: str
+    start: int
+    end: int
     attributes_right: None = None
     mistake: None = None
 
@@ -51,14 +53,24 @@ class CocoClaimParser:
 
     def mentions(self, sentence: str, truth: Truth) -> Sequence[CocoMention]:
         present = set(truth.objects)
-        return [CocoMention(name, name in present, word) for name, word in self.names(sentence)]
+        folded = sentence.casefold()
+        places = _places(sentence, folded)
+        return [
+            CocoMention(name, name in present, folded[start:end], places[start], places[end - 1] + 1)
+            for name, start, end in self._named(folded)
+        ]
 
     def names(self, text: str) -> Iterator[tuple[str, str]]:
         """Yield category and words of each mention, in order.
 
         Example: "Two Hot-Dogs near a dog." -> ("hot dog", "hot-dogs"), ("dog", "dog")
         """
-        text = text.casefold()
+        folded = text.casefold()
+        for name, start, end in self._named(folded):
+            yield name, folded[start:end]
+
+    def _named(self, text: str) -> Iterator[tuple[str, int, int]]:
+        """Yield category, start and end of each mention in a text without capitals."""
         found = list(_WORD.finditer(text))
         start = 0
         while start < len(found):
@@ -67,7 +79,7 @@ class CocoClaimParser:
                 phrase = tuple(word[0] for word in found[start : start + size])
                 name = self.synonyms.phrases[phrase]
                 if name is not None:
-                    yield name, text[found[start].start() : found[start + size - 1].end()]
+                    yield name, found[start].start(), found[start + size - 1].end()
             start += max(size, 1)
 
     def _longest(self, text: str, found: Sequence[re.Match[str]]) -> int:
@@ -77,3 +89,13 @@ class CocoClaimParser:
             reach += 1
         phrase = tuple(word[0] for word in found[:reach])
         return next((size for size in range(reach, 0, -1) if phrase[:size] in self.synonyms.phrases), 0)
+
+
+def _places(text: str, folded: str) -> Sequence[int]:
+    """Return for each character of the case-folded text the place of its origin in the text: one may become several.
+
+    Example: "Straße" is "strasse" -> 0 1 2 3 4 4 5
+    """
+    if len(text) == len(folded):
+        return range(len(text))
+    return [place for place, character in enumerate(text) for _ in character.casefold()]

@@ -54,6 +54,31 @@ _AT_RECALL = (
     "CHAIR_S at the base's recall, by a bias on the end of an answer",
 )
 """The figures that `dvc plots show` draws: name, unit and title."""
+_PAIRS = (
+    ("pair_rewards", "pair_rewards", "reward", "mean reward", "Rewards of chosen and rejected answers"),
+    (
+        "pair_rewards_released",
+        "pair_rewards",
+        "reward",
+        "1 - mean cost, 0 to 1",
+        "Rewards of chosen and rejected answers on the released code's scale",
+    ),
+    (
+        "pair_relevance",
+        "pair_rewards",
+        "mean",
+        "mean R_I, 0 to 100",
+        "Relevance of chosen and rejected to the image",
+    ),
+    (
+        "pair_likelihood",
+        "likelihood",
+        "mean",
+        "mean log-probability, nats",
+        "Likelihood of chosen and rejected before training, by origin",
+    ),
+)
+"""The plots of chosen and rejected by iteration: name, template, y, unit and title."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./${}@-]+")
 """Text that needs no quotes in YAML."""
@@ -174,17 +199,10 @@ def _plots(params: Params) -> list[str]:
     matched = params.match_recall is not None
     figures = (_AT_RECALL, *_PLOTS) if matched else _PLOTS
     rows = [(name, "splits", "iteration", "value", "iteration", unit, title) for name, unit, title in figures]
-    rows.append(
-        (
-            "pair_rewards",
-            "pair_rewards",
-            "iteration",
-            "reward",
-            "iteration",
-            "mean reward",
-            "Rewards of chosen and rejected answers",
-        )
-    )
+    rows += [
+        (name, template, "iteration", y, "iteration", unit, title)
+        for name, template, y, unit, title in _PAIRS
+    ]
     if matched:
         rows.append(
             (

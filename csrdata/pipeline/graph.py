@@ -22,6 +22,7 @@ from csrdata.pipeline.scorers import (
     trained_scorers,
 )
 from csrdata.pipeline.source import open_source, source_files
+from csrdata.search.responses import SEARCH
 from csrdata.sections.method import AnyPairs
 
 KEY, PREVIOUS = "${key}", "${item.previous}"
@@ -149,8 +150,14 @@ def nodes(params: Params) -> tuple[Node, ...]:
             inputs=(
                 str(paths.answers(KEY).parents[1]),
                 questions,
-                *(() if is_imported else (str(paths.responses(KEY).parent),)),
+                *(
+                    ()
+                    if is_imported
+                    else (str(paths.candidates(KEY).parent), str(paths.responses(KEY).parent))
+                ),
                 str(paths.pairs(KEY).parents[1]),
+                str(paths.references(KEY).parents[1]),
+                *(() if params.score_beams.signal == SEARCH else (str(paths.signals(KEY).parent),)),
                 str(paths.PREPARE_METRICS),
                 str(paths.stage_metrics("train_dpo", KEY).parent),
                 *(() if params.match_recall is None else (str(paths.recall_curve(KEY).parent),)),
@@ -161,6 +168,7 @@ def nodes(params: Params) -> tuple[Node, ...]:
                 "evaluation_sets",
                 "iterations",
                 "match_recall",
+                "score_beams",
                 "select_pairs",
                 "source",
                 "summarize",

@@ -26,6 +26,7 @@ from csrdata.evaluation.summary import (
 from csrdata.evaluation.truth_preference import TruthPreference, truth_preference
 from csrdata.evaluation_sets.base import Asked
 from csrdata.params import FILE, Params
+from csrdata.pipeline.analyses import analysis_tables
 from csrdata.pipeline.plots import write_plots
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth, source_truths, truths_of
@@ -57,15 +58,19 @@ def run(params: Params) -> None:
     truths = read_rows(paths.TRUTH, Truth, made_by=SAMPLED)
     known = known_truth(params.evaluation_sets, source, Asked(questions, truths))
     policies = (paths.BASE, *params.iterations)
-    cards = {
-        policy: scorecards(questions, _answers(policy), known, made_by=_made_by(policy))
-        for policy in policies
-    }
+    answers, cards = {}, {}
+    for policy in policies:
+        answers[policy] = _answers(policy)
+        cards[policy] = scorecards(questions, answers[policy], known, made_by=_made_by(policy))
     prompt_truths = source_truths(params.evaluation_sets, truths)
     prefer, judge = _preference(params, source, prompt_truths), _judging(params, source, prompt_truths)
+    rows = {
+        iteration: read_rows(paths.pairs(iteration), Pair, made_by=f"dvc repro select_pairs@{iteration}")
+        for iteration in params.iterations
+    }
     pairs = {
         iteration: summarize_pairs(
-            read_rows(paths.pairs(iteration), Pair, made_by=f"dvc repro select_pairs@{iteration}"),
+            rows[iteration],
             read_rows(paths.dropped(iteration), Dropped, made_by=f"dvc repro select_pairs@{iteration}"),
             prefer(iteration),
             judge(iteration),
@@ -98,11 +103,22 @@ def run(params: Params) -> None:
         equal_recall=equal_recall,
         world=read_world(prepared),
     )
+    parser = source.claim_parser()
+    analyses = analysis_tables(
+        questions,
+        answers,
+        rows,
+        known,
+        prompts=None if parser is None else Known(prompt_truths, parser),
+        signal=params.score_beams.signal,
+        image_weight=params.score_beams.image_weight,
+        seed=settings.seed,
+    )
     write_json(paths.SUMMARY, summary.as_json())
     write_json(paths.HEADLINE, headline(summary).as_json())
     with atomic_file(MARKDOWN) as partial:
         partial.write_text(table.markdown(summary, confidence=settings.confidence), encoding="utf-8")
-    write_plots(summary)
+    write_plots(summary, analyses)
     table.show(summary, confidence=settings.confidence)
 
 

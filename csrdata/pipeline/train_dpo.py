@@ -1,4 +1,7 @@
-"""Wiring of `train_dpo`: pairs and the previous policy in; the next policy (a chain of adapters) and a step log out."""
+"""Wiring of `train_dpo`: pairs and the previous policy in; the next policy (a chain of adapters) and a step log out.
+
+The log-probabilities of the pairs under the previous policy are kept, too: analyses need no model then.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -7,6 +10,7 @@ from csrdata import paths
 from csrdata.params import Params
 from csrdata.pipeline import runtime
 from csrdata.pipeline.inputs import need_images, need_policy
+from csrdata.pipeline.references import write_references
 from csrdata.pipeline.wordings import read_wordings
 from csrdata.records import Pair
 from csrdata.storage.tables import read_rows, write_json, write_table
@@ -44,4 +48,5 @@ def run(params: Params, name: str) -> None:
     numbers = {field.name: pl.Float64 for field in dataclasses.fields(StepLog)} | {"step": pl.Int64}
     steps = [dataclasses.asdict(step) for step in report.steps]
     write_table(step_log(name), pl.DataFrame(steps, schema=numbers))
+    write_references(paths.references(name), report.references)
     write_json(paths.stage_metrics("train_dpo", name), report.summary())

@@ -27,6 +27,21 @@ class Completion:
     """Stored at generation, nats; None if it is not known which policy wrote the text."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The two sides of one pair under the policy that training starts from (equation 5)."""
+
+    prompt_id: str
+    number: int
+    """Of the pair among its prompt's."""
+    chosen_logprob: float
+    """Log-probability of what follows the pair's context, nats: the sum over its tokens, the end included."""
+    rejected_logprob: float
+    chosen_tokens: int
+    """1 or more, the end included."""
+    rejected_tokens: int
+
+
 def side_of(pair: Pair, name: str) -> Completion:
     """Return a side of a pair.
 

@@ -39,7 +39,7 @@ from csrdata.policy.preflight import (
     check_texts,
 )
 from csrdata.policy.prompting import check_tokens, completion_text, end_ids
-from csrdata.policy.sides import REFERENCES, place_of, side_of
+from csrdata.policy.sides import REFERENCES, Reference, place_of, side_of
 from csrdata.progress import progress as bar_of
 from csrdata.records import Pair
 
@@ -83,6 +83,8 @@ class TrainingReport:
     `dpo_weight` is 0: there is no reference then."""
     reference_gap: float | None
     """Largest difference, in nats, between a reference log-probability and the stored one; None if none is stored."""
+    references: tuple[Reference, ...]
+    """One for each pair, in their order; none if `dpo_weight` is 0."""
 
     def summary(self) -> dict[str, float | None]:
         """Return the run's figures: counts, the reference check, and means over the first or last tenth of the steps."""
@@ -224,7 +226,7 @@ def train(
         trainer.remove_callback(ProgressCallback if progress else PrinterCallback)
         if progress:
             trainer.add_callback(Bar())
-        numbers, check = _preflight(
+        numbers, references, check = _preflight(
             trainer, policy, pairs, batch_size=batch_size, tolerance=reference_tolerance, progress=progress
         )
         if margins is not None:
@@ -239,6 +241,7 @@ def train(
         adapter_parameters=sum(weights),
         references_checked=check.pairs,
         reference_gap=check.largest_gap,
+        references=references,
     )
 
 
@@ -392,11 +395,12 @@ def _preflight(
     batch_size: int,
     tolerance: float,
     progress: bool,
-) -> tuple[dict[str, list[float]], ReferenceCheck]:
+) -> tuple[dict[str, list[float]], tuple[Reference, ...], ReferenceCheck]:
     """Validate every batch of training's collator, and the reference.
 
     Returns:
-        The reference's log-probabilities as the loss needs them, by column; none if it needs none. And what was checked.
+        The reference's log-probabilities as the loss needs them, by column; those of the whole texts, a row for each pair;
+        both empty if the loss needs none. And what was checked.
     """
     trainer.model.eval()
     model = trainer.model.get_base_model()
@@ -405,6 +409,7 @@ def _preflight(
     """Of chosen and rejected answers, as generation stored them: summed over all tokens."""
     weighted: list[list[float]] = [[], []]
     """The same with the weights of `ld_alpha`."""
+    counts: list[list[int]] = [[], []]
     starts = range(0, len(pairs), batch_size)
     for start in bar_of(starts, title="preflight", unit="batch", disable=not progress):
         part = pairs[start : start + batch_size]
@@ -414,20 +419,26 @@ def _preflight(
         if not objective.dpo_weight:
             continue
         tokens, mask = trainer.reference_tokens(batch), batch["completion_mask"][:, 1:]
+        for sizes, masks in zip(counts, mask.sum(dim=1).chunk(2), strict=True):
+            sizes.extend(masks.tolist())
         for kept, ld_alpha in ((whole, None), (weighted, objective.ld_alpha)):
             for own, values in zip(
                 kept, answer_logprobs(tokens, mask, ld_alpha=ld_alpha).chunk(2), strict=True
             ):
                 own.extend(values.float().tolist())
     if not objective.dpo_weight:
-        return {}, ReferenceCheck(0, None)
+        return {}, (), ReferenceCheck(0, None)
     check = check_references(pairs, whole[0], whole[1], policy=policy, tolerance=tolerance)
     if check.pairs < len(pairs):
         sys.stderr.write(
             f"the reference was checked for {check.pairs} of {len(pairs)} pairs: "
             "the others have no stored log-probabilities\n"
         )
-    return dict(zip(REFERENCES, weighted, strict=True)), check
+    references = tuple(
+        Reference(pair.prompt_id, pair.number, *values)
+        for pair, *values in zip(pairs, *whole, *counts, strict=True)
+    )
+    return dict(zip(REFERENCES, weighted, strict=True)), references, check
 
 
 def _steps(history: Sequence[Mapping[str, float]]) -> tuple[StepLog, ...]:

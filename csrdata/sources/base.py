@@ -57,6 +57,14 @@ class Mention(Protocol):
         """What the sentence calls it."""
 
     @property
+    def start(self) -> int:
+        """Where the word begins in the sentence: characters before it."""
+
+    @property
+    def end(self) -> int:
+        """Where the word ends in the sentence: the character behind it."""
+
+    @property
     def present(self) -> bool:
         """Whether it is in the image."""
 
@@ -81,7 +89,7 @@ class ClaimParser(Protocol):
         """Whether it can tell attributes, kinds of mistakes and well-formed sentences; else no figure is about them."""
 
     def sentences(self, text: str) -> list[str]:
-        """Split an answer into its sentences."""
+        """Split an answer into its sentences: parts of the text as they are, in order."""
 
     def well_formed(self, sentence: str) -> bool:
         """Return whether a sentence is a valid sentence of the source's language."""

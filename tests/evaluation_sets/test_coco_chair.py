@@ -111,6 +111,8 @@ def test_chair_is_its_definition(coco: Path) -> None:
         ("traffic light", "traffic light", 3),
     ]
     assert listed[0].text == "A cat watches."
+    said = {answer.question_id: answer.text for answer in answers}
+    assert [said[row.question_id][row.start : row.end] for row in listed] == [row.word for row in listed]
 
 
 def image_finished(image: str) -> bool:

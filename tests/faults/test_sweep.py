@@ -100,8 +100,13 @@ STAGES = (
         "train_dpo",
         "1",
         ("data/select_pairs/1/pairs.parquet", WORDINGS, *BASE, IMAGE),
-        (*ADAPTER, "data/train_dpo/1/log.parquet", "metrics/train_dpo/1.json"),
-        6,
+        (
+            *ADAPTER,
+            "data/train_dpo/1/log.parquet",
+            "data/train_dpo/1/references.parquet",
+            "metrics/train_dpo/1.json",
+        ),
+        7,
     ),
     Stage(
         "evaluate_policy",
@@ -148,20 +153,22 @@ STAGES = (
             "data/match_recall/base/record.json",
             "data/select_pairs/1/pairs.parquet",
             "data/select_pairs/1/dropped.parquet",
+            *shards("data/generate_beams/1"),
             *shards("data/score_beams/1"),
+            "data/train_dpo/1/references.parquet",
             QUESTIONS,
             TRUTH,
             PROMPTS,
             "metrics/train_dpo/1.json",
             "metrics/prepare.json",
         ),
-        ("metrics/summary.json", "metrics/summary.md", "plots/chair_s.csv", "plots/pair_rewards.csv"),
+        ("metrics/summary.json", "metrics/summary.md", "plots/chair_s.csv", "plots/cases.csv"),
         6,
     ),
 )
 
 
-ALONE = ("scenes.parquet", "log.parquet", "answers.parquet", "absent_mentions.csv")
+ALONE = ("scenes.parquet", "answers.parquet", "absent_mentions.csv")
 """Tables without a sibling of their format to be swapped with."""
 
 

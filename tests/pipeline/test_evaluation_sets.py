@@ -15,7 +15,7 @@ from csrdata.params import Params, load_params
 from csrdata.pipeline import evaluate_policy, sample_prompts, summarize
 from csrdata.pipeline.evaluation_sets import parser_files, set_files
 from csrdata.pipeline.source import open_source
-from csrdata.records import Kind, Prompt, Question, Truth
+from csrdata.records import Answer, Kind, Prompt, Question, Truth
 from csrdata.storage.tables import read_json, read_rows, write_json
 from tests.evaluation_sets.coco_files import file_name, write_coco
 from tests.pipeline.world import PARAMS as SHIPPED
@@ -194,8 +194,22 @@ def test_every_hallucinated_word_is_listed() -> None:
     _models()
     evaluate_policy.run(params, "base")
     listed = list(csv.DictReader(paths.absent_mentions("base").open(encoding="utf-8", newline="")))
-    columns = ["split", "question_id", "image", "sentence", "word", "object", "mistake", "text"]
+    columns = [
+        "split",
+        "question_id",
+        "image",
+        "sentence",
+        "word",
+        "object",
+        "mistake",
+        "start",
+        "end",
+        "text",
+    ]
     assert paths.absent_mentions("base").read_text(encoding="utf-8").splitlines()[0] == ",".join(columns)
+    answers = {row.question_id: row.text for row in read_rows(paths.answers("base"), Answer, made_by="")}
+    for row in listed:
+        assert answers[row["question_id"]][int(row["start"]) : int(row["end"])].casefold() == row["word"]
     counted = read_json(paths.stage_metrics("evaluate_policy", "base"), made_by="")
     for split, values in counted.items():
         if isinstance(values, dict) and "chair_s" in values:

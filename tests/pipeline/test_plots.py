@@ -12,8 +12,11 @@ import pytest
 import yaml
 
 from csrdata import paths
+from csrdata.evaluation.analyses import cases, likelihood, released, relevance
+from csrdata.evaluation.analyses.likelihood import Likelihoods, likelihood_rows
+from csrdata.evaluation.analyses.spread import spread
 from csrdata.evaluation.intervals import Figure
-from csrdata.evaluation.plots import curve_rows, figure_rows, plot_tables, reward_rows
+from csrdata.evaluation.plots import Table, curve_rows, figure_rows, plot_tables, reward_rows
 from csrdata.evaluation.scorecard import FIGURES
 from csrdata.evaluation.summary import (
     BiasSummary,
@@ -65,6 +68,29 @@ def _summary() -> Summary:
     )
 
 
+def _analyses() -> dict[str, Table]:
+    """Tables of the analyses; "a, b" has no pair."""
+    some = {"warm-up": [1.0], "a, b": [], "1.0": [3.0, 5.0]}
+    relevances = [
+        {"iteration": name, "answer": side, "scorer": scorer, **spread(values)}
+        for name, values in some.items()
+        for side in ("chosen", "rejected")
+        for scorer in ("search", "held_out")
+    ]
+    rewards = [
+        {"iteration": name, "answer": side, "scorer": "search", "count": 0, "reward": None}
+        for name in some
+        for side in ("chosen", "rejected")
+    ]
+    likely = likelihood_rows({name: [Likelihoods("judge", -3.0, -4.0, 2, 3)] for name in some})
+    return {
+        relevance.NAME: Table(relevance.COLUMNS, relevances),
+        released.NAME: Table(released.COLUMNS, rewards),
+        likelihood.NAME: Table(likelihood.COLUMNS, likely),
+        cases.NAME: Table(cases.COLUMNS, []),
+    }
+
+
 def test_rows_follow_the_pipeline() -> None:
     """The base first, then the iterations as params.yaml has them, whatever their names; splits by name."""
     rows = figure_rows(_summary(), "recall")
@@ -99,10 +125,12 @@ def test_curves_have_a_row_for_each_bias() -> None:
 
 
 def test_the_record_has_the_plots_of_its_summary(tmp_path: Path) -> None:
-    """The shipped run's plots are those of its summary.json, and dvc.lock has the hash of both."""
-    write_plots(read_summary(ROOT / paths.SUMMARY), folder=tmp_path)
+    """The shipped run's plots are those of its summary.json and the analyses; dvc.lock has the hash of both."""
+    write_plots(read_summary(ROOT / paths.SUMMARY), {}, folder=tmp_path)
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert {path.name: path.read_bytes() for path in (ROOT / paths.PLOTS).iterdir()} == written
+    shipped = {path.name: path.read_bytes() for path in (ROOT / paths.PLOTS).iterdir()}
+    assert {name: shipped.get(name) for name in written} == written
+    assert set(shipped) - set(written) <= {f"{name}.csv" for name in _analyses()}
     lock = ROOT / "dvc.lock"
     check_outs(read_lock(lock), ["plots", "metrics/summary.json"], root=ROOT, lock=lock)
 
@@ -115,7 +143,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
     plots = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"plots": plots}, sort_keys=False), encoding="utf-8")
-    write_plots(_summary(), folder=folder / paths.PLOTS)
+    write_plots(_summary(), _analyses(), folder=folder / paths.PLOTS)
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "plots", "show", "--json"],
         cwd=folder,
@@ -137,7 +165,8 @@ def test_every_plot_is_drawn(drawn: dict[str, Any]) -> None:
     plots = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
     assert list(drawn) == [path for plot in plots for path in plot]
     for path, spec in drawn.items():
-        rows = {"plots/pair_rewards.csv": 12, "plots/recall_curve.csv": 16}.get(path, 8)
+        others = {"pair_rewards": 12, "recall_curve": 16, "pair_relevance": 12, "pair_rewards_released": 6}
+        rows = {**others, "pair_likelihood": 12}.get(Path(path).stem, 8)
         assert len(spec["data"]["values"]) == rows
         assert spec["title"]["text"]
         assert spec["spec"]["encoding"]["y"]["title"] not in {"", "value", "reward"}
@@ -151,13 +180,13 @@ def test_iterations_are_names_in_their_order(drawn: dict[str, Any]) -> None:
         axis = spec["spec"]["encoding"]["x"]
         assert (axis["field"], axis["type"], axis["sort"]) == ("iteration", "ordinal", None)
         names = [row["iteration"] for row in spec["data"]["values"]]
-        assert list(dict.fromkeys(names)) == (NAMES[1:] if "pair_rewards" in path else NAMES)
+        assert list(dict.fromkeys(names)) == (NAMES[1:] if "pair_" in path else NAMES)
 
 
 def test_splits_differ_in_colour_and_have_intervals(drawn: dict[str, Any]) -> None:
     """Each split has a colour; a bar goes from low to high, and is left out where there is none."""
     for path, spec in drawn.items():
-        if "pair_rewards" in path or "recall_curve" in path:
+        if "pair_" in path or "recall_curve" in path:
             continue
         assert spec["spec"]["encoding"]["color"]["field"] == "split"
         assert {row["split"] for row in spec["data"]["values"]} == set(SPLITS)
@@ -182,8 +211,18 @@ def test_a_missing_value_is_not_drawn_as_zero(drawn: dict[str, Any]) -> None:
 
 def test_rewards_differ_in_colour_and_dash(drawn: dict[str, Any]) -> None:
     """Chosen and rejected differ in colour, the scorers in dash."""
-    encoding = drawn["plots/pair_rewards.csv"]["spec"]["encoding"]
-    assert (encoding["color"]["field"], encoding["strokeDash"]["field"]) == ("answer", "scorer")
+    for name in ("pair_rewards", "pair_rewards_released", "pair_relevance"):
+        encoding = drawn[f"plots/{name}.csv"]["spec"]["encoding"]
+        assert (encoding["color"]["field"], encoding["strokeDash"]["field"]) == ("answer", "scorer")
+
+
+def test_likelihoods_differ_in_colour_and_shape(drawn: dict[str, Any]) -> None:
+    """Chosen and rejected differ in colour, the origins in shape; a panel per token and one per answer."""
+    spec = drawn["plots/pair_likelihood.csv"]
+    encoding = spec["spec"]["encoding"]
+    assert (encoding["color"]["field"], encoding["shape"]["field"]) == ("answer", "origin")
+    assert spec["facet"]["row"]["field"] == "measure"
+    assert {step["as"] for step in spec["transform"]} == {"mean", "p25", "p75"}
 
 
 def test_hallucination_is_drawn_against_recall(drawn: dict[str, Any]) -> None:

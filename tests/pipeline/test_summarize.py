@@ -19,9 +19,12 @@ from csrdata.evaluation.summary import PairSummary, Summary, read_summary
 from csrdata.evaluation.truth_preference import TruthPreference
 from csrdata.evaluation_sets.base import Asked
 from csrdata.pipeline import sample_prompts, summarize
+from csrdata.pipeline.references import write_references
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth
+from csrdata.policy.sides import Reference
 from csrdata.records import (
+    NO_PARENT,
     Answer,
     BiasedAnswer,
     Dropped,
@@ -32,6 +35,7 @@ from csrdata.records import (
     Prompt,
     Question,
     Response,
+    Sentence,
     Side,
     Truth,
     Verdict,
@@ -42,6 +46,7 @@ from csrdata.sources.microworld.language import sentence
 from csrdata.sources.microworld.world import SHAPES, SceneObject
 from csrdata.storage.tables import read_json, read_rows, seal, write_json, write_rows
 from tests.pipeline.world import draw_world, small_params
+from tests.search.trees import node
 
 PARAMS = small_params()
 ITERATIONS = ("1", "2", "3")
@@ -109,6 +114,17 @@ def _write_pairs(name: str) -> None:
         Response,
     )
     seal(paths.responses(name), Response, fingerprint={})
+    tree = [
+        node(0, NO_PARENT, right, 30.0, prompt_id=first.prompt_id),
+        node(1, NO_PARENT, wrong, 20.0, logprob=-2.0, prompt_id=first.prompt_id),
+        node(2, NO_PARENT, " A fog.", 10.0, prompt_id=first.prompt_id),
+        node(3, 0, "", prompt_id=first.prompt_id),
+        node(4, 2, "", prompt_id=first.prompt_id),
+        node(5, 1, "", prompt_id=first.prompt_id),
+    ]
+    write_rows(paths.candidates(name) / "00000.parquet", tree, Sentence)
+    seal(paths.candidates(name), Sentence, fingerprint={})
+    write_references(paths.references(name), [Reference(first.prompt_id, 0, -4.0, -9.0, 8, 9)])
     pair = Pair(
         prompt_id=first.prompt_id,
         image=first.image,
@@ -300,11 +316,11 @@ def test_pairs_are_counted_and_their_rewards_averaged(summary: Summary) -> None:
 
 
 def test_plots_hold_what_the_summary_holds(summary: Summary) -> None:
-    """One file per figure, with a row per policy and split, and one of the pairs' rewards; no other file."""
+    """One file per figure, with a row per policy and split, one of the pairs' rewards, the analyses; no other file."""
     figures = summary.splits["held_out"]["base"].figures
-    assert {path.name for path in paths.PLOTS.iterdir()} == {
-        f"{name}.csv" for name in (*figures, "pair_rewards")
-    }
+    analyses = {"pair_relevance", "pair_rewards_released", "pair_likelihood", "cases"}
+    names = {*figures, "pair_rewards", *analyses}
+    assert {path.name for path in paths.PLOTS.iterdir()} == {f"{name}.csv" for name in names}
     for name in figures:
         table = pl.read_csv(paths.PLOTS / f"{name}.csv", schema_overrides={"iteration": pl.String})
         assert len(table) == len(summary.splits) * len(summary.iterations)
@@ -342,6 +358,7 @@ def test_equal_inputs_give_equal_bytes(summary: Summary) -> None:
 def test_an_iteration_without_pairs_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     """Where nothing was kept there are no means, and the table still prints."""
     write_rows(paths.pairs("2"), [], Pair)
+    write_references(paths.references("2"), [])
     write_rows(paths.responses("2") / "00000.parquet", [], Response)
     seal(paths.responses("2"), Response, fingerprint={})
     summarize.run(PARAMS)
@@ -369,6 +386,53 @@ def test_verdicts_are_compared_with_the_truth() -> None:
         JudgingFigures(judged=1, agreed=100.0, compared=1, accuracy=0.0),
         JudgingFigures(judged=1, agreed=0.0, compared=0, accuracy=None),
     ]
+
+
+def test_the_analyses_are_tables_for_plots() -> None:
+    """Each analysis is a CSV with its columns; the base's made-up words are marked where they are in the text."""
+    summarize.run(PARAMS)
+    tables = {
+        name: pl.read_csv(paths.PLOTS / f"{name}.csv", schema_overrides={"iteration": pl.String})
+        for name in ("pair_relevance", "pair_rewards_released", "pair_likelihood", "cases")
+    }
+    own = tables["pair_relevance"].filter(iteration="2", scorer="held_out")
+    assert own["mean"].to_list() == [30, 30]
+    # Siblings: the ranks of R_I are 1, 2, 3 and those of R_T 1, 3, 2, of 3; the answer has one sentence.
+    weight = PARAMS.score_beams.image_weight
+    costs = [1 / 3, weight * 2 / 3 + (1 - weight)]
+    released = tables["pair_rewards_released"].filter(iteration="1")["reward"].to_list()
+    assert released == pytest.approx([1 - cost / 2 for cost in costs])
+    likely = tables["pair_likelihood"].filter(iteration="3")
+    assert likely.select("origin", "measure", "answer", "mean").rows() == [
+        ("csr_search", "token", "chosen", -0.5),
+        ("csr_search", "token", "rejected", -1.0),
+        ("csr_search", "answer", "chosen", -4.0),
+        ("csr_search", "answer", "rejected", -9.0),
+    ]
+    cases = tables["cases"]
+    assert set(cases["iteration"]) == {"base", *ITERATIONS}
+    for row in cases.iter_rows(named=True):
+        marked = [row["text"][mark["start"] : mark["end"]] for mark in json.loads(row["absent"])]
+        assert len(marked) == (row["iteration"] == "base" or row["side"] == "rejected")
+        assert set(marked) <= set(SHAPES)
+
+
+def test_without_a_reference_the_stored_likelihoods_count() -> None:
+    """Fine-tuning computes no reference; a table of other pairs is refused."""
+    write_references(paths.references("1"), [])
+    summarize.run(PARAMS)
+    found = pl.read_csv(paths.PLOTS / "pair_likelihood.csv", schema_overrides={"iteration": pl.String})
+    assert set(found.filter(iteration="1", measure="answer")["mean"]) == {-1.0}
+    write_references(paths.references("1"), [Reference("train-00099", 0, -4.0, -9.0, 8, 9)])
+    with pytest.raises(UserError) as caught:
+        summarize.run(PARAMS)
+    assert str(caught.value) == (
+        "data/train_dpo/1/references.parquet: got other pairs, expected those of "
+        "data/select_pairs/1/pairs.parquet. Next: dvc repro train_dpo@1"
+    )
+    write_references(paths.references("1"), [Reference("train-00099", 0, math.nan, -9.0, 8, 9)])
+    with pytest.raises(UserError, match="got 1 rows without finite log-probabilities and tokens"):
+        summarize.run(PARAMS)
 
 
 def test_missing_answers_are_named() -> None:

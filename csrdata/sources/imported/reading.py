@@ -9,7 +9,7 @@ import polars as pl
 from csrdata.errors import UserError
 from csrdata.sources.imported.formats import DO
 from csrdata.sources.llava import read_list
-from csrdata.sources.table import json_lines
+from csrdata.storage.lines import read_json_lines
 
 SUFFIXES = (".parquet", ".json", ".jsonl")
 ROWS = 64
@@ -37,7 +37,7 @@ def rows(path: Path, columns: Sequence[str]) -> Iterator[Mapping[str, Any]]:
             case ".parquet":
                 yield from _parquet(path, columns)
             case ".jsonl":
-                yield from (values for _, values in json_lines(path))
+                yield from (values for _, values in read_json_lines(path))
             case _:
                 yield from _list(path)
     except UserError as error:

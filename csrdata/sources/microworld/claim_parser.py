@@ -18,6 +18,7 @@ from csrdata.sources.microworld.truth import judge_claim
 from csrdata.sources.microworld.world import SHAPES, Scene, SceneObject, scene_objects
 
 _SHAPE = re.compile(rf"\b(?:{'|'.join(SHAPES)})(?=(?:e?s)?\b)", re.IGNORECASE)
+"""The name of a shape; behind it may be the ending of a plural."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,18 @@ class Mention:
     """Whether colour and place of a present shape are right; None if they could not be parsed, or the shape is absent."""
     mistake: str | None
     """For an absent shape, one of `truth.MISTAKE_KINDS`."""
+    start: int
+    """Where the name begins in the sentence."""
 
     @property
     def word(self) -> str:
         """What the sentence calls it: a shape has one name."""
         return self.name
+
+    @property
+    def end(self) -> int:
+        """Where the name ends in the sentence, without the ending of a plural."""
+        return self.start + len(self.name)
 
 
 class MicroworldClaimParser:
@@ -55,11 +63,13 @@ class MicroworldClaimParser:
         """Return the shapes that a sentence names, each compared with the scene."""
         scene = to_scene(truth)
         claim = read(sentence)
+        found = list(_SHAPE.finditer(sentence))
         if claim is not None:
-            return [_judge(scene, claim, attributes=True)]
+            (start,) = (name.start() for name in found if name[0].lower() == claim.shape)
+            return [_judge(scene, claim, start=start, attributes=True)]
         return [
-            _judge(scene, Claim(name.lower(), colour="", place=""), attributes=False)
-            for name in _SHAPE.findall(sentence)
+            _judge(scene, Claim(name[0].lower(), colour="", place=""), start=name.start(), attributes=False)
+            for name in found
         ]
 
 
@@ -89,7 +99,7 @@ def _parse(detail: str) -> Scene:
     return Scene(raw["scene_id"], raw["theme"], tuple(SceneObject(**thing) for thing in raw["objects"]))
 
 
-def _judge(scene: Scene, claim: Claim, *, attributes: bool) -> Mention:
+def _judge(scene: Scene, claim: Claim, *, start: int, attributes: bool) -> Mention:
     check = judge_claim(scene, claim)
     right = not check.attribute_error if attributes and check.present else None
-    return Mention(claim.shape, check.present, right, check.mistake)
+    return Mention(claim.shape, check.present, right, check.mistake, start)
