@@ -68,7 +68,7 @@ class Table(Unannotated):
         return None
 
     def _rows(self) -> Iterator[Row]:
-        reader = {".jsonl": _objects, ".csv": _csv, ".parquet": _parquet}.get(self.path.suffix.lower())
+        reader = {".jsonl": _json_lines, ".csv": _csv, ".parquet": _parquet}.get(self.path.suffix.lower())
         if reader is None:
             expected = f"a file whose name ends with one of {', '.join(FORMATS)}"
             raise wrong("params.yaml: source.file", self.path.name, expected)
