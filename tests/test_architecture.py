@@ -11,6 +11,7 @@ from tests.imports import ROOT, csrdata_files, imported_names
 LEVELS = [
     {"text"},
     {"records", "errors", "progress"},
+    {"columns"},
     {"search", "strict_yaml", "validation", "entry"},
     {"storage"},
     {"images", "pinned", "weights", "hub_client"},

@@ -33,7 +33,7 @@ def run(params: Params, name: str) -> None:
 
     pairs = read_rows(paths.pairs(name), Pair, made_by=f"dvc repro select_pairs@{name}")
     previous = need_policy(params.iterations[name].previous)
-    own = params.select_pairs.kind == "imported"  # pairs that bring their images along
+    own = paths.pair_images(name).is_file()  # pairs that bring their images along
     images = need_images(
         params, (pair.image for pair in pairs), listed=paths.pair_images(name) if own else paths.IMAGES
     )

@@ -17,8 +17,9 @@ from typing import Any, BinaryIO, TypeVar
 
 import polars as pl
 
+from csrdata.columns import columns, nested
 from csrdata.errors import UserError
-from csrdata.records import Record, columns, nested
+from csrdata.records import Record
 from csrdata.storage import shard_manifest
 from csrdata.storage.disk import (
     PARTIAL,

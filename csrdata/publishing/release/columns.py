@@ -14,8 +14,9 @@ return a struct of bytes.
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from csrdata.columns import columns
 from csrdata.errors import UserError
-from csrdata.records import Pair, Record, Sentence, columns
+from csrdata.records import Pair, Record, Sentence
 
 if TYPE_CHECKING:
     from datasets import Features

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import yaml
 
+from csrdata.columns import Column, columns
 from csrdata.errors import UserError
 from csrdata.images import image_extension
 from csrdata.publishing.extra import need_hub_extra
@@ -51,7 +52,7 @@ from csrdata.publishing.release.manifest import (
 )
 from csrdata.publishing.release.restore import release_texts
 from csrdata.publishing.release.shards import unpaired_schema
-from csrdata.records import ORACLE, Column, Fate, Pair, Sentence, Stop, columns
+from csrdata.records import ORACLE, Fate, Pair, Sentence, Stop
 
 if TYPE_CHECKING:
     import pyarrow as pa
