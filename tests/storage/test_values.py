@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from csrdata.columns import columns
 from csrdata.errors import UserError
 from csrdata.records import (
     NO_PARENT,
@@ -36,7 +37,6 @@ from csrdata.records import (
     Verdict,
     Winner,
     Wording,
-    columns,
 )
 from csrdata.storage.tables import read_rows, read_table, schema, to_table, write_rows
 from csrdata.storage.values import MAX_PROMPT, MAX_TEXT, MAX_TOKENS, RULES, _blank, check_values
