@@ -43,8 +43,9 @@ def make(prompts: Sequence[Prompt], settings: ImportedPairs, *, params: Params, 
         texts = (pair.prompt, pair.chosen, pair.rejected)
         token = next((token for token in special for text in texts if token in text), None)
         if token is None:
-            own = {"chosen": opening + pair.chosen, "rejected": opening + pair.rejected}
-            outcomes.append(replace(pair, image=(below / pair.image).as_posix(), **own))
+            image = (below / pair.image).as_posix()
+            chosen, rejected = opening + pair.chosen, opening + pair.rejected
+            outcomes.append(replace(pair, image=image, chosen=chosen, rejected=rejected))
         else:
             detail = f"a text spells out {token}, a special token of the policy"
             outcomes.append(Dropped(pair.prompt_id, DropReason.BAD_ROW.value, detail))

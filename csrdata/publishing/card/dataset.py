@@ -243,7 +243,9 @@ def _guidance(search: Mapping[str, Any]) -> Markdown:
 
 def _scoring(scoring: Mapping[str, Any]) -> Markdown:
     text = f"The reward of an answer is the {escape(scoring['aggregate'])} of {_mixture(scoring)} over its sentences"
-    return Markdown(f"{text}{_repetition(scoring)}.")
+    signal = scoring.get("signal", "search")
+    eyes = "" if signal == "search" else f". R_I is that of the scorer {code(signal)}"
+    return Markdown(f"{text}{_repetition(scoring)}{eyes}.")
 
 
 def _mixture(section: Mapping[str, Any]) -> str:
