@@ -32,6 +32,7 @@ from csrdata.pipeline.check_inputs import (
     Inputs,
     Models,
     check_origin,
+    check_pairs,
     check_sets,
     find_models,
     read_prompts,
@@ -71,6 +72,7 @@ def check(params: Params, *, all_images: bool = False) -> list[Finding]:
         runtime.set_up_process(params.compute)
         said += _device(params)
     findings += check_origin(params)
+    findings += check_pairs(params)
     inputs, read = read_prompts(params)
     said += read
     if inputs is not None:

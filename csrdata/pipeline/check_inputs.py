@@ -90,6 +90,24 @@ def check_origin(params: Params) -> list[Finding]:
     return [warning("licences", words, do=do)] if missing else [ok("licences", "stated in source.origin")]
 
 
+def check_pairs(params: Params) -> list[Finding]:
+    """Return whether pairs from elsewhere can be made: the import is there, the source has a rule."""
+    settings = params.select_pairs
+    try:
+        if settings.kind == "imported":
+            from csrdata.pipeline import imported_pairs
+
+            found = imported_pairs.images(settings, params=params)
+            return [ok("imported pairs", f"with {len(found)} images in {settings.folder}")]
+        if settings.kind == "corrupted":
+            from csrdata.pipeline import corrupted_pairs
+
+            corrupted_pairs.rule(params)
+    except UserError as problem:
+        return [refusal("pairs", problem)]
+    return []
+
+
 def check_sets(params: Params, inputs: Inputs) -> list[Finding]:
     """Return whether each evaluation set can be sampled: its files and images are read, as `sample_prompts` reads them."""
     findings = []

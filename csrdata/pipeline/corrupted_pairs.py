@@ -11,6 +11,7 @@ from csrdata.records import Prompt, Response
 from csrdata.search import corrupted_pairs
 from csrdata.search.pairs import Outcome
 from csrdata.sections.method import CorruptedPairs
+from csrdata.sources.base import Corruption
 from csrdata.storage.tables import read_rows
 
 
@@ -26,6 +27,19 @@ def make(prompts: Sequence[Prompt], settings: CorruptedPairs, *, params: Params,
     Raises:
         UserError: the source has no such rule.
     """
+    corrupt = rule(params)
+    rows = read_rows(paths.responses(name), Response, made_by=f"dvc repro score_beams@{name}")
+    by_prompt = groupby(sorted(rows, key=lambda row: row.prompt_id), key=lambda row: row.prompt_id)
+    answers = {prompt_id: list(group) for prompt_id, group in by_prompt}
+    return corrupted_pairs.make(prompts, answers, corrupt=corrupt, seed=settings.seed)
+
+
+def rule(params: Params) -> Corruption:
+    """Return the source's rule that makes an answer false.
+
+    Raises:
+        UserError: the source has no such rule.
+    """
     corrupt = open_source(params.source).corruption()
     if corrupt is None:
         raise UserError(
@@ -34,7 +48,4 @@ def make(prompts: Sequence[Prompt], settings: CorruptedPairs, *, params: Params,
             expected="another kind of pairs, such as answers",
             do="take another kind, or import such pairs: csrdata import --help",
         )
-    rows = read_rows(paths.responses(name), Response, made_by=f"dvc repro score_beams@{name}")
-    by_prompt = groupby(sorted(rows, key=lambda row: row.prompt_id), key=lambda row: row.prompt_id)
-    answers = {prompt_id: list(group) for prompt_id, group in by_prompt}
-    return corrupted_pairs.make(prompts, answers, corrupt=corrupt, seed=settings.seed)
+    return corrupt

@@ -10,9 +10,11 @@ import pytest
 import yaml
 
 from csrdata import paths
+from csrdata.checking.findings import Level
 from csrdata.errors import UserError
 from csrdata.params import Params
 from csrdata.pipeline import sample_prompts, select_pairs, train_dpo
+from csrdata.pipeline.check_inputs import check_pairs
 from csrdata.pipeline.dag import Form, dependencies, dvc_yaml
 from csrdata.pipeline.graph import steps
 from csrdata.pipeline.import_pairs import import_pairs
@@ -22,7 +24,7 @@ from csrdata.pipeline.stated import known_origin
 from csrdata.records import Dropped, ImageFile, Pair
 from csrdata.sources.imported.formats import Columns
 from csrdata.storage.tables import read_json, read_rows
-from tests.pipeline.world import draw_world, small_params
+from tests.pipeline.world import draw_world, real_params, small_params
 
 TRAINING = {"epochs": 1, "batch_size": 2, "lora_rank": 2, "lora_alpha": 4}
 FOLDER = "data/import/mine"
@@ -150,6 +152,19 @@ def test_they_are_looked_at_and_not_published(project: Path, tmp_path: Path) -> 
         )
     assert known_origin(params()) is None
     assert known_origin(small_params()) is not None
+
+
+def test_check_says_whether_they_are_there(project: Path) -> None:
+    """Before any GPU time: the import by its images, a missing one as an error, a source without a rule too."""
+    (found,) = check_pairs(params())
+    assert (found.level, found.words) == (Level.OK, f"with 2 images in {FOLDER}")
+    (missing,) = check_pairs(params("data/import/other"))
+    assert missing.level is Level.ERROR
+    assert "pairs.parquet: got no such table" in missing.line()
+    assert check_pairs(small_params()) == []
+    raw = real_params(Path()).model_dump() | {"select_pairs": {"kind": "corrupted", "seed": 0}}
+    (ruleless,) = check_pairs(Params.model_validate(raw))
+    assert "the source folder, which has no rule" in ruleless.line()
 
 
 def test_an_import_outside_of_the_images_root_is_refused(project: Path, tmp_path: Path) -> None:
