@@ -18,7 +18,7 @@ from csrdata.images import ImageRoot
 from csrdata.params import Params
 from csrdata.pipeline.inputs import need_images, need_policy, need_scorer
 from csrdata.pipeline.runtime import set_up_process
-from csrdata.pipeline.scorers import open_scorer, scorer_folder
+from csrdata.pipeline.scorers import asks_the_policy, open_scorer, scorer_folder
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth
 from csrdata.pipeline.wordings import read_wordings
@@ -105,6 +105,9 @@ def answer_questions(
         open_scorer(params, "search", device=compute.device, policy=base),
         None if held_out is None else open_scorer(params, "held_out", device=compute.device, policy=base),
     )
+    guide = scorers[0]
+    if asks_the_policy(params.scorers, "search"):  # the search asks its own policy, not the base
+        guide = open_scorer(params, "search", device=compute.device, policy=lambda: policy)
     return evaluation_answers(
         policy,
         base,
@@ -113,7 +116,7 @@ def answer_questions(
         root=images,
         max_new_tokens=settings.max_new_tokens,
         batch_size=settings.batch_size,
-        search=_search(params, policy, scorers[0], images),
+        search=_search(params, policy, guide, images),
     )
 
 
