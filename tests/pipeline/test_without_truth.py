@@ -11,8 +11,20 @@ from csrdata.errors import UserError
 from csrdata.evaluation.summary import Headline, headline, read_summary
 from csrdata.params import Params
 from csrdata.pipeline import evaluate_policy, sample_prompts, summarize
+from csrdata.pipeline.references import write_references
 from csrdata.pipeline.results import find_results
-from csrdata.records import Answer, Dropped, DropReason, Pair, PairScores, Prompt, Question, Response, Truth
+from csrdata.records import (
+    Answer,
+    Dropped,
+    DropReason,
+    Pair,
+    PairScores,
+    Prompt,
+    Question,
+    Response,
+    Sentence,
+    Truth,
+)
 from csrdata.storage.tables import read_json, read_rows, seal, write_json, write_rows
 from tests.pipeline.world import draw_world, real_params, small_params
 from tests.relevance.test_open_clip import save_tiny_clip
@@ -69,8 +81,10 @@ def _pairs(name: str) -> None:
     write_rows(
         paths.dropped(name), [Dropped(one.prompt_id, DropReason.NO_RESPONSE, "") for one in others], Dropped
     )
-    write_rows(paths.responses(name) / "00000.parquet", [], Response)
-    seal(paths.responses(name), Response, fingerprint={})
+    for folder, record in ((paths.candidates(name), Sentence), (paths.responses(name), Response)):
+        write_rows(folder / "00000.parquet", [], record)
+        seal(folder, record, fingerprint={})
+    write_references(paths.references(name), [])
     write_json(paths.stage_metrics("train_dpo", name), {"pairs": 1})
 
 
@@ -125,7 +139,8 @@ def test_a_run_without_truth_has_all_that_needs_none(capsys: pytest.CaptureFixtu
     )
     assert "CHAIR_S" not in said
     assert {path.stem for path in paths.PLOTS.iterdir()} == figures | {
-        *("chair_s", "recall", "pope_accuracy", "pair_rewards")
+        *("chair_s", "recall", "pope_accuracy", "pair_rewards"),
+        *("pair_rewards_released", "pair_relevance", "pair_likelihood", "cases"),
     }
     empty = pl.read_csv(paths.PLOTS / "chair_s.csv")
     assert empty["value"].to_list() == [None, None]

@@ -49,7 +49,7 @@ def test_an_answer_begins_with_the_templates_white_space(policy: Policy) -> None
         for written, expected in (("", ""), ("\n\n", "\n\n"), ("<think></think> ", "")):
             policy.processor.chat_template = (
                 "{% for message in messages %}{{ message['role'] }}:{% if message['role'] == 'user' %}<image>?"
-                f"{{% else %}}{written}{{{{ message['content'][0]['text'] }}}}{{% endif %}}{{% endfor %}}"
+                f"{{% else %}}{{{{ {written!r} }}}}{{{{ message['content'][0]['text'] }}}}{{% endif %}}{{% endfor %}}"
                 "{% if add_generation_prompt %}assistant:{% endif %}"
             )
             assert answer_opening(policy.processor) == expected
