@@ -200,6 +200,21 @@ def test_the_taught_loss_is_the_models_own(policy: Any, processor: Any) -> None:
     assert torch.allclose(fast, whole, rtol=1e-4)
 
 
+def test_a_layer_trained_on_whitened_features_takes_the_towers_own() -> None:
+    """Whitened features have mean 0 and covariance 1; after folding, a layer gives for the raw ones what it gave for them."""
+    drawn = torch.Generator().manual_seed(0)
+    mixing = torch.randn(6, 6, generator=drawn) * torch.tensor([10.0, 5.0, 1.0, 0.5, 0.2, 0.1])
+    features = torch.randn(400, 9, 6, generator=drawn) @ mixing + 3.0
+    whitening = policy_training._Whitening.of(features)
+    flat = whitening.seen.flatten(0, 1)
+    assert torch.allclose(flat.mean(0), torch.zeros(6), atol=1e-3)
+    assert torch.allclose(flat.T @ flat / len(flat), torch.eye(6), atol=2e-2)
+    layer = torch.nn.Linear(6, 4)
+    before = layer(whitening.seen)
+    whitening.fold_into(layer)
+    assert torch.allclose(layer(features), before, atol=1e-3)
+
+
 def test_generation_ends_and_does_not_sample(policy: Any) -> None:
     """The saved generation settings are greedy and know the special tokens."""
     settings = policy.generation_config
