@@ -254,6 +254,7 @@ def test_an_appended_iteration_runs_alone(restored: Path) -> None:
         "train_dpo",
         "evaluate_policy",
         "match_recall",
+        "measure_attention",
     )
     assert sorted(_ran(_dvc(restored, "repro"))) == sorted([*(f"{stage}@3" for stage in stages), "summarize"])
     assert _summary(restored)["iterations"] == ["base", "1", "2", "3"]

@@ -11,23 +11,10 @@ from csrdata.evaluation.equal_recall import Curve, biased_curves, check_setting,
 from csrdata.evaluation.record import describe_evaluation, read_record
 from csrdata.evaluation.scorecard import Known
 from csrdata.params import FILE
-from csrdata.records import Answer, BiasedAnswer, LeftOut, Question
+from csrdata.pipeline.answers import evaluated_by, read_answers
+from csrdata.records import BiasedAnswer, LeftOut, Question
 from csrdata.storage.json_values import open_json
 from csrdata.storage.tables import read_rows
-
-
-def evaluated_by(policy: str) -> str:
-    """Return the command that makes a policy's answers."""
-    return "dvc repro evaluate_base" if policy == paths.BASE else f"dvc repro evaluate_policy@{policy}"
-
-
-def read_answers(policy: str) -> list[Answer]:
-    """Return a policy's answers to the evaluation questions.
-
-    Raises:
-        UserError: they are missing or damaged.
-    """
-    return read_rows(paths.answers(policy), Answer, made_by=evaluated_by(policy))
 
 
 def read_curves(

@@ -25,9 +25,10 @@ from csrdata.evaluation.summary import (
 from csrdata.evaluation.truth_preference import TruthPreference, truth_preference
 from csrdata.evaluation_sets.base import Asked
 from csrdata.params import Params
-from csrdata.pipeline.analyses import analysis_tables
+from csrdata.pipeline.analyses import analysis_tables, read_attentions
+from csrdata.pipeline.answers import evaluated_by, read_answers
 from csrdata.pipeline.plots import write_plots
-from csrdata.pipeline.recall_curves import evaluated_by, read_answers, read_base_curves, read_curves
+from csrdata.pipeline.recall_curves import read_base_curves, read_curves
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth, source_truths, truths_of
 from csrdata.records import (
@@ -107,6 +108,7 @@ def run(params: Params) -> None:
         answers,
         rows,
         known,
+        attentions={} if params.measure_attention is None else read_attentions(policies),
         prompts=None if parser is None else Known(prompt_truths, parser),
         signal=params.score_beams.signal,
         image_weight=params.score_beams.image_weight,

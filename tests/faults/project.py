@@ -40,12 +40,14 @@ PARAMS = small_params(
     train_dpo={"epochs": 1, "batch_size": 4, "lora_rank": 2, "lora_alpha": 4},
     evaluate_policy={"max_new_tokens": 12, "batch_size": 50},
     match_recall={"split": "validation", "low": -1.0, "high": 1.0, "step": 1.0},
+    measure_attention={"split": "validation", "images": 2},
     summarize={"resamples": 100},
 )
 ORDER = (
     ("sample_prompts", None),
     ("evaluate_policy", "base"),
     ("match_recall", "base"),
+    ("measure_attention", "base"),
     ("generate_beams", "1"),
     ("measure_signals", "1"),
     ("score_beams", "1"),
@@ -53,6 +55,7 @@ ORDER = (
     ("train_dpo", "1"),
     ("evaluate_policy", "1"),
     ("match_recall", "1"),
+    ("measure_attention", "1"),
     ("summarize", None),
 )
 """Every stage but `prepare`, whose models are the tests' own here."""

@@ -15,9 +15,9 @@ PARAMS = Path(__file__).parents[2] / "params.yaml"
 def small_params(**sections: dict[str, Any]) -> Params:
     """Return the shipped parameters with a few keys changed: `small_params(sample_prompts={"prompts": 4})`.
 
-    `match_recall` is null unless it is among the sections: its stage runs a model.
+    `match_recall` and `measure_attention` are null unless they are among the sections: their stages run a model.
     """
-    raw = load_params(PARAMS).model_dump() | {"match_recall": None}
+    raw = load_params(PARAMS).model_dump() | {"match_recall": None, "measure_attention": None}
     changed = {"compute": {"threads": 1}, "sample_prompts": {"prompts": 4}, "summarize": {"resamples": 200}}
     for section, keys in [*changed.items(), *sections.items()]:
         raw[section] = {**(raw[section] or {}), **keys}
