@@ -186,7 +186,7 @@ STAGES = (
 )
 
 
-ALONE = ("scenes.parquet", "answers.parquet", "absent_mentions.csv")
+ALONE = ("scenes.parquet", "answers.parquet", "shares.parquet", "absent_mentions.csv")
 """Tables without a sibling of their format to be swapped with."""
 
 
