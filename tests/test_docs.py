@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from csrdata.ablation.arms import read_arms
 from tests.imports import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -70,6 +71,38 @@ def test_paper_to_code_points_at_code() -> None:
         tree = ast.parse((ROOT / "csrdata" / file).read_text(encoding="utf-8"))
         names = {getattr(node, "name", None) for node in ast.walk(tree)}
         assert name in names, f"{file}:{name}"
+
+
+def test_paper_to_code_is_complete() -> None:
+    """Every equation, line of Algorithm 1, table and figure of the paper has a row, and every arm that a row names exists."""
+    text = (ROOT / "docs/paper_to_code.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    firsts = [row[0].removeprefix("| ") for row in rows]
+    numbers = {what: _numbers(firsts, what) for what in ("equation", "line", "Table", "Figure")}
+    assert numbers == {
+        "equation": set(range(1, 6)),
+        "line": set(range(1, 14)),
+        "Table": set(range(1, 11)),
+        "Figure": set(range(1, 10)),
+    }
+    assert any(first.startswith("Theorem 5.1") for first in firsts)
+    with_arm = [row[-1] for row in rows if len(row) == 6]
+    tables = [row[2] for row in rows if len(row) == 3 and row[2].startswith("arms ")]
+    named = {arm for cell in (*with_arm, *tables) for arm in re.findall(r"`([^`]+)`", cell)}
+    named |= {
+        arm
+        for sentence in re.findall(r"\n   +Arms?: (.+)", text)
+        for arm in re.findall(r"`([^`]+)`", sentence)
+    }
+    assert len(with_arm) > 40
+    assert named <= set(read_arms().by_name)
+    assert len(named) > 25
+
+
+def _numbers(rows: list[str], what: str) -> set[int]:
+    """Return the numbers of some parts of the paper: `Tables 6 and 7` are 6 and 7."""
+    found = [re.findall(rf"{what}s? (\d+)(?: and (\d+))?", row) for row in rows]
+    return {int(number) for row in found for pair in row for number in pair if number}
 
 
 def test_every_test_states_its_rule() -> None:
