@@ -23,12 +23,12 @@ from csrdata.evaluation.scorecard import CURVE_FIGURES, check_questions
 from csrdata.evaluation_sets.base import Asked
 from csrdata.images import ImageRoot
 from csrdata.params import FILE, Params
-from csrdata.pipeline.inputs import need_images, need_policy
+from csrdata.pipeline.inputs import need_images, need_policy, read_left_out
 from csrdata.pipeline.runtime import set_up_process
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth
 from csrdata.pipeline.wordings import read_wordings
-from csrdata.records import Answer, BiasedAnswer, LeftOut, Question, Truth
+from csrdata.records import Answer, BiasedAnswer, Question, Truth
 from csrdata.sections.evaluation import MatchRecall
 from csrdata.storage.tables import read_rows, write_json, write_rows
 
@@ -64,7 +64,7 @@ def run(params: Params, name: str) -> None:
     curves = biased_curves(asked, answers, known, made_by=made_by)
     write_rows(paths.biased_answers(name), answers, BiasedAnswer)
     tokens = params.evaluate_policy.max_new_tokens
-    left_out = read_rows(paths.LEFT_OUT, LeftOut, made_by="dvc repro sample_prompts")
+    left_out = read_left_out()
     record = describe_evaluation(asked, known, left_out=left_out, max_new_tokens=tokens).as_json()
     write_json(paths.biased_record(name), record)
     own = plain if name == paths.BASE else curves

@@ -12,7 +12,8 @@ from csrdata.evaluation.record import describe_evaluation, read_record
 from csrdata.evaluation.scorecard import Known
 from csrdata.params import FILE
 from csrdata.pipeline.answers import evaluated_by, read_answers
-from csrdata.records import BiasedAnswer, LeftOut, Question
+from csrdata.pipeline.inputs import read_left_out
+from csrdata.records import BiasedAnswer, Question
 from csrdata.storage.json_values import open_json
 from csrdata.storage.tables import read_rows
 
@@ -27,7 +28,7 @@ def read_curves(
     """
     found: dict[str, dict[str, Curve]] = {}
     asked = describing(questions, known)
-    left_out = read_rows(paths.LEFT_OUT, LeftOut, made_by="dvc repro sample_prompts")
+    left_out = read_left_out()
     for policy in policies:
         made_by = f"dvc repro {'match_base' if policy == paths.BASE else f'match_recall@{policy}'}"
         record = read_record(open_json(paths.biased_record(policy), made_by=made_by))

@@ -27,13 +27,13 @@ from csrdata.evaluation_sets.base import Asked
 from csrdata.params import Params
 from csrdata.pipeline.analyses import analysis_tables, read_attentions
 from csrdata.pipeline.answers import evaluated_by, read_answers
+from csrdata.pipeline.inputs import read_left_out
 from csrdata.pipeline.plots import write_plots
 from csrdata.pipeline.recall_curves import read_base_curves, read_curves
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth, source_truths, truths_of
 from csrdata.records import (
     Dropped,
-    LeftOut,
     Pair,
     Prompt,
     Question,
@@ -131,7 +131,7 @@ def _record(
         UserError: a policy was asked other questions than the table has, others were left out, or it was held against
             another truth.
     """
-    left_out = read_rows(paths.LEFT_OUT, LeftOut, made_by=SAMPLED)
+    left_out = read_left_out()
     records: list[EvaluationRecord] = []
     for policy in policies:
         path, made_by = paths.evaluation_record(policy), evaluated_by(policy)
