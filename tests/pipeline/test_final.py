@@ -19,8 +19,7 @@ from csrdata.sections.sources import MicroworldSource
 from csrdata.sources.microworld.images import read_scenes
 from csrdata.sources.microworld.world import TEST, WORLD_VERSION, sample_scenes
 from csrdata.storage.tables import hash_path, read_json, read_rows, write_json, write_rows
-from tests.pipeline.world import draw_world, real_params, small_params
-from tests.relevance.test_open_clip import save_tiny_clip
+from tests.pipeline.world import draw_world, real_params, save_tiny_scorers, small_params
 from tests.tiny import tiny_llava
 
 SOURCE = {"questions_per_image": 2, "test_images": 3, "test_seed": 7}
@@ -37,9 +36,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw_world()
     sample_prompts.run(_params())
     tiny_llava(paths.policy("3"), seed=1)
-    for folder in (Path("scorers/search"), Path("scorers/held_out")):
-        folder.mkdir(parents=True)
-        save_tiny_clip(folder)
+    save_tiny_scorers()
     write_json(paths.PREPARE_METRICS, {"resolved": {}, "world": WORLD_VERSION})
     Path("stages").mkdir()
     Path("params.yaml").write_text(yaml.safe_dump(_params().model_dump()), encoding="utf-8")

@@ -12,8 +12,7 @@ from csrdata.policy.loading import load_processor
 from csrdata.policy.prompting import completion_ids
 from csrdata.records import Answer, ImageAttention, Kind, Question
 from csrdata.storage.tables import read_json, read_rows
-from tests.pipeline.world import draw_world, small_params
-from tests.relevance.test_open_clip import save_tiny_clip
+from tests.pipeline.world import draw_world, save_tiny_scorers, small_params
 from tests.tiny import tiny_llava
 
 
@@ -32,9 +31,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw_world()
     sample_prompts.run(_params())
     tiny_llava(paths.policy("1"), seed=1)
-    for folder in (Path("scorers/search"), Path("scorers/held_out")):
-        folder.mkdir(parents=True)
-        save_tiny_clip(folder)
+    save_tiny_scorers()
     for name in ("base", "1"):
         evaluate_policy.run(_params(), name)
 

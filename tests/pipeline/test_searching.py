@@ -19,8 +19,7 @@ from csrdata.relevance.base import Scorer
 from csrdata.relevance.open_clip import load_open_clip
 from csrdata.search.responses import responses
 from csrdata.storage.tables import read_json, read_rows
-from tests.pipeline.world import draw_world, small_params
-from tests.relevance.test_open_clip import save_tiny_clip
+from tests.pipeline.world import SMALL_SEARCH, draw_world, save_tiny_scorers, small_params
 from tests.teaching import teach
 from tests.tiny import tiny_llava
 
@@ -30,16 +29,7 @@ GREEDY = small_params(
 SEARCHING = small_params(
     evaluate_policy={"decoding": "search", "max_new_tokens": 6, "batch_size": 8},
     source={"questions_per_image": 2},
-    generate_beams={
-        "proposal": {"kind": "groups", "groups": 4, "diversity_penalty": 2.0},
-        "keep_best": 2,
-        "keep_worst": 1,
-        "max_sentence_tokens": 20,
-        "max_response_tokens": 60,
-        "max_sentences": 3,
-        "prompts_per_shard": 3,
-        "prompts_at_once": 2,
-    },
+    generate_beams=SMALL_SEARCH | {"prompts_per_shard": 3},
 )
 
 
@@ -50,9 +40,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw_world()
     sample_prompts.run(GREEDY)
     teach(tiny_llava(paths.policy("base")))
-    for folder in (Path("scorers/search"), Path("scorers/held_out")):
-        folder.mkdir(parents=True)
-        save_tiny_clip(folder)
+    save_tiny_scorers()
 
 
 def _search(prompts: list[Prompt], policy: Policy, scorer: Scorer) -> dict[str, list[Response]]:
