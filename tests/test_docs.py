@@ -1,6 +1,8 @@
 """The docs against the code: what the README names exists, and every test states its rule."""
 
 import ast
+import importlib
+import json
 import re
 import subprocess
 import sys
@@ -112,3 +114,27 @@ def test_every_test_states_its_rule() -> None:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 rule = ast.get_docstring(node) or ""
                 assert rule, f"{path.name}: {node.name}"
+
+
+def test_arms_of_the_readme_are_those_with_results(tmp_path: Path) -> None:
+    """Without results a sentence; with all arms the README stays within its length; an arm without the figure has no row."""
+    sys.path.insert(0, str(ROOT / "docs"))
+    write = importlib.import_module("write")
+    path = tmp_path / "ablation.json"
+    assert "make ablation" in write.arms_table(path)
+    cell = {
+        "value": 12.34,
+        "low": 10.0,
+        "high": 14.0,
+        "seeds": [12.0, 12.7],
+        "p_vs_base": 0.01,
+        "p_vs_shipped": 0.2,
+    }
+    figures = {f"held_out/{name}": cell for name in ("chair_s_at_recall", "chair_s", "recall", "length")}
+    path.write_text(json.dumps({"base": {}, **dict.fromkeys(reversed(write.README_ARMS[1:]), figures)}))
+    lines = write.arms_table(path).splitlines()
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines[2:]] == list(write.README_ARMS[1:])
+    assert lines[2] == f"| shipped | {' | '.join(['12.3 [10.0, 14.0] b'] * 4)} | 2 |"
+    assert set(write.README_ARMS) <= set(read_arms().by_name)
+    none = write.arms_table(tmp_path / "missing.json")
+    assert len(README.splitlines()) - (none in README) + len(lines) + 1 <= 120

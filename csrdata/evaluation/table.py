@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from csrdata.evaluation.corrected import corrected
+from csrdata.evaluation.holm import SIGNIFICANT
 from csrdata.evaluation.intervals import Figure
 from csrdata.evaluation.judging import JudgingFigures
 from csrdata.evaluation.scorecard import FIGURES
@@ -27,7 +28,6 @@ from csrdata.evaluation.summary import (
 from csrdata.evaluation.truth_preference import TruthPreference
 from csrdata.text import printable
 
-SIGNIFICANT = 0.05
 MISSING = "-"
 MACHINE = ("processor", "instructions", "threads", "torch")
 """What the table says of the machine that trained the models."""

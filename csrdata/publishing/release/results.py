@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from csrdata.errors import UserError
+from csrdata.evaluation.holm import SIGNIFICANT
 from csrdata.evaluation.intervals import Figure
 from csrdata.evaluation.scorecard import FIGURES
 from csrdata.evaluation.summary import BASE, PolicySummary
@@ -23,8 +24,6 @@ from csrdata.publishing.release.untrusted import parse_json, read_bounded
 
 RESULTS_BYTES = 1_000_000
 """The largest file of results that is read."""
-SIGNIFICANT = 0.05
-"""Two-sided level."""
 
 HEADLINE_FIGURES = ("chair_s", "chair_i", "recall", "length")
 """The figures in the card's sentences: hallucination, and the possible costs of reducing it."""
