@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from csrdata.errors import UserError
 from csrdata.publishing.release.layout import is_iteration_name, same_split
-from csrdata.sections.evaluation import AnySet, EvaluatePolicy, MatchRecall, Summarize
+from csrdata.sections.evaluation import AnySet, EvaluatePolicy, MatchRecall, MeasureAttention, Summarize
 from csrdata.sections.method import AnyPairs, GenerateBeams, ScoreBeams, TrainDpo
 from csrdata.sections.models import AnyModels, Scorers
 from csrdata.sections.sources import AnySource, Images, SamplePrompts
@@ -59,6 +59,7 @@ class Params(Section):
     train_dpo: TrainDpo
     evaluate_policy: EvaluatePolicy
     match_recall: MatchRecall | None
+    measure_attention: MeasureAttention | None
     summarize: Summarize
     iterations: dict[str, Iteration]
 

@@ -78,6 +78,11 @@ def biased_record(name: str) -> Path:
     return recall_curve(name) / "record.json"
 
 
+def image_attention(name: str) -> Path:
+    """Return the path of a policy's table of `ImageAttention` rows."""
+    return Path("data/measure_attention") / name / "shares.parquet"
+
+
 def responses(iteration: str) -> Path:
     """Return the folder of an iteration's shards of `Response` rows, one for each shard of `candidates`."""
     return Path("data/score_beams") / iteration

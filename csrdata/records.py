@@ -431,6 +431,19 @@ class BiasedAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageAttention:
+    """A policy's attention on the image at one token of an answer. One row for each `question_id`, `of` and `position`."""
+
+    question_id: str
+    of: str
+    """Whose answer it is: `own`, or `of_base` for the base's answer under another policy."""
+    position: int
+    """Of the token in the answer, from 0; the end counts."""
+    share: float
+    """Of the attention weights, 0..1, the mean over layers and heads."""
+
+
+@dataclass(frozen=True, slots=True)
 class Wording:
     """An instruction as the base model's prompt, rendered once, when prompts are sampled. One row for each `text`.
 
@@ -458,4 +471,5 @@ Record = type[
     | Question
     | Answer
     | BiasedAnswer
+    | ImageAttention
 ]

@@ -5,7 +5,7 @@ docs/cli.md      every command with its help text
 docs/results.md  the full table of the record (metrics/summary.md), of the test split (metrics/final.md) and of the
                  ablation (metrics/ablation.md)
 docs/families.md the families of models that the tests try (docs/families.json, written by `make families`)
-README.md        its five rows of results and its table of families, each between two marks
+README.md        its arms, its five rows of results and its table of families, each between two marks
 """
 
 import ast
@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("csrdata", "stages", "benchmarks", "docs", "tests")
@@ -69,7 +70,7 @@ def results_page() -> str:
     return (
         "# Results\n\n"
         "The whole table of the record, as `make repro` printed it. `make docs` writes this page.\n"
-        "What the figures mean and what they do not show: [README](../README.md#what-the-figures-mean).\n\n"
+        "What the figures mean and what they do not show: [evaluation.md](evaluation.md#what-the-figures-mean).\n\n"
         f"{table}\n{arms}"
     )
 
@@ -115,10 +116,8 @@ def _families_table() -> str:
 def readme() -> str:
     """Return README.md with the rows of the record's table for held-out images, and the families by their decoding."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    before, rest = text.split(FAMILIES_START)
-    text = f"{before}{FAMILIES_START}\n{_families_table()}\n{FAMILIES_END}{rest.split(FAMILIES_END)[1]}"
-    before, rest = text.split(START)
-    _, after = rest.split(END)
+    text = _between(text, FAMILIES, _families_table())
+    text = _between(text, ARMS, arms_table(ROOT / "metrics/ablation.json"))
     held_out = (ROOT / "metrics/summary.md").read_text(encoding="utf-8").partition("## held out\n")[2]
     lines = held_out.partition("\n## ")[0].splitlines()
     table = [
@@ -126,11 +125,61 @@ def readme() -> str:
         for line in lines
         if line.startswith(("| figure |", "| --- |", *(f"| {name} |" for name in ROWS)))
     ]
-    return before + START + "\n" + "\n".join(table) + "\n" + END + after
+    return _between(text, RESULTS, "\n".join(table))
 
 
-FAMILIES_START, FAMILIES_END = "<!-- families: written by `make docs` -->", "<!-- end of families -->"
-START, END = "<!-- results: written by `make docs` -->", "<!-- end of results -->"
+def arms_table(path: Path) -> str:
+    """Return the README's table of arms from metrics/ablation.json: those of `README_ARMS` that have results.
+
+    Without any, the sentence that says so.
+    """
+    from csrdata.ablation.table import PRIMARY
+
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    arms = [name for name in README_ARMS if f"{HELD_OUT}/{PRIMARY}" in found.get(name, {})]
+    if not arms:
+        return "No arm of this version of the microworld has been run yet: `make ablation`."
+    columns = {
+        PRIMARY: "CHAIR_S at the base's recall",
+        "chair_s": "CHAIR_S",
+        "recall": "recall",
+        "length": "words",
+    }
+    lines = [f"| {' | '.join(('arm', *columns.values(), 'seeds'))} |", f"| {' | '.join(['---'] * 6)} |"]
+    for name in arms:
+        cells = [_arm_cell(found[name].get(f"{HELD_OUT}/{figure}")) for figure in columns]
+        seeds = len(found[name][f"{HELD_OUT}/{PRIMARY}"]["seeds"])
+        lines.append(f"| {' | '.join((name, *cells, str(seeds)))} |")
+    return "\n".join(lines)
+
+
+def _arm_cell(cell: dict[str, Any] | None) -> str:
+    """Show a figure; b and s: it differs from base and from shipped. Example: `14.4 [12.2, 16.5] b s`."""
+    from csrdata.evaluation.holm import SIGNIFICANT
+
+    if cell is None or cell["value"] is None:
+        return "-"
+    value, low, high = ("-" if cell[key] is None else f"{cell[key]:.1f}" for key in ("value", "low", "high"))
+    marks = [
+        mark
+        for mark, key in (("b", "p_vs_base"), ("s", "p_vs_shipped"))
+        if cell[key] is not None and cell[key] < SIGNIFICANT
+    ]
+    return " ".join([f"{value} [{low}, {high}]", *marks])
+
+
+def _between(text: str, name: str, new: str) -> str:
+    """Return the text of a page with something new between the two marks of a name."""
+    start, end = f"<!-- {name}: written by `make docs` -->", f"<!-- end of {name} -->"
+    before, rest = text.split(start)
+    return f"{before}{start}\n{new}\n{end}{rest.split(end)[1]}"
+
+
+FAMILIES, RESULTS, ARMS = "families", "results", "arms"
+"""What the README has between two marks."""
+HELD_OUT = "held_out"
+README_ARMS = ("base", "shipped", "paper", "best-of-n", "only-ri", "sentences", "self-rewarding")
+"""The arms of the README, in its order."""
 ROWS = ("CHAIR_S", "recall", "length", "POPE accuracy", "R_I by the held-out scorer")
 PAGES = {
     "docs/map.md": map_page,

@@ -26,7 +26,7 @@ from csrdata.policy.training import TrainingReport, train
 from csrdata.records import Dropped, Pair, Prompt, Question, Response, Sentence
 from tests.extending.word_scorer import SCORER
 from tests.families import FAMILIES, unlike_pictures
-from tests.objectives import DPO
+from tests.objectives import DPO, TINY
 from tests.scores import by_reward
 from tests.scoring import scored
 from tests.teaching import teach
@@ -120,15 +120,7 @@ def step(policy: Policy, pairs: Sequence[Pair], *, root: Path, to: Path) -> Trai
         learning_rate=1e-3,
         epochs=1,
         batch_size=2,
-        accumulation=1,
-        warmup_share=0.0,
-        lora_rank=4,
-        lora_alpha=8,
-        lora_dropout=0.0,
-        gradient_checkpointing=False,
-        reference_tolerance=1e-4,
-        seed=0,
-        progress=False,
+        **TINY,
     )
 
 

@@ -24,7 +24,12 @@ PROFILES = [ROOT / "params.yaml", *sorted((ROOT / "csrdata/profiles").glob("*.ya
 
 def _script(dvc_stage: str) -> str:
     """Map a stage of dvc.yaml to the stage of the code: `evaluate_base` is `evaluate_policy` of the base."""
-    return {"evaluate_base": "evaluate_policy", "match_base": "match_recall"}.get(dvc_stage, dvc_stage)
+    of_base = {
+        "attend_base": "measure_attention",
+        "evaluate_base": "evaluate_policy",
+        "match_base": "match_recall",
+    }
+    return of_base.get(dvc_stage, dvc_stage)
 
 
 def _sections(stage: str) -> set[str]:
@@ -58,7 +63,7 @@ def test_one_name_everywhere() -> None:
 def test_a_stage_calls_its_script(name: str) -> None:
     """The command is the stage's script, with the iteration (or the base) where it needs one."""
     argument = {Needs.NOTHING: "", Needs.ITERATION: " ${key}", Needs.POLICY: " ${key}"}[STAGES[_script(name)]]
-    if name in {"evaluate_base", "match_base"}:
+    if name in {"attend_base", "evaluate_base", "match_base"}:
         argument = " base"
     assert BODIES[name]["cmd"] == f"python stages/{_script(name)}.py{argument}"
     assert ("foreach" in DAG["stages"][name]) == (argument == " ${key}")

@@ -1,6 +1,8 @@
 """The docs against the code: what the README names exists, and every test states its rule."""
 
 import ast
+import importlib
+import json
 import re
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from csrdata.ablation.arms import read_arms
 from tests.imports import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -72,6 +75,38 @@ def test_paper_to_code_points_at_code() -> None:
         assert name in names, f"{file}:{name}"
 
 
+def test_paper_to_code_is_complete() -> None:
+    """Every equation, line of Algorithm 1, table and figure of the paper has a row, and every arm that a row names exists."""
+    text = (ROOT / "docs/paper_to_code.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    firsts = [row[0].removeprefix("| ") for row in rows]
+    numbers = {what: _numbers(firsts, what) for what in ("equation", "line", "Table", "Figure")}
+    assert numbers == {
+        "equation": set(range(1, 6)),
+        "line": set(range(1, 14)),
+        "Table": set(range(1, 11)),
+        "Figure": set(range(1, 10)),
+    }
+    assert any(first.startswith("Theorem 5.1") for first in firsts)
+    with_arm = [row[-1] for row in rows if len(row) == 6]
+    tables = [row[2] for row in rows if len(row) == 3 and row[2].startswith("arms ")]
+    named = {arm for cell in (*with_arm, *tables) for arm in re.findall(r"`([^`]+)`", cell)}
+    named |= {
+        arm
+        for sentence in re.findall(r"\n   +Arms?: (.+)", text)
+        for arm in re.findall(r"`([^`]+)`", sentence)
+    }
+    assert len(with_arm) > 40
+    assert named <= set(read_arms().by_name)
+    assert len(named) > 25
+
+
+def _numbers(rows: list[str], what: str) -> set[int]:
+    """Return the numbers of some parts of the paper: `Tables 6 and 7` are 6 and 7."""
+    found = [re.findall(rf"{what}s? (\d+)(?: and (\d+))?", row) for row in rows]
+    return {int(number) for row in found for pair in row for number in pair if number}
+
+
 def test_every_test_states_its_rule() -> None:
     """Each test function has a docstring of one line."""
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
@@ -79,3 +114,27 @@ def test_every_test_states_its_rule() -> None:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 rule = ast.get_docstring(node) or ""
                 assert rule, f"{path.name}: {node.name}"
+
+
+def test_arms_of_the_readme_are_those_with_results(tmp_path: Path) -> None:
+    """Without results a sentence; with all arms the README stays within its length; an arm without the figure has no row."""
+    sys.path.insert(0, str(ROOT / "docs"))
+    write = importlib.import_module("write")
+    path = tmp_path / "ablation.json"
+    assert "make ablation" in write.arms_table(path)
+    cell = {
+        "value": 12.34,
+        "low": 10.0,
+        "high": 14.0,
+        "seeds": [12.0, 12.7],
+        "p_vs_base": 0.01,
+        "p_vs_shipped": 0.2,
+    }
+    figures = {f"held_out/{name}": cell for name in ("chair_s_at_recall", "chair_s", "recall", "length")}
+    path.write_text(json.dumps({"base": {}, **dict.fromkeys(reversed(write.README_ARMS[1:]), figures)}))
+    lines = write.arms_table(path).splitlines()
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines[2:]] == list(write.README_ARMS[1:])
+    assert lines[2] == f"| shipped | {' | '.join(['12.3 [10.0, 14.0] b'] * 4)} | 2 |"
+    assert set(write.README_ARMS) <= set(read_arms().by_name)
+    none = write.arms_table(tmp_path / "missing.json")
+    assert len(README.splitlines()) - (none in README) + len(lines) + 1 <= 120

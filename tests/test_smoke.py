@@ -24,23 +24,8 @@ from csrdata.pipeline.staleness import LOCK, Project, record
 from csrdata.storage.dvc_lock import read_lock, write_stage
 from csrdata.strict_yaml import read_yaml
 from tests.imports import ROOT
+from tests.pipeline.world import PLAIN_FIGURES
 
-FIGURES = {
-    "chair_s",
-    "chair_i",
-    "recall",
-    "length",
-    "present_per_answer",
-    "attribute_errors",
-    "repetition",
-    "well_formed",
-    "loglik_base",
-    "relevance",
-    "relevance_held_out",
-    "pope_accuracy",
-    "pope_f1",
-    "pope_yes_rate",
-}
 SPLITS = {"validation", "held_out", "out_of_distribution"}
 
 
@@ -140,7 +125,7 @@ def test_the_final_record_is_made_once(restored: Path) -> None:
     found = json.loads(record)
     assert found["summary"]["iterations"] == ["base", "2"]
     assert set(found["summary"]["splits"]) == {"test"}
-    assert set(found["summary"]["splits"]["test"]["2"]) >= FIGURES
+    assert set(found["summary"]["splits"]["test"]["2"]) >= PLAIN_FIGURES
     assert set(found["settings"]) == {"params", "base", "policy", "search", "held_out"}
     words = (restored / "metrics/final.md").read_text(encoding="utf-8")
     assert "## test" in words
@@ -174,8 +159,8 @@ def test_the_summary_has_its_stable_form(project: Path) -> None:
     for split in summary["splits"].values():
         assert sorted(split) == ["1", "2", "base"]
         for policy, figures in split.items():
-            assert set(figures) >= FIGURES
-            for name in FIGURES:
+            assert set(figures) >= PLAIN_FIGURES
+            for name in PLAIN_FIGURES:
                 assert set(figures[name]) == {"value", "low", "high", "p_vs_base"}
             assert (figures["chair_s"]["p_vs_base"] is None) == (policy == "base")
 
@@ -254,6 +239,7 @@ def test_an_appended_iteration_runs_alone(restored: Path) -> None:
         "train_dpo",
         "evaluate_policy",
         "match_recall",
+        "measure_attention",
     )
     assert sorted(_ran(_dvc(restored, "repro"))) == sorted([*(f"{stage}@3" for stage in stages), "summarize"])
     assert _summary(restored)["iterations"] == ["base", "1", "2", "3"]

@@ -37,7 +37,7 @@ def collect(campaign: Campaign, run: Run, *, project: Path, revision: str | None
         profile=Path(campaign.profile).name,  # a result that is published names no folder of this machine
         quick=campaign.quick,
         changes={key: new for key, (_, new) in differences(run.arm, campaign.raw).items()},
-        params_sha256=hash_of(params.model_dump()),
+        params_sha256=params_hash(params),
         code_sha256=hash_of(code_of(params)),
         revision=revision,
     )
@@ -47,9 +47,14 @@ def collect(campaign: Campaign, run: Run, *, project: Path, revision: str | None
 def is_of_today(result: Result, params: Params, *, any_code: bool = False) -> bool:
     """Return whether a result has these parameters and was made by the code of today (or, if asked, by any)."""
     origin = result.origin
-    return origin.params_sha256 == hash_of(params.model_dump()) and (
+    return origin.params_sha256 == params_hash(params) and (
         any_code or origin.code_sha256 == hash_of(code_of(params))
     )
+
+
+def params_hash(params: Params) -> str:
+    """Return the SHA-256 of all parameters but `measure_attention`: no result has figures of it."""
+    return hash_of(params.model_dump(exclude={"measure_attention"}))
 
 
 def _counted(campaign: Campaign, run: Run, params: Params, raw: Mapping[str, Any]) -> list[str]:

@@ -20,10 +20,7 @@ import numpy as np
 
 from csrdata.evaluation.equal_recall_intervals import MOST_OUTSIDE
 from csrdata.evaluation.holm import holm
-from csrdata.evaluation.intervals import Numbers, Ratio, divide, paired_tests, quantiles, resampled
-
-FLIPS = 20_000
-"""Random swaps of a test: the smallest p-value is 1 / (1 + FLIPS)."""
+from csrdata.evaluation.intervals import FLIPS, Numbers, Ratio, divide, paired_tests, quantiles, resampled
 
 Ratios = Mapping[str, Ratio]
 """One seed's figures by name; the images are the rows."""

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from csrdata.ablation.arms import BASE, Arms, Group, Tuning
 from csrdata.ablation.result import cpu_seconds_a_pair
 from csrdata.ablation.table import CONFIDENCE, PRIMARY, Cell, Reference, Row, Table
+from csrdata.evaluation.holm import SIGNIFICANT
 from csrdata.evaluation.scorecard import FIGURES
 
-SIGNIFICANT = 0.05
 MISSING = "-"
 CHOSEN_ON = "validation"
 COLUMNS = (

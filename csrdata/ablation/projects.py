@@ -87,8 +87,10 @@ class Campaign:
         Raises:
             UserError: the arm does not fit the params file.
         """
+        # No result has figures of attention.
+        own: dict[str, Any] = {"measure_attention": None} if self.raw.get("measure_attention") else {}
         # An arm may replace a section that has a size: sizes come first.
-        own = dict(self.arms.quick.changes) if self.quick else {}
+        own |= self.arms.quick.changes if self.quick else {}
         own |= settings(run.arm, self.raw)
         if self.quick:
             names = list(self.raw["iterations"])[:QUICK_ITERATIONS]

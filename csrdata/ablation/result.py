@@ -22,9 +22,10 @@ from csrdata.evaluation.summarizing import summarize_splits
 from csrdata.evaluation.summary import read_summary
 from csrdata.evaluation_sets.base import Asked
 from csrdata.params import Params
+from csrdata.pipeline.inputs import read_left_out
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth
-from csrdata.records import Answer, BiasedAnswer, LeftOut, Question, Truth
+from csrdata.records import Answer, BiasedAnswer, Question, Truth
 from csrdata.storage.disk import read_json, write_json
 from csrdata.storage.json_values import JsonValue, open_json
 from csrdata.storage.tables import read_rows
@@ -124,7 +125,7 @@ def measure(params: Params, *, policies: Sequence[str], count_for: Sequence[str]
         for name in count_for
     }
     asked = describing(questions, known)
-    left_out = read_rows(paths.LEFT_OUT, LeftOut, made_by=sampled)
+    left_out = read_left_out()
     tokens = params.evaluate_policy.max_new_tokens
     sets = describe_evaluation(questions, known, left_out=left_out, max_new_tokens=tokens).sets
     prepared = read_json(paths.PREPARE_METRICS, made_by="dvc repro prepare")

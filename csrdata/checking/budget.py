@@ -57,19 +57,21 @@ def check_training_memory(
 
 
 def check_time(
-    *, search: tuple[float, float], depths: tuple[int, int], training: float, iterations: int
+    *, search: tuple[float, float] | None, depths: tuple[int, int], training: float, iterations: int
 ) -> list[Finding]:
     """Return the time of an iteration in words, and how far estimates were off.
 
     Args:
-        search: seconds of the search, for answers as deep as the trial's and for the deepest.
+        search: seconds of the search, for answers as deep as the trial's and for the deepest; None without a search.
         depths: sentences of these answers.
-        training: seconds if every prompt gives as many pairs as it may.
+        training: seconds with the most pairs that there may be.
         iterations: of the project.
     """
-    least, most = (duration(one) for one in search)
-    deep = f"{depths[0]} to {depths[1]} sentences" if depths[0] < depths[1] else f"{depths[1]} sentences"
-    words = f"search {least} to {most} for answers of {deep}" if least != most else f"search {most}"
+    words = "no search"
+    if search is not None:
+        least, most = (duration(one) for one in search)
+        deep = f"{depths[0]} to {depths[1]} sentences" if depths[0] < depths[1] else f"{depths[1]} sentences"
+        words = f"search {least} to {most} for answers of {deep}" if least != most else f"search {most}"
     words = f"one iteration: {words}, training at most {duration(training)}; {iterations} iterations"
     return [ok("time", words), ok("estimates", MEASURED)]
 

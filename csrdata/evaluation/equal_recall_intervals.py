@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from csrdata.evaluation.equal_recall import Curve, Match, at_match, crossings, match, why_outside
 from csrdata.evaluation.intervals import (
+    FLIPS,
     Figure,
     Numbers,
-    Ratio,
     divide,
     paired_tests,
     quantiles,
@@ -31,8 +31,6 @@ from csrdata.evaluation.intervals import (
 from csrdata.evaluation.scorecard import CURVE_FIGURES
 from csrdata.evaluation.summary import BASE
 
-FLIPS = 20_000
-"""Random swaps of a test; the smallest p-value is 1 / (1 + FLIPS)."""
 MOST_OUTSIDE = 0.05
 """Largest share of draws without a bias for which an interval is given."""
 
@@ -104,20 +102,6 @@ def at_recall(
             },
         )
     return found
-
-
-def paired_p(own: Ratio, other: Ratio, *, seed: int, flips: int = FLIPS) -> float | None:
-    """Return the two-sided p-value of the difference of two policies' figures, each at its bias, on the same images.
-
-    Args:
-        own, other: as `at_match` returns them, over the same images in the same order.
-        seed: equal seeds draw the same swaps.
-        flips: random swaps.
-
-    Returns:
-        0 < p <= 1; None if one of the two figures does not exist.
-    """
-    return paired_tests([own], [other], resamples=flips, seed=seed)[0]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,9 @@ however the tests depend on each other.
 
 from collections.abc import Mapping
 
+SIGNIFICANT = 0.05
+"""Two-sided level: an adjusted value below it has a star."""
+
 
 def holm(chances: Mapping[str, float | None]) -> dict[str, float | None]:
     """Return the adjusted p-value of each hypothesis of a family, under the same name.

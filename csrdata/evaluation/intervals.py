@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 Numbers = NDArray[np.float64]
 
+FLIPS = 20_000
+"""Random swaps of a test; the smallest p-value is 1 / (1 + FLIPS)."""
 _CELLS = 4_000_000
 """Limit of resamples times images that are held in memory at once."""
 _ULPS = 1e-9
@@ -90,6 +92,7 @@ def figures(
     resamples: int,
     confidence: float,
     seed: int,
+    flips: int = FLIPS,
 ) -> dict[str, Figure]:
     """Return each ratio with its interval, and with its test against the base's ratio of the same name.
 
@@ -97,16 +100,17 @@ def figures(
         ratios: M ratios over the same N images, in the same order.
         base: the base's ratios over the same images, in the same order; None for the base itself. A ratio that the base
             lacks has no test.
-        resamples: number of bootstrap samples for the intervals, and of permutations for the test.
+        resamples: number of bootstrap samples for the intervals.
         confidence: of the intervals, percent: 95 takes the percentiles 2.5 and 97.5.
         seed: equal seeds draw the same samples.
+        flips: random swaps of the test.
     """
     names = list(ratios)
     low, high = _intervals(
         [ratios[name] for name in names], resamples=resamples, confidence=confidence, seed=seed
     )
     against = [None if base is None else base.get(name) for name in names]
-    chances = paired_tests([ratios[name] for name in names], against, resamples=resamples, seed=seed)
+    chances = paired_tests([ratios[name] for name in names], against, resamples=flips, seed=seed)
     return {
         name: Figure(ratios[name].value, low[index], high[index], chances[index])
         for index, name in enumerate(names)

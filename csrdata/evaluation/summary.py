@@ -10,7 +10,8 @@
      "world": 2}
 
 "iterations" is the order of all tables: the base policy, then the iterations as params.yaml has them. FIGURE is a name of
-`scorecard.FIGURES`; a figure that was not measured is absent. Percentages are 0 to 100; what does not exist is null, as
+`scorecard.FIGURES`; a figure that was not measured is absent. "p_vs_base" is
+uncorrected (`csrdata.evaluation.corrected`). Percentages are 0 to 100; what does not exist is null, as
 are the two parts that need the truth about the images ("false_by_kind", "truth_preference") where it is unknown.
 "evaluation" (`csrdata.evaluation.record`) is absent from a summary that an earlier version wrote, "equal_recall"
 (`csrdata.evaluation.equal_recall`) where it was not measured. "world" is the version of the microworld that drew the

@@ -1,7 +1,7 @@
 """The summary as one table for a reader: figures down, the base and each iteration across.
 
 Terminal and Markdown show the same cells, `value [low, high]`, with a star where the change from the base is
-significant (p < 0.05, two-sided; no correction for the number of figures, as the line under the table says).
+significant: p < 0.05, two-sided, corrected over all tests of the table (`csrdata.evaluation.corrected`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from csrdata.evaluation.corrected import corrected
+from csrdata.evaluation.holm import SIGNIFICANT
 from csrdata.evaluation.intervals import Figure
 from csrdata.evaluation.judging import JudgingFigures
 from csrdata.evaluation.scorecard import FIGURES
@@ -26,7 +28,6 @@ from csrdata.evaluation.summary import (
 from csrdata.evaluation.truth_preference import TruthPreference
 from csrdata.text import printable
 
-SIGNIFICANT = 0.05
 MISSING = "-"
 MACHINE = ("processor", "instructions", "threads", "torch")
 """What the table says of the machine that trained the models."""
@@ -81,7 +82,7 @@ def columns(summary: Summary) -> list[str]:
 
 def sections(summary: Summary) -> list[Section]:
     """Lay the summary out: a section for each split, one for the biases, one for the pairs that were trained on."""
-    names = columns(summary)
+    names, summary = columns(summary), corrected(summary)
     splits = [_split_section(split, entries, names) for split, entries in summary.splits.items()]
     biases = [] if summary.equal_recall is None else [_bias_section(summary.equal_recall, names)]
     pairs = [_pair_section(summary.pairs, names)] if summary.pairs else []
@@ -289,7 +290,7 @@ def _notes(summary: Summary, confidence: float) -> str:
 def _caption(confidence: float) -> str:
     return (
         f"value [{confidence:g}% bootstrap interval over images]; * differs from the base on the same images "
-        f"(paired permutation test, two-sided p < {SIGNIFICANT:g}, each figure by itself)"
+        f"(paired permutation test, two-sided p < {SIGNIFICANT:g} after Holm's correction over all tests of the table)"
     )
 
 

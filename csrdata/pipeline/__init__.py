@@ -45,6 +45,7 @@ STAGES = {
     "train_dpo": Needs.ITERATION,
     "evaluate_policy": Needs.POLICY,
     "match_recall": Needs.POLICY,
+    "measure_attention": Needs.POLICY,
     "summarize": Needs.NOTHING,
 }
 """Every stage and the argument it takes, in the order of the DAG."""
@@ -60,6 +61,7 @@ ABOUT = {
     "train_dpo": "train the next policy on the pairs",
     "evaluate_policy": "answer the evaluation questions with one policy",
     "match_recall": "measure one policy at the base's recall, by a bias on end-of-sequence",
+    "measure_attention": "measure how much of its attention one policy gives to the image",
     "summarize": "compare the base and all iterations in one table",
 }
 """What each stage does, for `csrdata run --list`."""

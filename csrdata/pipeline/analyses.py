@@ -6,16 +6,17 @@ import polars as pl
 
 from csrdata import paths
 from csrdata.errors import UserError
-from csrdata.evaluation.analyses import cases, likelihood, released, relevance
+from csrdata.evaluation.analyses import attention, cases, likelihood, released, relevance
+from csrdata.evaluation.analyses.attention import Attentions
 from csrdata.evaluation.analyses.likelihood import Likelihoods, stored_likelihoods
 from csrdata.evaluation.analyses.relevance import SIDES, Answers
 from csrdata.evaluation.plots import Table
 from csrdata.evaluation.scorecard import Known
 from csrdata.pipeline.references import read_references
-from csrdata.records import Answer, Pair, Question, Response, Sentence, Signal
+from csrdata.records import Answer, ImageAttention, Pair, Question, Response, Sentence, Signal
 from csrdata.search.responses import SEARCH
 from csrdata.storage.shard_manifest import check_shards
-from csrdata.storage.tables import from_table, read_table
+from csrdata.storage.tables import from_table, read_rows, read_table
 
 
 def analysis_tables(
@@ -24,6 +25,7 @@ def analysis_tables(
     pairs: Mapping[str, Sequence[Pair]],
     known: Mapping[str, Known],
     *,
+    attentions: Attentions,
     prompts: Known | None,
     signal: str,
     image_weight: float,
@@ -36,6 +38,7 @@ def analysis_tables(
         answers: by policy, the base first: one for each question.
         pairs: by iteration.
         known: what is known about the images, by split.
+        attentions: by policy, the base first; empty where attention was not measured.
         prompts: what is known about the images of the prompts; None where that is nothing.
         signal, image_weight: of `score_beams`.
         seed: draws the cases.
@@ -50,11 +53,31 @@ def analysis_tables(
     }
     likelihoods = {iteration: _likelihoods(iteration, rows) for iteration, rows in pairs.items()}
     drawn = cases.case_rows(questions, answers, pairs, known, prompts=prompts, seed=seed)
-    return {
+    measured = {
+        attention.NAME: Table(attention.COLUMNS, attention.attention_rows(attentions)),
+        attention.BY_TOKEN: Table(attention.TOKEN_COLUMNS, attention.token_rows(attentions)),
+    }
+    return (measured if attentions else {}) | {
         relevance.NAME: Table(relevance.COLUMNS, relevance.relevance_rows(pairs, own)),
         released.NAME: Table(released.COLUMNS, released.released_rows(pairs, ranked)),
         likelihood.NAME: Table(likelihood.COLUMNS, likelihood.likelihood_rows(likelihoods)),
         cases.NAME: Table(cases.COLUMNS, drawn),
+    }
+
+
+def read_attentions(policies: Sequence[str]) -> dict[str, list[ImageAttention]]:
+    """Return what `measure_attention` measured of each policy.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    return {
+        policy: read_rows(
+            paths.image_attention(policy),
+            ImageAttention,
+            made_by=f"dvc repro {'attend_base' if policy == paths.BASE else f'measure_attention@{policy}'}",
+        )
+        for policy in policies
     }
 
 

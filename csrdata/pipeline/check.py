@@ -41,7 +41,7 @@ from csrdata.pipeline.dag import FILE, Form, dvc_yaml, project_files
 from csrdata.pipeline.proposing import live_answers, open_proposing
 from csrdata.pipeline.scorers import Role, embeds_texts, open_scorer, scorer_place
 from csrdata.records import Pair, Prompt, Response, Sentence
-from csrdata.sections.method import AnswerPairs, AnyPairs, MixedPairs, SentencePairs
+from csrdata.sections.method import AnswerPairs, AnyPairs, ImportedPairs, MixedPairs, SentencePairs
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -438,20 +438,31 @@ def _budget(params: Params, facts: _Facts, step: "Step | None") -> list[Finding]
         for depth in depths
     ]
     return findings + check_time(
-        search=(seconds[0], seconds[1]),
+        search=None if params.select_pairs.kind == "imported" else (seconds[0], seconds[1]),
         depths=depths,
         training=training_seconds(
-            pace, pairs=prompts * _pairs_per_prompt(params.select_pairs), epochs=train.epochs
+            pace, pairs=most_pairs(params.select_pairs, prompts=prompts), epochs=train.epochs
         ),
         iterations=len(params.iterations),
     )
 
 
-def _pairs_per_prompt(settings: AnyPairs) -> int:
-    """Return the most pairs that a prompt may give; of imported pairs it is not known, and counts as 1."""
+def most_pairs(settings: AnyPairs, *, prompts: int) -> int:
+    """Return the most pairs of an iteration: those of an import, or else as many as the prompts may give.
+
+    Args:
+        settings: the section `select_pairs`.
+        prompts: of the project.
+    """
     if isinstance(settings, MixedPairs):
-        return sum(_pairs_per_prompt(part) for part in settings.parts)
-    return settings.per_prompt if isinstance(settings, AnswerPairs | SentencePairs) else 1
+        return sum(most_pairs(part, prompts=prompts) for part in settings.parts)
+    if isinstance(settings, ImportedPairs):
+        from csrdata.pipeline.imported_pairs import count
+
+        with suppress(UserError):  # `check_pairs` has said what is wrong with it
+            return count(settings)
+        return 0
+    return prompts * (settings.per_prompt if isinstance(settings, AnswerPairs | SentencePairs) else 1)
 
 
 @contextmanager

@@ -215,6 +215,12 @@ def _plots(params: Params) -> list[str]:
                 "Hallucination against recall",
             )
         )
+    if params.measure_attention is not None:
+        unit = "share of attention, 0 to 1"
+        title = "Attention on the image along a description, the mean over layers and heads"
+        rows.append(
+            ("image_attention_by_token", "attention", "token", "mean", "token of the answer", unit, title)
+        )
     for name, template, x, y, x_unit, y_unit, title in rows:
         lines += [
             f"  - plots/{name}.csv:",

@@ -16,13 +16,13 @@ from csrdata.evaluation.scorecard import check_questions, scorecards
 from csrdata.evaluation_sets.base import Asked
 from csrdata.images import ImageRoot
 from csrdata.params import Params
-from csrdata.pipeline.inputs import need_images, need_policy, need_scorer
+from csrdata.pipeline.inputs import need_images, need_policy, need_scorer, read_left_out
 from csrdata.pipeline.runtime import set_up_process
 from csrdata.pipeline.scorers import asks_the_policy, open_scorer, scorer_folder
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth
 from csrdata.pipeline.wordings import read_wordings
-from csrdata.records import Answer, LeftOut, Question, Truth
+from csrdata.records import Answer, Question, Truth
 from csrdata.storage.tables import atomic_file, read_rows, write_json, write_rows
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def run(params: Params, name: str) -> None:
     answers = _answer(params, name, questions) if questions else []
     cards = scorecards(questions, answers, known, made_by="dvc repro")
     tokens, decoding = params.evaluate_policy.max_new_tokens, params.evaluate_policy.decoding
-    left_out = read_rows(paths.LEFT_OUT, LeftOut, made_by="dvc repro sample_prompts")
+    left_out = read_left_out()
     record = describe_evaluation(
         questions, known, left_out=left_out, max_new_tokens=tokens, decoding=decoding
     ).as_json()

@@ -4,34 +4,42 @@ No stage draws, asks about or answers for the test split, so nothing can be chos
 DAG: it draws the images itself, and its record is made once. A record of other settings is never replaced.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from csrdata import paths
 from csrdata.entry import leaving_in_words, say
 from csrdata.errors import UserError
 from csrdata.evaluation import table
+from csrdata.evaluation.equal_recall import Curve, biased_curves, describing, plain_curves
+from csrdata.evaluation.equal_recall_intervals import AtRecall, at_recall
 from csrdata.evaluation.record import describe_evaluation
 from csrdata.evaluation.scorecard import Known, scorecards
-from csrdata.evaluation.summarizing import summarize_splits
+from csrdata.evaluation.summarizing import summarize_recall, summarize_splits, with_recall
 from csrdata.evaluation.summary import Summary, read_prepared, read_world
+from csrdata.evaluation_sets.base import Asked
 from csrdata.images import ImageRoot
 from csrdata.params import FILE, Params, load_params
 from csrdata.pipeline import works_here
 from csrdata.pipeline.evaluate_policy import answer_questions
 from csrdata.pipeline.graph import steps
+from csrdata.pipeline.match_recall import answer_at_biases
+from csrdata.pipeline.recall_curves import read_base_curves, read_curves
 from csrdata.pipeline.run_all import form_here
 from csrdata.pipeline.runtime import machine, set_up_process
 from csrdata.pipeline.scorers import scorer_folder
+from csrdata.pipeline.source import open_source
 from csrdata.pipeline.staleness import LOCK, Project, why_stale
+from csrdata.pipeline.truth import known_truth
 from csrdata.pipeline.wordings import render_wordings
-from csrdata.records import Answer, Question
+from csrdata.records import Answer, BiasedAnswer, Question, Truth
+from csrdata.sections.evaluation import MatchRecall
 from csrdata.sections.sources import MicroworldSource
 from csrdata.sources.sampled import ImageReader
 from csrdata.storage.disk import read_json, refusals_in_words
 from csrdata.storage.dvc_lock import read_lock
 from csrdata.storage.json_values import open_json
-from csrdata.storage.tables import atomic_file, fingerprint, write_json, write_rows
+from csrdata.storage.tables import atomic_file, fingerprint, read_rows, write_json, write_rows
 from csrdata.strict_yaml import read_yaml
 
 COMMAND = "python -m csrdata.pipeline.final"
@@ -125,7 +133,8 @@ def _params_hash(params: Params) -> dict[str, str]:
 def evaluate(params: Params, source: MicroworldSource) -> Summary:
     """Draw the test split, and return the figures of the base and the last policy on it.
 
-    The images, their truth and the answers are written to `data/final`.
+    At the base's recall, the bias is the one that was found on the setting split of `match_recall`; no bias is chosen by the
+    test split. The images, their truth and the answers are written to `data/final`.
     """
     from csrdata.sources.microworld.images import write_scenes
     from csrdata.sources.microworld.source import Microworld
@@ -142,34 +151,99 @@ def evaluate(params: Params, source: MicroworldSource) -> Summary:
     questions = world.questions()
     known = {TEST: Known({truth.image: truth for truth in world.truths()}, world.claim_parser())}
     policies = (paths.BASE, _last(params))
-    answers = _answers(params, policies, questions)
+    asking = _Asking(params, questions)
+    answers = {name: asking.answers(name) for name in policies}
     cards = {name: scorecards(questions, answers[name], known, made_by=COMMAND) for name in policies}
+    splits, equal_recall = summarize_splits(cards, **params.summarize.model_dump()), None
+    if params.match_recall is not None:
+        found, curves = _at_recall(params, params.match_recall, asking, answers[paths.BASE], known)
+        splits = with_recall(splits, found)
+        equal_recall = summarize_recall(found, curves, split=params.match_recall.split)
     prepared = open_json(paths.PREPARE_METRICS, made_by="dvc repro prepare")
     return Summary(
         iterations=policies,
-        splits=summarize_splits(cards, **params.summarize.model_dump()),
+        splits=splits,
         pairs={},
         training={},
         prepared=read_prepared(prepared),
         evaluation=describe_evaluation(
-            questions, known, left_out=(), max_new_tokens=params.evaluate_policy.max_new_tokens
+            questions,
+            known,
+            left_out=(),
+            max_new_tokens=params.evaluate_policy.max_new_tokens,
+            decoding=params.evaluate_policy.decoding,
         ),
+        equal_recall=equal_recall,
         world=read_world(prepared),
     )
 
 
-def _answers(
-    params: Params, policies: Sequence[str], questions: Sequence[Question]
-) -> dict[str, list[Answer]]:
-    """Answer the questions with each policy, and write the answers beside the images."""
-    files = ImageReader(Path()).files(one.image for one in questions)
-    images = ImageRoot(Path(), {file.image: file for file in files})
-    wordings = render_wordings({one.text: f"question {one.question_id}" for one in questions})
-    found = {}
+class _Asking:
+    """Asks the policies the questions of the test split, and writes their answers beside the images."""
+
+    def __init__(self, params: Params, questions: Sequence[Question]) -> None:
+        files = ImageReader(Path()).files(one.image for one in questions)
+        self.params, self.questions = params, questions
+        self.images = ImageRoot(Path(), {file.image: file for file in files})
+        self.wordings = render_wordings({one.text: f"question {one.question_id}" for one in questions})
+
+    def answers(self, name: str) -> list[Answer]:
+        """Return a policy's answers to all questions."""
+        found = answer_questions(
+            self.params, name, self.questions, images=self.images, wordings=self.wordings
+        )
+        write_rows(ANSWERS / f"{name}.parquet", found, Answer)
+        return found
+
+    def biased_answers(
+        self, settings: MatchRecall, name: str, questions: Sequence[Question]
+    ) -> list[BiasedAnswer]:
+        """Return a policy's answers to some of the questions at every bias."""
+        found = answer_at_biases(
+            self.params, settings, name, questions, images=self.images, wordings=self.wordings
+        )
+        write_rows(ANSWERS / f"{name}_biased.parquet", found, BiasedAnswer)
+        return found
+
+
+def _at_recall(
+    params: Params,
+    settings: MatchRecall,
+    asking: _Asking,
+    base: Sequence[Answer],
+    known: Mapping[str, Known],
+) -> tuple[dict[str, AtRecall], dict[str, dict[str, Curve]]]:
+    """Return both policies' figures at the base's recall, and their curves, on the setting split and on the test split.
+
+    The bootstrap repeats the whole procedure, as in `summarize`: it finds the bias again on images drawn from the setting
+    split, and measures the figure there on images drawn from the test split.
+
+    Args:
+        params: all parameters.
+        settings: those of `match_recall`.
+        asking: asks the questions of the test split.
+        base: the base's answers to them, without a bias.
+        known: what is known about the images of the test split.
+
+    Raises:
+        UserError: what `match_recall` wrote is missing, or is of other questions.
+    """
+    policies = (paths.BASE, _last(params))
+    seen = read_rows(paths.QUESTIONS, Question, made_by="dvc repro sample_prompts")
+    truths = read_rows(paths.TRUTH, Truth, made_by="dvc repro sample_prompts")
+    seen_known = known_truth(params.evaluation_sets, open_source(params.source), Asked(seen, truths))
+    plain = read_base_curves(seen, seen_known, setting=settings.split)
+    curves = {
+        name: {settings.split: own[settings.split]}
+        for name, own in read_curves(policies, seen, seen_known).items()
+    }
+    asked = describing(asking.questions, known)
     for name in policies:
-        found[name] = answer_questions(params, name, questions, images=images, wordings=wordings)
-        write_rows(ANSWERS / f"{name}.parquet", found[name], Answer)
-    return found
+        answers = asking.biased_answers(settings, name, asked)
+        curves[name] |= biased_curves(asked, answers, known, made_by=COMMAND)
+    at_zero = {settings.split: plain[settings.split], **plain_curves(asked, base, known, made_by=COMMAND)}
+    found = at_recall({**curves, paths.BASE: at_zero}, split=settings.split, **params.summarize.model_dump())
+    return found, curves
 
 
 def _check_same(settings: dict[str, str]) -> None:

@@ -117,6 +117,7 @@ def nodes(params: Params) -> tuple[Node, ...]:
             argument=paths.BASE,
         ),
         *_matching(params, paths.BASE, (questions, base, *parsers)),
+        *_attending(params, paths.BASE, (questions, base)),
         *(() if is_imported else _searching(params, images=images, prompts=prompts, wordings=wordings)),
         *_judging(params, inputs=(images, candidates, prompts, wordings, previous)),
         Node(
@@ -144,6 +145,7 @@ def nodes(params: Params) -> tuple[Node, ...]:
             argument=KEY,
         ),
         *_matching(params, KEY, (questions, own, base, *parsers)),
+        *_attending(params, KEY, (questions, own, base)),
         Node(
             "summarize",
             "summarize",
@@ -161,6 +163,7 @@ def nodes(params: Params) -> tuple[Node, ...]:
                 str(paths.PREPARE_METRICS),
                 str(paths.stage_metrics("train_dpo", KEY).parent),
                 *(() if params.match_recall is None else (str(paths.recall_curve(KEY).parent),)),
+                *(() if params.measure_attention is None else (str(paths.image_attention(KEY).parents[1]),)),
                 *((str(paths.verdicts(KEY).parents[1]),) if params.select_pairs.kind == "judged" else ()),
                 *parsers,
             ),
@@ -168,6 +171,7 @@ def nodes(params: Params) -> tuple[Node, ...]:
                 "evaluation_sets",
                 "iterations",
                 "match_recall",
+                "measure_attention",
                 "score_beams",
                 "select_pairs",
                 "source",
@@ -317,6 +321,26 @@ def _matching(params: Params, name: str, inputs: tuple[str, ...]) -> tuple[Node,
             inputs=(*inputs, str(paths.answers(paths.BASE).parent)),
             params=("compute", "evaluate_policy", "evaluation_sets", "match_recall", "source"),
             outputs=(Output(str(paths.recall_curve(name))), _stage_figures("match_recall", name)),
+            argument=name,
+        ),
+    )
+
+
+def _attending(params: Params, name: str, inputs: tuple[str, ...]) -> tuple[Node, ...]:
+    """Return the stage that measures a policy's attention on images, unless params.yaml turns it off."""
+    if params.measure_attention is None:
+        return ()
+    answers = dict.fromkeys(str(paths.answers(one).parent) for one in (name, paths.BASE))
+    return (
+        Node(
+            "attend_base" if name == paths.BASE else "measure_attention",
+            "measure_attention",
+            inputs=(*inputs, *answers),
+            params=("compute", "measure_attention"),
+            outputs=(
+                Output(str(paths.image_attention(name).parent)),
+                _stage_figures("measure_attention", name),
+            ),
             argument=name,
         ),
     )

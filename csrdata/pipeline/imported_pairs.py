@@ -52,6 +52,11 @@ def make(prompts: Sequence[Prompt], settings: ImportedPairs, *, params: Params, 
     return outcomes
 
 
+def count(settings: ImportedPairs) -> int:
+    """Return the number of pairs in the folder; a text with a special token of the policy may still leave some out."""
+    return len(read(Path(settings.folder)).pairs)
+
+
 def images(settings: ImportedPairs, *, params: Params) -> list[ImageFile]:
     """Return the images of the pairs, with their paths under the images root."""
     below = _below_root(settings, params)

@@ -8,7 +8,7 @@ from csrdata.errors import UserError
 from csrdata.images import SAMPLE_AGAIN, ImageRoot
 from csrdata.params import FILE, Params
 from csrdata.pipeline.source import exclude_file
-from csrdata.records import ImageFile
+from csrdata.records import ImageFile, LeftOut
 from csrdata.sections.sources import MicroworldSource
 from csrdata.sources.exclusion import Exclusion, read_exclusion
 from csrdata.storage.disk import check_sums
@@ -97,6 +97,15 @@ def need_images(params: Params, images: Iterable[str], *, listed: Path = paths.I
         need(root / image, made_by=SAMPLE_AGAIN)
         used[image] = known[image]
     return ImageRoot(root, used)
+
+
+def read_left_out() -> list[LeftOut]:
+    """Return the sampled prompts and questions that were left out, each with its reason.
+
+    Raises:
+        UserError: the table is missing or damaged.
+    """
+    return read_rows(paths.LEFT_OUT, LeftOut, made_by="dvc repro sample_prompts")
 
 
 def _model(folder: Path, *, made_by: str) -> Path:

@@ -21,13 +21,15 @@ from csrdata.evaluation.equal_recall import (
 from csrdata.evaluation.record import describe_evaluation
 from csrdata.evaluation.scorecard import CURVE_FIGURES, check_questions
 from csrdata.evaluation_sets.base import Asked
+from csrdata.images import ImageRoot
 from csrdata.params import FILE, Params
-from csrdata.pipeline.inputs import need_images, need_policy
+from csrdata.pipeline.inputs import need_images, need_policy, read_left_out
 from csrdata.pipeline.runtime import set_up_process
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth
 from csrdata.pipeline.wordings import read_wordings
-from csrdata.records import Answer, BiasedAnswer, LeftOut, Question, Truth
+from csrdata.records import Answer, BiasedAnswer, Question, Truth
+from csrdata.sections.evaluation import MatchRecall
 from csrdata.storage.tables import read_rows, write_json, write_rows
 
 FIX = f"fix {FILE}, then: dvc repro"
@@ -56,37 +58,54 @@ def run(params: Params, name: str) -> None:
     made_by = "dvc repro evaluate_base"
     base = read_rows(paths.answers(paths.BASE), Answer, made_by=made_by)
     plain = plain_curves(asked, base, known, made_by=made_by)
-    answers = _answer(
-        params, name, asked, bias_grid(low=settings.low, high=settings.high, step=settings.step)
-    )
+    images = need_images(params, (question.image for question in asked), listed=paths.QUESTION_IMAGES)
+    wordings = read_wordings(paths.QUESTION_WORDINGS)
+    answers = answer_at_biases(params, settings, name, asked, images=images, wordings=wordings)
     curves = biased_curves(asked, answers, known, made_by=made_by)
     write_rows(paths.biased_answers(name), answers, BiasedAnswer)
     tokens = params.evaluate_policy.max_new_tokens
-    left_out = read_rows(paths.LEFT_OUT, LeftOut, made_by="dvc repro sample_prompts")
+    left_out = read_left_out()
     record = describe_evaluation(asked, known, left_out=left_out, max_new_tokens=tokens).as_json()
     write_json(paths.biased_record(name), record)
     own = plain if name == paths.BASE else curves
     write_json(paths.stage_metrics("match_recall", name), _metrics(own, plain, curves, split=settings.split))
 
 
-def _answer(
-    params: Params, name: str, questions: Sequence[Question], biases: Sequence[float]
+def answer_at_biases(
+    params: Params,
+    settings: MatchRecall,
+    name: str,
+    questions: Sequence[Question],
+    *,
+    images: ImageRoot,
+    wordings: Mapping[str, str],
 ) -> list[BiasedAnswer]:
-    """Load the policy, and return its answer to each question at each bias."""
+    """Load a policy, and return its answer to each question at each bias.
+
+    Args:
+        params: all parameters.
+        settings: the biases.
+        name: "base" or the name of an iteration.
+        questions: descriptions.
+        images: those of the questions.
+        wordings: the rendered prompts of the questions, by their instruction.
+
+    Raises:
+        UserError: the model or an image is missing or damaged.
+    """
     from csrdata.policy.end_bias import answer_paths, replies_at
     from csrdata.policy.loading import load_policy
 
-    settings, compute = params.evaluate_policy, params.compute
-    wordings = read_wordings(paths.QUESTION_WORDINGS)
-    images = need_images(params, (question.image for question in questions), listed=paths.QUESTION_IMAGES)
+    asking, compute = params.evaluate_policy, params.compute
+    biases = bias_grid(low=settings.low, high=settings.high, step=settings.step)
     policy = load_policy(need_policy(name), device=compute.device, dtype=compute.dtype, wordings=wordings)
     found = answer_paths(
         policy,
         questions,
         root=images,
         lowest=min(biases),
-        max_new_tokens=settings.max_new_tokens,
-        batch_size=settings.batch_size,
+        max_new_tokens=asking.max_new_tokens,
+        batch_size=asking.batch_size,
         title="descriptions at every bias",
     )
     return [

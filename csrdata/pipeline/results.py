@@ -11,6 +11,7 @@ from pathlib import Path
 
 from csrdata import paths
 from csrdata.errors import UserError
+from csrdata.evaluation.corrected import corrected
 from csrdata.evaluation.summarizing import mean_score
 from csrdata.evaluation.summary import BASE, Summary, read_summary, read_world
 from csrdata.evaluation.truth_preference import false_share
@@ -69,7 +70,7 @@ def find_results(params: Params, names: Sequence[str]) -> Results | None:
         pairs=hashes,
         truth=truth,
         confidence=params.summarize.confidence,
-        splits=measured(summary.splits, policies),
+        splits=measured(corrected(summary).splits, policies),
         world=summary.world,
     )
 

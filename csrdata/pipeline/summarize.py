@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.evaluation import table
-from csrdata.evaluation.equal_recall import Curve, biased_curves, check_setting, describing, plain_curves
-from csrdata.evaluation.equal_recall_intervals import AtRecall, at_recall
+from csrdata.evaluation.equal_recall_intervals import at_recall
 from csrdata.evaluation.judging import JudgingFigures, judging_figures
 from csrdata.evaluation.record import EvaluationRecord, common_record, describe_evaluation, read_record
 from csrdata.evaluation.scorecard import Known, scorecards
@@ -25,16 +24,16 @@ from csrdata.evaluation.summary import (
 )
 from csrdata.evaluation.truth_preference import TruthPreference, truth_preference
 from csrdata.evaluation_sets.base import Asked
-from csrdata.params import FILE, Params
-from csrdata.pipeline.analyses import analysis_tables
+from csrdata.params import Params
+from csrdata.pipeline.analyses import analysis_tables, read_attentions
+from csrdata.pipeline.answers import evaluated_by, read_answers
+from csrdata.pipeline.inputs import read_left_out
 from csrdata.pipeline.plots import write_plots
+from csrdata.pipeline.recall_curves import read_base_curves, read_curves
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth, source_truths, truths_of
 from csrdata.records import (
-    Answer,
-    BiasedAnswer,
     Dropped,
-    LeftOut,
     Pair,
     Prompt,
     Question,
@@ -42,7 +41,6 @@ from csrdata.records import (
     Truth,
     Verdict,
 )
-from csrdata.sections.evaluation import MatchRecall
 from csrdata.sources.base import Source
 from csrdata.storage.json_values import open_json
 from csrdata.storage.tables import atomic_file, read_rows, write_json
@@ -60,8 +58,8 @@ def run(params: Params) -> None:
     policies = (paths.BASE, *params.iterations)
     answers, cards = {}, {}
     for policy in policies:
-        answers[policy] = _answers(policy)
-        cards[policy] = scorecards(questions, answers[policy], known, made_by=_made_by(policy))
+        answers[policy] = read_answers(policy)
+        cards[policy] = scorecards(questions, answers[policy], known, made_by=evaluated_by(policy))
     prompt_truths = source_truths(params.evaluation_sets, truths)
     prefer, judge = _preference(params, source, prompt_truths), _judging(params, source, prompt_truths)
     rows = {
@@ -88,10 +86,11 @@ def run(params: Params) -> None:
     }
     splits, equal_recall = summarize_splits(cards, **settings.model_dump()), None
     if params.match_recall is not None:
-        curves = _curves(policies, questions, known)
-        found = _at_recall(params.match_recall, curves, questions, known, **settings.model_dump())
+        split, curves = params.match_recall.split, read_curves(policies, questions, known)
+        base = read_base_curves(questions, known, setting=split)
+        found = at_recall({**curves, paths.BASE: base}, split=split, **settings.model_dump())
         splits = with_recall(splits, found)
-        equal_recall = summarize_recall(found, curves, split=params.match_recall.split)
+        equal_recall = summarize_recall(found, curves, split=split)
     prepared = open_json(paths.PREPARE_METRICS, made_by="dvc repro prepare")
     summary = Summary(
         iterations=policies,
@@ -109,6 +108,7 @@ def run(params: Params) -> None:
         answers,
         rows,
         known,
+        attentions={} if params.measure_attention is None else read_attentions(policies),
         prompts=None if parser is None else Known(prompt_truths, parser),
         signal=params.score_beams.signal,
         image_weight=params.score_beams.image_weight,
@@ -122,15 +122,6 @@ def run(params: Params) -> None:
     table.show(summary, confidence=settings.confidence)
 
 
-def _made_by(policy: str) -> str:
-    """Return the command that makes a policy's answers."""
-    return "dvc repro evaluate_base" if policy == paths.BASE else f"dvc repro evaluate_policy@{policy}"
-
-
-def _answers(policy: str) -> list[Answer]:
-    return read_rows(paths.answers(policy), Answer, made_by=_made_by(policy))
-
-
 def _record(
     policies: Sequence[str], questions: Sequence[Question], known: Mapping[str, Known]
 ) -> EvaluationRecord:
@@ -140,10 +131,10 @@ def _record(
         UserError: a policy was asked other questions than the table has, others were left out, or it was held against
             another truth.
     """
-    left_out = read_rows(paths.LEFT_OUT, LeftOut, made_by=SAMPLED)
+    left_out = read_left_out()
     records: list[EvaluationRecord] = []
     for policy in policies:
-        path, made_by = paths.evaluation_record(policy), _made_by(policy)
+        path, made_by = paths.evaluation_record(policy), evaluated_by(policy)
         record = read_record(open_json(path, made_by=made_by))
         first = (records or [record])[0]
         present = describe_evaluation(
@@ -162,61 +153,6 @@ def _record(
             )
         records.append(record)
     return common_record(records)
-
-
-def _curves(
-    policies: Sequence[str], questions: Sequence[Question], known: Mapping[str, Known]
-) -> dict[str, dict[str, Curve]]:
-    """Return the figures of each policy at every bias, by policy and split.
-
-    Raises:
-        UserError: answers are missing, or a policy was asked other questions than the table has, or in another way.
-    """
-    found: dict[str, dict[str, Curve]] = {}
-    asked = describing(questions, known)
-    left_out = read_rows(paths.LEFT_OUT, LeftOut, made_by=SAMPLED)
-    for policy in policies:
-        made_by = f"dvc repro {'match_base' if policy == paths.BASE else f'match_recall@{policy}'}"
-        record = read_record(open_json(paths.biased_record(policy), made_by=made_by))
-        tokens = read_record(open_json(paths.evaluation_record(policy), made_by=_made_by(policy)))
-        present = describe_evaluation(
-            asked, known, left_out=left_out, max_new_tokens=tokens.description_tokens
-        )
-        if record.protocol() != present.protocol():
-            raise UserError(
-                str(paths.biased_record(policy)),
-                got="other questions, truth, rules or token limits",
-                expected=f"those of {paths.evaluation_record(policy)}",
-                do=made_by,
-            )
-        answers = read_rows(paths.biased_answers(policy), BiasedAnswer, made_by=made_by)
-        found[policy] = biased_curves(asked, answers, known, made_by=made_by)
-    return found
-
-
-def _at_recall(
-    settings: MatchRecall,
-    curves: Mapping[str, Mapping[str, Curve]],
-    questions: Sequence[Question],
-    known: Mapping[str, Known],
-    *,
-    resamples: int,
-    confidence: float,
-    seed: int,
-) -> dict[str, AtRecall]:
-    """Return each policy's figures at the base's recall; those of the base are of its answers without a bias."""
-    asked = describing(questions, known)
-    check_setting(
-        settings.split, asked, place=f"{FILE}: match_recall.split", do=f"fix {FILE}, then: dvc repro"
-    )
-    base = plain_curves(asked, _answers(paths.BASE), known, made_by=_made_by(paths.BASE))
-    return at_recall(
-        {**curves, paths.BASE: base},
-        split=settings.split,
-        resamples=resamples,
-        confidence=confidence,
-        seed=seed,
-    )
 
 
 def _preference(

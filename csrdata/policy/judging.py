@@ -2,7 +2,8 @@
 
 Both orders are in one batch, and a batch holds contests of similar length. The policy answers greedily: of two verdicts it
 states the more probable one. How sure it is costs nothing more: the logits of the token that tells its verdict from the
-other one are those it chose from.
+other one are those it chose from. Prompts are those of sampling, around another instruction: a chat template may print
+another date today.
 """
 
 import itertools
@@ -17,6 +18,7 @@ from torch import Tensor
 from csrdata.errors import UserError
 from csrdata.images import ImageRoot, load_image
 from csrdata.policy.answering import batches, greedy_settings
+from csrdata.policy.asking import frame_of
 from csrdata.policy.loading import Policy
 from csrdata.policy.prompting import answer_text, check_tokens, context_limit, encode, end_ids
 from csrdata.progress import progress as bar_of
@@ -121,9 +123,10 @@ def _encoded(policy: Policy, asked: Sequence[_Asked]) -> Mapping[str, Tensor]:
     """Return the inputs of all contests, two rows for each; empty without any."""
     if not asked:
         return {}
+    frame = frame_of(policy)
     images, prompts = (
         [one.image for one in asked for _ in one.texts],
-        [policy.prompt(text) for one in asked for text in one.texts],
+        [frame.around(text) for one in asked for text in one.texts],
     )
     return encode(policy.processor, images, prompts).to(policy.device, policy.model.dtype)
 

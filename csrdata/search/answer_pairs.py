@@ -21,11 +21,11 @@ from csrdata.records import (
     Dropped,
     DropReason,
     Pair,
-    PairScores,
     Prompt,
     Response,
 )
 from csrdata.search.balance import balance
+from csrdata.search.paired import paired
 from csrdata.search.pairs import (
     Claims,
     CountClaims,
@@ -149,7 +149,7 @@ def select(
             break
         chosen, rejected = (eligible[entry.node] for entry in widest)
         pairs.append(
-            _pair(prompt, chosen, rejected, origin=ORIGINS[order], margin=ordered.margin(chosen, rejected))
+            paired(prompt, chosen, rejected, origin=ORIGINS[order], margin=ordered.margin(chosen, rejected))
         )
         used = {entry.text.strip() for entry in widest}
         entries = [entry for entry in entries if entry.text.strip() not in used]
@@ -241,33 +241,3 @@ def _why_none(
     else:
         return None
     return Dropped(prompt.prompt_id, reason.value, detail)
-
-
-def _pair(prompt: Prompt, chosen: Response, rejected: Response, *, origin: str, margin: float | None) -> Pair:
-    return Pair(
-        prompt_id=prompt.prompt_id,
-        image=prompt.image,
-        prompt=prompt.text,
-        chosen=chosen.text,
-        rejected=rejected.text,
-        origin=origin,
-        scores=PairScores(
-            chosen_leaf=chosen.leaf_id,
-            rejected_leaf=rejected.leaf_id,
-            chosen_reward=chosen.reward,
-            rejected_reward=rejected.reward,
-            margin=margin,
-            chosen_reward_held_out=chosen.reward_held_out,
-            rejected_reward_held_out=rejected.reward_held_out,
-            chosen_relevance=chosen.relevance,
-            rejected_relevance=rejected.relevance,
-            chosen_logprob=chosen.logprob,
-            rejected_logprob=rejected.logprob,
-            chosen_tokens=chosen.tokens,
-            rejected_tokens=rejected.tokens,
-            chosen_words=chosen.words,
-            rejected_words=rejected.words,
-            chosen_end=chosen.end,
-            rejected_end=rejected.end,
-        ),
-    )

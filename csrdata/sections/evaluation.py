@@ -69,6 +69,11 @@ class MatchRecall(Section):
     step: Positive
 
 
+class MeasureAttention(Section):
+    split: Line
+    images: Count
+
+
 class Summarize(Section):
     resamples: Annotated[int, Field(ge=100, le=10**9)]
     confidence: Annotated[float, Field(gt=0, lt=100)]

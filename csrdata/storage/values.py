@@ -23,6 +23,7 @@ from csrdata.records import (
     Dropped,
     DropReason,
     Fate,
+    ImageAttention,
     ImageFile,
     Kind,
     LeaveReason,
@@ -480,6 +481,12 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         "bias": FINITE,
         "text": TEXT,
         "tokens": (_whole(0, MAX_TOKENS),),
+    },
+    ImageAttention: {
+        "question_id": (*ID, _once("question_id", "of", "position")),
+        "of": NAME,
+        "position": (_whole(0, MAX_TOKENS),),
+        "share": SHARE,
     },
 }
 """The rules of every column of every record, in the order in which they are checked. Boolean columns need none."""

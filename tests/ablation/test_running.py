@@ -14,12 +14,13 @@ import pytest
 import yaml
 
 from csrdata.ablation.arms import read_arms
-from csrdata.ablation.collecting import is_of_today
+from csrdata.ablation.collecting import is_of_today, params_hash
 from csrdata.ablation.projects import Campaign, Run, open_campaign, runs_of_arms
 from csrdata.ablation.result import hash_of, read_result, write_result
 from csrdata.ablation.running import Busy, Failed, Runner, _base_stages, _search_stages, is_taken, opened
 from csrdata.ablation.sharing import code_of
 from csrdata.pipeline.project import profile_path
+from csrdata.sections.evaluation import MeasureAttention
 from csrdata.strict_yaml import read_yaml
 from tests.ablation.made import result
 from tests.imports import ROOT
@@ -60,7 +61,7 @@ def test_a_run_is_done_while_parameters_and_code_are_those_of_today(campaign: Ca
     run = _shipped(campaign)
     assert not Runner(campaign).is_done(run)
     params, _ = campaign.params(run)
-    hashes = {"params_sha256": hash_of(params.model_dump()), "code_sha256": hash_of(code_of(params))}
+    hashes = {"params_sha256": params_hash(params), "code_sha256": hash_of(code_of(params))}
     own = result("shipped", 0, {"1": (0, 1)}, **hashes)
     write_result(campaign.result(run), own)
     assert Runner(campaign).is_done(run)
@@ -69,6 +70,10 @@ def test_a_run_is_done_while_parameters_and_code_are_those_of_today(campaign: Ca
     assert not Runner(campaign).is_done(run)
     assert Runner(campaign, any_code=True).is_done(run)
     assert not is_of_today(replace(own, origin=replace(own.origin, params_sha256="0")), params, any_code=True)
+    attention = params.model_copy(
+        update={"measure_attention": MeasureAttention(split="validation", images=3)}
+    )
+    assert is_of_today(own, attention, any_code=True)  # no figure of a result is about it
     campaign.result(run).write_text("{", encoding="utf-8")
     assert not Runner(campaign).is_done(run)
 

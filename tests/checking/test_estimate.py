@@ -152,3 +152,5 @@ def test_time_in_words() -> None:
         "10.0 minutes; 3 iterations"
     )
     assert off.words == estimate.MEASURED
+    none, _ = check_time(search=None, depths=(3, 12), training=600, iterations=3)
+    assert none.words == "one iteration: no search, training at most 10.0 minutes; 3 iterations"

@@ -5,11 +5,22 @@ from dataclasses import replace
 
 import pytest
 
-from csrdata.evaluation.analyses import cases, likelihood, released, relevance
+from csrdata.evaluation.analyses import attention, cases, likelihood, released, relevance
 from csrdata.evaluation.analyses.likelihood import Likelihoods, likelihood_rows, stored_likelihoods
 from csrdata.evaluation.analyses.spread import spread
 from csrdata.evaluation.scorecard import Known
-from csrdata.records import NO_PARENT, Answer, Kind, Pair, Question, Response, Sentence, Side, Signal
+from csrdata.records import (
+    NO_PARENT,
+    Answer,
+    ImageAttention,
+    Kind,
+    Pair,
+    Question,
+    Response,
+    Sentence,
+    Side,
+    Signal,
+)
 from csrdata.search.responses import score
 from tests.evaluation.scenes import CIRCLE, HEART, READER, RING, STAR, TRUTH, text
 from tests.scores import by_reward, pair_with, without_scores
@@ -186,3 +197,27 @@ def test_a_pair_is_marked_with_its_context() -> None:
     elsewhere = replace(pair, image="images/unknown.png")
     rows = cases.case_rows([], {}, {"1": [elsewhere]}, {}, prompts=KNOWN, seed=0)
     assert [row["absent"] for row in rows] == [None, None]
+
+
+def test_attention_is_averaged_by_answer_and_by_token() -> None:
+    """Answers of 2 and 1 tokens: means 0.3 and 0.5, so 0.4. A token that one of three answers has is left out."""
+    own = [
+        ImageAttention("q1", "own", 1, 0.4),
+        ImageAttention("q1", "own", 0, 0.2),
+        ImageAttention("q2", "own", 0, 0.5),
+        ImageAttention("q3", "own", 0, 0.2),
+    ]
+    rows = attention.attention_rows({"base": own[:3], "1": [replace(own[0], of="of_base"), *own[:3]]})
+    assert [(row["iteration"], row["answers"], row["count"], row["mean"]) for row in rows] == [
+        ("base", "own", 2, pytest.approx(0.4)),
+        ("1", "own", 2, pytest.approx(0.4)),
+        ("1", "of_base", 1, pytest.approx(0.4)),
+    ]
+    assert set(rows[0]) == set(attention.COLUMNS)
+    by_token = attention.token_rows({"base": own[:3]})
+    assert [(row["token"], row["count"], row["mean"]) for row in by_token] == [
+        (1, 2, pytest.approx(0.35)),
+        (2, 1, pytest.approx(0.4)),
+    ]
+    assert set(by_token[0]) == set(attention.TOKEN_COLUMNS)
+    assert [row["token"] for row in attention.token_rows({"base": own})] == [1]

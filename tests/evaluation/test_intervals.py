@@ -10,7 +10,7 @@ from csrdata.evaluation.intervals import Figure, Ratio, figures, mean, percentag
 
 def _one(own: Ratio, base: Ratio | None = None, *, resamples: int = 2000, seed: int = 0) -> Figure:
     others = None if base is None else {"x": base}
-    return figures({"x": own}, others, resamples=resamples, confidence=95, seed=seed)["x"]
+    return figures({"x": own}, others, resamples=resamples, confidence=95, seed=seed, flips=resamples)["x"]
 
 
 def test_interval_of_a_mean_is_that_of_the_formula() -> None:
@@ -89,6 +89,13 @@ def test_p_is_never_zero_and_at_most_one() -> None:
     every, none = percentage([1] * 50, [1] * 50), percentage([0] * 50, [1] * 50)
     assert _one(every, none, resamples=999).p_vs_base == 1 / 1000
     assert _one(none, none, resamples=999).p_vs_base == 1
+
+
+def test_a_test_takes_20_000_swaps_whatever_the_resamples() -> None:
+    """A change in all of 30 images gives the smallest p, 1 / 20,001, with 100 resamples of the interval."""
+    every, none = percentage([1] * 30, [1] * 30), percentage([0] * 30, [1] * 30)
+    found = figures({"x": every}, {"x": none}, resamples=100, confidence=95, seed=0)
+    assert found["x"].p_vs_base == 1 / 20_001
 
 
 def test_what_does_not_exist_is_none() -> None:

@@ -46,6 +46,17 @@ def test_a_star_marks_a_significant_change(chance: float | None, star: str) -> N
     assert _row(_summary(chance), "CHAIR_S") == ("52.0 [49.0, 55.0]", f"41.3 [38.0, 44.1]{star}")
 
 
+def test_the_star_is_corrected_over_all_tests_of_the_table() -> None:
+    """Holm over two splits, 2 * 0.02 and 1 * 0.03: 0.04 both. With 0.03 twice, 0.06: no star. The summary keeps its p-values."""
+    for own, star in ((0.02, " *"), (0.03, "")):
+        one = _summary(own)
+        two = replace(one, splits={**one.splits, "other": _summary(0.03).splits["held_out"]})
+        found = [section for section in table.sections(two) if section.title in {"held out", "other"}]
+        assert [section.rows[0].cells[1] for section in found] == [f"41.3 [38.0, 44.1]{star}"] * 2
+        assert two.splits["other"]["1"].figures["chair_s"].p_vs_base == 0.03
+    assert "after Holm's correction over all tests of the table" in table.markdown(two, confidence=95)
+
+
 def test_what_is_not_there_is_a_dash_and_what_never_happened_is_zero() -> None:
     """A figure or a pair set that an iteration lacks is a dash; a kind of mistake that it never makes is 0."""
     summary = _summary(0.5)

@@ -18,34 +18,26 @@ import yaml
 from csrdata import paths, pipeline
 from csrdata.pipeline.runtime import machine
 from csrdata.storage.disk import write_json, write_sums
-from tests.pipeline.world import draw_world, small_params
-from tests.relevance.test_open_clip import save_tiny_clip
+from tests.pipeline.world import SMALL_SEARCH, draw_world, save_tiny_scorers, small_params
 from tests.teaching import teach
 from tests.tiny import tiny_llava
 
 PARAMS = small_params(
     sample_prompts={"prompts": 6},
     source={"questions_per_image": 2},
-    generate_beams={
-        "proposal": {"kind": "groups", "groups": 4, "diversity_penalty": 2.0},
-        "keep_best": 2,
-        "keep_worst": 1,
-        "max_sentence_tokens": 20,
-        "max_response_tokens": 60,
-        "max_sentences": 3,
-        "prompts_per_shard": 2,
-        "prompts_at_once": 2,
-    },
+    generate_beams=SMALL_SEARCH | {"prompts_per_shard": 2},
     select_pairs={"margin": 0.0, "max_length_gap": 1.0, "length_balance": None},
     train_dpo={"epochs": 1, "batch_size": 4, "lora_rank": 2, "lora_alpha": 4},
     evaluate_policy={"max_new_tokens": 12, "batch_size": 50},
     match_recall={"split": "validation", "low": -1.0, "high": 1.0, "step": 1.0},
+    measure_attention={"split": "validation", "images": 2},
     summarize={"resamples": 100},
 )
 ORDER = (
     ("sample_prompts", None),
     ("evaluate_policy", "base"),
     ("match_recall", "base"),
+    ("measure_attention", "base"),
     ("generate_beams", "1"),
     ("measure_signals", "1"),
     ("score_beams", "1"),
@@ -53,6 +45,7 @@ ORDER = (
     ("train_dpo", "1"),
     ("evaluate_policy", "1"),
     ("match_recall", "1"),
+    ("measure_attention", "1"),
     ("summarize", None),
 )
 """Every stage but `prepare`, whose models are the tests' own here."""
@@ -72,9 +65,7 @@ def finished(root: Path) -> Path:
     with inside(root):
         draw_world()
         teach(tiny_llava(paths.policy(paths.BASE)))
-        for folder in (Path("scorers/search"), Path("scorers/held_out")):
-            folder.mkdir(parents=True)
-            save_tiny_clip(folder)
+        save_tiny_scorers()
         for folder in (paths.policy(paths.BASE), Path("scorers/search"), Path("scorers/held_out")):
             write_sums(folder)  # as `prepare` does
         Path("dvc.yaml").write_text("stages: {}\n", encoding="utf-8")  # without one, errors say so instead

@@ -39,6 +39,7 @@ PROMPTS, QUESTIONS, TRUTH, WORDINGS, ASKED = (
 )
 IMAGE = "data/prepare/images/train-00000.png"
 HELD_OUT_IMAGE = "data/prepare/images/held_out-00000.png"
+VALIDATION_IMAGE = "data/prepare/images/validation-00000.png"
 BASE = ("policies/base/model.safetensors", "policies/base/config.json", "policies/base/tokenizer.json")
 ADAPTER = (
     "policies/1/adapters/1/adapter_model.safetensors",
@@ -140,6 +141,21 @@ STAGES = (
         3,
     ),
     Stage(
+        "measure_attention",
+        "1",
+        (
+            QUESTIONS,
+            ASKED,
+            "data/evaluate_policy/base/answers.parquet",
+            "data/evaluate_policy/1/answers.parquet",
+            *ADAPTER,
+            *BASE,
+            VALIDATION_IMAGE,
+        ),
+        ("data/measure_attention/1/shares.parquet", "metrics/measure_attention/1.json"),
+        2,
+    ),
+    Stage(
         "summarize",
         None,
         (
@@ -151,6 +167,8 @@ STAGES = (
             "data/match_recall/base/answers.parquet",
             "data/match_recall/1/record.json",
             "data/match_recall/base/record.json",
+            "data/measure_attention/1/shares.parquet",
+            "data/measure_attention/base/shares.parquet",
             "data/select_pairs/1/pairs.parquet",
             "data/select_pairs/1/dropped.parquet",
             *shards("data/generate_beams/1"),
@@ -168,7 +186,7 @@ STAGES = (
 )
 
 
-ALONE = ("scenes.parquet", "answers.parquet", "absent_mentions.csv")
+ALONE = ("scenes.parquet", "answers.parquet", "shares.parquet", "absent_mentions.csv")
 """Tables without a sibling of their format to be swapped with."""
 
 
@@ -322,6 +340,7 @@ def test_the_fixed_part_has_every_stage_and_damage() -> None:
         ),
         ("evaluate_policy", "policies/1", "dvc repro train_dpo@1"),
         ("match_recall", "data/evaluate_policy/base", "dvc repro evaluate_base"),
+        ("measure_attention", "data/evaluate_policy/1", "dvc repro evaluate_policy@1"),
     ],
 )
 def test_a_missing_folder_empties_no_output(project: Path, stage: str, gone: str, command: str) -> None:

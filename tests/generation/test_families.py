@@ -20,7 +20,7 @@ from csrdata.relevance.base import Scorer
 from csrdata.relevance.open_clip import load_open_clip
 from csrdata.search.responses import path_to
 from tests.extending.word_scorer import SCORER, words
-from tests.objectives import DPO
+from tests.objectives import DPO, TINY
 from tests.relevance.test_open_clip import save_tiny_clip
 from tests.scores import by_reward
 from tests.scoring import scored
@@ -170,15 +170,7 @@ def test_answers_make_pairs_and_pairs_train(
         learning_rate=1e-3,
         epochs=1,
         batch_size=len(pairs),
-        accumulation=1,
-        warmup_share=0.0,
-        lora_rank=4,
-        lora_alpha=8,
-        lora_dropout=0.0,
-        reference_tolerance=1e-4,
-        gradient_checkpointing=False,
-        seed=0,
-        progress=False,
+        **TINY,
     )
     assert len(report.steps) == 1
     assert report.reference_gap < 1e-4

@@ -10,8 +10,7 @@ from csrdata.evaluation.scorecard import AT_RECALL, FIGURES
 from csrdata.pipeline import evaluate_policy, sample_prompts
 from csrdata.records import Answer, Kind, Question
 from csrdata.storage.tables import read_json, read_rows
-from tests.pipeline.world import draw_world, small_params
-from tests.relevance.test_open_clip import save_tiny_clip
+from tests.pipeline.world import draw_world, save_tiny_scorers, small_params
 from tests.tiny import tiny_llava
 
 PARAMS = small_params(
@@ -27,9 +26,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample_prompts.run(PARAMS)
     tiny_llava(paths.policy("base"))
     tiny_llava(paths.policy("1"), seed=1)
-    for folder in (Path("scorers/search"), Path("scorers/held_out")):
-        folder.mkdir(parents=True)
-        save_tiny_clip(folder)
+    save_tiny_scorers()
 
 
 def test_every_question_is_answered_and_measured() -> None:

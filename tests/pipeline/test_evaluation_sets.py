@@ -19,8 +19,7 @@ from csrdata.records import Answer, Kind, Prompt, Question, Truth
 from csrdata.storage.tables import read_json, read_rows, write_json
 from tests.evaluation_sets.coco_files import file_name, write_coco
 from tests.pipeline.world import PARAMS as SHIPPED
-from tests.pipeline.world import draw_world, small_params
-from tests.relevance.test_open_clip import save_tiny_clip
+from tests.pipeline.world import draw_world, save_tiny_scorers, small_params
 from tests.tiny import tiny_llava
 
 CHAIR: dict[str, Any] = {
@@ -152,9 +151,7 @@ def test_the_examples_of_the_page_are_sections() -> None:
 
 def _models() -> None:
     tiny_llava(paths.policy("base"))
-    for folder in (Path("scorers/search"), Path("scorers/held_out")):
-        folder.mkdir(parents=True)
-        save_tiny_clip(folder)
+    save_tiny_scorers()
 
 
 def test_every_set_is_answered_measured_and_recorded(capsys: pytest.CaptureFixture[str]) -> None:

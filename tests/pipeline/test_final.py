@@ -1,6 +1,7 @@
 """`final`: the test split is evaluated once, apart from the stages, and its record is not replaced."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,14 @@ from csrdata.errors import UserError
 from csrdata.evaluation.scorecard import TRUTH_FIGURES
 from csrdata.evaluation.table import markdown
 from csrdata.params import Params
-from csrdata.pipeline import final, sample_prompts
+from csrdata.pipeline import evaluate_policy, final, match_recall, sample_prompts
 from csrdata.pipeline.graph import steps
-from csrdata.records import Answer, Question, Truth
+from csrdata.records import Answer, BiasedAnswer, Kind, Question, Truth
 from csrdata.sections.sources import MicroworldSource
 from csrdata.sources.microworld.images import read_scenes
 from csrdata.sources.microworld.world import TEST, WORLD_VERSION, sample_scenes
-from csrdata.storage.tables import hash_path, read_json, read_rows, write_json
-from tests.pipeline.world import draw_world, real_params, small_params
-from tests.relevance.test_open_clip import save_tiny_clip
+from csrdata.storage.tables import hash_path, read_json, read_rows, write_json, write_rows
+from tests.pipeline.world import draw_world, real_params, save_tiny_scorers, small_params
 from tests.tiny import tiny_llava
 
 SOURCE = {"questions_per_image": 2, "test_images": 3, "test_seed": 7}
@@ -36,9 +36,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw_world()
     sample_prompts.run(_params())
     tiny_llava(paths.policy("3"), seed=1)
-    for folder in (Path("scorers/search"), Path("scorers/held_out")):
-        folder.mkdir(parents=True)
-        save_tiny_clip(folder)
+    save_tiny_scorers()
     write_json(paths.PREPARE_METRICS, {"resolved": {}, "world": WORLD_VERSION})
     Path("stages").mkdir()
     Path("params.yaml").write_text(yaml.safe_dump(_params().model_dump()), encoding="utf-8")
@@ -71,6 +69,73 @@ def test_the_base_and_the_last_policy_answer_about_the_test_split() -> None:
     text = markdown(summary, confidence=95)
     assert text.count("## ") == 1
     assert "| CHAIR_S |" in text
+
+
+def test_the_bias_of_the_setting_split_is_applied_to_the_test_split() -> None:
+    """The last policy has the bias that `match_recall` recorded; its figures at that bias are read off its test answers.
+
+    The base keeps a bias of 0, and its figures at its own recall are its plain ones.
+    """
+    params = small_params(
+        evaluate_policy={"max_new_tokens": 6, "batch_size": 8},
+        source=SOURCE,
+        match_recall={"split": "validation", "low": -1.0, "high": 1.0, "step": 0.5},
+    )
+    for name in ("base", "3"):
+        evaluate_policy.run(params, name)
+    # The base names all that is there in an answer of its own, so that the biases of the others are not all 0.
+    _say_on_the_setting_split("base", {0.0: 1})
+    for name in ("base", "3"):
+        match_recall.run(params, name)
+    _say_on_the_setting_split("3", {-1.0: 2, -0.5: 2, 0.0: 0, 0.5: 0, 1.0: 0})
+    assert isinstance(params.source, MicroworldSource)
+    summary = final.evaluate(params, params.source)
+    assert list(summary.splits) == [TEST]
+    found = summary.equal_recall
+    assert found is not None
+    assert (found.split, found.policies["base"].bias, set(found.policies["3"].curve)) == (
+        "validation",
+        0.0,
+        {"validation", TEST},
+    )
+    bias = found.policies["3"].bias
+    assert bias is not None
+    assert -0.5 < bias < 0
+    rows = read_rows(final.ANSWERS / "3_biased.parquet", BiasedAnswer, made_by="")
+    words = {
+        point: sum(len(row.text.split()) for row in rows if row.bias == point) / 3 for point in (-0.5, 0.0)
+    }
+    share = (bias + 0.5) / 0.5
+    figures = summary.splits[TEST]["3"].figures
+    assert figures["length_at_recall"].value == pytest.approx(
+        (1 - share) * words[-0.5] + share * words[0.0], abs=1e-5
+    )
+    base = summary.splits[TEST]["base"].figures
+    assert base["length_at_recall"].value == base["length"].value
+    assert "bias on the end of an answer" in markdown(summary, confidence=95)
+
+
+def _say_on_the_setting_split(name: str, objects: dict[float, int]) -> None:
+    """Let a policy's answers about the setting split name so many of the present objects, by bias."""
+    truths = {row.image: row for row in read_rows(paths.TRUTH, Truth, made_by="")}
+    questions = {row.question_id: row for row in read_rows(paths.QUESTIONS, Question, made_by="")}
+
+    def said(question_id: str, count: int, text: str) -> str:
+        question = questions[question_id]
+        is_changed = (question.split, question.kind) == ("validation", Kind.DESCRIBE)
+        return " ".join(list(truths[question.image].objects)[:count]) if is_changed else text
+
+    if name == "base":
+        own = read_rows(paths.answers(name), Answer, made_by="")
+        texts = [replace(row, text=said(row.question_id, objects[0.0], row.text)) for row in own]
+        write_rows(paths.answers(name), texts, Answer)
+        return
+    biased = read_rows(paths.biased_answers(name), BiasedAnswer, made_by="")
+    write_rows(
+        paths.biased_answers(name),
+        [replace(row, text=said(row.question_id, objects[row.bias], row.text)) for row in biased],
+        BiasedAnswer,
+    )
 
 
 def test_no_stage_reads_or_writes_the_test_split() -> None:

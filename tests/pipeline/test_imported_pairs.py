@@ -14,6 +14,7 @@ from csrdata.checking.findings import Level
 from csrdata.errors import UserError
 from csrdata.params import Params
 from csrdata.pipeline import sample_prompts, select_pairs, train_dpo
+from csrdata.pipeline.check import most_pairs
 from csrdata.pipeline.check_inputs import check_pairs
 from csrdata.pipeline.dag import Form, dependencies, dvc_yaml
 from csrdata.pipeline.graph import steps
@@ -63,6 +64,13 @@ def params(folder: str = FOLDER, **sections: Any) -> Params:
     raw = small_params(train_dpo=TRAINING, **sections).model_dump()
     raw["select_pairs"] = {"kind": "imported", "folder": folder}
     return Params.model_validate(raw)
+
+
+def test_the_time_of_training_is_that_of_the_imported_pairs(project: Path) -> None:
+    """The check counts the pairs of the import, three, whatever the number of prompts; other pairs are counted by prompt."""
+    assert most_pairs(params().select_pairs, prompts=1000) == 3
+    assert most_pairs(small_params(select_pairs={"per_prompt": 2}).select_pairs, prompts=1000) == 2000
+    assert most_pairs(params("nowhere").select_pairs, prompts=1000) == 0
 
 
 def test_imported_pairs_are_trained_on(project: Path) -> None:

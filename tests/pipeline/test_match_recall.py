@@ -11,8 +11,7 @@ from csrdata.params import Params
 from csrdata.pipeline import evaluate_policy, match_recall, sample_prompts
 from csrdata.records import Answer, BiasedAnswer, Kind, Question, Truth
 from csrdata.storage.tables import read_json, read_rows, write_rows
-from tests.pipeline.world import draw_world, small_params
-from tests.relevance.test_open_clip import save_tiny_clip
+from tests.pipeline.world import draw_world, save_tiny_scorers, small_params
 from tests.tiny import tiny_llava
 
 SPLITS = {"validation", "held_out", "out_of_distribution"}
@@ -36,9 +35,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample_prompts.run(_params())
     tiny_llava(paths.policy("base"))
     tiny_llava(paths.policy("1"), seed=1)
-    for folder in (Path("scorers/search"), Path("scorers/held_out")):
-        folder.mkdir(parents=True)
-        save_tiny_clip(folder)
+    save_tiny_scorers()
     evaluate_policy.run(_params(), "base")
 
 

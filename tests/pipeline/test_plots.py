@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from csrdata import paths
-from csrdata.evaluation.analyses import cases, likelihood, released, relevance
+from csrdata.evaluation.analyses import attention, cases, likelihood, released, relevance
 from csrdata.evaluation.analyses.likelihood import Likelihoods, likelihood_rows
 from csrdata.evaluation.analyses.spread import spread
 from csrdata.evaluation.intervals import Figure
@@ -29,12 +29,15 @@ from csrdata.evaluation.summary import (
 )
 from csrdata.pipeline.plots import write_plots
 from csrdata.publishing.release.provenance import check_outs
+from csrdata.records import ImageAttention
 from csrdata.storage.dvc_lock import read_lock
 from tests.imports import ROOT
 
 NAMES = ["base", "warm-up", "a, b", "1.0"]
 """Free names, in an order that is not the alphabet's."""
 SPLITS = ["validation", "held_out"]
+AGAINST_NUMBERS = {"recall_curve", "image_attention_by_token"}
+"""Plots whose x axis is a number, with a colour per policy."""
 
 
 def _summary() -> Summary:
@@ -83,7 +86,17 @@ def _analyses() -> dict[str, Table]:
         for side in ("chosen", "rejected")
     ]
     likely = likelihood_rows({name: [Likelihoods("judge", -3.0, -4.0, 2, 3)] for name in some})
+    attentions = {
+        name: [
+            ImageAttention("q", of, position, 0.25)
+            for of in ("own", "of_base")[: 1 + (name != "base")]
+            for position in (0, 1)
+        ]
+        for name in NAMES
+    }
     return {
+        attention.NAME: Table(attention.COLUMNS, attention.attention_rows(attentions)),
+        attention.BY_TOKEN: Table(attention.TOKEN_COLUMNS, attention.token_rows(attentions)),
         relevance.NAME: Table(relevance.COLUMNS, relevances),
         released.NAME: Table(released.COLUMNS, rewards),
         likelihood.NAME: Table(likelihood.COLUMNS, likely),
@@ -166,7 +179,8 @@ def test_every_plot_is_drawn(drawn: dict[str, Any]) -> None:
     assert list(drawn) == [path for plot in plots for path in plot]
     for path, spec in drawn.items():
         others = {"pair_rewards": 12, "recall_curve": 16, "pair_relevance": 12, "pair_rewards_released": 6}
-        rows = {**others, "pair_likelihood": 12}.get(Path(path).stem, 8)
+        others |= {"pair_likelihood": 12, "image_attention_by_token": 14}
+        rows = others.get(Path(path).stem, 8)
         assert len(spec["data"]["values"]) == rows
         assert spec["title"]["text"]
         assert spec["spec"]["encoding"]["y"]["title"] not in {"", "value", "reward"}
@@ -175,7 +189,7 @@ def test_every_plot_is_drawn(drawn: dict[str, Any]) -> None:
 def test_iterations_are_names_in_their_order(drawn: dict[str, Any]) -> None:
     """The axis has one tick per iteration and keeps the order of the rows."""
     for path, spec in drawn.items():
-        if "recall_curve" in path:
+        if Path(path).stem in AGAINST_NUMBERS:
             continue
         axis = spec["spec"]["encoding"]["x"]
         assert (axis["field"], axis["type"], axis["sort"]) == ("iteration", "ordinal", None)
@@ -186,7 +200,7 @@ def test_iterations_are_names_in_their_order(drawn: dict[str, Any]) -> None:
 def test_splits_differ_in_colour_and_have_intervals(drawn: dict[str, Any]) -> None:
     """Each split has a colour; a bar goes from low to high, and is left out where there is none."""
     for path, spec in drawn.items():
-        if "pair_" in path or "recall_curve" in path:
+        if "pair_" in path or Path(path).stem in AGAINST_NUMBERS:
             continue
         assert spec["spec"]["encoding"]["color"]["field"] == "split"
         assert {row["split"] for row in spec["data"]["values"]} == set(SPLITS)
@@ -234,3 +248,13 @@ def test_hallucination_is_drawn_against_recall(drawn: dict[str, Any]) -> None:
     assert spec["facet"]["row"]["field"] == "split"
     assert {step["as"] for step in spec["transform"]} == {"recall", "chair_s", "bias"}
     assert [row["chair_s"] for row in spec["data"]["values"]].count("") == 8
+
+
+def test_attention_is_drawn_along_the_answer(drawn: dict[str, Any]) -> None:
+    """A line per policy over the tokens, a panel for own answers and one for the base's."""
+    spec = drawn["plots/image_attention_by_token.csv"]
+    encoding = spec["spec"]["encoding"]
+    assert (encoding["x"]["field"], encoding["y"]["field"]) == ("token", "mean")
+    assert (encoding["color"]["field"], encoding["order"]["field"]) == ("iteration", "token")
+    assert spec["facet"]["row"]["field"] == "answers"
+    assert {step["as"] for step in spec["transform"]} == {"token", "mean"}

@@ -15,7 +15,7 @@ from csrdata.policy.sides import BOTH
 from csrdata.policy.training import TrainingReport, train
 from csrdata.records import Pair
 from tests.families import FAMILIES, unlike_pictures
-from tests.objectives import DPO
+from tests.objectives import DPO, TINY
 from tests.policy.pairs import CONTINUED, WHOLE, token_logprobs, written
 from tests.scores import pair_with, without_scores
 from tests.tiny import pictures, tiny_llava
@@ -57,15 +57,7 @@ def trained(
         learning_rate=1e-2,
         epochs=1,
         batch_size=2,
-        accumulation=1,
-        warmup_share=0.0,
-        lora_rank=4,
-        lora_alpha=8,
-        lora_dropout=0.0,
-        reference_tolerance=1e-4,
-        gradient_checkpointing=False,
-        seed=0,
-        progress=False,
+        **TINY,
     )
 
 

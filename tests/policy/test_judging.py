@@ -1,5 +1,7 @@
 """A policy judges two answers in both orders; the tiny policy has learned what to say of each pair."""
 
+from dataclasses import replace
+
 import pytest
 
 from csrdata.policy.answering import answer, completion_logprobs
@@ -38,13 +40,15 @@ def policy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return load_policy(teach_rows(FAMILIES[request.param](root / "policy"), rows))
 
 
-def judged(policy: Policy, contests: list[Contest], *, batch_size: int = 8) -> list[Verdict]:
+def judged(
+    policy: Policy, contests: list[Contest], *, batch_size: int = 8, judging: Judging = JUDGING
+) -> list[Verdict]:
     return judge(
         policy,
         contests,
         images=IMAGES,
         root=policy.folder.parent,
-        judging=JUDGING,
+        judging=judging,
         batch_size=batch_size,
         progress=False,
     )
@@ -123,3 +127,12 @@ def test_what_cannot_be_asked_is_unreadable(policy: Policy) -> None:
     found = judged(policy, [long, SURE, spelled])
     assert [(one.forward, one.backward) for one in found] == [(None, None), ("first", "first"), (None, None)]
     assert judged(policy, []) == []
+
+
+def test_the_prompt_is_that_of_sampling(policy: Policy) -> None:
+    """What the chat template printed at sampling, such as a date, is around the instruction: as if it were part of it."""
+    stored = policy.prompt("Describe it.").replace("Describe it.", "Today. Describe it.")
+    dated = replace(policy, wordings={"Describe it.": stored})
+    spelled = Judging(f"Today. {JUDGING.pattern}", JUDGING.verdicts)
+    assert judged(dated, CONTESTS) == judged(policy, CONTESTS, judging=spelled)
+    assert judged(dated, CONTESTS) != judged(policy, CONTESTS)

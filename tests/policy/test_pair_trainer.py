@@ -23,7 +23,7 @@ from csrdata.policy.sides import side_of
 from csrdata.policy.training import TrainingReport, language_layers, train
 from csrdata.records import Pair
 from csrdata.storage.tables import hash_path
-from tests.objectives import DPO
+from tests.objectives import DPO, TINY
 from tests.policy.pairs import CONTINUED, WHOLE, token_logprobs, written
 from tests.scores import pair_with
 from tests.tiny import pictures, tiny_llava
@@ -147,15 +147,7 @@ def trained(base: Path, pairs: Sequence[Pair], to: Path, **settings: Any) -> Tra
         learning_rate=1e-2,
         epochs=2,
         batch_size=BATCH,
-        accumulation=1,
-        warmup_share=0.0,
-        lora_rank=4,
-        lora_alpha=8,
-        lora_dropout=0.0,
-        reference_tolerance=1e-4,
-        gradient_checkpointing=False,
-        seed=0,
-        progress=False,
+        **TINY,
     )
 
 
@@ -328,14 +320,6 @@ def test_fine_tuning_runs_one_pass_per_step(base: Path) -> None:
         learning_rate=1e-2,
         epochs=2,
         batch_size=2,
-        accumulation=1,
-        warmup_share=0.0,
-        lora_rank=4,
-        lora_alpha=8,
-        lora_dropout=0.0,
-        reference_tolerance=1e-4,
-        gradient_checkpointing=False,
-        seed=0,
-        progress=False,
+        **TINY,
     )
     assert rows == [2, 2]

@@ -20,6 +20,7 @@ from csrdata.records import (
     BiasedAnswer,
     Dropped,
     Fate,
+    ImageAttention,
     ImageFile,
     Kind,
     LeaveReason,
@@ -83,6 +84,11 @@ GOOD: dict[Record, list[Any]] = {
     BiasedAnswer: [
         BiasedAnswer("s1/describe", -0.5, " A star. A ring", 7, False),
         BiasedAnswer("s1/describe", 0.0, " A star.", 4, True),
+    ],
+    ImageAttention: [
+        ImageAttention("s1/describe", "own", 0, 0.25),
+        ImageAttention("s1/describe", "own", 1, 0.0),
+        ImageAttention("s1/describe", "of_base", 0, 1.0),
     ],
 }
 NAN, INFINITE = math.nan, math.inf
@@ -360,6 +366,15 @@ def test_every_column_has_a_rule(record: Record) -> None:
         ),
         (BiasedAnswer, 0, {"bias": NAN}, "column bias: got nan, expected a finite number"),
         (BiasedAnswer, 0, {"tokens": -1}, "column tokens: got -1"),
+        (
+            ImageAttention,
+            1,
+            {"position": 0},
+            "column question_id: got s1/describe, expected one row for each question_id and of and position",
+        ),
+        (ImageAttention, 0, {"position": -1}, "column position: got -1"),
+        (ImageAttention, 0, {"share": 1.5}, "column share: got 1.5, expected a number of 0..1"),
+        (ImageAttention, 0, {"share": NAN}, "column share: got nan"),
     ],
 )
 def test_a_wrong_value_is_refused(
@@ -412,7 +427,9 @@ def test_other_tables_may_be_empty(record: Record, tmp_path: Path) -> None:
     assert (len(found), found.columns) == (0, [column.name for column in columns(record)])
 
 
-@pytest.mark.parametrize("record", [Response, Pair, Dropped, Truth, Question, Answer, BiasedAnswer])
+@pytest.mark.parametrize(
+    "record", [Response, Pair, Dropped, Truth, Question, Answer, BiasedAnswer, ImageAttention]
+)
 def test_other_tables_may_have_any_order(record: Record, tmp_path: Path) -> None:
     """Other tables may have any order, because readers match rows by id."""
     write_rows(tmp_path / "t.parquet", GOOD[record][::-1], record)

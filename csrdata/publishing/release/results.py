@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from csrdata.errors import UserError
+from csrdata.evaluation.holm import SIGNIFICANT
 from csrdata.evaluation.intervals import Figure
 from csrdata.evaluation.scorecard import FIGURES
 from csrdata.evaluation.summary import BASE, PolicySummary
@@ -23,8 +24,6 @@ from csrdata.publishing.release.untrusted import parse_json, read_bounded
 
 RESULTS_BYTES = 1_000_000
 """The largest file of results that is read."""
-SIGNIFICANT = 0.05
-"""Two-sided level, for each figure separately."""
 
 HEADLINE_FIGURES = ("chair_s", "chair_i", "recall", "length")
 """The figures in the card's sentences: hallucination, and the possible costs of reducing it."""
@@ -39,7 +38,8 @@ class Measured:
     high: float
     """The bounds of its bootstrap interval over images."""
     p_vs_base: float | None
-    """The p-value of the paired test against the base on the same images; null for the base."""
+    """The p-value of the paired test against the base on the same images, corrected over all tests of the summary; null for
+    the base."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,8 @@ def caption(results: Results) -> Markdown:
     return Markdown(
         f"A cell is a value and its {results.confidence:g}% bootstrap interval over images; one training run per policy. "
         f"A star marks a difference from the base on the same images (paired permutation test, two-sided, "
-        f"p < {SIGNIFICANT:g}, each figure by itself). Rose and fell mean such a difference.{world}"
+        f"p < {SIGNIFICANT:g} after Holm's correction over all tests of the summary). "
+        f"Rose and fell mean such a difference.{world}"
     )
 
 
