@@ -17,6 +17,7 @@ from csrdata.text import json_text
     epilog=examples(
         "csrdata stats",
         "csrdata stats --iteration 1 --json",
+        "csrdata stats pairs.parquet --near-duplicates",
         "csrdata stats hf://datasets/me/shapes-csr@v1.0.0",
     ),
 )
@@ -25,27 +26,26 @@ def stats(
         str | None,
         typer.Argument(
             metavar="SOURCE",
-            help="hf://datasets/OWNER/NAME@TAG; by default this project.",
+            help="A file of pairs (Parquet, JSON, JSON Lines) or hf://datasets/OWNER/NAME@TAG; by default this project.",
             show_default=False,
         ),
     ] = None,
     *,
     iteration: IterationOption = None,
+    near_duplicates: Annotated[
+        bool,
+        typer.Option("--near-duplicates", help="Count pairs that are nearly equal to an earlier one, too."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how the rewards and pairs of an iteration are distributed, and what its search cost."""
-    from csrdata import paths
-    from csrdata.inspection.cost import cost
-    from csrdata.inspection.stats import stats as figures_of
-    from csrdata.pipeline.looking import read_hub, read_project
+    """Show how the rewards and pairs of an iteration, or of any file of pairs, are distributed, and what they cost.
 
-    if source is None:
-        read = read_project(iteration)
-        figures = figures_of(read, search=cost(paths.run_log("generate_beams", read.name)))
-    else:
-        read = read_hub(source, iteration)
-        figures = figures_of(read)
-    say(f"iteration {read.name}")
+    docs/inspection.md says what each figure is.
+    """
+    from csrdata.pipeline.figures import stats_of
+
+    figures = stats_of(source, iteration, near_duplicates=near_duplicates)
+    say(f"iteration {figures.iteration}" if source is None or "://" in source else figures.iteration)
     if as_json:
         print(json_text(figures))
         return
