@@ -33,7 +33,9 @@ def test_length_bias_by_hand() -> None:
     found = pair_table(numbers(complete(pl.LazyFrame(ROWS)))).length
     assert (found.chosen_longer, found.chosen_shorter, found.equal_length) == (75, 25, 0)
     assert (found.length_only_accuracy, found.length_only_picks) == (75, "longer")
-    sides = pl.DataFrame({"reward": [3.0, 3.0, 1.0, 2.0, 1.0, 1.0, 0.5, 1.0], "words": [3, 3, 1, 2, 1, 1, 2, 1]})
+    sides = pl.DataFrame(
+        {"reward": [3.0, 3.0, 1.0, 2.0, 1.0, 1.0, 0.5, 1.0], "words": [3, 3, 1, 2, 1, 1, 2, 1]}
+    )
     assert found.reward_length_correlation == pytest.approx(sides.select(pl.corr("reward", "words")).item())
 
 
