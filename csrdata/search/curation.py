@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from csrdata.errors import UserError
 from csrdata.records import Dropped, DropReason, Pair
@@ -70,7 +71,7 @@ class _Part:
     of: Callable[[Pair], Value]
 
 
-_COMPARE: Mapping[type[ast.cmpop], Callable[[object, object], bool]] = {
+_COMPARE: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
@@ -162,11 +163,11 @@ def _inner(node: ast.expr, sort: Sort, error: _Refusal, *, depth: int) -> Callab
 
 def _logic(node: ast.UnaryOp | ast.BoolOp, error: _Refusal, *, depth: int) -> _Part | None:
     match node:
-        case ast.UnaryOp(op=ast.Not(), operand=one):
-            condition = _inner(one, Sort.CONDITION, error, depth=depth)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            condition = _inner(operand, Sort.CONDITION, error, depth=depth)
             return _Part(Sort.CONDITION, lambda pair: None if (got := condition(pair)) is None else not got)
-        case ast.UnaryOp(op=ast.USub(), operand=one):
-            number = _inner(one, Sort.NUMBER, error, depth=depth)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            number = _inner(operand, Sort.NUMBER, error, depth=depth)
             return _Part(Sort.NUMBER, lambda pair: None if (got := number(pair)) is None else -float(got))
         case ast.BoolOp(op=how, values=parts):
             decides = isinstance(how, ast.Or)
@@ -234,7 +235,7 @@ def _computed(compute: Callable[[float, float], float], one: Value, other: Value
         return None
 
 
-def _compared(compare: Callable[[object, object], bool], one: Value, other: Value) -> bool | None:
+def _compared(compare: Callable[[Any, Any], bool], one: Value, other: Value) -> bool | None:
     return None if one is None or other is None else compare(one, other)
 
 
@@ -272,7 +273,8 @@ def curate(
         why = [_why_not(pair, labels, drop_labels, where) for pair in pairs]
         counts.update(reason.value for reason, _ in filter(None, why))
         staying = [pair for pair, reason in zip(pairs, why, strict=True) if reason is None]
-        found += [one for one in own if isinstance(one, Dropped)] + numbered(staying)
+        found += [one for one in own if isinstance(one, Dropped)]
+        found += numbered(staying)
         if pairs and not staying:
             reasons = [one for one in why if one is not None]
             detail = "; ".join(detail for _, detail in reasons)
