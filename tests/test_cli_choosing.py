@@ -1,6 +1,7 @@
 """`stats` of a file, `sweep`, `gate`, `curate` and `scorers`, as a user calls them."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,20 @@ def test_gate_exits_with_1_where_a_limit_fails(project: Path) -> None:
     wrong = _csrdata(project, "gate", "gate.yaml")
     assert (wrong.returncode, wrong.stdout, wrong.stderr.count("\n")) == (1, "", 1)
     assert "stats.pairs.kept" in wrong.stderr
+
+
+def test_show_names_the_image_where_it_cannot_draw_it(project: Path) -> None:
+    """Into a pipe goes the path, never an escape sequence, whatever the terminal can."""
+    done = subprocess.run(
+        [sys.executable, "-m", "csrdata.cli", "show", "train-00000", "--image"],
+        cwd=project,
+        env={**os.environ, "TERM": "xterm-kitty"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[0] == "images/0.png"
+    assert "\x1b" not in done.stdout
 
 
 def test_sweep_needs_no_model(project: Path) -> None:

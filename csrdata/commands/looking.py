@@ -1,5 +1,6 @@
 """The commands that show data: `stats`, `diff` and `show`."""
 
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -88,12 +89,22 @@ def diff(
 
 @app.command(
     short_help="The search tree of one prompt.",
-    epilog=examples("csrdata show train-00017", "csrdata show train-00017 --iteration 1 --json"),
+    epilog=examples(
+        "csrdata show train-00017",
+        "csrdata show train-00017 --image",
+        "csrdata show train-00017 --iteration 1 --json",
+    ),
 )
 def show(
     prompt_id: Annotated[str, typer.Argument(metavar="PROMPT_ID", help="A prompt, such as train-00017.")],
     *,
     iteration: IterationOption = None,
+    image: Annotated[
+        bool,
+        typer.Option(
+            "--image", help="Draw the image where the terminal can (Kitty, iTerm2, sixel); else its path."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the search tree of one prompt: every candidate with its scores and its fate."""
@@ -108,6 +119,10 @@ def show(
 
         print(json_text(tree_figures(tree, iteration=read.name)))
         return
+    if image:
+        from csrdata.pipeline.looking import drawn_image
+
+        print(drawn_image(tree.prompt.image, place=f"prompt {prompt_id}", to_terminal=sys.stdout.isatty()))
     from csrdata.inspection.page import Screen
     from csrdata.inspection.tree import render_tree
 
