@@ -177,8 +177,9 @@ def _sentence(prompt: Prompt, node: int, parent: int, depth: int, random: np.ran
         fate=Fate.KEPT_BEST,
         canonical=True,
     )
-    end = {"relevance": None, "guidance_reward": None, "stop": Stop.END, "fate": Fate.FINISHED}
-    return replace(spoken, **end) if depth == 3 else spoken
+    if depth < 3:
+        return spoken
+    return replace(spoken, relevance=None, guidance_reward=None, stop=Stop.END, fate=Fate.FINISHED)
 
 
 def sweep_cost(prompts: int) -> float:
