@@ -11,9 +11,7 @@ from typing import Any
 import polars as pl
 
 from csrdata.inspection.lengths import words_of
-from csrdata.records import Pair
 from csrdata.search.pairs import Form
-from csrdata.storage.tables import schema
 
 FORM = (
     pl.when(pl.col("chosen") == "")
@@ -122,21 +120,11 @@ class PairTable:
     """The largest origins first, at most `MOST_ORIGINS`; any others together as `(others)`."""
 
 
-def complete(pairs: pl.LazyFrame) -> pl.LazyFrame:
-    """Return pairs with the columns of `Pair`, in order; what a table lacks is null, or the default of `Pair`."""
-    known = pairs.collect_schema()
-    defaults = {"number": 0, "context": "", "chosen_complete": True, "rejected_complete": True}
-    return pairs.select(
-        (pl.col(name) if name in known else pl.lit(defaults.get(name))).cast(dtype).alias(name)
-        for name, dtype in schema(Pair).items()
-    )
-
-
 def numbers(pairs: pl.LazyFrame) -> pl.DataFrame:
     """Return what the figures of pairs need, without the texts.
 
     Args:
-        pairs: a table with the columns of `Pair` (`complete`).
+        pairs: a table with the columns of `Pair`.
 
     Returns:
         In the order of the pairs, the columns of `Pair` without its texts, and `chosen_count` and `rejected_count` (words),

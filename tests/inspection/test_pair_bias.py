@@ -5,9 +5,11 @@ import pytest
 
 from csrdata.inspection.lengths import words_of
 from csrdata.inspection.near_duplicates import near
-from csrdata.inspection.pair_bias import OTHERS, complete, numbers, pair_table
+from csrdata.inspection.pair_bias import OTHERS, numbers, pair_table
 from csrdata.inspection.stats import stats
+from csrdata.records import Pair
 from csrdata.search.words import word_count
+from csrdata.storage.tables import schema
 from tests.inspection.made import EMPTY, ITERATION
 
 ROWS = {
@@ -21,6 +23,16 @@ ROWS = {
 }
 
 
+def _complete(pairs: pl.LazyFrame) -> pl.LazyFrame:
+    """Return pairs with the columns of `Pair`, in order; what a table lacks is null, or the default of `Pair`."""
+    known = pairs.collect_schema()
+    defaults = {"number": 0, "context": "", "chosen_complete": True, "rejected_complete": True}
+    return pairs.select(
+        (pl.col(name) if name in known else pl.lit(defaults.get(name))).cast(dtype).alias(name)
+        for name, dtype in schema(Pair).items()
+    )
+
+
 def test_words_are_those_of_word_count() -> None:
     """The polars expression counts what `word_count` counts, in any script and with any white space."""
     texts = ["", " ", "a", " a b ", "a  b\tc\n", "x\x1cy\x0bz", "这是iPhone手机。", "é è", None]
@@ -30,7 +42,7 @@ def test_words_are_those_of_word_count() -> None:
 
 def test_length_bias_by_hand() -> None:
     """Three of four chosen sides are longer: taking the longer one is right in 75%; r is that of all eight sides."""
-    found = pair_table(numbers(complete(pl.LazyFrame(ROWS)))).length
+    found = pair_table(numbers(_complete(pl.LazyFrame(ROWS)))).length
     assert (found.chosen_longer, found.chosen_shorter, found.equal_length) == (75, 25, 0)
     assert (found.length_only_accuracy, found.length_only_picks) == (75, "longer")
     sides = pl.DataFrame(
@@ -41,7 +53,7 @@ def test_length_bias_by_hand() -> None:
 
 def test_the_scorers_agree_where_both_rewards_are_known() -> None:
     """A pair without a held-out reward does not count; the largest disagreement comes first."""
-    found = pair_table(numbers(complete(pl.LazyFrame(ROWS)))).scorers
+    found = pair_table(numbers(_complete(pl.LazyFrame(ROWS)))).scorers
     assert found.pairs == 3
     assert found.held_out_agrees == pytest.approx(200 / 3)
     assert [(one.margin, one.held_out_margin) for one in found.largest_disagreements] == [(0.5, -4.0)]
@@ -49,12 +61,12 @@ def test_the_scorers_agree_where_both_rewards_are_known() -> None:
 
 def test_copies_and_origins_are_counted() -> None:
     """The second row is a copy of the first; more origins than are listed are counted together."""
-    found = pair_table(numbers(complete(pl.LazyFrame(ROWS))))
+    found = pair_table(numbers(_complete(pl.LazyFrame(ROWS))))
     assert (found.variety.prompts, found.variety.images, found.variety.exact_duplicates) == (2, None, 1)
     many = pl.LazyFrame({"prompt": ["p"] * 60, "chosen": ["a"] * 60, "rejected": ["b"] * 60}).with_columns(
         origin=pl.format("o{}", pl.int_range(pl.len()))
     )
-    origins = pair_table(numbers(complete(many))).origins
+    origins = pair_table(numbers(_complete(many))).origins
     assert origins[OTHERS].pairs == 10
     assert sum(one.pairs for one in origins.values()) == 60
 
