@@ -353,6 +353,10 @@ class DropReason(StrEnum):
     """An imported row lacks a text or an image, has control characters, or has another layout."""
     NO_CHANGE = "no_change"
     """The source's rule cannot change anything in its best answer so that it becomes false."""
+    LABEL = "label"
+    """A reader labelled its pairs as ones to take out (`select_pairs.curation`)."""
+    WHERE = "where"
+    """The condition of `select_pairs.curation` is not true of its pairs, or unknown."""
 
 
 @dataclass(frozen=True, slots=True)

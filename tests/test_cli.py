@@ -48,7 +48,20 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["--help"],
         *(
             [command, "--help"]
-            for command in ("stats", "diff", "export", "import", "pull", "push", "run", "show")
+            for command in (
+                "curate",
+                "diff",
+                "export",
+                "gate",
+                "import",
+                "pull",
+                "push",
+                "run",
+                "scorers",
+                "show",
+                "stats",
+                "sweep",
+            )
         ),
     ],
 )
@@ -69,7 +82,9 @@ def test_help_loads_no_heavy_library(words: list[str]) -> None:
 COMMANDS = (
     "arms",
     "check",
+    "curate",
     "dag",
+    "gate",
     "init",
     "stats",
     "diff",
@@ -78,7 +93,9 @@ COMMANDS = (
     "pull",
     "push",
     "run",
+    "scorers",
     "show",
+    "sweep",
 )
 
 

@@ -194,7 +194,7 @@ def test_a_reader_that_leaves_ends_it_quietly(hostile: Path) -> None:
 STOPPED = """
 import os, signal, sys, time
 import csrdata.inspection.stats as stats
-def wait(_, *, search):
+def wait(*_, **__):
     print("ready", file=sys.stderr, flush=True)
     time.sleep(60)
 stats.stats = wait

@@ -1,5 +1,6 @@
 """The commands that show data: `stats`, `diff` and `show`."""
 
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from csrdata.text import json_text
     epilog=examples(
         "csrdata stats",
         "csrdata stats --iteration 1 --json",
+        "csrdata stats pairs.parquet --near-duplicates",
         "csrdata stats hf://datasets/me/shapes-csr@v1.0.0",
     ),
 )
@@ -25,27 +27,26 @@ def stats(
         str | None,
         typer.Argument(
             metavar="SOURCE",
-            help="hf://datasets/OWNER/NAME@TAG; by default this project.",
+            help="A file of pairs (Parquet, JSON, JSON Lines) or hf://datasets/OWNER/NAME@TAG; by default this project.",
             show_default=False,
         ),
     ] = None,
     *,
     iteration: IterationOption = None,
+    near_duplicates: Annotated[
+        bool,
+        typer.Option("--near-duplicates", help="Count pairs that are nearly equal to an earlier one, too."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how the rewards and pairs of an iteration are distributed, and what its search cost."""
-    from csrdata import paths
-    from csrdata.inspection.cost import cost
-    from csrdata.inspection.stats import stats as figures_of
-    from csrdata.pipeline.looking import read_hub, read_project
+    """Show how the rewards and pairs of an iteration, or of any file of pairs, are distributed, and what they cost.
 
-    if source is None:
-        read = read_project(iteration)
-        figures = figures_of(read, search=cost(paths.run_log("generate_beams", read.name)))
-    else:
-        read = read_hub(source, iteration)
-        figures = figures_of(read)
-    say(f"iteration {read.name}")
+    docs/inspection.md says what each figure is.
+    """
+    from csrdata.pipeline.figures import stats_of
+
+    figures = stats_of(source, iteration, near_duplicates=near_duplicates)
+    say(f"iteration {figures.iteration}" if source is None or "://" in source else figures.iteration)
     if as_json:
         print(json_text(figures))
         return
@@ -88,12 +89,22 @@ def diff(
 
 @app.command(
     short_help="The search tree of one prompt.",
-    epilog=examples("csrdata show train-00017", "csrdata show train-00017 --iteration 1 --json"),
+    epilog=examples(
+        "csrdata show train-00017",
+        "csrdata show train-00017 --image",
+        "csrdata show train-00017 --iteration 1 --json",
+    ),
 )
 def show(
     prompt_id: Annotated[str, typer.Argument(metavar="PROMPT_ID", help="A prompt, such as train-00017.")],
     *,
     iteration: IterationOption = None,
+    image: Annotated[
+        bool,
+        typer.Option(
+            "--image", help="Draw the image where the terminal can (Kitty, iTerm2, sixel); else its path."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the search tree of one prompt: every candidate with its scores and its fate."""
@@ -108,6 +119,10 @@ def show(
 
         print(json_text(tree_figures(tree, iteration=read.name)))
         return
+    if image:
+        from csrdata.pipeline.looking import drawn_image
+
+        print(drawn_image(tree.prompt.image, place=f"prompt {prompt_id}", to_terminal=sys.stdout.isatty()))
     from csrdata.inspection.page import Screen
     from csrdata.inspection.tree import render_tree
 

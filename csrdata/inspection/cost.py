@@ -51,6 +51,44 @@ def cost(log: Path) -> SearchCost | None:
     )
 
 
+PAIR_STAGES = ("generate_beams", "measure_signals", "score_beams", "judge_answers", "select_pairs")
+"""The stages whose time a pair costs."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairCost:
+    """What a kept pair cost, over the stages from the search to the selection; each counts with its last complete run."""
+
+    cpu_seconds: float
+    """Seconds of CPU, on all cores."""
+    seconds: float
+    """Seconds by the clock; with one GPU these are its seconds."""
+
+
+def pair_cost(log: Path, *, name: str, pairs: int) -> PairCost | None:
+    """Return what a pair of an iteration cost; None without pairs or without a log of its stages.
+
+    Args:
+        log: the log of stages.
+        name: the iteration.
+        pairs: how many pairs it has.
+    """
+    if not pairs or not log.is_file():
+        return None
+    events = [_event(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    last = {
+        one["stage"]: one
+        for one in events
+        if one.get("event") == "stage" and one.get("name") == name and one.get("stage") in PAIR_STAGES
+    }
+    if not last:
+        return None
+    cpu, clock = (
+        sum(float(one.get(key, 0.0)) for one in last.values()) for key in ("cpu_seconds", "seconds")
+    )
+    return PairCost(cpu / pairs, clock / pairs)
+
+
 def _event(line: str) -> dict[str, Any]:
     try:
         event: dict[str, Any] = json.loads(line)

@@ -4,27 +4,25 @@ Percentages are 0 to 100. A figure over nothing (no pair, no finished answer) is
 the records into JSON with the field names as keys.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
-from csrdata.inspection.cost import SearchCost
-from csrdata.inspection.histogram import Histogram, histogram
+from csrdata.inspection.cost import PairCost, SearchCost
+from csrdata.inspection.histogram import BINS, Histogram
+from csrdata.inspection.lengths import words_of
+from csrdata.inspection.near_duplicates import near
+from csrdata.inspection.pair_bias import (
+    LengthBias,
+    OriginFigures,
+    ScorerAgreement,
+    Variety,
+    numbers,
+    pair_table,
+)
 from csrdata.records import DropReason, Fate, Stop
 from csrdata.search.pairs import Form
-from csrdata.search.words import word_count
 from csrdata.storage.iteration_tables import LoadedIteration
-
-FORM = (
-    pl.when(pl.col("chosen") == "")
-    .then(pl.lit(Form.STOP.value))
-    .when(pl.col("rejected") == "")
-    .then(pl.lit(Form.GO_ON.value))
-    .when(pl.col("chosen_complete") & pl.col("rejected_complete") & (pl.col("context") == ""))
-    .then(pl.lit(Form.ANSWERS.value))
-    .otherwise(pl.lit(Form.SENTENCES.value))
-)
-"""The `Form` of a pair, as `csrdata.search.pairs.form` returns it."""
 
 IS_LEAF = pl.col("fate").is_in([Fate.FINISHED.value, Fate.CUT.value])
 """Whether an answer ends at the sentence."""
@@ -95,6 +93,24 @@ class ResponseFigures:
     mean_sentences: float | None
     reward_length_correlation: float | None
     """-1..1: Pearson's r of reward and number of words, over finished answers."""
+    best_answer_flipped: float | None
+    """Percent of the prompts with two finished answers or more whose best answer by reward is not the one that the language
+    term alone would choose: how often the image term flips the choice. A prompt with a tie for the best is left out."""
+    scorer_correlation: float | None
+    """-1..1: Pearson's r of relevance and held-out relevance, over finished answers; None without a held-out scorer."""
+
+
+@dataclass(frozen=True, slots=True)
+class DepthFigures:
+    """The candidates of one depth: first sentences, second sentences, ..."""
+
+    candidates: int
+    mean_relevance: float | None
+    """0..100."""
+    mean_probability_per_token: float | None
+    """0..1: mean of the geometric means of the sentences' token probabilities."""
+    truncated_for_the_scorer: int
+    """Sentences that the scorer did not read to their end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,19 +150,55 @@ class Stats:
     distributions: Distributions
     responses: ResponseFigures
     pairs: PairFigures
+    length: LengthBias
+    scorers: ScorerAgreement
+    variety: Variety
+    origins: dict[str, OriginFigures]
+    """By origin: the largest first."""
+    by_depth: dict[str, DepthFigures]
+    """By depth, "1" for first sentences."""
     search: SearchCost | None = None
     """The cost of the search; None if its run log is missing, as in a release."""
+    cost: PairCost | None = None
+    """What a pair cost; None if the log of stages is missing, or there is no pair."""
 
 
-def stats(iteration: LoadedIteration, *, search: SearchCost | None = None) -> Stats:
-    """Return an iteration's figures, with the cost of its search if that is known."""
+def stats(
+    iteration: LoadedIteration,
+    *,
+    pairs: pl.LazyFrame | None = None,
+    search: SearchCost | None = None,
+    cost: PairCost | None = None,
+    near_duplicates: bool = False,
+) -> Stats:
+    """Return an iteration's figures, with what its search and its pairs cost if that is known.
+
+    Args:
+        iteration: the tables; those of a search may be empty.
+        pairs: takes the place of the iteration's pairs: a table with the columns of `Pair` that is streamed.
+        search, cost: what is known of the cost.
+        near_duplicates: whether to count pairs that are nearly equal to an earlier one.
+    """
+    lazy = iteration.pairs.lazy() if pairs is None else pairs
+    table = numbers(lazy)
+    figures = pair_table(table)
+    variety = figures.variety
+    if near_duplicates:
+        texts = lazy.select(pl.col("chosen") + "\n" + pl.col("rejected"), "image", "prompt").collect()
+        variety = replace(variety, near_duplicates=near(*texts.iter_columns()))
     return Stats(
         iteration=iteration.name,
         counts=_counts(iteration),
-        distributions=_distributions(iteration),
+        distributions=_distributions(iteration, table),
         responses=_responses(iteration.responses),
-        pairs=_pairs(iteration),
+        pairs=_pairs(table, iteration),
+        length=figures.length,
+        scorers=figures.scorers,
+        variety=variety,
+        origins=figures.origins,
+        by_depth=_by_depth(iteration.candidates),
         search=search,
+        cost=cost,
     )
 
 
@@ -165,7 +217,22 @@ def _counts(iteration: LoadedIteration) -> Counts:
     )
 
 
-def _distributions(iteration: LoadedIteration) -> Distributions:
+def _by_depth(candidates: pl.DataFrame) -> dict[str, DepthFigures]:
+    found = (
+        candidates.filter(pl.col("relevance").is_not_null())
+        .group_by("depth")
+        .agg(
+            pl.len(),
+            pl.col("relevance").mean(),
+            (pl.col("logprob") / pl.col("token_ids").list.len()).exp().mean().alias("probability"),
+            pl.col("relevance_truncated").sum(),
+        )
+        .sort("depth")
+    )
+    return {str(depth): DepthFigures(*row) for depth, *row in found.iter_rows()}
+
+
+def _distributions(iteration: LoadedIteration, table: pl.DataFrame) -> Distributions:
     spoken = iteration.candidates.filter(pl.col("relevance").is_not_null())
     per_token = (pl.col("logprob") / pl.col("token_ids").list.len()).exp()
     return Distributions(
@@ -174,7 +241,7 @@ def _distributions(iteration: LoadedIteration) -> Distributions:
         sentence_relevance=distribution(spoken["relevance"]),
         sentence_guidance_reward=distribution(spoken["guidance_reward"].drop_nulls()),
         answer_reward=distribution(iteration.responses["reward"]),
-        pair_margin=distribution(_margins(iteration.pairs)),
+        pair_margin=distribution(_margins(table)),
     )
 
 
@@ -187,26 +254,46 @@ def _responses(responses: pl.DataFrame) -> ResponseFigures:
         mean_words=mean(responses["words"]),
         mean_sentences=mean(responses["sentences"]),
         reward_length_correlation=_correlation(whole["reward"], whole["words"]),
+        best_answer_flipped=_best_flipped(whole),
+        scorer_correlation=_correlation(
+            *whole.select("relevance", "relevance_held_out").drop_nulls().iter_columns()
+        ),
     )
 
 
-def _pairs(iteration: LoadedIteration) -> PairFigures:
-    pairs = iteration.pairs
-    chosen_words, rejected_words = words(pairs, "chosen"), words(pairs, "rejected")
-    gaps = chosen_words - rejected_words
+def _best_flipped(whole: pl.DataFrame) -> float | None:
+    """Return how often the best answer by reward is not the best by the language term alone, percent of the prompts."""
+    best = [pl.col(name) == pl.col(name).max() for name in ("reward", "likelihood")]
+    found = (
+        whole.lazy()
+        .group_by("prompt_id")
+        .agg(
+            pl.len(),
+            *(one.sum().alias(f"ties{n}") for n, one in enumerate(best)),
+            same=(best[0] & best[1]).any(),
+        )
+        .filter((pl.col("len") > 1) & (pl.col("ties0") == 1) & (pl.col("ties1") == 1))
+        .select(100 * (~pl.col("same")).mean())
+        .collect(engine="streaming")
+    )
+    value: float | None = found.item()
+    return value
+
+
+def _pairs(table: pl.DataFrame, iteration: LoadedIteration) -> PairFigures:
     return PairFigures(
-        kept=len(pairs),
-        with_pairs=pairs["prompt_id"].n_unique(),
-        by_origin=dict(sorted(pairs["origin"].value_counts().iter_rows())),
-        by_form=_by(pairs.select(form=FORM)["form"], [form.value for form in Form]),
+        kept=len(table),
+        with_pairs=table["prompt_id"].n_unique(),
+        by_origin=dict(sorted(table["origin"].drop_nulls().value_counts().iter_rows())),
+        by_form=_by(table["form"], [form.value for form in Form]),
         dropped=_by(iteration.dropped["reason"], [reason.value for reason in DropReason]),
-        mean_margin=mean(_margins(pairs)),
-        mean_chosen_words=mean(chosen_words),
-        mean_rejected_words=mean(rejected_words),
-        mean_length_gap=mean(gaps),
-        chosen_shorter=_percent(gaps < 0),
-        length_only_auc=_auc(chosen_words, rejected_words),
-        likelihood_prefers_rejected=_flipped(pairs, iteration.responses),
+        mean_margin=mean(_margins(table)),
+        mean_chosen_words=mean(table["chosen_count"]),
+        mean_rejected_words=mean(table["rejected_count"]),
+        mean_length_gap=mean(table["gap"]),
+        chosen_shorter=_percent(table["gap"] < 0),
+        length_only_auc=_auc(table["chosen_count"], table["rejected_count"]),
+        likelihood_prefers_rejected=_flipped(table, iteration.responses),
     )
 
 
@@ -218,13 +305,13 @@ def _margins(pairs: pl.DataFrame) -> pl.Series:
 
 def words(pairs: pl.DataFrame, side: str) -> pl.Series:
     """Return the number of words of each pair's `chosen` or `rejected` text, [pairs], counted by `word_count`."""
-    return pl.Series([word_count(text) for text in pairs[side]], dtype=pl.Int64)
+    return pairs.select(words_of(side)).to_series()
 
 
 def _flipped(pairs: pl.DataFrame, responses: pl.DataFrame) -> float | None:
     """Return the percentage of pairs of answers whose rejected one has the higher likelihood: relevance decided there."""
     likelihood = responses.select("prompt_id", "leaf_id", "likelihood")
-    both = pairs.filter(FORM.eq(Form.ANSWERS.value)).select("prompt_id", "chosen_leaf", "rejected_leaf")
+    both = pairs.filter(form=Form.ANSWERS.value).select("prompt_id", "chosen_leaf", "rejected_leaf")
     for side in ("chosen", "rejected"):
         both = both.join(
             likelihood.rename({"leaf_id": f"{side}_leaf", "likelihood": side}),
@@ -248,11 +335,29 @@ def distribution(values: pl.Series, *, other: pl.Series | None = None) -> Distri
         values: no nulls.
         other: other values that the histogram's bins must cover.
     """
-    found = histogram(values.to_list(), other=[] if other is None else other.to_list())
+    found = _histogram(values, other=other)
     if found is None:
         return None
     p10, p50, p90 = (values.quantile(percent / 100, "linear") for percent in (10, 50, 90))
     return Distribution(count=len(values), mean=mean(values), p10=p10, p50=p50, p90=p90, histogram=found)
+
+
+def _histogram(values: pl.Series, *, other: pl.Series | None) -> Histogram | None:
+    """Return what `csrdata.inspection.histogram.histogram` returns, computed by polars."""
+    finite = values.filter(values.is_finite()) if values.dtype.is_float() else values
+    if not len(finite):
+        return None
+    spanned = [finite] if other is None else [finite, other.filter(other.cast(pl.Float64).is_finite())]
+    low = min(one.min() for one in spanned if len(one))  # type: ignore[type-var]
+    high = max(one.max() for one in spanned if len(one))  # type: ignore[type-var]
+    counts = [0] * BINS
+    if high > low:  # type: ignore[operator]
+        places = (BINS * (finite - low) / (high - low)).cast(pl.Int64).clip(0, BINS - 1)  # type: ignore[operator]
+        for place, count in places.value_counts().iter_rows():
+            counts[place] = count
+    else:
+        counts[0] = len(finite)
+    return Histogram(low, high, tuple(counts))  # type: ignore[arg-type]
 
 
 def _by(values: pl.Series, names: list[str]) -> dict[str, int]:

@@ -26,7 +26,7 @@ def make(prompts: Sequence[Prompt], settings: AnswerPairs, *, params: Params, na
     return answer_pairs.make(
         prompts,
         {prompt_id: list(group) for prompt_id, group in by_prompt},
-        **settings.model_dump(exclude={"kind"}),
+        **settings.model_dump(exclude={"curation", "kind"}),
         claims=_claims(settings, params, prompts),
     )
 

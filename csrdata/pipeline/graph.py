@@ -278,12 +278,14 @@ def _judging(params: Params, *, inputs: tuple[str, ...]) -> tuple[Node, ...]:
 def _pair_inputs(params: Params) -> tuple[str, ...]:
     """Return what a way to make pairs reads besides the search's tables. Only an oracle reads the truth."""
     settings = params.select_pairs
+    curation = settings.curation
+    labels = () if curation is None or curation.labels is None else (curation.labels,)
     match settings.kind:
         case "judged":
-            return (str(paths.verdicts(KEY)),)
+            return (str(paths.verdicts(KEY)), *labels)
         case "imported":
-            return (settings.folder, str(paths.policy(paths.BASE)))
-    return (str(paths.TRUTH),) if _is_oracle(settings) else ()
+            return (settings.folder, str(paths.policy(paths.BASE)), *labels)
+    return (*((str(paths.TRUTH),) if _is_oracle(settings) else ()), *labels)
 
 
 def _oracle_files(params: Params, parsers: tuple[str, ...]) -> tuple[str, ...]:

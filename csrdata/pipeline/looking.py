@@ -1,5 +1,6 @@
 """Which tables an argument names: an iteration of this project, of a git revision, or of a published dataset."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from csrdata.records import Response, Sentence
 from csrdata.storage.iteration_tables import LoadedIteration
 from csrdata.storage.json_values import open_json
 from csrdata.storage.tables import to_table
+from csrdata.text import printable
 
 
 def iteration(name: str | None) -> str:
@@ -37,6 +39,26 @@ def iteration(name: str | None) -> str:
 def images_root() -> Path:
     """Return the folder that the project's image paths are relative to; outside a project, the current folder."""
     return Path(load_params().images.root) if FILE.is_file() else Path()
+
+
+def drawn_image(path: str, *, place: str, to_terminal: bool) -> str:
+    """Return an image as sequences for this terminal; its path where the terminal takes no image or the output is a file.
+
+    Args:
+        path: of the image, relative to the images root.
+        place: what the image is of, for errors.
+        to_terminal: whether the output is a terminal.
+
+    Raises:
+        UserError: the terminal takes images, and the file is missing or is no image.
+    """
+    from csrdata.images import load_image
+    from csrdata.inspection.terminal_image import escapes, protocol_of
+
+    protocol = protocol_of(os.environ) if to_terminal else None
+    if protocol is None:
+        return printable(images_root() / path)
+    return escapes(load_image(path, root=images_root(), place=place), protocol)
 
 
 def read_project(name: str | None) -> LoadedIteration:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from csrdata import paths
 from csrdata.params import Params
+from csrdata.pipeline.curation import curated
 from csrdata.records import Dropped, DropReason, Fate, ImageFile, Pair, Prompt, Sentence
 from csrdata.search.pairs import Form, Outcome, form, refused
 from csrdata.sections.method import AnyPairs
@@ -31,11 +32,13 @@ def run(params: Params, name: str) -> None:
             write_rows(paths.pair_images(name), images, ImageFile)
         case _:
             outcomes = _of_the_search(params, name)
+    outcomes, removed = curated(outcomes, params.select_pairs.curation, name=name)
     pairs = [outcome for outcome in outcomes if isinstance(outcome, Pair)]
     dropped = [outcome for outcome in outcomes if isinstance(outcome, Dropped)]
     write_rows(paths.pairs(name), pairs, Pair)
     write_rows(paths.dropped(name), sorted(dropped, key=lambda row: row.prompt_id), Dropped)
-    write_json(paths.stage_metrics("select_pairs", name), _metrics(pairs, dropped))
+    curation = {} if params.select_pairs.curation is None else {"curated": removed}
+    write_json(paths.stage_metrics("select_pairs", name), _metrics(pairs, dropped) | curation)
 
 
 def _of_the_search(params: Params, name: str) -> list[Outcome]:

@@ -80,7 +80,7 @@ def _of_shard(
     return sentence_pairs.make(
         prompts,
         trees,
-        **settings.model_dump(exclude={"kind"}),
+        **settings.model_dump(exclude={"curation", "kind"}),
         score=score,
         elsewhere=signals.get(ELSEWHERE),
         claims=claims,

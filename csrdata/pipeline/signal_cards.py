@@ -35,14 +35,15 @@ def iteration_cards(params: Params, name: str) -> list[SignalCard]:
     truths = source_truths(params.evaluation_sets, read_rows(paths.TRUTH, Truth, made_by=SAMPLED))
     prompts = read_rows(paths.PROMPTS, Prompt, made_by=SAMPLED)
     return signal_cards(
-        _shards(name),
+        shards(name),
         {prompt.prompt_id: truths[prompt.image] for prompt in prompts if prompt.image in truths},
         parser,
         seconds=seconds_per_sentence(paths.run_log("measure_signals", name)),
     )
 
 
-def _shards(name: str) -> Iterator[tuple[list[Sentence], list[Signal]]]:
+def shards(name: str) -> Iterator[tuple[list[Sentence], list[Signal]]]:
+    """Yield the candidates and the signals of each shard of an iteration."""
     made_by, measured_by = f"dvc repro generate_beams@{name}", f"dvc repro measure_signals@{name}"
     for file in check_shards(paths.signals(name), made_by=measured_by).names():
         yield (

@@ -70,7 +70,19 @@ class ScoreBeams(Section):
     aggregate: Literal["sum", "mean", "mean_plus_one"]
 
 
-class AnswerPairs(Section):
+class Curation(Section):
+    labels: PathText | None
+    drop_labels: Annotated[list[Literal["good", "bad", "unsure"]], Field(max_length=3)]
+    where: Line | None
+
+
+class Curated(Section):
+    """What all ways to make pairs have in common; a part of a mix has none."""
+
+    curation: Curation | None = None
+
+
+class AnswerPairs(Curated):
     """Pairs of whole answers of the search."""
 
     kind: Literal["answers"]
@@ -82,7 +94,7 @@ class AnswerPairs(Section):
     seed: Seed
 
 
-class SentencePairs(Section):
+class SentencePairs(Curated):
     """Pairs of sentences that continue the same beginning of an answer."""
 
     kind: Literal["sentences"]
@@ -95,7 +107,7 @@ class SentencePairs(Section):
     seed: Seed
 
 
-class MixedPairs(Section):
+class MixedPairs(Curated):
     """Pairs of several kinds from the same search."""
 
     kind: Literal["mixed"]
@@ -105,20 +117,20 @@ class MixedPairs(Section):
     ]
 
 
-class JudgedPairs(Section):
+class JudgedPairs(Curated):
     """Pairs of two answers, of which the policy itself judges which one fits the image better (Table 3)."""
 
     kind: Literal["judged"]
 
 
-class CorruptedPairs(Section):
+class CorruptedPairs(Curated):
     """Pairs of the best answer and the same answer with one change that makes it false."""
 
     kind: Literal["corrupted"]
     seed: Seed
 
 
-class ImportedPairs(Section):
+class ImportedPairs(Curated):
     """Pairs from elsewhere, as `csrdata import` wrote them."""
 
     kind: Literal["imported"]

@@ -12,9 +12,10 @@ from rich.console import Console, RenderableType
 
 from csrdata.errors import UserError
 from csrdata.inspection.histogram import Histogram, histogram, sparkline
+from csrdata.inspection.pair_bias import FORM
 from csrdata.inspection.report import report
 from csrdata.inspection.search_tree import search_tree
-from csrdata.inspection.stats import FORM, stats
+from csrdata.inspection.stats import stats
 from csrdata.inspection.tree import render_tree
 from csrdata.inspection.tree_figures import ReasonOfTree, tree_figures
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence

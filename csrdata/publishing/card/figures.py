@@ -12,7 +12,8 @@ from typing import Any
 import polars as pl
 
 from csrdata.inspection.histogram import Histogram
-from csrdata.inspection.stats import FORM, words
+from csrdata.inspection.pair_bias import FORM
+from csrdata.inspection.stats import words
 from csrdata.publishing.release.layout import candidate_glob, own_table
 
 BINS = 30

@@ -1,0 +1,146 @@
+"""Wiring of `csrdata sweep`: an iteration's candidates and signals in, what each setting would select out; no stage."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from csrdata import paths
+from csrdata.errors import UserError
+from csrdata.evaluation.truth_preference import false_share
+from csrdata.params import FILE, Params, load_params
+from csrdata.pipeline.looking import iteration as chosen_iteration
+from csrdata.pipeline.source import open_source
+from csrdata.pipeline.truth import source_truths
+from csrdata.records import Fate, Prompt, Sentence, Signal, Truth
+from csrdata.search.responses import SEARCH
+from csrdata.search.reward import Aggregate, Scale
+from csrdata.search.sweep import Setting, SweepRow, Tree, TruthOf, grid
+from csrdata.search.sweep import sweep as figures_of
+from csrdata.storage.shard_manifest import check_shards
+from csrdata.storage.tables import read_rows
+
+HELP = "csrdata sweep --help"
+MOST_POINTS = 10_000
+"""The most settings of one sweep."""
+SAMPLED = "dvc repro sample_prompts"
+
+
+def sweep(
+    name: str | None,
+    *,
+    image_weights: str | None,
+    scales: Sequence[str],
+    aggregates: Sequence[str],
+    margins: str | None,
+) -> tuple[str, list[SweepRow]]:
+    """Return the iteration, and a row for the present setting followed by one for each point of the grid.
+
+    Args:
+        name: the iteration; None means the last one with pairs.
+        image_weights: `LOW:HIGH:STEP` or numbers with commas, 0..1; None means the present one.
+        scales, aggregates: names; empty means the present one.
+        margins: as `image_weights`, 0 or more.
+
+    Raises:
+        UserError: an option is invalid, or the iteration has no candidates or makes its pairs in another way.
+    """
+    params = load_params()
+    name = chosen_iteration(name)
+    rule = params.select_pairs
+    if rule.kind != "answers" or rule.order != "reward":
+        raise UserError(
+            f"{FILE}: select_pairs.kind",
+            got=rule.kind if rule.kind != "answers" else f"answers, ordered by {rule.order}",
+            expected="answers, ordered by reward: other pairs do not depend on these settings",
+            do=HELP,
+        )
+    scoring = params.score_beams
+    present = Setting(scoring.image_weight, scoring.scale, scoring.aggregate, rule.margin)
+    settings = grid(
+        image_weights=_numbers("--image-weight", image_weights, high=1.0) or [present.image_weight],
+        scales=_names("--scale", scales, Scale) or [present.scale],
+        aggregates=_names("--aggregate", aggregates, Aggregate) or [present.aggregate],
+        margins=_numbers("--margin", margins) or [present.margin],
+    )
+    if len(settings) > MOST_POINTS:
+        raise UserError(
+            "the grid", got=f"{len(settings):,} points", expected=f"at most {MOST_POINTS:,}", do=HELP
+        )
+    return name, figures_of(
+        _trees(name, signal=scoring.signal),
+        [present, *(setting for setting in settings if setting != present)],
+        present=present,
+        repetition_threshold=scoring.repetition_threshold,
+        max_length_gap=rule.max_length_gap,
+        per_prompt=rule.per_prompt,
+        false_share=_truth(params),
+    )
+
+
+def _trees(name: str, *, signal: str) -> Iterator[Tree]:
+    """Yield the trees of an iteration; one shard is in memory at a time."""
+    made_by, measured_by = f"dvc repro generate_beams@{name}", f"dvc repro measure_signals@{name}"
+    prompts = {one.prompt_id: one for one in read_rows(paths.PROMPTS, Prompt, made_by=SAMPLED)}
+    for file in check_shards(paths.candidates(name), made_by=made_by).names():
+        rows = read_rows(paths.candidates(name) / file, Sentence, made_by=made_by)
+        values: dict[tuple[str, int], float | None] = {}
+        if signal != SEARCH:
+            measured = read_rows(paths.signals(name) / file, Signal, made_by=measured_by)
+            values = {(row.prompt_id, row.node_id): row.value for row in measured if row.name == signal}
+        searched = (row for row in rows if row.fate != Fate.REFUSED)
+        for prompt_id, group in groupby(searched, key=lambda row: row.prompt_id):
+            tree = list(group)
+            if prompt_id not in prompts:
+                got, expected = f"no row for {prompt_id}", "one for each prompt of the candidates"
+                raise UserError(str(paths.PROMPTS), got=got, expected=expected, do=made_by)
+            term = None
+            if signal != SEARCH:
+                term = {
+                    one.node_id: values.get((prompt_id, one.node_id))
+                    for one in tree
+                    if one.relevance is not None
+                }
+            yield Tree(prompts[prompt_id], tree, term)
+
+
+def _truth(params: Params) -> TruthOf | None:
+    """Return what tells false statements of an answer; None where the source knows no truth."""
+    parser = open_source(params.source).claim_parser()
+    if parser is None or not paths.TRUTH.is_file():
+        return None
+    truths = source_truths(params.evaluation_sets, read_rows(paths.TRUTH, Truth, made_by=SAMPLED))
+
+    def share(prompt: Prompt, text: str) -> float | None:
+        known = truths.get(prompt.image)
+        return None if known is None else false_share(text, known, parser)
+
+    return share
+
+
+def _numbers(option: str, text: str | None, *, high: float = 1e9) -> list[float]:
+    """Return the numbers of `LOW:HIGH:STEP` (both ends included) or `A,B,C`; empty for None."""
+    if text is None:
+        return []
+    expected = f"LOW:HIGH:STEP, or numbers with commas, 0 to {high:g}"
+    try:
+        parts = [float(part) for part in text.split(":" if ":" in text else ",")]
+    except ValueError:
+        raise UserError(option, got=text, expected=expected, do=HELP) from None
+    if ":" in text:
+        if len(parts) != 3 or not parts[2] > 0 or not 0 <= parts[0] <= parts[1] <= high:
+            raise UserError(option, got=text, expected=expected, do=HELP)
+        low, last, step = parts
+        count = (last - low) / step
+        if count > MOST_POINTS:
+            raise UserError(option, got=f"{count:,.0f} points", expected=f"at most {MOST_POINTS:,}", do=HELP)
+        parts = [round(low + step * index, 12) for index in range(int(count + 1e-9) + 1)]
+    if not all(0 <= part <= high for part in parts):
+        raise UserError(option, got=text, expected=expected, do=HELP)
+    return list(dict.fromkeys(parts))
+
+
+def _names(option: str, names: Sequence[str], known: type[Scale | Aggregate]) -> list[str]:
+    """Return distinct names of a scale or an aggregate."""
+    for name in names:
+        if name not in set(known):
+            raise UserError(option, got=name, expected=f"one of {', '.join(known)}", do=HELP)
+    return list(dict.fromkeys(names))

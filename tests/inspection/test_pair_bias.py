@@ -1,0 +1,86 @@
+"""Figures of any table of pairs, computed by hand on a few rows."""
+
+import polars as pl
+import pytest
+
+from csrdata.inspection.lengths import words_of
+from csrdata.inspection.near_duplicates import near
+from csrdata.inspection.pair_bias import OTHERS, numbers, pair_table
+from csrdata.inspection.stats import stats
+from csrdata.records import Pair
+from csrdata.search.words import word_count
+from csrdata.storage.tables import schema
+from tests.inspection.made import EMPTY, ITERATION
+
+ROWS = {
+    "prompt": ["a", "a", "b", "b"],
+    "chosen": ["x y z", "x y z", "q", "q w"],
+    "rejected": ["x", "x", "q r", "q"],
+    "chosen_reward": [3.0, 3.0, 1.0, 2.0],
+    "rejected_reward": [1.0, 1.0, 0.5, 1.0],
+    "chosen_reward_held_out": [2.0, 2.0, 0.0, None],
+    "rejected_reward_held_out": [1.0, 1.0, 4.0, 1.0],
+}
+
+
+def _complete(pairs: pl.LazyFrame) -> pl.LazyFrame:
+    """Return pairs with the columns of `Pair`, in order; what a table lacks is null, or the default of `Pair`."""
+    known = pairs.collect_schema()
+    defaults = {"number": 0, "context": "", "chosen_complete": True, "rejected_complete": True}
+    return pairs.select(
+        (pl.col(name) if name in known else pl.lit(defaults.get(name))).cast(dtype).alias(name)
+        for name, dtype in schema(Pair).items()
+    )
+
+
+def test_words_are_those_of_word_count() -> None:
+    """The polars expression counts what `word_count` counts, in any script and with any white space."""
+    texts = ["", " ", "a", " a b ", "a  b\tc\n", "x\x1cy\x0bz", "这是iPhone手机。", "é è", None]
+    counted = pl.DataFrame({"a": texts}).select(words_of("a")).to_series().to_list()
+    assert counted == [None if text is None else word_count(text) for text in texts]
+
+
+def test_length_bias_by_hand() -> None:
+    """Three of four chosen sides are longer: taking the longer one is right in 75%; r is that of all eight sides."""
+    found = pair_table(numbers(_complete(pl.LazyFrame(ROWS)))).length
+    assert (found.chosen_longer, found.chosen_shorter, found.equal_length) == (75, 25, 0)
+    assert (found.length_only_accuracy, found.length_only_picks) == (75, "longer")
+    sides = pl.DataFrame(
+        {"reward": [3.0, 3.0, 1.0, 2.0, 1.0, 1.0, 0.5, 1.0], "words": [3, 3, 1, 2, 1, 1, 2, 1]}
+    )
+    assert found.reward_length_correlation == pytest.approx(sides.select(pl.corr("reward", "words")).item())
+
+
+def test_the_scorers_agree_where_both_rewards_are_known() -> None:
+    """A pair without a held-out reward does not count; the largest disagreement comes first."""
+    found = pair_table(numbers(_complete(pl.LazyFrame(ROWS)))).scorers
+    assert found.pairs == 3
+    assert found.held_out_agrees == pytest.approx(200 / 3)
+    assert [(one.margin, one.held_out_margin) for one in found.largest_disagreements] == [(0.5, -4.0)]
+
+
+def test_copies_and_origins_are_counted() -> None:
+    """The second row is a copy of the first; more origins than are listed are counted together."""
+    found = pair_table(numbers(_complete(pl.LazyFrame(ROWS))))
+    assert (found.variety.prompts, found.variety.images, found.variety.exact_duplicates) == (2, None, 1)
+    many = pl.LazyFrame({"prompt": ["p"] * 60, "chosen": ["a"] * 60, "rejected": ["b"] * 60}).with_columns(
+        origin=pl.format("o{}", pl.int_range(pl.len()))
+    )
+    origins = pair_table(numbers(_complete(many))).origins
+    assert origins[OTHERS].pairs == 10
+    assert sum(one.pairs for one in origins.values()) == 60
+
+
+def test_near_duplicates_are_about_the_same_image() -> None:
+    """One word of forty differs: a near duplicate with the same image, none with another; other texts are none."""
+    text = " ".join(f"word{number}" for number in range(40))
+    texts = [text, text.replace("word39", "end"), text, "something else entirely is said here"]
+    assert near(texts, ["i", "i", "j", "i"]) == 1
+    assert near([text] * 200, ["i"] * 200) == 199
+
+
+def test_the_image_term_flips_the_only_choice() -> None:
+    """The best answer by reward is not the likelier one; without answers there is no such figure."""
+    assert stats(ITERATION).responses.best_answer_flipped == 100
+    assert stats(EMPTY).responses.best_answer_flipped is None
+    assert {depth: one.candidates for depth, one in stats(ITERATION).by_depth.items()} == {"1": 3}
