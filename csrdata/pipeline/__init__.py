@@ -46,6 +46,7 @@ STAGES = {
     "evaluate_policy": Needs.POLICY,
     "match_recall": Needs.POLICY,
     "summarize": Needs.NOTHING,
+    "report": Needs.NOTHING,
 }
 """Every stage and the argument it takes, in the order of the DAG."""
 
@@ -61,6 +62,7 @@ ABOUT = {
     "evaluate_policy": "answer the evaluation questions with one policy",
     "match_recall": "measure one policy at the base's recall, by a bias on end-of-sequence",
     "summarize": "compare the base and all iterations in one table",
+    "report": "write the page that shows prompts, pairs, trees and figures (data/report/index.html)",
 }
 """What each stage does, for `csrdata run --list`."""
 
