@@ -69,7 +69,7 @@ class _Shards:
     def rows(self, first: str, last: str) -> pl.DataFrame | None:
         """Return the rows of a range of prompts; None if there are none."""
         found = [
-            self._read(name).filter(pl.col("prompt_id").is_between(first, last))
+            self._read(name).filter(pl.col("prompt_id").is_between(pl.lit(first), pl.lit(last)))
             for low, high, name in self.spans
             if low <= last and first <= high
         ]
@@ -175,7 +175,7 @@ def _shards(folder: Path, record: type, *, made_by: str) -> _Shards | None:
 
 def _rows(table: pl.LazyFrame, record: type[T], first: str, last: str, *, place: Path) -> list[T]:
     """Read the rows of a range, and check their values."""
-    found = table.filter(pl.col("prompt_id").is_between(first, last)).collect()
+    found = table.filter(pl.col("prompt_id").is_between(pl.lit(first), pl.lit(last))).collect()
     check_values(found, record, place=str(place), made_by="dvc repro")  # type: ignore[arg-type]
     return from_table(found, record)
 

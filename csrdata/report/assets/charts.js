@@ -145,7 +145,7 @@ function lineChart({ title, unit, places, lines, digits = 1, height = 132 }) {
   const left = 40, right = 12, top = 8, bottom = 22, width = 300;
   const known = lines.flatMap((line) => line.values).filter((value) => value && Number.isFinite(value[0]));
   if (!known.length) return el("figure", { class: "chart" }, el("figcaption", null, el("b", null, title)), el("p", { class: "none" }, "not measured"));
-  let low = Math.min(...known.map((one) => one[1] ?? one[0])), high = Math.max(...known.map((one) => one[2] ?? one[0]));
+  let low = Math.min(...known.map((one) => (Number.isFinite(one[1]) ? one[1] : one[0]))), high = Math.max(...known.map((one) => (Number.isFinite(one[2]) ? one[2] : one[0])));
   const room = (high - low) * 0.08 || Math.abs(high) * 0.05 || 1;
   [low, high] = [low - room, high + room];
   const x = (at) => left + (places.length === 1 ? 0.5 : at / (places.length - 1)) * (width - left - right);
