@@ -22,9 +22,7 @@ SOURCE = "T (an iteration), REV:T, hf://datasets/OWNER/NAME@TAG[:T], or the fold
     ),
 )
 def report(
-    source: Annotated[
-        str | None, typer.Argument(metavar="SOURCE", help=SOURCE, show_default=False)
-    ] = None,
+    source: Annotated[str | None, typer.Argument(metavar="SOURCE", help=SOURCE, show_default=False)] = None,
     *,
     output: Annotated[
         Path | None,

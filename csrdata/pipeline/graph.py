@@ -180,11 +180,11 @@ def nodes(params: Params) -> tuple[Node, ...]:
                 Output(str(paths.HEADLINE), cached=False, metric=True),
             ),
         ),
-        _report(params, questions=questions, is_imported=is_imported, parsers=parsers),
+        _report(questions=questions, is_imported=is_imported, parsers=parsers),
     )
 
 
-def _report(params: Params, *, questions: str, is_imported: bool, parsers: tuple[str, ...]) -> Node:
+def _report(*, questions: str, is_imported: bool, parsers: tuple[str, ...]) -> Node:
     """Return the stage that shows everything before it. The images are known by their hashes (`paths.IMAGES`)."""
     tables = (paths.candidates(KEY).parent, paths.responses(KEY).parent, paths.signals(KEY).parent)
     return Node(

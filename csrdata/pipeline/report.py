@@ -84,7 +84,10 @@ def _images(params: Params, root: Path) -> ImageRoot | Path | None:
         return None
     listed = [paths.IMAGES, *(paths.pair_images(name) for name in params.iterations)]
     files: Mapping[str, ImageFile] = {
-        row.image: row for path in listed if path.is_file() for row in read_rows(path, ImageFile, made_by=SAMPLED)
+        row.image: row
+        for path in listed
+        if path.is_file()
+        for row in read_rows(path, ImageFile, made_by=SAMPLED)
     }
     return ImageRoot(folder, files) if files else folder
 
@@ -108,7 +111,9 @@ def _parameters(params: Params) -> str:
         "iterations": params.iterations,
     }
     plain = params.model_dump(mode="json", include=set(sections))
-    return yaml.safe_dump({name: plain[name] for name in sections}, sort_keys=False, allow_unicode=True, width=100)
+    return yaml.safe_dump(
+        {name: plain[name] for name in sections}, sort_keys=False, allow_unicode=True, width=100
+    )
 
 
 def _hashes(names: Sequence[str]) -> dict[str, str]:
@@ -116,7 +121,13 @@ def _hashes(names: Sequence[str]) -> dict[str, str]:
     tables = [
         path
         for name in names
-        for path in (paths.candidates(name), paths.signals(name), paths.responses(name), paths.pairs(name), paths.dropped(name))
+        for path in (
+            paths.candidates(name),
+            paths.signals(name),
+            paths.responses(name),
+            paths.pairs(name),
+            paths.dropped(name),
+        )
     ]
     wanted = [paths.PROMPTS, *tables, paths.SUMMARY]
     return {path.as_posix(): hash_path(path) for path in wanted if path.exists()}

@@ -1,4 +1,4 @@
-"""Which pairs `csrdata report` shows: this project's, an iteration of it, of a git revision, of a release, or of another project."""
+"""Which pairs `csrdata report` shows: of this project, a git revision of it, a release, or another project."""
 
 import os
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ from pathlib import Path
 
 from csrdata import paths
 from csrdata.errors import UserError
+from csrdata.inspection.revisions import bring
 from csrdata.params import FILE, load_params
 from csrdata.pipeline.looking import iteration
 from csrdata.pipeline.report import project_content
-from csrdata.inspection.revisions import bring
 from csrdata.publishing.hub.fetch import parse_source
 from csrdata.publishing.hub.remote import fetch_iteration
 from csrdata.publishing.release.provenance import commit
@@ -39,7 +39,8 @@ def report_content(source: str | None, against: list[str], *, scratch: Path) -> 
         more = _content(word, scratch / str(number))
         taken = {one.label for one in series}
         series += [
-            replace(one, label=f"{word}, {one.label}" if one.label in taken else one.label) for one in more.series
+            replace(one, label=f"{word}, {one.label}" if one.label in taken else one.label)
+            for one in more.series
         ]
         if first.images is None:
             first = replace(first, images=more.images)
@@ -67,7 +68,9 @@ def _of_folder(folder: Path) -> Content:
     """Return the content of the project in another folder."""
     root = folder.resolve()
     if not (root / FILE).is_file():
-        raise UserError(str(folder), got=f"no {FILE}", expected="the folder of a project", do="csrdata report --help")
+        raise UserError(
+            str(folder), got=f"no {FILE}", expected="the folder of a project", do="csrdata report --help"
+        )
     with _inside(root):
         return project_content(load_params(), root=root, label=f"{folder.name}, iteration {{}}")
 
@@ -86,7 +89,9 @@ def _of_revision(revision: str, name: str, scratch: Path) -> Series:
     pairs, dropped = scratch / "pairs.parquet", scratch / "dropped.parquet"
     bring(revision, {paths.pairs(name): pairs, paths.dropped(name): dropped})
     none = scratch / "none"
-    tables = IterationTables(name, prompts=none, candidates=none, responses=none, pairs=pairs, dropped=dropped)
+    tables = IterationTables(
+        name, prompts=none, candidates=none, responses=none, pairs=pairs, dropped=dropped
+    )
     return Series(f"{revision}, iteration {name}", revision, tables)
 
 
@@ -98,7 +103,13 @@ def _bare(series: list[Series]) -> Content:
     from importlib.metadata import version
 
     return Content(
-        series=series, images=images, drift=None, figures=[], parameters="", hashes={}, version=version("csrdata")
+        series=series,
+        images=images,
+        drift=None,
+        figures=[],
+        parameters="",
+        hashes={},
+        version=version("csrdata"),
     )
 
 

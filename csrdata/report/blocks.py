@@ -8,10 +8,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from csrdata.records import Pair, Prompt, Response, Sentence
 from csrdata.report.series import Range, Series
-from csrdata.report.sides import absent, key, side
-from csrdata.evaluation.scorecard import Known
-from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
+from csrdata.report.sides import AbsentObjects, key, side
 
 COLUMNS = (
     "series",
@@ -84,6 +83,7 @@ def build_block(
     columns: dict[str, list[object]] = {name: [] for name in COLUMNS}
     pictures: list[int] = []
     details: list[dict[str, object]] = []
+    finders = {id(series.known): AbsentObjects(series.known) for series, _ in read}
     for place, prompt_id in enumerate(ids):
         prompt = next(
             (rows.prompts[prompt_id] for _, rows in read if prompt_id in rows.prompts),
@@ -92,15 +92,19 @@ def build_block(
         pictures.append(images.number(prompt.image) if prompt.image else -1)
         shown: dict[str, object] = {}
         for number, (series, rows) in enumerate(read):
-            found = _of_series(prompt_id, series, rows)
+            found = _of_series(prompt_id, rows, finders[id(series.known)])
             if found is not None:
                 shown[str(number)] = found.details
                 for item in found.items:
                     for name in COLUMNS:
                         columns[name].append(item.get(name))
                     columns["series"][-1], columns["prompt"][-1] = number, place
-                    columns["reason"][-1] = -1 if item["reason"] is None else reasons.number(str(item["reason"]))
-                    columns["origin"][-1] = -1 if item["origin"] is None else origins.number(str(item["origin"]))
+                    columns["reason"][-1] = (
+                        -1 if item["reason"] is None else reasons.number(str(item["reason"]))
+                    )
+                    columns["origin"][-1] = (
+                        -1 if item["origin"] is None else origins.number(str(item["origin"]))
+                    )
         details.append(
             {"image": prompt.image, "text": prompt.text, "truth": _objects(prompt, read), "series": shown}
         )
@@ -121,7 +125,7 @@ def _objects(prompt: Prompt, read: Sequence[tuple[Series, Range]]) -> list[str] 
     return None
 
 
-def _of_series(prompt_id: str, series: Series, rows: Range) -> _Found | None:
+def _of_series(prompt_id: str, rows: Range, absent: AbsentObjects) -> _Found | None:
     """Return a prompt in one series; None if the series does not have it."""
     pairs, dropped = rows.pairs.get(prompt_id, []), rows.dropped.get(prompt_id)
     if not pairs and dropped is None:
@@ -130,13 +134,13 @@ def _of_series(prompt_id: str, series: Series, rows: Range) -> _Found | None:
     nodes = {sentence.node_id: sentence for sentence in sentences}
     items, shown = [], []
     for pair in sorted(pairs, key=lambda one: one.number):
-        item, detail = _pair(pair, nodes, series.known)
+        item, detail = _pair(pair, nodes, absent)
         items.append(item)
         shown.append(detail)
     if dropped is not None:
         items.append({"number": 0, "reason": dropped.reason, "origin": None})
     image = rows.prompts[prompt_id].image if prompt_id in rows.prompts else ""
-    tree = _tree(sentences, rows.held_out, image=image, known=series.known)
+    tree = _tree(sentences, rows.held_out, image=image, absent=absent)
     return _Found(
         items,
         {
@@ -149,7 +153,7 @@ def _of_series(prompt_id: str, series: Series, rows: Range) -> _Found | None:
 
 
 def _pair(
-    pair: Pair, nodes: Mapping[int, Sentence], known: Known | None
+    pair: Pair, nodes: Mapping[int, Sentence], absent: AbsentObjects
 ) -> tuple[dict[str, object], dict[str, object]]:
     """Return a pair's item and its details."""
     scores = pair.scores
@@ -163,8 +167,10 @@ def _pair(
     for name in ("chosen", "rejected"):
         text, complete = getattr(pair, name), getattr(pair, f"{name}_complete")
         leaf = getattr(scores, f"{name}_leaf")
-        cut = side(text, context=pair.context, leaf=leaf, tree=nodes, image=pair.image, known=known)
-        words, tokens, logprob = (getattr(scores, f"{name}_{what}") for what in ("words", "tokens", "logprob"))
+        cut = side(text, context=pair.context, leaf=leaf, tree=nodes, image=pair.image, absent=absent)
+        words, tokens, logprob = (
+            getattr(scores, f"{name}_{what}") for what in ("words", "tokens", "logprob")
+        )
         item |= {
             f"{name}_reward": rounded(getattr(scores, f"{name}_reward")),
             f"{name}_relevance": rounded(getattr(scores, f"{name}_relevance")),
@@ -174,7 +180,13 @@ def _pair(
             f"{name}_absent": None if cut.absent is None else len(cut.absent),
             f"{name}_key": key(pair.context, text, complete=complete),
         }
-        detail[name] = {"text": cut.text, "spans": cut.spans, "absent": cut.absent, "complete": complete, "leaf": leaf}
+        detail[name] = {
+            "text": cut.text,
+            "spans": cut.spans,
+            "absent": cut.absent,
+            "complete": complete,
+            "leaf": leaf,
+        }
     return item, detail
 
 
@@ -183,7 +195,7 @@ def _tree(
     held_out: Mapping[tuple[str, int], float | None],
     *,
     image: str,
-    known: Known | None,
+    absent: AbsentObjects,
 ) -> dict[str, object] | None:
     """Return a search tree by columns, in the order of its nodes; None if there is none."""
     if not sentences:
@@ -200,7 +212,7 @@ def _tree(
         "reward": [rounded(one.guidance_reward) for one in sentences],
         "fate": "".join(_FATES[one.fate] for one in sentences),
         "stop": [one.stop for one in sentences],
-        "absent": [len(absent(one.text, image=image, known=known) or ()) for one in sentences],
+        "absent": [len(absent(one.text, image=image) or ()) for one in sentences],
     }
 
 
@@ -218,5 +230,3 @@ def _answers(responses: Sequence[Response]) -> dict[str, object]:
 def rounded(value: float | None) -> float | None:
     """Return a value with five significant digits: what a page shows. None for what is no finite number."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.5g}")
-
-

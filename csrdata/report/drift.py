@@ -7,6 +7,7 @@ metrics/summary.json; the limits are constants of this module, in the unit of th
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from csrdata.evaluation.scorecard import FIGURES
 from csrdata.evaluation.summary import HEADLINE_SPLIT, Summary
@@ -68,10 +69,7 @@ def drift(summary: Summary) -> dict[str, object]:
         "policies": list(summary.iterations),
         "split": headline,
         "splits": splits,
-        "labels": {
-            name: [FIGURES[name].title, FIGURES[name].unit, FIGURES[name].digits]
-            for name in SHOWN
-        },
+        "labels": {name: [FIGURES[name].title, FIGURES[name].unit, FIGURES[name].digits] for name in SHOWN},
         "findings": [
             {"rule": one.rule, "begin": one.begin, "end": one.end, "words": one.words} for one in found
         ],
@@ -86,7 +84,7 @@ def findings(values: Mapping[str, Values], policies: Sequence[str]) -> list[Find
         values: each policy's figures; one that was not measured is absent.
         policies: in their order.
     """
-    steps = list(zip(policies, policies[1:], strict=False))
+    steps = list(pairwise(policies))
     if len(policies) > 2:
         steps.append((policies[0], policies[-1]))
     return [

@@ -1,27 +1,42 @@
 """Counts of the funnel: what became of every prompt, candidate and answer of a series."""
 
-from csrdata.report.series import SeriesReader
+from dataclasses import dataclass
+
 import polars as pl
 
+from csrdata.report.series import SeriesReader
 
-def funnel(reader: SeriesReader, *, prompts: int) -> dict[str, object]:
-    """Return the counts of a series, fit for JSON.
 
-    `fates` and `answers` are empty where the series has no search. `reasons` counts prompts without a pair.
-    """
+@dataclass(frozen=True, slots=True)
+class Funnel:
+    """The counts of a series."""
+
+    prompts: int
+    pairs: int
+    with_pairs: int
+    """Prompts with a pair or more."""
+    reasons: dict[str, int]
+    """Prompts without a pair, by `DropReason`."""
+    fates: dict[str, int]
+    """Candidates by `Fate`; empty where the series has no search."""
+    finished: int
+    """Answers that ended with end-of-sequence."""
+    unfinished: int
+
+
+def funnel(reader: SeriesReader, *, prompts: int) -> Funnel:
+    """Return the counts of a series."""
     pairs = reader.pairs.select(pairs=pl.len(), prompts=pl.col("prompt_id").n_unique()).collect()
-    fates = _counts(reader.scan(reader.candidates), "fate")
-    answers = reader.scan(reader.responses)
-    finished = {} if answers is None else _counts(answers, "finished")
-    return {
-        "prompts": prompts,
-        "pairs": pairs["pairs"][0],
-        "with_pairs": pairs["prompts"][0],
-        "reasons": _counts(reader.dropped, "reason"),
-        "fates": fates,
-        "finished": finished.get("true", 0),
-        "unfinished": finished.get("false", 0),
-    }
+    answers = _counts(reader.scan(reader.responses), "finished")
+    return Funnel(
+        prompts=prompts,
+        pairs=pairs["pairs"][0],
+        with_pairs=pairs["prompts"][0],
+        reasons=_counts(reader.dropped, "reason"),
+        fates=_counts(reader.scan(reader.candidates), "fate"),
+        finished=answers.get("true", 0),
+        unfinished=answers.get("false", 0),
+    )
 
 
 def shade(reader: SeriesReader) -> dict[str, list[float] | None]:

@@ -1,7 +1,7 @@
 """The page itself: its fixed parts (csrdata/report/assets), put into one HTML text with the payloads of the data.
 
-Nothing untrusted is markup. All data is JSON, compressed and in base64, which no `</script>` can be part of; the scripts write
-it into text nodes. A content security policy allows the page's own script and style by their hashes and no connection.
+Nothing untrusted is markup. All data is JSON, compressed and in base64, which cannot contain `</script>`; the scripts
+write it into text nodes. A content security policy allows the page's own script and style by their hashes and no connection.
 """
 
 import base64

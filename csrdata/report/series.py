@@ -77,7 +77,7 @@ class _Shards:
 
     def _read(self, name: str) -> pl.DataFrame:
         if name not in self.held:
-            self.held[name] = read_table(self.folder / name, self.record, made_by=self.made_by)  # type: ignore[arg-type]
+            self.held[name] = read_table(self.folder / name, self.record, made_by=self.made_by)
         self.held.move_to_end(name)
         while len(self.held) > _SHARDS_HELD:
             self.held.popitem(last=False)
@@ -154,7 +154,9 @@ def ranges(ids: pl.Series, *, size: int) -> Iterator[list[str]]:
 
 def _checked(path: Path, record: type, *, made_by: str) -> pl.LazyFrame:
     """Check a table's checksum and columns, and return it unread."""
-    check_schema(read_parquet(path, made_by=made_by, n_rows=0), schema(record), place=str(path), made_by=made_by)  # type: ignore[arg-type]
+    check_schema(
+        read_parquet(path, made_by=made_by, n_rows=0), schema(record), place=str(path), made_by=made_by
+    )
     return pl.scan_parquet(path)
 
 

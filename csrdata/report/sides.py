@@ -12,6 +12,8 @@ from csrdata.evaluation.scorecard import Known
 from csrdata.records import NO_PARENT, Sentence
 from csrdata.search.sentences import split
 
+Place = tuple[int, int, str, str | None]
+"""Begin, end, object and kind of mistake of a mention."""
 NO_NODE = -1
 """The node of a sentence that the search did not store."""
 _LONGEST = 100_000
@@ -25,12 +27,45 @@ class Side:
     text: str
     spans: list[tuple[int, int, int]]
     """Begin, end, node of each sentence, in order."""
-    absent: list[tuple[int, int, str, str | None]] | None
+    absent: list[Place] | None
     """Begin, end, object and kind of mistake of each mention of an absent object; None where no truth is known."""
 
 
+class AbsentObjects:
+    """Finds the mentions of absent objects in texts about one image after the other, each text once.
+
+    Args:
+        known: the truth about the images; None finds nothing.
+    """
+
+    def __init__(self, known: Known | None) -> None:
+        self._known = known
+        self._image = ""
+        self._found: dict[str, list[Place]] = {}
+
+    def __call__(self, text: str, *, image: str) -> list[Place] | None:
+        """Return the mentions, in characters; None where nothing is known of the image."""
+        truth = None if self._known is None else self._known.truths.get(image)
+        if self._known is None or truth is None or len(text) > _LONGEST:
+            return None
+        if image != self._image:
+            self._image, self._found = image, {}
+        if text not in self._found:
+            self._found[text] = [
+                (one.start, one.end, one.object, one.mistake)
+                for one in marks(text, truth, self._known.parser)
+            ]
+        return self._found[text]
+
+
 def side(
-    text: str, *, context: str, leaf: int | None, tree: Mapping[int, Sentence], image: str, known: Known | None
+    text: str,
+    *,
+    context: str,
+    leaf: int | None,
+    tree: Mapping[int, Sentence],
+    image: str,
+    absent: AbsentObjects,
 ) -> Side:
     """Return a side of a pair.
 
@@ -40,24 +75,16 @@ def side(
         leaf: its last node in the tree, if there is one.
         tree: the prompt's sentences by node.
         image: the prompt's.
-        known: the truth about the images.
+        absent: finds the made-up objects.
     """
     spans = _stored(text, context, _path(leaf, tree)) or _split(text)
-    found = absent(text, image=image, known=known)
+    found = absent(text, image=image)
     place = _places(text)
     return Side(
         text,
         [(place(begin), place(end), node) for begin, end, node in spans],
         None if found is None else [(place(a), place(b), name, mistake) for a, b, name, mistake in found],
     )
-
-
-def absent(text: str, *, image: str, known: Known | None) -> list[tuple[int, int, str, str | None]] | None:
-    """Return the mentions of absent objects, in characters; None where nothing is known of the image."""
-    truth = None if known is None else known.truths.get(image)
-    if known is None or truth is None or len(text) > _LONGEST:
-        return None
-    return [(one.start, one.end, one.object, one.mistake) for one in marks(text, truth, known.parser)]
 
 
 def key(context: str, text: str, *, complete: bool) -> int:

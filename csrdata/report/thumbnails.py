@@ -1,4 +1,4 @@
-"""Thumbnails of a report's images: WebP, at most 256 pixels wide and high, encoded again, so that no foreign byte is kept."""
+"""Thumbnails of a report's images: WebP, at most 256 pixels wide and high, encoded again: no foreign byte is kept."""
 
 import io
 import os

@@ -8,9 +8,11 @@ import base64
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
+
+import polars as pl
 
 from csrdata.errors import UserError
 from csrdata.images import ImageRoot
@@ -94,7 +96,9 @@ class _Payloads:
         self.bytes += len(content)
 
 
-def write_report(content: Content, output: Path, *, form: Form | None, most_bytes: int = MOST_BYTES) -> Written:
+def write_report(
+    content: Content, output: Path, *, form: Form | None, most_bytes: int = MOST_BYTES
+) -> Written:
     """Write a report.
 
     Args:
@@ -108,16 +112,18 @@ def write_report(content: Content, output: Path, *, form: Form | None, most_byte
         UserError: a table is damaged, there is no series, or the folder holds other files.
     """
     if not content.series:
-        raise UserError("report", got="no pairs", expected="one iteration with pairs", do="dvc repro select_pairs")
+        raise UserError(
+            "report", got="no pairs", expected="one iteration with pairs", do="dvc repro select_pairs"
+        )
     with tempfile.TemporaryDirectory(prefix="csrdata-report-") as scratch:
         data, pictures = _Payloads(Path(scratch) / "data"), Path(scratch) / "images"
         data.folder.mkdir()
         pictures.mkdir()
-        facts, images = _blocks(content, data)
-        made, size, missing = _images(content, images, pictures)
-        facts |= {"pictures": made, "missing": missing}
+        facts = _blocks(content, data)
+        made, size, missing = _images(content, facts.images, pictures)
         is_folder = form is Form.FOLDER or (form is None and data.bytes + size * 4 / 3 > most_bytes)
-        data.add("meta", facts | {"folder": is_folder, "images_per_payload": IMAGES})
+        more = {"pictures": made, "missing": missing, "folder": is_folder, "images_per_payload": IMAGES}
+        data.add("meta", facts.meta | more)
         if output.suffix == ".html" and not is_folder:
             with atomic_file(output) as partial:
                 _write_page(partial, data, pictures, made, beside=None)
@@ -128,29 +134,45 @@ def write_report(content: Content, output: Path, *, form: Form | None, most_byte
                 write_json(partial / MARK, {"format": FORMAT, "version": content.version})
                 _write_page(partial / PAGE, data, pictures, made, beside=partial if is_folder else None)
             target = output / PAGE
-    counts: Mapping[str, int] = {one["label"]: one["funnel"]["pairs"] for one in facts["series"]}  # type: ignore[attr-defined]
-    total = sum(path.stat().st_size for path in (output.rglob("*") if output.is_dir() else [output]) if path.is_file())
+    files = output.rglob("*") if output.is_dir() else [output]
     return Written(
-        str(target), Form.FOLDER if is_folder else Form.FILE, total, counts, int(facts["prompts"]), len(made), missing  # type: ignore[call-overload]
+        str(target),
+        Form.FOLDER if is_folder else Form.FILE,
+        bytes=sum(path.stat().st_size for path in files if path.is_file()),
+        series=facts.pairs,
+        prompts=facts.prompts,
+        images=len(made),
+        images_missing=missing,
     )
 
 
-def _blocks(content: Content, data: _Payloads) -> tuple[dict[str, object], list[str]]:
-    """Write the payloads of all blocks; return the facts about them, and the images in the order of their numbers."""
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What is known when all blocks are written."""
+
+    meta: dict[str, object]
+    """For the page."""
+    images: list[str]
+    """In the order of their numbers."""
+    prompts: int
+    pairs: dict[str, int]
+    """By series."""
+
+
+def _blocks(content: Content, data: _Payloads) -> _Facts:
+    """Write the payloads of all blocks."""
     readers = [SeriesReader(series) for series in content.series]
     every = [reader.ids() for reader in readers]
-    ids = every[0]
-    for more in every[1:]:
-        ids = ids.append(more)
-    ids = ids.unique().sort()
+    ids = pl.concat(every).unique().sort()
     reasons, origins, images = Names(), Names(), Names()
     count = 0
-    for count, some in enumerate(ranges(ids, size=BLOCK), start=1):  # noqa: B007 - the number of blocks is used below
+    for count, some in enumerate(ranges(ids, size=BLOCK), start=1):
         read = [(reader.series, reader.read(some[0], some[-1])) for reader in readers]
         block = build_block(some, read, reasons=reasons, origins=origins, images=images)
         data.add(f"index-{count - 1}", block.index)
         data.add(f"details-{count - 1}", block.details)
-    facts: dict[str, object] = {
+    funnels = [funnel(reader, prompts=len(own)) for reader, own in zip(readers, every, strict=True)]
+    meta: dict[str, object] = {
         "format": FORMAT,
         "source": content.source,
         "blocks": count,
@@ -165,10 +187,10 @@ def _blocks(content: Content, data: _Payloads) -> tuple[dict[str, object], list[
                 "source": reader.series.source,
                 "iteration": reader.series.tables.name,
                 "truth": reader.series.known is not None,
-                "funnel": funnel(reader, prompts=len(own)),
+                "funnel": asdict(counts),
                 "shade": shade(reader),
             }
-            for reader, own in zip(readers, every, strict=True)
+            for reader, counts in zip(readers, funnels, strict=True)
         ],
         "drift": content.drift,
         "figures": content.figures,
@@ -177,7 +199,8 @@ def _blocks(content: Content, data: _Payloads) -> tuple[dict[str, object], list[
         "version": content.version,
         "revision": content.revision,
     }
-    return facts, list(images.numbers)
+    pairs = {reader.series.label: counts.pairs for reader, counts in zip(readers, funnels, strict=True)}
+    return _Facts(meta, list(images.numbers), len(ids), pairs)
 
 
 def _images(content: Content, images: Sequence[str], folder: Path) -> tuple[list[int], int, int]:
@@ -193,7 +216,9 @@ def _images(content: Content, images: Sequence[str], folder: Path) -> tuple[list
     return made, size, len(images) - len(made)
 
 
-def _write_page(path: Path, data: _Payloads, pictures: Path, made: Sequence[int], *, beside: Path | None) -> None:
+def _write_page(
+    path: Path, data: _Payloads, pictures: Path, made: Sequence[int], *, beside: Path | None
+) -> None:
     """Write the page, with its data in it or, if `beside` is a folder, in files there."""
     is_folder = beside is not None
     with path.open("wb") as file:

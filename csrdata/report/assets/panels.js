@@ -45,7 +45,7 @@ function figuresView() {
     return;
   }
   const drawn = facts.figures.map(figureNode);
-  view.append(el("div", { class: "panel" }, el("h2", null, "Figures of the analyses"), el("p", { class: "lead" }, "As plots/ has them; whiskers are intervals, or quartiles where a distribution is drawn."), el("div", { class: "charts" }, drawn.filter((one) => !one.wide).map((one) => one.node))), drawn.filter((one) => one.wide).map((one) => el("div", { class: "panel" }, one.node)));
+  view.append(el("div", { class: "panel" }, el("h2", null, "Figures of the analyses"), el("p", { class: "lead" }, "As plots/ has them; whiskers are intervals, or quartiles where a distribution is drawn."), el("div", { class: "charts" }, drawn.filter((one) => !one.wide).map((one) => one.node))), ...drawn.filter((one) => one.wide).map((one) => el("div", { class: "panel" }, one.node)));
 }
 
 // Return a table of plots/ as a chart, if its columns say how, and as a table.
@@ -56,12 +56,12 @@ function figureNode(figure) {
   if (figure.name === "recall_curve") {
     const splits = [...new Set(rows.map((row) => row.split))];
     const charts = splits.map((split) => curveChart({ title: `${figure.title}, ${spaced(split)}`, unit: figure.unit, xUnit: "recall, percent of objects", curves: [...new Set(rows.map((row) => row.iteration))].map((name) => ({ name: policyName(name), points: rows.filter((row) => row.split === split && row.iteration === name).map((row) => [Number(row.recall), Number(row.chair_s)]) })) }));
-    return { node: el("div", { class: "facets" }, charts, table), wide: false };
+    return { node: el("div", { class: charts.length > 1 ? "facets many" : "facets" }, charts, table), wide: false };
   }
   if (!y || !figure.columns.includes("iteration")) return { node: el("div", null, el("h3", null, figure.title), tableNode(figure)), wide: true };
   const ends = figure.columns.includes("low") ? ["low", "high"] : ["p25", "p75"];
   const places = [...new Set(rows.map((row) => row.iteration))];
-  const names = ["measure", "origin", "split", "answer", "preferred", "scorer"].filter((name) => figure.columns.includes(name) && new Set(rows.map((row) => row[name])).size > 1);
+  const names = ["measure", "origin", "split", "answer", "scorer"].filter((name) => figure.columns.includes(name) && new Set(rows.map((row) => row[name])).size > 1);
   const facet = names.includes("measure") ? "measure" : null;
   const number = (row, name) => (row[name] === "" || row[name] === undefined ? NaN : Number(row[name]));
   const charts = (facet ? [...new Set(rows.map((row) => row[facet]))] : [null]).map((part) => {
@@ -70,7 +70,7 @@ function figureNode(figure) {
     const lines = [...new Set(own.map(keyOf))].map((name) => ({ name, values: places.map((place) => own.find((row) => row.iteration === place && keyOf(row) === name)).map((row) => (row && row[y] !== "" ? [number(row, y), number(row, ends[0]), number(row, ends[1])] : null)) }));
     return lineChart({ title: part === null ? figure.title : `${figure.title}: ${spaced(part)}`, unit: figure.unit, places, lines, digits: 2 });
   });
-  return { node: el("div", { class: "facets" }, charts, table), wide: false };
+  return { node: el("div", { class: charts.length > 1 ? "facets many" : "facets" }, charts, table), wide: false };
 }
 
 function tableNode(figure) {

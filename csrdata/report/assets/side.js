@@ -37,7 +37,8 @@ function nodePlace(tree, node) {
   return tree && node >= 0 ? tree.node.indexOf(node) : -1;
 }
 
-function sentenceNode(side, [begin, end, node], tree, series, diff) {
+function sentenceNode(side, [from, end, node], tree, series, diff) {
+  const begin = from + (side.text.slice(from, end).match(/^\s*/)[0].length % (end - from));
   const at = nodePlace(tree, node);
   const reward = at < 0 ? null : tree.reward[at];
   const place = onScale(reward, series.shade.reward);

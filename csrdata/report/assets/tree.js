@@ -1,6 +1,7 @@
 // The search tree of a prompt: a column per depth, a box per candidate, and the paths that became the pair.
 
 const FATES = { b: "kept as best", w: "kept as worst", p: "pruned", f: "finished", c: "cut", r: "refused" };
+const SHORT_FATES = { ...FATES, b: "best", w: "worst" };
 const BOX = 216, COLUMN = 264, TALL = 70, SHORT = 26;
 
 async function openTree(item) {
@@ -31,7 +32,7 @@ function pathsOf(own) {
   return found;
 }
 
-// Lay the candidates out: a column per depth, below their parents' order, the best reward first.
+// Lay the candidates out: a column per depth, those that live on first, then in their parents' order, the best reward first.
 function layoutOf(tree, paths) {
   const place = new Map(), byNode = new Map(tree.node.map((node, at) => [node, at])), depths = [];
   tree.node.forEach((node, at) => {
@@ -42,10 +43,10 @@ function layoutOf(tree, paths) {
   let height = 0;
   depths.forEach((some, depth) => {
     const rank = (one) => (depth ? place.get(tree.parent[one.at]).y : 0);
-    some.sort((a, b) => rank(a) - rank(b) || (tree.reward[b.at] ?? -Infinity) - (tree.reward[a.at] ?? -Infinity) || a.at - b.at);
+    for (const one of some) one.tall = tree.fate[one.at] !== "p" || paths.has(one.node);
+    some.sort((a, b) => Number(b.tall) - Number(a.tall) || rank(a) - rank(b) || (tree.reward[b.at] ?? -Infinity) - (tree.reward[a.at] ?? -Infinity) || a.at - b.at);
     let y = 4;
     for (const one of some) {
-      one.tall = tree.fate[one.at] !== "p" || paths.has(one.node);
       one.height = !tree.text[one.at] ? SHORT : one.tall ? TALL : SHORT;
       one.x = depth * COLUMN + 4;
       one.y = y;
@@ -78,7 +79,7 @@ function candidateNode(one, tree, answers, paths, series) {
   const kind = ["candidate", paths.get(one.node) || "", `fate-${tree.fate[at]}`, answer >= 0 ? "leaf" : "", scale === null ? "" : scale < 0 ? "low" : "high", tree.absent[at] ? "has-made-up" : ""].join(" ");
   const box = el("button", { type: "button", class: kind, "--shade": scale === null ? 0 : `${Math.abs(scale) * 100}%`, "data-node": one.node, onclick: () => tellCandidate(one, tree, answers, answer), "aria-label": `${text ? visible(text.slice(0, 300)) : "the end"}: ${fate}, reward ${shown(tree.reward[at])}` },
     el("bdi", { class: "candidate-text" }, text ? text.slice(0, 400) : "end of the answer"),
-    one.height === TALL ? el("span", { class: "candidate-facts" }, el("b", null, shown(tree.reward[at])), meter("R_I", tree.relevance[at], Math.max(series.shade.relevance ? series.shade.relevance[2] : 100, 1), 0), meter("R_T", Math.exp(tree.logprob[at] / tree.tokens[at]), 1, 2), el("span", null, fate)) : null);
+    one.height === TALL ? el("span", { class: "candidate-facts" }, el("b", null, shown(tree.reward[at])), meter("R_I", tree.relevance[at], Math.max(series.shade.relevance ? series.shade.relevance[2] : 100, 1), 0), meter("R_T", Math.exp(tree.logprob[at] / tree.tokens[at]), 1, 2), el("span", null, SHORT_FATES[tree.fate[at]])) : null);
   Object.assign(box.style, { left: `${one.x}px`, top: `${one.y}px`, width: `${BOX}px`, height: `${one.height}px` });
   return el("div", { role: "listitem" }, box);
 }
