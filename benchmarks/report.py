@@ -1,7 +1,7 @@
 """The report of 10,000 pairs: seconds to write it and its size, then to open, filter and sort it in Chromium.
 
-Each pair has 12 scored sentences on a path and as many pruned ones, and an image of 256 pixels. `--pairs 100000` writes a folder;
-the peak memory of both sizes is the point. Run it with no other load: `python -m benchmarks.report [--pairs 10000]`. Without a
+Each pair has 12 scored sentences on its paths, as many pruned ones, and an image. `--pairs 100000` writes a folder; its peak
+memory should be near that of 10,000. Run it with no other load: `python -m benchmarks.report [--pairs 10000]`. Without a
 browser, only the writing is measured.
 """
 
@@ -38,7 +38,8 @@ def _text(draw: random.Random) -> str:
 
 def _prompt(number: int, draw: random.Random) -> tuple[list[Sentence], list[Response], Pair]:
     """Return the tree, the answers and the pair of one prompt."""
-    prompt_id, tree, answers, texts, leaves = f"train-{number:06d}", [], [], [], []
+    prompt_id, texts, leaves = f"train-{number:06d}", list[str](), list[int]()
+    tree, answers = list[Sentence](), list[Response]()
     for side in range(2):
         parent, text = NO_PARENT, ""
         for depth in range(1, SENTENCES + 1):
@@ -85,22 +86,21 @@ def make(folder: Path, count: int) -> Content:
     )  # fmt: skip
     pairs: list[Pair] = []
     shards = -(-count // SHARD)
-    stores = [
-        (ShardStore(path, record, fingerprint={}, shards=shards), which)
-        for path, record, which in ((tables.candidates, Sentence, 0), (tables.responses, Response, 1))
-    ]
+    candidates = ShardStore(tables.candidates, Sentence, fingerprint={}, shards=shards)
+    responses = ShardStore(tables.responses, Response, fingerprint={}, shards=shards)
     for shard in range(shards):
         made = [_prompt(number, draw) for number in range(shard * SHARD, min((shard + 1) * SHARD, count))]
-        for store, which in stores:
-            store.add(shard, store.write(shard, [row for one in made for row in one[which]]))  # type: ignore[attr-defined]
+        candidates.add(shard, candidates.write(shard, [row for one in made for row in one[0]]))
+        responses.add(shard, responses.write(shard, [row for one in made for row in one[1]]))
         pairs += [one[2] for one in made]
-    for store, _ in stores:
-        store.finish()
+    candidates.finish()
+    responses.finish()
     write_rows(tables.prompts, [Prompt(pair.prompt_id, pair.image, pair.prompt) for pair in pairs], Prompt)
     write_rows(tables.pairs, pairs, Pair)
     write_rows(tables.dropped, [], Dropped)
     return Content(
-        [Series("iteration 1", "benchmark", tables)], images=images, drift=None, figures=[], parameters="", hashes={}, version="0"
+        [Series("iteration 1", "benchmark", tables)], images=images,
+        drift=None, figures=[], parameters="", hashes={}, version="0",
     )  # fmt: skip
 
 

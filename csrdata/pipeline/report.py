@@ -110,7 +110,7 @@ def _parameters(params: Params) -> str:
         "summarize": params.summarize,
         "iterations": params.iterations,
     }
-    plain = params.model_dump(mode="json", include=set(sections))
+    plain = Params.model_dump(params, mode="json", include=set(sections))
     return yaml.safe_dump(
         {name: plain[name] for name in sections}, sort_keys=False, allow_unicode=True, width=100
     )
