@@ -33,6 +33,8 @@ SUMMARY = Path("metrics/summary.json")
 HEADLINE = Path("metrics/headline.json")
 """The ten figures of the last iteration that `dvc metrics show` lists."""
 PLOTS = Path("plots")
+REPORT = Path("data/report")
+"""The folder of the HTML report; `index.html` is the page."""
 FINAL = Path("metrics/final.json")
 """The base and the last policy on the test split, and the settings that were final; no output of the DAG."""
 TEST_SCENES = Path("data/final")

@@ -19,6 +19,7 @@ LEVELS = [
     {"sources"},
     {"generation", "evaluation_sets"},
     {"inspection", "evaluation", "engines", "checking"},
+    {"report"},
     {"publishing"},
     {"sections"},
     {"params", "paths"},

@@ -46,7 +46,7 @@ def test_one_name_everywhere() -> None:
     only_for_judged_pairs = {"judge_answers"}
     assert {_script(name) for name in BODIES} == set(STAGES) - only_for_judged_pairs
     assert {path.stem for path in (ROOT / "stages").glob("*.py")} == set(STAGES)
-    without_section = {"judge_answers", "measure_signals"}
+    without_section = {"judge_answers", "measure_signals", "report"}
     assert set(Params.model_fields) == set(STAGES) - without_section | {
         "compute",
         "engine",
@@ -90,7 +90,7 @@ def test_parameters_are_what_the_wiring_reads(name: str) -> None:
     How many workers make a result never changes it: no stage is keyed on `engine`. Where the images are decides what is
     sampled; from then on their hashes say what they are, and a folder may move.
     """
-    free = {"engine"} if _script(name) == "summarize" else {"engine", "iterations"}
+    free = {"engine"} if _script(name) in {"summarize", "report"} else {"engine", "iterations"}
     free |= set() if _script(name) == "sample_prompts" else {"images"}
     expected = _sections(_script(name)) - free
     if _script(name) == "sample_prompts":  # `images_folder(params)` reads it

@@ -54,7 +54,9 @@ def test_the_readme_opens_with_two_commands() -> None:
     assert "make test" in README.partition("```")[2].partition("```")[0]
 
 
-@pytest.mark.parametrize("command", ["stats", "show", "diff", "run", "push", "pull", "export", "import"])
+@pytest.mark.parametrize(
+    "command", ["stats", "show", "diff", "report", "run", "push", "pull", "export", "import"]
+)
 def test_the_readme_names_every_command(command: str) -> None:
     """A command that `csrdata --help` lists is in the README."""
     done = subprocess.run(

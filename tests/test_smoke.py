@@ -241,11 +241,13 @@ def test_an_appended_iteration_runs_alone(restored: Path) -> None:
         "match_recall",
         "measure_attention",
     )
-    assert sorted(_ran(_dvc(restored, "repro"))) == sorted([*(f"{stage}@3" for stage in stages), "summarize"])
+    assert sorted(_ran(_dvc(restored, "repro"))) == sorted(
+        [*(f"{stage}@3" for stage in stages), "summarize", "report"]
+    )
     assert _summary(restored)["iterations"] == ["base", "1", "2", "3"]
 
 
-AGAIN = {"select_pairs@1", "summarize"}
+AGAIN = {"select_pairs@1", "summarize", "report"}
 """What `csrdata run --all` runs in the test below; the models behind the other runs take minutes."""
 
 
@@ -261,7 +263,9 @@ def initialised(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     write_project_files(load_params())
     found = Project(load_params(), raw, Form.PROJECT)
     every = list(steps(found.params))
-    for output in (output for step in every if step.name != "summarize" for output in step.node.outputs):
+    for output in (
+        output for step in every if step.name not in {"summarize", "report"} for output in step.node.outputs
+    ):
         source, target = project / output.path, folder / output.path
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
@@ -283,7 +287,7 @@ def test_dvc_and_csrdata_agree(project: Path, initialised: Path, capsys: pytest.
     said = _run(initialised, "csrdata", "run", "--all")
     assert {line.partition(":")[0] for line in said.splitlines() if ": running, " in line} == AGAIN
     ours, theirs = read_lock(initialised / LOCK), read_lock(project / LOCK)
-    for name in ours.keys() - {"summarize"}:  # which has one iteration here, and two there
+    for name in ours.keys() - {"summarize", "report"}:  # which has one iteration here, and two there
         assert _hashes(ours, name) == _hashes(theirs, name), name
     assert _dvc(initialised, "status").strip() == "Data and pipelines are up to date."
     assert _ran(_dvc(initialised, "repro", "--dry")) == []
@@ -296,9 +300,11 @@ def test_dvc_and_csrdata_agree(project: Path, initialised: Path, capsys: pytest.
     run_all(dry_run=True)
     lines = capsys.readouterr().err.splitlines()
     would_run = {line.partition(":")[0] for line in lines if ": would run, " in line}
-    assert stale == {"select_pairs@1", "summarize"} == set(_ran(_dvc(initialised, "repro", "--dry")))
+    assert (
+        stale == {"select_pairs@1", "summarize", "report"} == set(_ran(_dvc(initialised, "repro", "--dry")))
+    )
     assert stale < would_run
-    assert would_run - stale == {"train_dpo@1", "evaluate_policy@1", "match_recall@1"}
+    assert would_run - stale == {"train_dpo@1", "evaluate_policy@1", "match_recall@1", "measure_attention@1"}
     assert set(_ran(_dvc(initialised, "repro"))) == would_run
     assert run_all(dry_run=True) == 0
 

@@ -47,6 +47,7 @@ STAGES = {
     "match_recall": Needs.POLICY,
     "measure_attention": Needs.POLICY,
     "summarize": Needs.NOTHING,
+    "report": Needs.NOTHING,
 }
 """Every stage and the argument it takes, in the order of the DAG."""
 
@@ -63,6 +64,7 @@ ABOUT = {
     "match_recall": "measure one policy at the base's recall, by a bias on end-of-sequence",
     "measure_attention": "measure how much of its attention one policy gives to the image",
     "summarize": "compare the base and all iterations in one table",
+    "report": "write the page that shows prompts, pairs, trees and figures (data/report/index.html)",
 }
 """What each stage does, for `csrdata run --list`."""
 

@@ -184,7 +184,47 @@ def nodes(params: Params) -> tuple[Node, ...]:
                 Output(str(paths.HEADLINE), cached=False, metric=True),
             ),
         ),
+        _report(questions=questions, is_imported=is_imported, parsers=parsers),
     )
+
+
+def _report(*, questions: str, is_imported: bool, parsers: tuple[str, ...]) -> Node:
+    """Return the stage that shows everything before it. The images are known by their hashes (`paths.IMAGES`)."""
+    tables = (paths.candidates(KEY).parent, paths.responses(KEY).parent, paths.signals(KEY).parent)
+    return Node(
+        "report",
+        "report",
+        inputs=(
+            questions,
+            *(() if is_imported else map(str, tables)),
+            str(paths.pairs(KEY).parents[1]),
+            str(paths.SUMMARY),
+            str(paths.PLOTS),
+            *parsers,
+        ),
+        params=(
+            "compute",
+            "evaluate_policy",
+            "evaluation_sets",
+            "generate_beams",
+            "iterations",
+            "match_recall",
+            "prepare",
+            "sample_prompts",
+            "score_beams",
+            "scorers",
+            "select_pairs",
+            "source",
+            "summarize",
+            "train_dpo",
+        ),
+        outputs=(Output(str(paths.REPORT)),),
+        comment="one page for a browser, with its data in it; above 150 MB a folder of files",
+    )
+
+
+LAST = ("summarize", "report")
+"""The stages behind all iterations, in their order."""
 
 
 def steps(params: Params) -> Iterator[Step]:
@@ -193,13 +233,14 @@ def steps(params: Params) -> Iterator[Step]:
     once = {node.name: _filled(node, folders) for node in nodes(params)}
     each = [node for node in once.values() if node.each]
     for name, node in once.items():
-        if not node.each and name != "summarize":
+        if not node.each and name not in LAST:
             yield Step(node, name)
     for iteration, settings in params.iterations.items():
         filling = {**folders, KEY: iteration, PREVIOUS: settings.previous}
         for node in each:
             yield Step(_filled(node, filling), f"{node.name}@{iteration}")
-    yield Step(once["summarize"], "summarize")
+    for name in LAST:
+        yield Step(once[name], name)
 
 
 def _filled(node: Node, values: Mapping[str, str]) -> Node:

@@ -1,0 +1,62 @@
+"""The tables behind the project's plots, as the report draws them: plots/*.csv, as `summarize` writes them."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from csrdata.errors import UserError
+from csrdata.evaluation.scorecard import FIGURES
+
+MOST_ROWS = 400
+"""Rows of a table that the page holds; the page says how many more there are."""
+_TITLES = {
+    "pair_rewards": ("Rewards of chosen and rejected answers", "mean reward"),
+    "pair_rewards_released": (
+        "Rewards of chosen and rejected answers on the released code's scale",
+        "1 - mean cost, 0 to 1",
+    ),
+    "pair_relevance": ("Relevance of chosen and rejected answers to the image", "R_I, 0 to 100"),
+    "pair_likelihood": ("Likelihood of chosen and rejected before training", "nats"),
+    "recall_curve": ("Hallucination against recall", "CHAIR_S, percent of answers"),
+    "cases": ("Cases, drawn at random", ""),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One table, fit for JSON."""
+
+    name: str
+    title: str
+    unit: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left_out: int
+    """Rows behind the first `MOST_ROWS`."""
+
+
+def figure_tables(folder: Path) -> list[dict[str, object]]:
+    """Return the tables of a folder: those of the pairs first, then the policies' figures in the summary's order.
+
+    Raises:
+        UserError: a file is no CSV in UTF-8.
+    """
+    names = {path.stem for path in folder.glob("*.csv")}
+    first = [name for name in _TITLES if name in names]
+    policies = [name for name in FIGURES if name in names]
+    others = sorted(names - {*first, *policies})
+    return [asdict(_read(folder / f"{name}.csv")) for name in (*first, *policies, *others)]
+
+
+def _read(path: Path) -> Drawn:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            columns, *rows = list(csv.reader(file)) or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(
+            str(path), got=str(error), expected="a CSV table in UTF-8", do="dvc repro summarize"
+        ) from None
+    label = FIGURES.get(path.stem)
+    title, unit = _TITLES.get(path.stem, (path.stem, "") if label is None else (label.title, label.unit))
+    return Drawn(path.stem, title, unit, columns, rows[:MOST_ROWS], max(len(rows) - MOST_ROWS, 0))

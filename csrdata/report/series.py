@@ -1,0 +1,195 @@
+"""A series of the report: the tables of one iteration of a source, read one range of prompts after the other.
+
+Memory depends on the size of a range, not on the number of pairs. A checksum is checked before the first range is read, the
+values when their range is read. A series may lack tables: pairs of others have no search, a git revision gives pairs alone.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import polars as pl
+
+from csrdata.evaluation.scorecard import Known
+from csrdata.records import Dropped, Pair, Prompt, Response, Sentence, Signal
+from csrdata.storage.iteration_tables import IterationTables
+from csrdata.storage.shard_manifest import check_shards
+from csrdata.storage.tables import check_schema, from_table, read_parquet, read_table, schema
+from csrdata.storage.values import check_values
+
+T = TypeVar("T")
+HELD_OUT = "held_out"
+"""The name of the signal that the report shows beside the search's relevance."""
+_SHARDS_HELD = 4
+"""Shards in memory: ranges and shards overlap, and a shard is read once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One iteration of one source, as the report shows it."""
+
+    label: str
+    """Its name in the page: `iteration 2`, `v1.0, iteration 2`."""
+    source: str
+    """What it comes from, in the user's words; iterations of equal source are compared first."""
+    tables: IterationTables
+    """Paths; `prompts`, `candidates` and `responses` may be missing."""
+    signals: Path | None = None
+    """A folder of shards of `Signal` rows."""
+    known: Known | None = None
+    """The truth about the images, by image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The rows of a range of prompts, by prompt id."""
+
+    prompts: dict[str, Prompt]
+    sentences: dict[str, list[Sentence]]
+    responses: dict[str, list[Response]]
+    held_out: dict[tuple[str, int], float | None]
+    """By prompt and node."""
+    pairs: dict[str, list[Pair]]
+    dropped: dict[str, Dropped]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shards:
+    """A folder of shards, and the first and the last prompt of each."""
+
+    folder: Path
+    record: type
+    made_by: str
+    spans: list[tuple[str, str, str]]
+    """First prompt, last prompt, file name."""
+    held: OrderedDict[str, pl.DataFrame] = field(default_factory=OrderedDict)
+
+    def rows(self, first: str, last: str) -> pl.DataFrame | None:
+        """Return the rows of a range of prompts; None if there are none."""
+        found = [
+            self._read(name).filter(pl.col("prompt_id").is_between(pl.lit(first), pl.lit(last)))
+            for low, high, name in self.spans
+            if low <= last and first <= high
+        ]
+        return pl.concat(found) if found else None
+
+    def _read(self, name: str) -> pl.DataFrame:
+        if name not in self.held:
+            self.held[name] = read_table(self.folder / name, self.record, made_by=self.made_by)
+        self.held.move_to_end(name)
+        while len(self.held) > _SHARDS_HELD:
+            self.held.popitem(last=False)
+        return self.held[name]
+
+
+class SeriesReader:
+    """Reads a series range by range.
+
+    Args:
+        series: what to read.
+
+    Raises:
+        UserError: a table is damaged, or has other columns.
+    """
+
+    def __init__(self, series: Series) -> None:
+        tables, name = series.tables, series.tables.name
+        self.series = series
+        self.pairs = _checked(tables.pairs, Pair, made_by=f"dvc repro select_pairs@{name}")
+        self.dropped = _checked(tables.dropped, Dropped, made_by=f"dvc repro select_pairs@{name}")
+        self.prompts = (
+            _checked(tables.prompts, Prompt, made_by="dvc repro sample_prompts")
+            if tables.prompts.is_file()
+            else None
+        )
+        self.candidates = _shards(tables.candidates, Sentence, made_by=f"dvc repro generate_beams@{name}")
+        self.responses = _shards(tables.responses, Response, made_by=f"dvc repro score_beams@{name}")
+        self.signals = (
+            None
+            if series.signals is None
+            else _shards(series.signals, Signal, made_by=f"dvc repro measure_signals@{name}")
+        )
+
+    def ids(self) -> pl.Series:
+        """Return the ids of all prompts, with or without pairs, sorted."""
+        tables = [table for table in (self.prompts, self.pairs, self.dropped) if table is not None]
+        found = pl.concat([table.select("prompt_id") for table in tables]).unique()
+        return found.collect()["prompt_id"].sort()
+
+    def read(self, first: str, last: str) -> Range:
+        """Return the rows of the prompts from `first` to `last`, both included."""
+        pairs = _rows(self.pairs, Pair, first, last, place=self.series.tables.pairs)
+        prompts = (
+            [Prompt(pair.prompt_id, pair.image, pair.prompt) for pair in pairs]
+            if self.prompts is None
+            else _rows(self.prompts, Prompt, first, last, place=self.series.tables.prompts)
+        )
+        held_out: list[Signal] = []
+        if self.signals is not None and (signals := self.signals.rows(first, last)) is not None:
+            held_out = from_table(signals.filter(pl.col("name") == HELD_OUT), Signal)
+        dropped = _rows(self.dropped, Dropped, first, last, place=self.series.tables.dropped)
+        return Range(
+            prompts={prompt.prompt_id: prompt for prompt in prompts},
+            sentences=_by_prompt(self.candidates, Sentence, first, last),
+            responses=_by_prompt(self.responses, Response, first, last),
+            held_out={(row.prompt_id, row.node_id): row.value for row in held_out},
+            pairs=_grouped(pairs),
+            dropped={row.prompt_id: row for row in dropped},
+        )
+
+    def scan(self, shards: "_Shards | None") -> pl.LazyFrame | None:
+        """Return all rows of a folder of shards, unread; None if the series has no such folder."""
+        if shards is None or not shards.spans:
+            return None
+        return pl.scan_parquet([shards.folder / name for _, _, name in shards.spans])
+
+
+def ranges(ids: pl.Series, *, size: int) -> Iterator[list[str]]:
+    """Yield the ids of all prompts in ranges of at most `size`."""
+    for begin in range(0, len(ids), size):
+        yield ids[begin : begin + size].to_list()
+
+
+def _checked(path: Path, record: type, *, made_by: str) -> pl.LazyFrame:
+    """Check a table's checksum and columns, and return it unread."""
+    check_schema(
+        read_parquet(path, made_by=made_by, n_rows=0), schema(record), place=str(path), made_by=made_by
+    )
+    return pl.scan_parquet(path)
+
+
+def _shards(folder: Path, record: type, *, made_by: str) -> _Shards | None:
+    """Return the shards of a folder; None if there is no folder."""
+    if not folder.is_dir():
+        return None
+    spans = []
+    for name in check_shards(folder, made_by=made_by).names():
+        ends = pl.scan_parquet(folder / name).select(
+            low=pl.col("prompt_id").min(), high=pl.col("prompt_id").max()
+        )
+        low, high = ends.collect().row(0)
+        if low is not None:
+            spans.append((low, high, name))
+    return _Shards(folder, record, made_by, spans)
+
+
+def _rows(table: pl.LazyFrame, record: type[T], first: str, last: str, *, place: Path) -> list[T]:
+    """Read the rows of a range, and check their values."""
+    found = table.filter(pl.col("prompt_id").is_between(pl.lit(first), pl.lit(last))).collect()
+    if len(found):  # another series may have prompts where this one has none
+        check_values(found, record, place=str(place), made_by="dvc repro")  # type: ignore[arg-type]
+    return from_table(found, record)
+
+
+def _by_prompt(shards: _Shards | None, record: type[T], first: str, last: str) -> dict[str, list[T]]:
+    found = None if shards is None else shards.rows(first, last)
+    return {} if found is None else _grouped(from_table(found, record))
+
+
+def _grouped(rows: list[T]) -> dict[str, list[T]]:
+    found: dict[str, list[T]] = {}
+    for row in rows:
+        found.setdefault(row.prompt_id, []).append(row)  # type: ignore[attr-defined]
+    return found

@@ -1,0 +1,47 @@
+"""Thumbnails of a report's images: WebP, at most 256 pixels wide and high, encoded again: no foreign byte is kept."""
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from PIL import Image
+
+from csrdata.errors import UserError
+from csrdata.images import ImageRoot, load_image
+
+SIZE = 256
+"""Pixels of the longer side; a smaller image keeps its size."""
+QUALITY = 78
+_EFFORT = 2
+"""Of WebP's 0 to 6: twice as fast as the default 4, at 3% more bytes."""
+_AT_ONCE = 64
+
+
+def thumbnails(images: Sequence[str], *, root: Path | ImageRoot) -> Iterator[tuple[str, bytes | UserError]]:
+    """Yield each image's thumbnail, in order, or the error that says why there is none.
+
+    Args:
+        images: paths, relative to `root`.
+        root: as for `load_image`.
+    """
+
+    def make(image: str) -> bytes | UserError:
+        try:
+            return thumbnail(load_image(image, root=root, place="report"))
+        except UserError as error:
+            return error
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for begin in range(0, len(images), _AT_ONCE):
+            some = images[begin : begin + _AT_ONCE]
+            yield from zip(some, pool.map(make, some), strict=True)
+
+
+def thumbnail(image: Image.Image) -> bytes:
+    """Return an image as a small WebP file, without metadata."""
+    image.thumbnail((SIZE, SIZE), reducing_gap=2.0)
+    content = io.BytesIO()
+    image.save(content, "WEBP", quality=QUALITY, method=_EFFORT)
+    return content.getvalue()
