@@ -174,9 +174,9 @@ def test_dvc_takes_our_record_for_its_own(recorded: Project) -> None:
 @pytest.mark.parametrize(
     ("edit", "stale", "reason"),
     [
-        (("params.yaml", "margin: 0.0", "margin: 0.25"), {"select_pairs@1", "select_pairs@2", "summarize"}, "select_pairs has changed"),
-        (("params.yaml", "resamples: ", "resamples: 1"), {"summarize"}, "summarize has changed"),
-        (("data/generate_beams/2/part.bin", "generate", "degenerate"), {"generate_beams@2", "measure_signals@2", "score_beams@2", "select_pairs@2"}, "data/generate_beams/2 has changed"),
+        (("params.yaml", "margin: 0.0", "margin: 0.25"), {"select_pairs@1", "select_pairs@2", "summarize", "report"}, "select_pairs has changed"),
+        (("params.yaml", "resamples: ", "resamples: 1"), {"summarize", "report"}, "summarize has changed"),
+        (("data/generate_beams/2/part.bin", "generate", "degenerate"), {"generate_beams@2", "measure_signals@2", "score_beams@2", "select_pairs@2", "report"}, "data/generate_beams/2 has changed"),
         (("metrics/train_dpo/1.json", None, None), {"train_dpo@1", "summarize"}, "is missing"),
         (("policies/1/part.bin", "train", "untrained"), {"train_dpo@1", "evaluate_policy@1", "match_recall@1", "generate_beams@2", "train_dpo@2"}, "policies/1 has changed"),
     ],
