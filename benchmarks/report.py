@@ -127,7 +127,7 @@ def browse(path: Path) -> dict[str, float]:
         browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         begin = time.perf_counter()
-        page.goto(f"file://{path.resolve()}")
+        page.goto(f"file://{path.resolve()}", timeout=120_000)
         page.wait_for_function(
             "document.querySelectorAll('.card img').length && "
             "[...document.querySelectorAll('.card img')].every((image) => image.naturalWidth)",
@@ -142,7 +142,7 @@ def browse(path: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the figures as JSON."""
+    """Print the figures of writing as JSON, then those of the browser."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--pairs", type=int, default=10_000)
     count = options.parse_args().pairs
@@ -159,9 +159,9 @@ def main() -> None:
             "write_cpu_seconds": time.process_time() - used,
             "peak_mib_before": before / 1024,
             "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            **browse(Path(written.path)),
         }
-    print(json.dumps(figures, indent=2))
+        print(json.dumps(figures, indent=2), flush=True)
+        print(json.dumps(browse(Path(written.path)), indent=2))
 
 
 if __name__ == "__main__":
