@@ -92,6 +92,7 @@ COMMANDS = (
     "import",
     "pull",
     "push",
+    "report",
     "run",
     "scorers",
     "show",
