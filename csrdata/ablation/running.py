@@ -25,7 +25,7 @@ from csrdata.ablation.sharing import Ran, adopt, publish, runs_of
 from csrdata.entry import say
 from csrdata.errors import UserError
 from csrdata.params import Params
-from csrdata.pipeline.graph import steps
+from csrdata.pipeline.graph import LAST, steps
 from csrdata.pipeline.staleness import LOCK
 from csrdata.text import one_line
 
@@ -252,7 +252,7 @@ class Runner:
 def _base_stages(params: Params) -> list[str]:
     """Return the stages up to the figures of the base, as DVC names them."""
     runs = [step for step in steps(params) if step.node.argument in {None, paths.BASE}]
-    return [step.name for step in runs if step.name != "summarize"]
+    return [step.name for step in runs if step.name not in LAST]
 
 
 def _search_stages(params: Params) -> list[str]:

@@ -156,7 +156,7 @@ class Stats:
     origins: dict[str, OriginFigures]
     """By origin: the largest first."""
     by_depth: dict[str, DepthFigures]
-    """By depth, "1" for first sentences."""
+    """By depth: `depth_1` for first sentences."""
     search: SearchCost | None = None
     """The cost of the search; None if its run log is missing, as in a release."""
     cost: PairCost | None = None
@@ -229,7 +229,7 @@ def _by_depth(candidates: pl.DataFrame) -> dict[str, DepthFigures]:
         )
         .sort("depth")
     )
-    return {str(depth): DepthFigures(*row) for depth, *row in found.iter_rows()}
+    return {f"depth_{depth}": DepthFigures(*row) for depth, *row in found.iter_rows()}
 
 
 def _distributions(iteration: LoadedIteration, table: pl.DataFrame) -> Distributions:

@@ -83,4 +83,4 @@ def test_the_image_term_flips_the_only_choice() -> None:
     """The best answer by reward is not the likelier one; without answers there is no such figure."""
     assert stats(ITERATION).responses.best_answer_flipped == 100
     assert stats(EMPTY).responses.best_answer_flipped is None
-    assert {depth: one.candidates for depth, one in stats(ITERATION).by_depth.items()} == {"1": 3}
+    assert {depth: one.candidates for depth, one in stats(ITERATION).by_depth.items()} == {"depth_1": 3}
