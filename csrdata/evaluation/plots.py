@@ -53,7 +53,11 @@ def plot_tables(summary: Summary) -> dict[str, list[Row]]:
         name for split in summary.splits.values() for policy in split.values() for name in policy.figures
     }
     tables = {name: figure_rows(summary, name) for name in FIGURES if name in measured or name in DRAWN}
-    curves = {} if summary.equal_recall is None else {RECALL_CURVE: curve_rows(summary.equal_recall)}
+    curves = (
+        {}
+        if summary.equal_recall is None
+        else {RECALL_CURVE: curve_rows(summary.equal_recall, summary.iterations)}
+    )
     return {**tables, PAIR_REWARDS: reward_rows(summary), **curves}
 
 
@@ -103,11 +107,11 @@ def reward_rows(summary: Summary) -> list[Row]:
     ]
 
 
-def curve_rows(found: EqualRecall) -> list[Row]:
-    """Return recall and CHAIR_S at each bias, for each policy on each split, the splits sorted by name."""
+def curve_rows(found: EqualRecall, policies: Sequence[str]) -> list[Row]:
+    """Return recall and CHAIR_S at each bias, for each of the policies in their order, the splits sorted by name."""
     return [
         {"iteration": name, "split": split, **asdict(point)}
-        for name, policy in found.policies.items()
-        for split, points in sorted(policy.curve.items())
+        for name in policies
+        for split, points in sorted(found.policies[name].curve.items())
         for point in points
     ]

@@ -129,7 +129,7 @@ def test_curves_have_a_row_for_each_bias() -> None:
     """Recall and CHAIR_S of every policy on every split, the biases in order; without curves there is no table."""
     found = _summary().equal_recall
     assert found is not None
-    rows = curve_rows(found)
+    rows = curve_rows(found, NAMES)
     assert [(row["iteration"], row["split"], row["bias"]) for row in rows] == [
         (name, split, bias) for name in NAMES for split in sorted(SPLITS) for bias in (-0.5, 0.0)
     ]
