@@ -1,6 +1,6 @@
 """The speed and memory of `stats` and `sweep`, side by side with the same figures by plain pandas, on generated pairs.
 
-`python -m benchmarks.inspection [--pairs 1000000] [--prompts 1000]`. Each side runs in a process of its own; its seconds of
+`python -m benchmarks.inspection [--pairs 1000000] [--prompts 1000]`. Each side runs in a separate process; its seconds of
 CPU (user and system) and its peak memory are those of that process, the import of its library included.
 """
 

@@ -27,7 +27,7 @@ SENTENCES = 6
 """Of each of the two answers of a pair."""
 SHARD = 500
 IMAGES = 500
-"""Different pictures; every pair has a file of its own."""
+"""Different pictures; every pair has its own file."""
 WORDS = "a the red blue green small large cat dog table chair window person holds near behind on under street tree".split()
 END = Stop.SENTENCE_END.value
 

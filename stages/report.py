@@ -1,7 +1,7 @@
 """Write the report: one page for a browser with the prompts, pairs, search trees and figures of all iterations.
 
 In: the tables of all iterations, metrics/summary.json, plots/; params.yaml, which the page shows.
-Out: data/report/index.html, and its data and images beside it where they are large.
+Out: data/report/index.html, and its data and images next to it where they are large.
 Run: `python stages/report.py`, or through DVC.
 """
 

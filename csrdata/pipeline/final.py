@@ -179,7 +179,7 @@ def evaluate(params: Params, source: MicroworldSource) -> Summary:
 
 
 class _Asking:
-    """Asks the policies the questions of the test split, and writes their answers beside the images."""
+    """Asks the policies the questions of the test split, and writes their answers next to the images."""
 
     def __init__(self, params: Params, questions: Sequence[Question]) -> None:
         files = ImageReader(Path()).files(one.image for one in questions)

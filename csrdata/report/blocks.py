@@ -197,7 +197,7 @@ def _tree(
     image: str,
     absent: AbsentObjects,
 ) -> dict[str, object] | None:
-    """Return a search tree by columns, in the order of its nodes; None if there is none."""
+    """Return a search tree by columns, in the order of its nodes; None if it is missing."""
     if not sentences:
         return None
     return {

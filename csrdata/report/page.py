@@ -39,7 +39,7 @@ def opening(*, folder: bool) -> str:
     """Return the page up to the place of its data.
 
     Args:
-        folder: whether data and images are files beside the page.
+        folder: whether data and images are files next to the page.
     """
     return _parts(folder=folder)[0]
 
@@ -55,7 +55,7 @@ def inert(name: str) -> tuple[str, str]:
 
 
 def loaded(name: str) -> tuple[str, str]:
-    """Return what goes before and behind a payload in a file beside the page: a call that hands it over."""
+    """Return what goes before and behind a payload in a file next to the page: a call that hands it over."""
     return f'csrdata_chunk("{name}","', '");\n'
 
 

@@ -21,7 +21,7 @@ from csrdata.storage.values import check_values
 
 T = TypeVar("T")
 HELD_OUT = "held_out"
-"""The name of the signal that the report shows beside the search's relevance."""
+"""The name of the signal that the report shows next to the search's relevance."""
 _SHARDS_HELD = 4
 """Shards in memory: ranges and shards overlap, and a shard is read once."""
 

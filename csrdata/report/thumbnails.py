@@ -20,7 +20,7 @@ _AT_ONCE = 64
 
 
 def thumbnails(images: Sequence[str], *, root: Path | ImageRoot) -> Iterator[tuple[str, bytes | UserError]]:
-    """Yield each image's thumbnail, in order, or the error that says why there is none.
+    """Yield each image's thumbnail, in order, or the error that says why it is missing.
 
     Args:
         images: paths, relative to `root`.

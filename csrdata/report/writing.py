@@ -54,7 +54,7 @@ class Content:
     figures: Sequence[Mapping[str, object]]
     """See `csrdata.report.figures`."""
     parameters: str
-    """The text of params.yaml; empty where there is none."""
+    """The text of params.yaml; empty if it is missing."""
     hashes: Mapping[str, str]
     """SHA-256 of each table, by its path."""
     version: str
@@ -104,7 +104,7 @@ def write_report(
     Args:
         content: what it shows.
         output: a file that ends in `.html`, or a folder. A folder may hold an earlier report, which is replaced.
-        form: whether data and images are in the page or in files beside it; None chooses by size. A file that has to be a
+        form: whether data and images are in the page or in files next to it; None chooses by size. A file that has to be a
             folder loses its `.html`; a folder may have a page with everything in it.
         most_bytes: the size from which on the choice is a folder of files.
 

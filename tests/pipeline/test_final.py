@@ -83,7 +83,7 @@ def test_the_bias_of_the_setting_split_is_applied_to_the_test_split() -> None:
     )
     for name in ("base", "3"):
         evaluate_policy.run(params, name)
-    # The base names all that is there in an answer of its own, so that the biases of the others are not all 0.
+    # The base names all that is there in its own answer, so that the biases of the others are not all 0.
     _say_on_the_setting_split("base", {0.0: 1})
     for name in ("base", "3"):
         match_recall.run(params, name)

@@ -69,7 +69,7 @@ def write_series(
     search: bool = True,
     known: Known | None = None,
 ) -> Series:
-    """Write the tables of an iteration; each pair has a tree of its own, if `search`."""
+    """Write the tables of an iteration; each pair has its own tree, if `search`."""
     root = folder / name
     ids = sorted({one.prompt_id for one in pairs} | {one.prompt_id for one in dropped})
     tables = IterationTables(name, root / "prompts.parquet", root / "candidates", root / "responses", root / "pairs.parquet", root / "dropped.parquet")  # fmt: skip

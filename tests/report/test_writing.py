@@ -23,7 +23,7 @@ def _written(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_size_decides(tmp_path: Path) -> None:
-    """A page has everything in it up to the limit; above it, its data and its images are files beside it."""
+    """A page has everything in it up to the limit; above it, its data and its images are files next to it."""
     series = write_series(tmp_path, "1", [pair(one, CHOSEN, REJECTED) for one in IDS])
     shown = content([series], images=draw_images(tmp_path / "images", IDS))
     small = write_report(shown, tmp_path / "small.html", form=None)

@@ -35,7 +35,7 @@ function compared(a, b) {
 function compareView() {
   const view = byId("view-compare");
   if (facts.series.length < 2) {
-    view.append(el("p", { class: "wall" }, "There is one set of pairs. Another one is shown beside it with: csrdata report --against SOURCE"));
+    view.append(el("p", { class: "wall" }, "There is one set of pairs. To compare it with another one: csrdata report --against SOURCE"));
     return;
   }
   const pick = (id, text, value) => {

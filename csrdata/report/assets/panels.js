@@ -1,4 +1,4 @@
-// The views beside the pairs: funnel and drift, the figures of the analyses, and what the data was made from.
+// The views other than the pairs: funnel and drift, the figures of the analyses, and what the data was made from.
 
 const FATE_NAMES = { kept_best: "kept as best", kept_worst: "kept as worst", pruned: "pruned", finished: "finished", cut: "cut at a limit", refused: "refused" };
 

@@ -1,4 +1,4 @@
-// The data: compressed payloads in the page or in files beside it, the columns of all items, details and images when asked for.
+// The data: compressed payloads in the page or in files next to it, the columns of all items, details and images when asked for.
 
 const arrived = new Map();
 window.csrdata_chunk = (name, text) => arrived.get(name)?.(text);
