@@ -109,8 +109,9 @@ def write_report(
         most_bytes: the size from which on the choice is a folder of files.
 
     Raises:
-        UserError: a table is damaged, there is no series, or the folder holds other files.
+        UserError: a table is damaged, there is no series, the folder holds other files, or the output cannot be written.
     """
+    _check_output(output)
     if not content.series:
         raise UserError(
             "report", got="no pairs", expected="one iteration with pairs", do="dvc repro select_pairs"
@@ -144,6 +145,21 @@ def write_report(
         images=len(made),
         images_missing=missing,
     )
+
+
+def _check_output(output: Path) -> None:
+    """Refuse an output inside something that takes no file, before the tables are read."""
+    inside = next(parent for parent in output.absolute().parents if parent.exists())
+    try:
+        with tempfile.TemporaryDirectory(dir=inside, prefix=".csrdata-"):
+            pass
+    except OSError as error:
+        raise UserError(
+            str(output),
+            got=f"{inside}: {error.strerror}",
+            expected="a path inside a folder that you may write",
+            do="csrdata report --help",
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

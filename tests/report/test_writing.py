@@ -63,6 +63,16 @@ def test_a_folder_of_other_things_stays(tmp_path: Path) -> None:
     assert (tmp_path / "site/index.html").read_text(encoding="utf-8") == "mine"
 
 
+@pytest.mark.parametrize("output", ["taken/report.html", "taken/deep/folder"])
+def test_an_output_inside_a_file_is_one_line_before_any_work(tmp_path: Path, output: str) -> None:
+    """It was a traceback behind minutes of work; the file stays, and nothing else is written."""
+    (tmp_path / "taken").write_text("mine", encoding="utf-8")
+    with pytest.raises(UserError, match="expected a path inside a folder that you may write"):
+        write_report(content([]), tmp_path / output, form=None)
+    assert (tmp_path / "taken").read_text(encoding="utf-8") == "mine"
+    assert not (tmp_path / "taken").is_dir()
+
+
 def test_missing_images_are_counted(tmp_path: Path) -> None:
     """A pair whose image is gone is shown without it, and counted."""
     series = write_series(tmp_path, "1", [pair(one, CHOSEN, REJECTED) for one in IDS])
