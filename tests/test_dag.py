@@ -199,6 +199,8 @@ def test_an_oracle_reads_the_truth_and_nothing_else_does() -> None:
         "kind": "sentences",
         "order": "reward",
         "min_gap": 1.0,
+        "chosen_share": 1.0,
+        "rejected_share": 0.5,
         "repetition_threshold": None,
         "per_prompt": 1,
         "ends": "none",

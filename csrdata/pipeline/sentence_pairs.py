@@ -60,7 +60,7 @@ def _of_shard(
     name: str,
     file: str,
 ) -> list[Outcome]:
-    by_evidence = settings.ends == "evidence"
+    by_evidence = settings.order == "evidence" or settings.ends != "none"
     names = {reward.signal} - {SEARCH} | ({ELSEWHERE} if by_evidence else set())
     signals = _read_signals(paths.signals(name) / file, names, trees, name=name) if names else {}
 
