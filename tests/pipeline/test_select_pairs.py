@@ -201,7 +201,7 @@ def test_a_missing_signal_is_named() -> None:
     with pytest.raises(UserError) as caught:
         run(with_pairs(**SENTENCE_PAIRS | {"ends": "evidence"}), "1")
     assert str(caught.value) == (
-        f"{paths.signals('1')}/00000.parquet: prompt p1: got no row of elsewhere for candidate 3, "
+        f"{paths.signals('1')}: prompt p1: got no row of elsewhere for candidate 3, "
         "expected one for each candidate with a text. Next: dvc repro measure_signals@1"
     )
 
