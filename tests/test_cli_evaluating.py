@@ -100,6 +100,19 @@ def test_unknown_protocols_are_refused_until_accepted(project: Path) -> None:
     assert (other.returncode, "decoding: got beam" in other.stderr) == (1, True)
 
 
+def test_a_card_gets_the_figures(project: Path) -> None:
+    """`evaluate --card` writes the model-index with every figure and says so; stdout has the evaluation alone."""
+    done = _csrdata(
+        project, "evaluate", "--iteration", "1", "--set", "held_out", "--card", "CARD.md", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)["figures"]
+    (index,) = YAML().load((project / "CARD.md").read_text(encoding="utf-8").split("---\n")[1])["model-index"]
+    found = {metric["type"]: metric["value"] for metric in index["results"][0]["metrics"]}
+    assert found == {name: one["value"] for name, one in figures.items() if one["value"] is not None}
+    assert "figures in CARD.md" in done.stderr
+
+
 def test_iterations_compare_on_all_splits(project: Path) -> None:
     """Two iterations have a row for each figure of each split, one family of tests, and with --power a number of images."""
     done = _csrdata(project, "compare", "base", "1", "--power", "2", "--json")

@@ -28,6 +28,7 @@ WithOption = Annotated[
     epilog=examples(
         "csrdata evaluate --iteration 3 --set held_out",
         "csrdata evaluate --answers theirs.jsonl --set held_out --json",
+        "csrdata evaluate --iteration 3 --set held_out --card README.md",
         "csrdata evaluate --answers a.jsonl --set pope --with file=coco_pope_random.json --with strategy=random",
     ),
 )
@@ -44,6 +45,10 @@ def evaluate(
     protocol: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="JSON: how the answers were made, where their file does not say."),
+    ] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the figures into the model-index of this model card, too."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -67,6 +72,10 @@ def evaluate(
     found = evaluate(answered, bench)
     if found.variant is not None:
         say(f"{found.benchmark} is a rule-based variant: {found.variant}")
+    if card is not None:
+        from csrdata.publishing.model_index import write_card
+
+        say(f"{write_card(card, found, split=of)} figures in {card}")
     if as_json:
         print(json_text(found.as_json()))
         return

@@ -86,7 +86,7 @@ def answers_of_policy(name: str, bench: Bench, *, split: str) -> Answered:
             questions_sha256=questions,
             truth_sha256=truth,
             prompt=AS_ASKED,
-            max_new_tokens=" and ".join(str(limit) for limit, asked in limits if asked),
+            max_new_tokens=" and ".join(dict.fromkeys(str(limit) for limit, asked in limits if asked)),
             decoding=record.decoding,
             last_sentence=record.unfinished_sentence,
             model="base" if name == paths.BASE else f"iteration {name}",
