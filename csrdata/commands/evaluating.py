@@ -29,6 +29,8 @@ WithOption = Annotated[
         "csrdata evaluate --iteration 3 --set held_out",
         "csrdata evaluate --answers theirs.jsonl --set held_out --json",
         "csrdata evaluate --iteration 3 --set held_out --card README.md",
+        "csrdata evaluate --iteration 3 --set dash_b --with negatives=neg.json --with positives=pos.json "
+        "--images images --answers iteration-3.jsonl",
         "csrdata evaluate --answers a.jsonl --set pope --with file=coco_pope_random.json --with strategy=random",
     ),
 )
@@ -46,6 +48,13 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", help="JSON: how the answers were made, where their file does not say."),
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="The images of the set: --iteration answers its questions first, and --answers keeps the answers.",
+        ),
+    ] = None,
     card: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write the figures into the model-index of this model card, too."),
@@ -59,12 +68,18 @@ def evaluate(
     from csrdata.pipeline.benches import open_bench
     from csrdata.pipeline.evaluating import answers_of_file, answers_of_policy, evaluate
 
-    if (answers is None) == (iteration is None):
+    if images is None and (answers is None) == (iteration is None):
         got = "neither" if answers is None else "both"
-        raise UserError(
-            "--answers, --iteration", got=got, expected="one of them", do="csrdata evaluate --help"
-        )
+        expected = "one of them; both with --images, to answer a benchmark"
+        raise UserError("--answers, --iteration", got=got, expected=expected, do="csrdata evaluate --help")
     bench = open_bench(of, options or [])
+    if images is not None:
+        if answers is None or iteration is None:
+            expected = "--iteration, which answers, and --answers, where its answers are kept"
+            raise UserError("--images", got=str(images), expected=expected, do="csrdata evaluate --help")
+        from csrdata.pipeline.answer_bench import answer_bench
+
+        answer_bench(iteration, bench, images=images, path=answers)
     if answers is not None:
         answered = answers_of_file(answers, bench, stated=protocol)
     else:
