@@ -319,7 +319,9 @@ def test_what_is_there_stays(root: Path) -> None:
 
 def test_an_unknown_trainer_is_answered_with_the_known(root: Path) -> None:
     """The error lists the trainers and viewers."""
-    with pytest.raises(UserError, match="got axolotl, expected one of trl, llava, llama-factory, ms-swift, argilla, "):
+    with pytest.raises(
+        UserError, match="got axolotl, expected one of trl, llava, llama-factory, ms-swift, argilla, "
+    ):
         _export("axolotl")
 
 
