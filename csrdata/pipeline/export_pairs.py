@@ -8,6 +8,7 @@ from csrdata.errors import UserError
 from csrdata.params import load_params
 from csrdata.pipeline.inputs import need_policy
 from csrdata.pipeline.looking import images_root, iteration
+from csrdata.pipeline.stopping import has_pairs
 from csrdata.pipeline.wordings import read_wordings
 from csrdata.publishing.export.formats import FORMATS, Texts
 from csrdata.publishing.export.writing import Exported, Options, continues, export
@@ -66,7 +67,7 @@ def iterations_of(words: str) -> list[str]:
     """
     known = list(load_params().iterations)
     if words == "all":
-        made = [name for name in known if paths.pairs(name).is_file()]
+        made = [name for name in known if has_pairs(name)]
         if not made:
             raise UserError("pairs to export", got="none", expected="pairs of one iteration", do="dvc repro")
         return made

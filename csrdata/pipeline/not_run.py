@@ -2,9 +2,10 @@
 
 An iteration does not run if `check_stop` stopped the loop at the policy that it starts from, or if that policy did not run
 either. One without a pair trains no policy, if `stop_when.least_pairs` is set. Every output then says why: `stopped.json` in
-folders, `{"stopped": ...}` as metrics. No model is imported, and the rest of the DAG goes on.
+folders, next to tables without rows, and `{"stopped": ...}` as metrics. No model is imported; the rest of the DAG goes on.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,12 +13,17 @@ from csrdata import paths
 from csrdata.params import Params
 from csrdata.pipeline.check_stop import few_pairs
 from csrdata.pipeline.stopping import MARK, Stopped, checked, policy_mark, read_stopped
-from csrdata.records import Pair
+from csrdata.records import Dropped, ImageFile, Pair, Record, Verdict
 from csrdata.storage.disk import atomic_folder
-from csrdata.storage.tables import read_rows, write_json
+from csrdata.storage.tables import read_rows, write_json, write_rows
 
 CHAIN = "chain.json"
 """In a policy's folder: any other folder is the user's."""
+TABLES: dict[str, tuple[tuple[Callable[[str], Path], Record], ...]] = {
+    "judge_answers": ((paths.verdicts, Verdict),),
+    "select_pairs": ((paths.pairs, Pair), (paths.dropped, Dropped), (paths.pair_images, ImageFile)),
+}
+"""Files that a later stage depends on by their names: DVC runs no stage whose input is missing. They have no row."""
 LATER = ("evaluate_policy", "match_recall", "measure_attention", "check_stop")
 """Stages that read the policy of their own iteration."""
 
@@ -71,6 +77,8 @@ def write_stopped(stage: str, name: str, params: Params, stopped: Stopped) -> No
             replaced = MARK if (path / MARK).is_file() else CHAIN
         with atomic_folder(path, replaces=replaced) as partial:
             write_json(partial / MARK, content)
+            for table, record in TABLES.get(stage, ()):
+                write_rows(partial / table(name).name, [], record)
 
 
 def clear(stage: str, name: str) -> None:

@@ -18,7 +18,7 @@ from csrdata.pipeline.pulled import DAG, changed_since, read_pulled
 from csrdata.pipeline.results import find_results
 from csrdata.pipeline.scorers import scorer_folder, scorer_of
 from csrdata.pipeline.stated import known_origin, stated_origin
-from csrdata.pipeline.stopping import need_ran
+from csrdata.pipeline.stopping import has_pairs, need_ran
 from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.hub.pushing import published_manifest
 from csrdata.publishing.origins import origin
@@ -264,9 +264,9 @@ def _made(params: Params, names: Sequence[str] | None) -> list[str]:
         if name not in known:
             expected = f"one of {', '.join(known)} ({FILE})"
             raise UserError("--iteration", got=name, expected=expected, do="csrdata push --help")
-        if not paths.pairs(name).is_file():
+        if not has_pairs(name):
             need_ran(name)
-    made = [name for name in known if (name in names if names else paths.pairs(name).is_file())]
+    made = [name for name in known if (name in names if names else has_pairs(name))]
     if not made:
         raise UserError(
             "pairs", got="none in this project", expected="pairs of at least one iteration", do=REPRO

@@ -1,6 +1,6 @@
 """A loop that has stopped, as its marks say: which iterations ran, and where and why the loop stopped.
 
-The stages of an iteration that does not run write `stopped.json` as all that a folder holds (`csrdata.pipeline.not_run`).
+The stages of an iteration that does not run write `stopped.json` into their folders (`csrdata.pipeline.not_run`).
 `summarize` and `report` are about the policies that ran.
 """
 
@@ -44,6 +44,12 @@ def stopped_loops(params: Params) -> tuple[StoppedLoop, ...]:
     return tuple(
         StoppedLoop(iteration, reason, tuple(names)) for (iteration, reason), names in reasons.items()
     )
+
+
+def has_pairs(name: str) -> bool:
+    """Return whether an iteration has selected its pairs; of one that did not run, the table is marked and empty."""
+    table = paths.pairs(name)
+    return table.is_file() and not table.with_name(MARK).is_file()
 
 
 def need_ran(name: str) -> str:

@@ -13,7 +13,7 @@ from csrdata.params import Params, check_params
 from csrdata.pipeline import check_stop, looking, not_run, stopping
 from csrdata.pipeline.graph import steps
 from csrdata.records import Pair
-from csrdata.storage.tables import read_json, write_json, write_rows
+from csrdata.storage.tables import read_json, read_rows, write_json, write_rows
 from tests.pipeline.world import small_params
 
 ALL = {
@@ -109,7 +109,7 @@ def test_a_base_without_the_figure_is_refused_before_any_search() -> None:
 def test_every_stage_after_it_writes_marked_outputs_and_imports_no_model(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """All outputs of the DAG are there, hold nothing but the reason, and replace those of an earlier run."""
+    """All outputs of the DAG are there, hold the reason and no row, replace those of an earlier run, and no input is missing."""
     _stop_at_1()
     old = paths.candidates("2") / "00000.parquet"
     old.parent.mkdir(parents=True)
@@ -121,14 +121,25 @@ def test_every_stage_after_it_writes_marked_outputs_and_imports_no_model(
     for step in later:
         pipeline.run(step.node.stage, step.node.argument)
         for output in map(Path, (output.path for output in step.node.outputs)):
-            files = [output] if output.suffix == ".json" else list(output.iterdir())
+            files = [output] if output.suffix == ".json" else list(output.glob("*.json"))
             assert [json.loads(file.read_text(encoding="utf-8")) for file in files] == [reason], output
+            others = {file.name for file in output.iterdir()} - {"stopped.json"} if output.is_dir() else set()
+            assert others == (
+                {"pairs.parquet", "dropped.parquet", "images.parquet"}
+                if step.node.stage == "select_pairs"
+                else set()
+            )
+        assert all(Path(path).exists() for path in step.node.inputs if f"/{step.node.argument}" in path), (
+            step.name
+        )
     assert len(later) == 2 * 7
     said = capfd.readouterr().err
     assert (
         said.count("not run, because the loop stopped at iteration 1: on validation, recall is 80.0%") == 14
     )
     assert stopping.ran(_params().iterations) == ("1",)
+    assert not stopping.has_pairs("2")
+    assert read_rows(paths.pairs("2"), Pair, made_by="") == []
     (found,) = stopping.stopped_loops(_params())
     assert (found.iteration, found.not_run) == ("1", ("2", "3"))
     assert found.words().endswith("(limit 2 points). Not run: 2, 3.")
