@@ -1,8 +1,13 @@
 """When the loop stops: each limit fires just behind its value, on the figures it is about, and a missing figure stops it."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from csrdata.evaluation.stop_rules import figures_of, reasons_to_stop
+from csrdata.evaluation.summary import StoppedLoop, Summary, read_summary
+from csrdata.storage.disk import write_json
 
 BASE = {"recall": 90.0, "present_per_answer": 4.0, "relevance": 40.0, "relevance_held_out": 41.0}
 NONE = {"recall_falls": None, "objects_fall": None, "held_out_falls": None}
@@ -65,3 +70,13 @@ def test_a_figure_that_cannot_be_measured_stops_the_loop() -> None:
     assert figures_of(**limits) == ("relevance", "relevance_held_out")
     own = BASE | {"relevance": None}
     assert reasons_to_stop(BASE, BASE, own, **limits) == ["relevance could not be measured"]
+
+
+def test_the_summary_keeps_where_the_loop_stopped(tmp_path: Path) -> None:
+    """Written and read back it is the same; a summary of a loop that did not stop has no such key."""
+    stopped = StoppedLoop("1", "recall is 80.0%", ("2", "3"))
+    summary = Summary(("base", "1"), splits={}, pairs={}, training={}, prepared=None, stopped=(stopped,))
+    write_json(tmp_path / "summary.json", summary.as_json())
+    assert read_summary(tmp_path / "summary.json") == summary
+    assert "stopped" not in replace(summary, stopped=()).as_json()
+    assert stopped.words() == "The loop stopped at iteration 1: recall is 80.0%. Not run: 2, 3."

@@ -49,12 +49,12 @@ def arm(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hub(project: Path, arm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """A Hub with two versions: v1 is of the project, v2 of the arm."""
+    """A Hub with two versions: v1 is of the project, v2 of the arm and without the images (`reference`)."""
     scratch = tmp_path_factory.mktemp("hub")
     with pytest.MonkeyPatch.context() as patch, serve(scratch / "server") as made:
         online(patch, scratch)
-        for tag, root in (("v1", project), ("v2", arm)):
-            release(root, scratch / tag, tag=tag)
+        for tag, root, images in (("v1", project, "embed"), ("v2", arm, "reference")):
+            release(root, scratch / tag, tag=tag, images=images)
             push_folder(scratch / tag, repo_id=REPO, tag=tag, message=tag, token=TOKEN, endpoint=made.url)
         yield made
 
@@ -107,7 +107,8 @@ def test_two_arms_in_a_browser(
 
 
 def test_two_tags(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Published sets, from a folder without a project: their trees come along, their images do not."""
+    """Published sets, from a folder without a project: their trees come along, their images do not; the page opens."""
+    need_browser()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
     written = _write(tmp_path, f"{SET}@v1", f"{SET}@v2", f"{SET}@v2:1")
@@ -117,6 +118,13 @@ def test_two_tags(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         f"{SET}@v2, iteration 1": 5,
     }
     assert written.images == 0
+    with chromium() as opened:
+        page = opened.open(Path(written.path))
+        assert opened.count() == "16 pairs"
+        page.wait_for_selector(".card[data-ready] .no-image")
+        page.click(".card[data-ready] [data-tree]")
+        page.wait_for_selector("#tree[open] .candidate")
+        assert opened.messages == []
 
 
 def test_a_revision_and_what_is_here(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
