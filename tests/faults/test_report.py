@@ -27,7 +27,7 @@ FILES = (
 
 
 def _report(project: Path) -> dict[str, str]:
-    return {name: value for name, value in snapshot(project).items() if name.startswith("data/report")}
+    return {name: value for name, value in snapshot(project).items() if name.startswith("data/report/")}
 
 
 def _leave_one_out(project: Path) -> None:
