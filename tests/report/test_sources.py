@@ -73,7 +73,7 @@ def test_two_iterations(project: Path, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(project)
     written = _write(tmp_path, "1", "2", "1")
     assert written.series == {"iteration 1": 6, "iteration 2": 6, "1, iteration 1": 6}
-    assert (written.images, written.images_missing) == (6, 0)
+    assert (written.images, written.images_missing) == (7, 0)
 
 
 def test_two_arms_in_a_browser(
