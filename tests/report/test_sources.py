@@ -1,5 +1,6 @@
 """`csrdata report SOURCE --against SOURCE`: iterations, revisions, tags of a Hub on this machine, and other projects."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -7,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 
 from csrdata import paths
@@ -17,7 +17,7 @@ from csrdata.publishing.hub.pushing import push_folder
 from csrdata.records import Pair
 from csrdata.report.writing import Written, write_report
 from csrdata.storage.tables import read_rows, write_rows
-from tests.publishing.hub_server import online, serve
+from tests.publishing.hub_server import environment, online, serve
 from tests.publishing.hub_state import TOKEN, Hub
 from tests.publishing.project import REPO, make_project, release
 from tests.report.browser import chromium, need_browser
@@ -106,20 +106,28 @@ def test_two_arms_in_a_browser(
         assert opened.messages == []
 
 
-def test_two_tags(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_tags(hub: Hub, tmp_path: Path) -> None:
     """Published sets, from a folder without a project: their trees come along, their images do not; the page opens."""
     need_browser()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
-    written = _write(tmp_path, f"{SET}@v1", f"{SET}@v2", f"{SET}@v2:1")
-    assert written.series == {
+    words = ["report", f"{SET}@v1", "--against", f"{SET}@v2", "--against", f"{SET}@v2:1", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "csrdata.cli", *words],
+        cwd=tmp_path,
+        env=environment(hub, tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    written = json.loads(done.stdout)
+    assert written["series"] == {
         f"{SET}@v1, iteration 2": 6,
         f"{SET}@v2, iteration 2": 5,
         f"{SET}@v2, iteration 1": 5,
     }
-    assert written.images == 0
+    assert written["images"] == 0
     with chromium() as opened:
-        page = opened.open(Path(written.path))
+        page = opened.open(tmp_path / written["path"])
         assert opened.count() == "16 pairs"
         page.wait_for_selector(".card[data-ready] .no-image")
         page.click(".card[data-ready] [data-tree]")
