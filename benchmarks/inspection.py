@@ -1,7 +1,8 @@
-"""The speed and memory of `stats` and `sweep`, side by side with the same figures by plain pandas, on generated pairs.
+"""The speed and memory of `stats`, `select_pairs` and `sweep` on generated tables; `stats` side by side with plain pandas.
 
-`python -m benchmarks.inspection [--pairs 1000000] [--prompts 1000]`. Each side runs in a separate process; its seconds of
-CPU (user and system) and its peak memory are those of that process, the import of its library included.
+`python -m benchmarks.inspection [--pairs 1000000] [--prompts 1000000]`. Each side runs in a separate process; its seconds of
+CPU (user and system) and its peak memory are those of that process, the import of its library included. The tables of a
+million prompts take 1.5 GB of disk.
 """
 
 import argparse
@@ -11,18 +12,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from csrdata.records import NO_PARENT, Fate, Prompt, Sentence, Stop
-from csrdata.search.sweep import Setting, Tree, grid, sweep
+from benchmarks.searches import ANSWERS, WORDS, write_search
+from csrdata import paths
+from csrdata.pipeline.project import profile_path
 
-WORDS = "a the red blue green circle square star left right top of and is there near big small behind above".split()
-ANSWERS = 10
 CHUNK = 50_000
 
 
@@ -125,7 +124,27 @@ def by_csrdata(path: Path) -> dict[str, Any]:
     }
 
 
-SIDES = {"csrdata": by_csrdata, "pandas": by_pandas}
+def select_pairs(path: Path) -> dict[str, Any]:
+    """Select the pairs of the project in the folder of `path`; return their number."""
+    from csrdata.params import load_params
+    from csrdata.pipeline.select_pairs import run
+
+    os.chdir(path.parent)
+    run(load_params(), "1")
+    return {"kept": pl.scan_parquet(paths.pairs("1")).select(pl.len()).collect().item()}
+
+
+def sweep(path: Path) -> dict[str, Any]:
+    """Sweep 11 weights over the project in the folder of `path`; return the pairs of the present setting."""
+    from csrdata.pipeline.sweep import sweep as run
+
+    os.chdir(path.parent)
+    _, rows = run("1", image_weights="0:1:0.1", scales=[], aggregates=[], margins=None)
+    return {"rows": len(rows), "kept": rows[0].pairs}
+
+
+STATS = {"csrdata": by_csrdata, "pandas": by_pandas}
+SIDES = {**STATS, "select_pairs": select_pairs, "sweep": sweep}
 
 
 def measured(side: str, path: Path) -> tuple[dict[str, float], dict[str, Any]]:
@@ -141,97 +160,46 @@ def measured(side: str, path: Path) -> tuple[dict[str, float], dict[str, Any]]:
         "seconds": time.perf_counter() - start,
         "peak_mib": usage.ru_maxrss / 1024,
     }
+    print(
+        f"{side:12} {cost['cpu_seconds']:7.1f} s of CPU {cost['seconds']:7.1f} s {cost['peak_mib']:7.0f} MiB",
+        flush=True,
+    )
     return cost, json.loads(text)
 
 
-def tree(number: int) -> Tree:
-    """Return a search of one prompt with ten finished answers of two sentences each."""
-    random = np.random.default_rng(number)
-    prompt = Prompt(f"train-{number:09d}", f"images/{number}.png", "Describe.")
-    sentences: list[Sentence] = []
-    for parent in (NO_PARENT, *range(ANSWERS), *range(ANSWERS, 2 * ANSWERS)):
-        depth = 1 if parent == NO_PARENT else 2 if parent < ANSWERS else 3
-        for _ in range(ANSWERS if depth == 1 else 1):
-            sentences.append(_sentence(prompt, len(sentences), parent, depth, random))
-    return Tree(prompt, sentences, None)
-
-
-def _sentence(prompt: Prompt, node: int, parent: int, depth: int, random: np.random.Generator) -> Sentence:
-    text = (
-        "" if depth == 3 else " " + " ".join(WORDS[word] for word in random.integers(0, len(WORDS), 10)) + "."
-    )
-    spoken = Sentence(
-        prompt_id=prompt.prompt_id,
-        node_id=node,
-        parent_id=parent,
-        depth=depth,
-        group=0,
-        text=text,
-        token_ids=[1] * 12,
-        logprob=-float(random.uniform(1, 20)),
-        relevance=float(random.uniform(10, 40)),
-        relevance_truncated=False,
-        repetition=0.0,
-        guidance_reward=0.0,
-        stop=Stop.SENTENCE_END,
-        fate=Fate.KEPT_BEST,
-        canonical=True,
-    )
-    if depth < 3:
-        return spoken
-    return replace(spoken, relevance=None, guidance_reward=None, stop=Stop.END, fate=Fate.FINISHED)
-
-
-def sweep_cost(prompts: int) -> float:
-    """Return the seconds of CPU of a sweep of 11 weights, without those of making the trees."""
-    trees = [tree(number) for number in range(prompts)]
-    weights = [index / 10 for index in range(11)]
-    settings = grid(image_weights=weights, scales=["zscore"], aggregates=["sum"], margins=[0.1])
-    start = time.process_time()
-    sweep(
-        trees,
-        settings,
-        present=Setting(0.9, "zscore", "sum", 0.1),
-        repetition_threshold=0.6,
-        max_length_gap=0.2,
-        per_prompt=1,
-    )
-    return time.process_time() - start
+def compare_stats(path: Path, pairs: int) -> None:
+    """Print the cost of `stats` on both sides, their ratio, and the figures that differ."""
+    make_pairs(path, pairs)
+    print(f"stats of {pairs:,} pairs, {path.stat().st_size / 2**20:.0f} MiB", flush=True)
+    (own, figures), (pandas, other) = (measured(side, path) for side in STATS)
+    print(f"ratio of CPU: {pandas['cpu_seconds'] / own['cpu_seconds']:.1f}")
+    differs = [name for name, value in figures.items() if not _same(value, other[name])]
+    print(f"figures that differ: {', '.join(differs) or 'none'}")
 
 
 def main() -> None:
     """Print every figure."""
-    parser = argparse.ArgumentParser(description="stats and sweep, side by side with plain pandas.")
-    parser.add_argument("--pairs", type=int, default=1_000_000)
-    parser.add_argument("--prompts", type=int, default=1000, help="of the sweep")
+    parser = argparse.ArgumentParser(description="stats, select_pairs and sweep on generated tables.")
+    parser.add_argument("--pairs", type=int, default=1_000_000, help="of stats")
+    parser.add_argument("--prompts", type=int, default=1_000_000, help="of select_pairs and sweep")
+    parser.add_argument("--folder", type=Path, help="for the tables; by default a temporary one")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
         print(json.dumps(SIDES[arguments.side](arguments.file)))
         return
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
         path = Path(scratch) / "pairs.parquet"
-        make_pairs(path, arguments.pairs)
-        print(f"{arguments.pairs:,} pairs, {path.stat().st_size / 2**20:.0f} MiB", flush=True)
-        costs, figures = {}, {}
-        for side in SIDES:
-            costs[side], figures[side] = measured(side, path)
-            cost = costs[side]
-            print(
-                f"stats, {side:8} {cost['cpu_seconds']:7.1f} s of CPU {cost['seconds']:7.1f} s "
-                f"{cost['peak_mib']:7.0f} MiB",
-                flush=True,
-            )
-        ratio = costs["pandas"]["cpu_seconds"] / costs["csrdata"]["cpu_seconds"]
-        print(f"stats, ratio of CPU: {ratio:.1f}")
-        other = figures["pandas"]
-        differs = [name for name, value in figures["csrdata"].items() if not _same(value, other[name])]
-        print(f"figures that differ: {', '.join(differs) or 'none'}")
-    seconds = sweep_cost(arguments.prompts)
-    print(
-        f"sweep of 11 weights, {arguments.prompts:,} prompts with {ANSWERS} answers: {seconds:.1f} s of CPU"
-    )
+        if arguments.pairs:
+            compare_stats(path, arguments.pairs)
+        if arguments.prompts:
+            (path.parent / "params.yaml").write_bytes(profile_path("microworld").read_bytes())
+            os.chdir(scratch)
+            write_search(arguments.prompts)
+            print(f"{arguments.prompts:,} prompts with {ANSWERS} answers", flush=True)
+            (_, selected), (_, swept) = measured("select_pairs", path), measured("sweep", path)
+            print(f"pairs of both: {'equal' if selected['kept'] == swept['kept'] else 'different'}")
 
 
 def _same(one: object, other: object) -> bool:

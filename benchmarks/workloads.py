@@ -229,8 +229,24 @@ def _closers(policy: Policy) -> list[int]:
     return [index for index, text in enumerate(texts) if set(text) & set(".!?\n\N{HORIZONTAL ELLIPSIS}")]
 
 
-def random_llava(folder: Path, *, width: int = 512, layers: int = 4, vocabulary: int = 0) -> Policy:
-    """Save and load a LLaVA with random weights and 576 image tokens; its vocabulary is at least the tokenizer's."""
+def random_llava(
+    folder: Path,
+    *,
+    width: int = 512,
+    layers: int = 4,
+    vocabulary: int = 0,
+    side: int = 336,
+    patch: int = 14,
+    heads: int = 8,
+) -> Policy:
+    """Save and load a LLaVA with random weights; its vocabulary is at least the tokenizer's.
+
+    Args:
+        folder: to save it in.
+        width, layers, heads: of its language model.
+        vocabulary: tokens, at least.
+        side, patch: pixels of an image's side and of a patch's: (side / patch) squared image tokens, 576 by default.
+    """
     torch.manual_seed(0)
     tokenizer = build_tokenizer()
     special = {
@@ -245,16 +261,16 @@ def random_llava(folder: Path, *, width: int = 512, layers: int = 4, vocabulary:
                 intermediate_size=1024,
                 num_hidden_layers=4,
                 num_attention_heads=8,
-                image_size=336,
-                patch_size=14,
+                image_size=side,
+                patch_size=patch,
             ),
             text_config=LlamaConfig(
                 vocab_size=max(vocabulary, len(tokenizer)),
                 hidden_size=width,
                 intermediate_size=width * 43 // 16,
                 num_hidden_layers=layers,
-                num_attention_heads=8,
-                num_key_value_heads=8,
+                num_attention_heads=heads,
+                num_key_value_heads=heads,
                 initializer_range=0.1,
                 **special,
             ),
@@ -267,10 +283,10 @@ def random_llava(folder: Path, *, width: int = 512, layers: int = 4, vocabulary:
     model.save_pretrained(folder)
     LlavaProcessor(  # type: ignore[no-untyped-call]
         image_processor=CLIPImageProcessor(
-            size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336}
+            size={"shortest_edge": side}, crop_size={"height": side, "width": side}
         ),
         tokenizer=tokenizer,
-        patch_size=14,
+        patch_size=patch,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
         chat_template=CHAT_TEMPLATE,

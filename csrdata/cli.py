@@ -10,13 +10,13 @@ from typing import Annotated
 
 import typer
 
-from csrdata.commands import choosing, exchange, looking, project, reporting
+from csrdata.commands import choosing, evaluating, exchange, looking, project, reporting
 from csrdata.commands.app import UsageError, app
 from csrdata.entry import leaving_in_words, say
 from csrdata.errors import UserError
 from csrdata.text import one_line
 
-__all__ = ["app", "choosing", "exchange", "looking", "main", "project", "reporting"]
+__all__ = ["app", "choosing", "evaluating", "exchange", "looking", "main", "project", "reporting"]
 
 
 def main() -> None:

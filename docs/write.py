@@ -178,7 +178,7 @@ def _between(text: str, name: str, new: str) -> str:
 FAMILIES, RESULTS, ARMS = "families", "results", "arms"
 """What the README has between two marks."""
 HELD_OUT = "held_out"
-README_ARMS = ("base", "shipped", "paper", "best-of-n", "only-ri", "sentences-ends", "self-rewarding")
+README_ARMS = ("base", "shipped", "answers", "paper", "best-of-n", "only-ri", "sft-chosen", "self-rewarding")
 """The arms of the README, in its order."""
 ROWS = ("CHAIR_S", "recall", "length", "POPE accuracy", "R_I by the held-out scorer")
 PAGES = {

@@ -22,7 +22,6 @@ def by_reward(prompts: Sequence[Prompt], responses: Sequence[Response]) -> list[
         order="reward",
         margin=0.0,
         max_length_gap=1.0,
-        length_balance=None,
         per_prompt=1,
         seed=0,
     )

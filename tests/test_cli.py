@@ -49,8 +49,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *(
             [command, "--help"]
             for command in (
+                "compare",
                 "curate",
                 "diff",
+                "evaluate",
                 "export",
                 "gate",
                 "import",
@@ -82,8 +84,10 @@ def test_help_loads_no_heavy_library(words: list[str]) -> None:
 COMMANDS = (
     "arms",
     "check",
+    "compare",
     "curate",
     "dag",
+    "evaluate",
     "gate",
     "init",
     "stats",

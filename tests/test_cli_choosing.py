@@ -11,7 +11,7 @@ import pytest
 
 from csrdata import paths
 from csrdata.params import load_params
-from csrdata.pipeline.curation import curated
+from csrdata.pipeline.curation import curation
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence, Signal
 from csrdata.storage.tables import seal, write_rows
 from tests.imports import ROOT
@@ -124,10 +124,10 @@ def test_curate_writes_one_line_and_its_labels(project: Path, monkeypatch: pytes
     settings = load_params().select_pairs.curation
     assert settings is not None
     assert (settings.labels, settings.drop_labels) == ("curation/labels.csv", ["bad"])
-    outcomes, removed = curated([PAIR, DROPPED], settings, name="1")
+    outcomes, removed = curation(settings, name="1")([PAIR, DROPPED])
     assert [type(one) for one in outcomes] == [Dropped, Dropped]
     assert removed == {"label": 1}
-    assert curated([PAIR], settings, name="2")[0] == [PAIR]
+    assert curation(settings, name="2")([PAIR])[0] == [PAIR]
     assert _csrdata(project, "curate", "--clear").returncode == 0
     assert load_params().select_pairs.curation is None
 

@@ -33,10 +33,15 @@ def _script(dvc_stage: str) -> str:
     return of_base.get(dvc_stage, dvc_stage)
 
 
+WIRING = {"select_pairs": ("select_pairs", "sentence_pairs")}
+"""The modules that read a stage's parameters, where there is one more for the shipped way to make pairs."""
+
+
 def _sections(stage: str) -> set[str]:
     """Return the parameters that a stage's wiring reads: `params.X`, and of the scorers which one."""
-    tree = ast.parse((ROOT / f"csrdata/pipeline/{stage}.py").read_text(encoding="utf-8"))
-    read = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    modules = WIRING.get(stage, (stage,))
+    trees = [ast.parse((ROOT / f"csrdata/pipeline/{one}.py").read_text(encoding="utf-8")) for one in modules]
+    read = {ast.unparse(node) for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     keys = {re.split(r"[.\[]", text)[1] for text in read if text.startswith("params.")}
     scorers = {text.removeprefix("params.") for text in read if re.fullmatch(r"params\.scorers\.\w+", text)}
     return (keys - {"scorers"}) | (scorers if len(scorers) == 1 else {"scorers"} & keys)
@@ -223,11 +228,21 @@ def _select_pairs(**settings: object) -> Node:
 
 def test_an_oracle_reads_the_truth_and_nothing_else_does() -> None:
     """Only pairs ordered by truth depend on it, also as a part of mixed pairs; sentences depend on the reward's settings."""
-    answers = PARAMS.select_pairs.model_dump()
+    answers = {
+        "kind": "answers",
+        "order": "reward",
+        "margin": 0.1,
+        "max_length_gap": 1.0,
+        "length_balance": None,
+        "per_prompt": 1,
+        "seed": 0,
+    }
     sentences = {
         "kind": "sentences",
         "order": "reward",
         "min_gap": 1.0,
+        "chosen_share": 1.0,
+        "rejected_share": 0.5,
         "repetition_threshold": None,
         "per_prompt": 1,
         "ends": "none",

@@ -17,8 +17,8 @@ from csrdata.inspection.stats import (
     ResponseFigures,
     Stats,
 )
+from csrdata.inspection.sweep import Setting, SweepRow
 from csrdata.search.curation import COLUMNS
-from csrdata.search.sweep import Setting, SweepRow
 from tests.imports import ROOT
 
 PAGE = (ROOT / "docs/inspection.md").read_text(encoding="utf-8")

@@ -74,13 +74,13 @@ def test_the_shipped_file_is_valid() -> None:
             "Next: fix params.yaml, then: dvc repro",
         ),
         (
-            "  margin: 0.1 ",
-            "  margin: lots ",
-            "params.yaml: select_pairs.margin: got lots, expected a valid number. Next: fix params.yaml, then: dvc repro",
+            "  min_gap: 8.0 ",
+            "  min_gap: lots ",
+            "params.yaml: select_pairs.min_gap: got lots, expected a valid number. Next: fix params.yaml, then: dvc repro",
         ),
         (
-            "  beta: 0.1 ",
-            "  # beta: 0.1 ",
+            "  beta: 1.0 ",
+            "  # beta: 1.0 ",
             "params.yaml: train_dpo.beta: got no such key, expected a value. Next: fix params.yaml, then: dvc repro",
         ),
         (

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import RenderableType
 
 from csrdata.inspection.page import Page, Paper, number, section
-from csrdata.search.sweep import SweepRow
+from csrdata.inspection.sweep import SweepRow
 
 HEADERS = (
     "weight",

@@ -1,25 +1,25 @@
 """Wiring of corrupted pairs: the answers of the search and the source's rule in, pairs or reasons out."""
 
 from collections.abc import Sequence
-from itertools import groupby
 
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.params import Params
+from csrdata.pipeline.batches import Select
 from csrdata.pipeline.source import open_source
 from csrdata.records import Prompt, Response
 from csrdata.search import corrupted_pairs
 from csrdata.search.pairs import Outcome
 from csrdata.sections.method import CorruptedPairs
 from csrdata.sources.base import Corruption
-from csrdata.storage.tables import read_rows
+from csrdata.storage.shard_ranges import ShardRanges
 
 
-def make(prompts: Sequence[Prompt], settings: CorruptedPairs, *, params: Params, name: str) -> list[Outcome]:
-    """Return the pairs of iteration `name`: the best answer, and the same answer made false by the source's rule.
+def selector(prompts: Sequence[Prompt], settings: CorruptedPairs, *, params: Params, name: str) -> Select:
+    """Return what makes pairs of iteration `name`: the best answer, and the same answer made false by the source's rule.
 
     Args:
-        prompts: those that the policy could take.
+        prompts: all that the policy could take; not used.
         settings: the section `select_pairs`.
         params: the whole file.
         name: the iteration.
@@ -27,11 +27,15 @@ def make(prompts: Sequence[Prompt], settings: CorruptedPairs, *, params: Params,
     Raises:
         UserError: the source has no such rule.
     """
+    del prompts
     corrupt = rule(params)
-    rows = read_rows(paths.responses(name), Response, made_by=f"dvc repro score_beams@{name}")
-    by_prompt = groupby(sorted(rows, key=lambda row: row.prompt_id), key=lambda row: row.prompt_id)
-    answers = {prompt_id: list(group) for prompt_id, group in by_prompt}
-    return corrupted_pairs.make(prompts, answers, corrupt=corrupt, seed=settings.seed)
+    answers = ShardRanges(paths.responses(name), Response, made_by=f"dvc repro score_beams@{name}")
+
+    def select(some: Sequence[Prompt]) -> list[Outcome]:
+        own = answers.by_prompt(some[0].prompt_id, some[-1].prompt_id)
+        return corrupted_pairs.make(some, own, corrupt=corrupt, seed=settings.seed)
+
+    return select
 
 
 def rule(params: Params) -> Corruption:

@@ -1,6 +1,6 @@
 """Wiring of `select_pairs.curation`: labels and a condition in, outcomes without the pairs they remove out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from csrdata.params import FILE
@@ -9,22 +9,22 @@ from csrdata.search.pairs import Outcome
 from csrdata.sections.method import Curation
 from csrdata.storage.labels import read_labels
 
+Curate = Callable[[Sequence[Outcome]], tuple[list[Outcome], dict[str, int]]]
+"""Return the outcomes of some prompts without the pairs that are taken out, and their number by reason."""
 
-def curated(
-    outcomes: Sequence[Outcome], settings: Curation | None, *, name: str
-) -> tuple[list[Outcome], dict[str, int]]:
-    """Return the outcomes of iteration `name` without the pairs that are taken out, and their number by reason.
+
+def curation(settings: Curation | None, *, name: str) -> Curate:
+    """Return what takes pairs out of the outcomes of iteration `name`.
 
     Raises:
         UserError: the labels cannot be read, or the expression is invalid.
     """
     if settings is None:
-        return list(outcomes), {}
+        return lambda outcomes: (list(outcomes), {})
     place = f"{FILE}: select_pairs.curation"
     where = settings.where and parse_condition(
         settings.where, place=f"{place}.where", do="csrdata curate --where EXPR"
     )
     labels = {} if settings.labels is None else read_labels(Path(settings.labels), iteration=name)
-    return curate(
-        outcomes, labels=labels, drop_labels=[Label(one) for one in settings.drop_labels], where=where or None
-    )
+    dropping = [Label(one) for one in settings.drop_labels]
+    return lambda outcomes: curate(outcomes, labels=labels, drop_labels=dropping, where=where or None)

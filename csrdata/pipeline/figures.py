@@ -26,7 +26,7 @@ def stats_of(source: str | None, iteration: str | None, *, near_duplicates: bool
         UserError: the source does not exist, is damaged, or has no such iteration.
     """
     if source is None:
-        read = read_project(iteration)
+        read = read_project(iteration, texts=False)
         return stats(
             read,
             search=cost(paths.run_log("generate_beams", read.name)),

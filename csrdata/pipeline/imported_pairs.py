@@ -11,6 +11,7 @@ from pathlib import Path
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.params import FILE, Params
+from csrdata.pipeline.batches import Select
 from csrdata.pipeline.inputs import images_folder, need_policy
 from csrdata.records import Dropped, DropReason, ImageFile, Prompt
 from csrdata.search.pairs import Outcome
@@ -18,8 +19,8 @@ from csrdata.sections.method import ImportedPairs
 from csrdata.sources.imported.folder import read
 
 
-def make(prompts: Sequence[Prompt], settings: ImportedPairs, *, params: Params, name: str) -> list[Outcome]:
-    """Return the imported pairs, and the reasons for rows of their files that have none.
+def selector(prompts: Sequence[Prompt], settings: ImportedPairs, *, params: Params, name: str) -> Select:
+    """Return what returns all imported pairs, and the reasons for rows of their files that have none.
 
     Args:
         prompts: not used: imported pairs bring their own.
@@ -49,7 +50,7 @@ def make(prompts: Sequence[Prompt], settings: ImportedPairs, *, params: Params, 
         else:
             detail = f"a text spells out {token}, a special token of the policy"
             outcomes.append(Dropped(pair.prompt_id, DropReason.BAD_ROW.value, detail))
-    return outcomes
+    return lambda _: outcomes
 
 
 def count(settings: ImportedPairs) -> int:

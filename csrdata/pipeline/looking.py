@@ -64,14 +64,18 @@ def drawn_image(path: str, *, place: str, to_terminal: bool) -> str:
     return escapes(load_image(path, root=images_root(), place=place), protocol)
 
 
-def read_project(name: str | None) -> LoadedIteration:
+def read_project(name: str | None, *, texts: bool = True) -> LoadedIteration:
     """Read the tables of an iteration of this project, by default the last one that has pairs.
 
     Imported pairs have no search: its tables are empty, and the prompts are those of the pairs.
+
+    Args:
+        name: the iteration; None means the last one.
+        texts: see `IterationTables.load`.
     """
     tables = project_tables(iteration(name))
     if load_params().select_pairs.kind != "imported":
-        return tables.load()
+        return tables.load(texts=texts)
     pairs = tables.read_pairs()
     return LoadedIteration(
         tables.name,
@@ -92,7 +96,7 @@ def read_hub(word: str, name: str | None) -> LoadedIteration:
     """
     source = parse_source(word)
     with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
-        return fetch_iteration(source, name, scratch=Path(scratch)).load()
+        return fetch_iteration(source, name, scratch=Path(scratch)).load(texts=False)
 
 
 def version_of(word: str, scratch: Path) -> Version:

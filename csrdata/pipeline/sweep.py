@@ -1,11 +1,14 @@
 """Wiring of `csrdata sweep`: an iteration's candidates and signals in, what each setting would select out; no stage."""
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+
+import polars as pl
 
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.evaluation.truth_preference import false_share
+from csrdata.inspection.sweep import BATCH, Searches, Setting, SweepRow, TruthOf, grid
+from csrdata.inspection.sweep import sweep as figures_of
 from csrdata.params import FILE, Params, load_params
 from csrdata.pipeline.looking import iteration as chosen_iteration
 from csrdata.pipeline.source import open_source
@@ -13,10 +16,8 @@ from csrdata.pipeline.truth import source_truths
 from csrdata.records import Fate, Prompt, Sentence, Signal, Truth
 from csrdata.search.responses import SEARCH
 from csrdata.search.reward import Aggregate, Scale
-from csrdata.search.sweep import Setting, SweepRow, Tree, TruthOf, grid
-from csrdata.search.sweep import sweep as figures_of
 from csrdata.storage.shard_manifest import check_shards
-from csrdata.storage.tables import read_rows
+from csrdata.storage.tables import read_rows, read_table
 
 HELP = "csrdata sweep --help"
 MOST_POINTS = 10_000
@@ -66,7 +67,7 @@ def sweep(
             "the grid", got=f"{len(settings):,} points", expected=f"at most {MOST_POINTS:,}", do=HELP
         )
     return name, figures_of(
-        _trees(name, signal=scoring.signal),
+        _searches(name, signal=scoring.signal),
         [present, *(setting for setting in settings if setting != present)],
         present=present,
         repetition_threshold=scoring.repetition_threshold,
@@ -76,30 +77,26 @@ def sweep(
     )
 
 
-def _trees(name: str, *, signal: str) -> Iterator[Tree]:
-    """Yield the trees of an iteration; one shard is in memory at a time."""
+def _searches(name: str, *, signal: str) -> Iterator[Searches]:
+    """Yield the searches of an iteration in batches; one shard is in memory at a time."""
     made_by, measured_by = f"dvc repro generate_beams@{name}", f"dvc repro measure_signals@{name}"
     prompts = {one.prompt_id: one for one in read_rows(paths.PROMPTS, Prompt, made_by=SAMPLED)}
     for file in check_shards(paths.candidates(name), made_by=made_by).names():
-        rows = read_rows(paths.candidates(name) / file, Sentence, made_by=made_by)
-        values: dict[tuple[str, int], float | None] = {}
+        rows = read_table(paths.candidates(name) / file, Sentence, made_by=made_by)
+        rows = rows.filter(pl.col("fate") != Fate.REFUSED.value)
         if signal != SEARCH:
-            measured = read_rows(paths.signals(name) / file, Signal, made_by=measured_by)
-            values = {(row.prompt_id, row.node_id): row.value for row in measured if row.name == signal}
-        searched = (row for row in rows if row.fate != Fate.REFUSED)
-        for prompt_id, group in groupby(searched, key=lambda row: row.prompt_id):
-            tree = list(group)
-            if prompt_id not in prompts:
-                got, expected = f"no row for {prompt_id}", "one for each prompt of the candidates"
+            measured = read_table(paths.signals(name) / file, Signal, made_by=measured_by)
+            values = measured.filter(name=signal).select("prompt_id", "node_id", "value")
+            rows = rows.join(values, on=["prompt_id", "node_id"], how="left", maintain_order="left")
+        ids = rows["prompt_id"].unique(maintain_order=True)
+        for first in range(0, len(ids), BATCH):
+            own = ids[first : first + BATCH].to_list()
+            if missing := next((one for one in own if one not in prompts), None):
+                got, expected = f"no row for {missing}", "one for each prompt of the candidates"
                 raise UserError(str(paths.PROMPTS), got=got, expected=expected, do=made_by)
-            term = None
-            if signal != SEARCH:
-                term = {
-                    one.node_id: values.get((prompt_id, one.node_id))
-                    for one in tree
-                    if one.relevance is not None
-                }
-            yield Tree(prompts[prompt_id], tree, term)
+            some = rows.filter(pl.col("prompt_id").is_between(pl.lit(own[0]), pl.lit(own[-1])))
+            term = None if signal == SEARCH else some["value"]
+            yield Searches([prompts[one] for one in own], some, term)
 
 
 def _truth(params: Params) -> TruthOf | None:

@@ -66,8 +66,10 @@ def _sentences(
     found = sentence_pairs.select(
         prompt,
         tree,
-        order="relevance" if settings.order == "truth" else settings.order,
+        order=settings.order if settings.order == "reward" else "relevance",
         min_gap=settings.min_gap,
+        chosen_share=settings.chosen_share,
+        rejected_share=settings.rejected_share,
         repetition_threshold=settings.repetition_threshold,
         per_prompt=settings.per_prompt,
         ends="none",

@@ -4,26 +4,23 @@ Memory depends on the size of a range, not on the number of pairs. A checksum is
 values when their range is read. A series may lack tables: pairs of others have no search, a git revision gives pairs alone.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 
 from csrdata.evaluation.scorecard import Known
-from csrdata.records import Dropped, Pair, Prompt, Response, Sentence, Signal
+from csrdata.records import Dropped, Pair, Prompt, Record, Response, Sentence, Signal
 from csrdata.storage.iteration_tables import IterationTables
-from csrdata.storage.shard_manifest import check_shards
-from csrdata.storage.tables import check_schema, from_table, read_parquet, read_table, schema
+from csrdata.storage.shard_ranges import ShardRanges
+from csrdata.storage.tables import check_schema, from_table, read_parquet, schema
 from csrdata.storage.values import check_values
 
 T = TypeVar("T")
 HELD_OUT = "held_out"
 """The name of the signal that the report shows next to the search's relevance."""
-_SHARDS_HELD = 4
-"""Shards in memory: ranges and shards overlap, and a shard is read once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,35 +50,6 @@ class Range:
     """By prompt and node."""
     pairs: dict[str, list[Pair]]
     dropped: dict[str, Dropped]
-
-
-@dataclass(frozen=True, slots=True)
-class _Shards:
-    """A folder of shards, and the first and the last prompt of each."""
-
-    folder: Path
-    record: type
-    made_by: str
-    spans: list[tuple[str, str, str]]
-    """First prompt, last prompt, file name."""
-    held: OrderedDict[str, pl.DataFrame] = field(default_factory=OrderedDict)
-
-    def rows(self, first: str, last: str) -> pl.DataFrame | None:
-        """Return the rows of a range of prompts; None if there are none."""
-        found = [
-            self._read(name).filter(pl.col("prompt_id").is_between(pl.lit(first), pl.lit(last)))
-            for low, high, name in self.spans
-            if low <= last and first <= high
-        ]
-        return pl.concat(found) if found else None
-
-    def _read(self, name: str) -> pl.DataFrame:
-        if name not in self.held:
-            self.held[name] = read_table(self.folder / name, self.record, made_by=self.made_by)
-        self.held.move_to_end(name)
-        while len(self.held) > _SHARDS_HELD:
-            self.held.popitem(last=False)
-        return self.held[name]
 
 
 class SeriesReader:
@@ -132,18 +100,16 @@ class SeriesReader:
         dropped = _rows(self.dropped, Dropped, first, last, place=self.series.tables.dropped)
         return Range(
             prompts={prompt.prompt_id: prompt for prompt in prompts},
-            sentences=_by_prompt(self.candidates, Sentence, first, last),
-            responses=_by_prompt(self.responses, Response, first, last),
+            sentences=_by_prompt(self.candidates, first, last),
+            responses=_by_prompt(self.responses, first, last),
             held_out={(row.prompt_id, row.node_id): row.value for row in held_out},
             pairs=_grouped(pairs),
             dropped={row.prompt_id: row for row in dropped},
         )
 
-    def scan(self, shards: "_Shards | None") -> pl.LazyFrame | None:
+    def scan(self, shards: ShardRanges | None) -> pl.LazyFrame | None:
         """Return all rows of a folder of shards, unread; None if the series has no such folder."""
-        if shards is None or not shards.spans:
-            return None
-        return pl.scan_parquet([shards.folder / name for _, _, name in shards.spans])
+        return None if shards is None else shards.scan()
 
 
 def ranges(ids: pl.Series, *, size: int) -> Iterator[list[str]]:
@@ -160,19 +126,9 @@ def _checked(path: Path, record: type, *, made_by: str) -> pl.LazyFrame:
     return pl.scan_parquet(path)
 
 
-def _shards(folder: Path, record: type, *, made_by: str) -> _Shards | None:
+def _shards(folder: Path, record: Record, *, made_by: str) -> ShardRanges | None:
     """Return the shards of a folder; None if there is no folder."""
-    if not folder.is_dir():
-        return None
-    spans = []
-    for name in check_shards(folder, made_by=made_by).names():
-        ends = pl.scan_parquet(folder / name).select(
-            low=pl.col("prompt_id").min(), high=pl.col("prompt_id").max()
-        )
-        low, high = ends.collect().row(0)
-        if low is not None:
-            spans.append((low, high, name))
-    return _Shards(folder, record, made_by, spans)
+    return ShardRanges(folder, record, made_by=made_by) if folder.is_dir() else None
 
 
 def _rows(table: pl.LazyFrame, record: type[T], first: str, last: str, *, place: Path) -> list[T]:
@@ -183,9 +139,8 @@ def _rows(table: pl.LazyFrame, record: type[T], first: str, last: str, *, place:
     return from_table(found, record)
 
 
-def _by_prompt(shards: _Shards | None, record: type[T], first: str, last: str) -> dict[str, list[T]]:
-    found = None if shards is None else shards.rows(first, last)
-    return {} if found is None else _grouped(from_table(found, record))
+def _by_prompt(shards: ShardRanges | None, first: str, last: str) -> dict[str, list[Any]]:
+    return {} if shards is None else shards.by_prompt(first, last)
 
 
 def _grouped(rows: list[T]) -> dict[str, list[T]]:

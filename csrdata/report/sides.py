@@ -3,7 +3,9 @@
 Places are counted in UTF-16 code units, as JavaScript counts them.
 """
 
+import re
 import zlib
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +20,8 @@ NO_NODE = -1
 """The node of a sentence that the search did not store."""
 _LONGEST = 100_000
 """Characters; a longer text is neither split nor parsed."""
+_WIDE = re.compile("[\U00010000-\U0010ffff]")
+"""Characters of two UTF-16 code units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +137,10 @@ class _Places:
     """Turns places in characters into places in UTF-16 code units."""
 
     def __init__(self, text: str) -> None:
-        self._wide = [index for index, char in enumerate(text) if ord(char) > 0xFFFF]
+        self._wide = [match.start() for match in _WIDE.finditer(text)]
 
     def __call__(self, place: int) -> int:
-        return place + sum(index < place for index in self._wide)
+        return place + bisect_left(self._wide, place)
 
 
 def _places(text: str) -> _Places:

@@ -41,7 +41,8 @@ def thumbnails(images: Sequence[str], *, root: Path | ImageRoot) -> Iterator[tup
 
 def thumbnail(image: Image.Image) -> bytes:
     """Return an image as a small WebP file, without metadata."""
-    image.thumbnail((SIZE, SIZE), reducing_gap=2.0)
+    # Halved by a box filter as often as possible, then by another filter: half the time of one filter for all.
+    image.thumbnail((SIZE, SIZE), Image.Resampling.BILINEAR, reducing_gap=1.0)
     content = io.BytesIO()
     image.save(content, "WEBP", quality=QUALITY, method=_EFFORT)
     return content.getvalue()

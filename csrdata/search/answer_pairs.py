@@ -24,7 +24,6 @@ from csrdata.records import (
     Prompt,
     Response,
 )
-from csrdata.search.balance import balance
 from csrdata.search.paired import paired
 from csrdata.search.pairs import (
     Claims,
@@ -49,7 +48,6 @@ def make(
     order: str,
     margin: float,
     max_length_gap: float,
-    length_balance: float | None,
     per_prompt: int,
     seed: int,
     claims: CountClaims | None = None,
@@ -60,13 +58,13 @@ def make(
         prompts: those that the policy could take.
         answers: the whole answers to them, by `prompt_id`.
         order, margin, max_length_gap, per_prompt, seed, claims: see `select`.
-        length_balance: largest allowed difference of the mean lengths, see `csrdata.search.balance.balance`.
 
     Raises:
         ValueError: a reward is not finite.
     """
-    selected = [
-        select(
+    outcomes: list[Outcome] = []
+    for prompt in prompts:
+        found = select(
             prompt,
             answers.get(prompt.prompt_id, ()),
             order=order,
@@ -76,15 +74,8 @@ def make(
             seed=seed,
             claims=claims,
         )
-        for prompt in prompts
-    ]
-    pairs = [pair for own in selected if not isinstance(own, Dropped) for pair in own]
-    kept, unbalancing = balance(pairs, tolerance=length_balance, seed=seed)
-    found: dict[str, list[Outcome]] = {}
-    outcomes: list[Outcome] = [*kept, *unbalancing, *(own for own in selected if isinstance(own, Dropped))]
-    for outcome in outcomes:
-        found.setdefault(outcome.prompt_id, []).append(outcome)
-    return [outcome for prompt in prompts for outcome in found[prompt.prompt_id]]
+        outcomes += [found] if isinstance(found, Dropped) else found
+    return outcomes
 
 
 def select(
@@ -140,10 +131,8 @@ def select(
         Entry(leaf, response.text, ordered.values[leaf], response.words)
         for leaf, response in eligible.items()
     ]
-    if reason := _why_none(prompt, responses, entries, ordered, max_length_gap=max_length_gap):
-        return reason
     pairs: list[Pair] = []
-    while len(pairs) < per_prompt:
+    while True:
         widest = furthest_apart(entries, max_length_gap=max_length_gap)
         if widest is None or apart(widest) < ordered.least:
             break
@@ -151,8 +140,12 @@ def select(
         pairs.append(
             paired(prompt, chosen, rejected, origin=ORIGINS[order], margin=ordered.margin(chosen, rejected))
         )
+        if len(pairs) == per_prompt:
+            break
         used = {entry.text.strip() for entry in widest}
         entries = [entry for entry in entries if entry.text.strip() not in used]
+    if not pairs:
+        return _why_none(prompt, responses, entries, ordered, max_length_gap=max_length_gap)
     return numbered(pairs)
 
 
@@ -216,8 +209,8 @@ def _why_none(
     ordered: _Ordered,
     *,
     max_length_gap: float,
-) -> Dropped | None:
-    """Return the reason why a prompt has no pair; None if it has one."""
+) -> Dropped:
+    """Return the reason why a prompt has no pair."""
     widest = furthest_apart(entries)
     similar = furthest_apart(entries, max_length_gap=max_length_gap)
     if len(entries) < 2:
@@ -233,11 +226,9 @@ def _why_none(
     elif similar is None:
         reason = DropReason.LENGTH_GAP
         detail = f"no two of {len(entries)} answers within a length gap of {max_length_gap:g}"
-    elif apart(similar) < ordered.least:
+    else:
         reason = DropReason.LENGTH_GAP
         _, figures = ordered.too_close(similar)
         without = f"; {apart(widest):.4g} without" if ordered.order == "reward" else ""
         detail = f"{figures} within a length gap of {max_length_gap:g}{without}"
-    else:
-        return None
     return Dropped(prompt.prompt_id, reason.value, detail)

@@ -1,12 +1,9 @@
 """Whether an answer should end at a beginning or go on, by the evidence for what it would say next.
 
 A likelihood cannot tell: a policy ends where its training answers ended, and invents another sentence where they went on.
-The reward cannot either, as the end has no relevance. But the image can speak for the next sentence or against it:
-
-    evidence(s) = R_I(s, its image) - mean R_I(s, images of other prompts)
-
-Above 0, the sentence fits its own image better than others: there is more to say. Below 0, it would fit almost any image, or
-another one. A repetition adds nothing, so nothing speaks for it. Where the policy proposed the end beside sentences,
+The reward cannot either, as the end has no relevance. But the image can speak for the next sentence or against it
+(`csrdata.search.evidence`). A repetition adds nothing, so nothing speaks for it. Where the policy proposed the end beside
+sentences,
 
 - some sentence has evidence of `end_gap` or more: going on is better. Chosen is the sentence with the most evidence,
   rejected is the end;
@@ -19,10 +16,16 @@ from collections.abc import Sequence
 
 from csrdata.records import CSR_ENDS, NO_PARENT, Sentence
 from csrdata.search.continuations import Contrast, Prefix, Values, is_end, is_repetition, is_whole
+from csrdata.search.evidence import evidence as evidence_of
 
 
 def end_contrast(
-    prefix: Prefix, elsewhere: Values, *, end_gap: float, repetition_threshold: float | None
+    prefix: Prefix,
+    elsewhere: Values,
+    *,
+    end_gap: float,
+    repetition_threshold: float | None,
+    go_on: bool = True,
 ) -> Contrast | None:
     """Return the end against a sentence at one beginning, or None if the evidence does not decide.
 
@@ -33,6 +36,7 @@ def end_contrast(
         elsewhere: mean R_I with images of other prompts, 0..100, by the search's scorer.
         end_gap: least evidence for or against, 0..100; evidence of 0 decides nothing.
         repetition_threshold: see `csrdata.search.continuations.is_repetition`.
+        go_on: whether a sentence may win; without it, the end wins or there is no pair.
 
     Example: the end and sentences with evidence 6 and -9, end_gap 5 -> the first sentence against the end; with evidence -6
         and -9 -> the end against the more probable one; with evidence 3 and -9 -> None
@@ -42,11 +46,11 @@ def end_contrast(
         return None
     said = [candidate for candidate in prefix.candidates if candidate.text.strip()]
     new = [candidate for candidate in said if not is_repetition(candidate, repetition_threshold)]
-    evidence = {candidate.node_id: _evidence(candidate, elsewhere) for candidate in new}
+    evidence = {candidate.node_id: evidence_of(candidate, elsewhere) for candidate in new}
     if going_on := _best(new, evidence):
         gap = evidence[going_on.node_id]
         if gap is not None and gap > 0 and gap >= end_gap:
-            return Contrast(prefix, going_on, end, gap=gap, margin=gap, origin=CSR_ENDS)
+            return Contrast(prefix, going_on, end, gap=gap, margin=gap, origin=CSR_ENDS) if go_on else None
     if all(each is not None and each < 0 and each <= -end_gap for each in evidence.values()):
         rejected = max(filter(is_whole, said), key=lambda one: (one.logprob, -one.node_id), default=None)
         if rejected is not None:
@@ -54,12 +58,6 @@ def end_contrast(
             gap = (elsewhere.get(rejected.node_id) or 0.0) if against is None else -against
             return Contrast(prefix, end, rejected, gap=gap, margin=gap, origin=CSR_ENDS)
     return None
-
-
-def _evidence(candidate: Sentence, elsewhere: Values) -> float | None:
-    """Return how much more a sentence fits its image than others, -100..100; None where that is not known."""
-    other = elsewhere.get(candidate.node_id)
-    return None if other is None or candidate.relevance is None else candidate.relevance - other
 
 
 def _best(sentences: Sequence[Sentence], evidence: Values) -> Sentence | None:

@@ -114,7 +114,9 @@ def truth_values(claims: Mapping[int, Claims]) -> dict[int, float]:
 
 def numbered(pairs: Sequence[Pair]) -> list[Pair]:
     """Return the pairs of one prompt with the numbers 0, 1, ..., in their order."""
-    return [replace(pair, number=number) for number, pair in enumerate(pairs)]
+    return [
+        pair if pair.number == number else replace(pair, number=number) for number, pair in enumerate(pairs)
+    ]
 
 
 def refused(row: Sentence) -> Dropped:

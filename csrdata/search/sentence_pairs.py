@@ -5,7 +5,8 @@ differ in one sentence: what is said before it is the pair's context. Where an a
 which `csrdata.search.end_pairs` answers.
 
 A sentence may be a side of a pair if it and its beginning are whole (no limit of tokens cut them short) and tokenised as
-they were generated, and if it does not repeat an earlier sentence of its answer. Such a side does not end the answer: it is
+they were generated, and if it does not repeat an earlier sentence of its answer (in an order by evidence it may be
+rejected for that). Such a side does not end the answer: it is
 not *complete*, and training writes no end behind it. If the policy wrote end-of-sequence inside the sentence ("a cat", then
 the end), ending is part of the candidate, and the stored log-probability contains it: that side is complete.
 """
@@ -26,6 +27,7 @@ from csrdata.search.continuations import (
     widest,
 )
 from csrdata.search.end_pairs import end_contrast
+from csrdata.search.evidence import evidence_contrast
 from csrdata.search.pairs import (
     Claims,
     CountClaims,
@@ -37,8 +39,8 @@ from csrdata.search.pairs import (
     truth_values,
 )
 
-ORDERS = ("relevance", "reward", "truth")
-ENDS = ("none", "evidence")
+ORDERS = ("relevance", "evidence", "reward", "truth")
+ENDS = ("none", "stop", "evidence")
 
 
 def make(
@@ -47,6 +49,8 @@ def make(
     *,
     order: str,
     min_gap: float,
+    chosen_share: float,
+    rejected_share: float,
     repetition_threshold: float | None,
     per_prompt: int,
     ends: str,
@@ -61,9 +65,11 @@ def make(
     Args:
         prompts: those that the policy could take.
         trees: the candidates of each, by `prompt_id`, in the order of `node_id`.
-        order, min_gap, repetition_threshold, per_prompt, ends, end_gap, seed, claims: see `select`.
+        order, min_gap, chosen_share, rejected_share, repetition_threshold, per_prompt, ends, end_gap, seed, claims: see
+            `select`.
         score: returns rewards and relevances of one tree, as `score_beams` computes them.
-        elsewhere: mean R_I of the sentences with images of other prompts, by `prompt_id`; needed for ends by evidence.
+        elsewhere: mean R_I of the sentences with images of other prompts, by `prompt_id`; needed for evidence, in
+            `order` or `ends`.
     """
     outcomes: list[Outcome] = []
     for prompt in prompts:
@@ -73,6 +79,8 @@ def make(
             tree,
             order=order,
             min_gap=min_gap,
+            chosen_share=chosen_share,
+            rejected_share=rejected_share,
             repetition_threshold=repetition_threshold,
             per_prompt=per_prompt,
             ends=ends,
@@ -92,6 +100,8 @@ def select(
     *,
     order: str,
     min_gap: float,
+    chosen_share: float,
+    rejected_share: float,
     repetition_threshold: float | None,
     per_prompt: int,
     ends: str,
@@ -104,23 +114,27 @@ def select(
     """Return the pairs of one prompt, or the reason why there are none.
 
     At each beginning, chosen is the sentence with the highest value and rejected the one with the lowest; ties go to the
-    lower node. Of all beginnings, those with the largest differences give a pair each.
+    lower node. For `evidence` see `csrdata.search.evidence`. Of all beginnings, those with the largest differences give a
+    pair each.
 
     Args:
         prompt: the prompt of `tree`.
         tree: its candidates, in the order of `node_id`.
-        order: what the value of a sentence is. `relevance`: the image term R_I. `reward`: its calibrated reward. `truth`:
-            fewest false claims first, then most true ones.
-        min_gap: smallest allowed difference, >= 0: of R_I (0..100), or of rewards on the scale of `score_beams`; not for
-            `truth`. A difference of 0 never makes a pair.
-        repetition_threshold: a sentence whose `repetition` is at or above it is no side of a pair of sentences, and nothing
-            speaks for it where the answer may end; None turns the rule off.
+        order: what the value of a sentence is. `relevance`: the image term R_I. `evidence`: how much better it fits its
+            image than others. `reward`: its calibrated reward. `truth`: fewest false claims first, then most true ones.
+        min_gap: smallest allowed difference, >= 0: of R_I or evidence (0..100), or of rewards on the scale of
+            `score_beams`; not for `truth`. A difference of 0 never makes a pair.
+        chosen_share, rejected_share: for `evidence` alone, see `csrdata.search.evidence.evidence_contrast`.
+        repetition_threshold: a sentence whose `repetition` is at or above it is a repetition, and no side of a pair of
+            sentences; for `evidence`, and where the answer may end, nothing speaks for it. None turns the rule off.
         per_prompt: most pairs of sentences, and most pairs with the end, 1 or more.
-        ends: `none`, or `evidence` for pairs with the end.
+        ends: which pairs with the end there are: `none`; `stop`: those where the end is chosen; `evidence`: also those where
+            a sentence is. See `csrdata.search.end_pairs`.
         end_gap: least evidence for or against a sentence, 0..100.
         seed: decides between beginnings with equal differences; 0 or more.
         scored: the rewards and relevances of the tree's sentences.
-        elsewhere: mean R_I with images of other prompts, 0..100; for `evidence`.
+        elsewhere: mean R_I with images of other prompts, 0..100; for evidence, in `order` or
+            `ends`.
         claims: counts the claims of a sentence; only for `truth`.
 
     Returns:
@@ -135,22 +149,44 @@ def select(
         ]
         for prefix in beginnings
     }
-    ordered = _order(prompt, [one for own in sides.values() for one in own], order, scored, claims)
-    compared = [each for prefix in beginnings if (each := _contrast(prefix, sides[prefix.node], ordered))]
-    differing = [each for each in compared if each.gap > 0 and (order == "truth" or each.gap >= min_gap)]
+    if order == "evidence":
+        found_by_evidence = [
+            evidence_contrast(
+                prefix,
+                elsewhere,
+                chosen_share=chosen_share,
+                rejected_share=rejected_share,
+                repetition_threshold=repetition_threshold,
+            )
+            for prefix in beginnings
+        ]
+        compared = [each for each in found_by_evidence if each]
+    else:
+        ordered = _order(prompt, [one for own in sides.values() for one in own], order, scored, claims)
+        compared = [each for prefix in beginnings if (each := _contrast(prefix, sides[prefix.node], ordered))]
+    smallest = 0.0 if order == "truth" else min_gap
+    differing = [each for each in compared if each.gap > 0 and each.gap >= smallest]
     found = widest(differing, most=per_prompt, prompt=prompt, seed=seed)
-    if ends == "evidence":
+    if ends != "none":
         decided = [
-            end_contrast(prefix, elsewhere, end_gap=end_gap, repetition_threshold=repetition_threshold)
+            end_contrast(
+                prefix,
+                elsewhere,
+                end_gap=end_gap,
+                repetition_threshold=repetition_threshold,
+                go_on=ends == "evidence",
+            )
             for prefix in beginnings
         ]
         found += widest([each for each in decided if each], most=per_prompt, prompt=prompt, seed=seed)
     if found:
         return numbered([pair_of(contrast, prompt, scored) for contrast in found])
     whole = sum(map(len, sides.values()))
-    return _why_none(
-        prompt, compared, f"{len(tree)} candidates, {whole} of them may be compared", order, min_gap
-    )
+    counts = f"{len(tree)} candidates, {whole} of them may be compared"
+    if order == "evidence" and not compared:
+        detail = f"{counts}; the evidence supports none against another"
+        return Dropped(prompt.prompt_id, DropReason.UNDER_MARGIN.value, detail)
+    return _why_none(prompt, compared, counts, order, min_gap)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,11 +98,13 @@ class SentencePairs(Curated):
     """Pairs of sentences that continue the same beginning of an answer."""
 
     kind: Literal["sentences"]
-    order: Literal["relevance", "reward", "truth"]
+    order: Literal["relevance", "evidence", "reward", "truth"]
     min_gap: NotNegative
+    chosen_share: Share
+    rejected_share: Share
     repetition_threshold: Share | None
     per_prompt: Count
-    ends: Literal["none", "evidence"]
+    ends: Literal["none", "stop", "evidence"]
     end_gap: NotNegative
     seed: Seed
 

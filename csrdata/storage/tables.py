@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -76,16 +77,11 @@ def to_table(rows: Iterable[Any], record: Record) -> pl.DataFrame:
 
 
 def from_table(table: pl.DataFrame, record: type[T]) -> list[T]:
-    """Turn a table back into records."""
-    inner = nested(record)  # type: ignore[arg-type]
-    parts = {name: (one, [column.name for column in columns(one)]) for name, one in inner.items()}
-    return [
-        record(
-            **{name: one(**{own: row.pop(own) for own in names}) for name, (one, names) in parts.items()},
-            **row,
-        )
-        for row in table.iter_rows(named=True)
-    ]
+    """Turn a table back into records. Columns that the record does not have are ignored."""
+    values = {name: table[name].to_list() for name in table.columns}
+    for name, one in nested(record).items():  # type: ignore[arg-type]
+        values[name] = list(map(one, *(values[column.name] for column in columns(one))))
+    return list(map(record, *(values[field.name] for field in fields(record))))  # type: ignore[arg-type]
 
 
 def write_table(path: Path, table: pl.DataFrame) -> None:

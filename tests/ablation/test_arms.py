@@ -92,16 +92,23 @@ def test_an_arm_differs_where_it_says(name: str, tmp_path: Path) -> None:
 
 
 def test_the_comparisons_are_what_their_names_say() -> None:
-    """One addition is off at a time; `paper` has none of them; `official` keeps one best and two worst."""
+    """One addition is off at a time; `paper` has none of those of whole answers; `official` keeps one best and two worst."""
     assert differences(ARMS.named("shipped"), RAW) == {}
     assert differences(ARMS.named("no-anchor"), RAW) == {"train_dpo.sft_weight": (3.0, 0.0)}
-    assert differences(ARMS.named("no-length-rule"), RAW) == {"select_pairs.max_length_gap": (0.2, 1.0)}
-    assert differences(ARMS.named("penalty-3"), RAW) == {
-        "generate_beams.proposal.diversity_penalty": (0.5, 3.0)
+    assert differences(ARMS.named("no-ends"), RAW) == {"select_pairs.ends": ("stop", "none")}
+    assert differences(ARMS.named("penalty-0.5"), RAW) == {
+        "generate_beams.proposal.diversity_penalty": (3.0, 0.5)
     }
-    paper = differences(ARMS.named("paper"), RAW)
-    for name in ("no-anchor", "no-length-rule", "no-repetition-rule", "sentence-ranking", "penalty-3"):
-        assert differences(ARMS.named(name), RAW).items() <= paper.items()
+    answers = apply(RAW, settings(ARMS.named("answers"), RAW), place="")
+    paper = differences(ARMS.named("paper"), answers)
+    for name in ("answers-no-anchor", "answers-any-length", "sentence-ranking"):
+        assert differences(ARMS.named(name), answers).items() <= paper.items()
+    assert differences(ARMS.named("best-of-n"), answers) == {
+        "select_pairs.margin": (0.1, 0.0),
+        "select_pairs.max_length_gap": (0.2, 1.0),
+        "train_dpo.dpo_weight": (1.0, 0.0),
+        "train_dpo.sft_weight": (3.0, 1.0),
+    }
     official = checked(RAW, settings(ARMS.named("official"), RAW), place="").generate_beams
     assert (official.keep_best, official.keep_worst, official.guidance.kind) == (1, 2, "likelihood")
 

@@ -277,9 +277,31 @@ def test_shards_are_checked_together(tmp_path: Path) -> None:
         ):
             write_rows(tmp_path / f"{name}.parquet", rows, record)
         paths = {name: tmp_path / f"{name}.parquet" for name in ("prompts", "responses", "pairs", "dropped")}
-        with pytest.raises(UserError, match=words or "row 5: column node_id") as caught:
-            IterationTables("1", candidates=shards, **paths).load()
-        assert str(caught.value).endswith("Next: dvc repro generate_beams@1")
+        for texts in (True, False):
+            with pytest.raises(UserError, match=words or "row 5: column node_id") as caught:
+                IterationTables("1", candidates=shards, **paths).load(texts=texts)
+            assert str(caught.value).endswith("Next: dvc repro generate_beams@1")
+
+
+def test_figures_need_no_texts(tmp_path: Path) -> None:
+    """Loaded without the texts of candidates and answers, an iteration of two shards has the same figures."""
+    later = [replace(row, prompt_id="train-00001") for row in SENTENCES]
+    shards = tmp_path / "sentences"
+    for number, rows in enumerate((SENTENCES, later)):
+        write_rows(shards / f"0000{number}.parquet", rows, Sentence)
+    seal(shards, Sentence, fingerprint={})
+    for name, rows, record in (
+        ("prompts", PROMPTS, Prompt),
+        ("responses", RESPONSES, Response),
+        ("pairs", [PAIR], Pair),
+        ("dropped", [DROPPED], Dropped),
+    ):
+        write_rows(tmp_path / f"{name}.parquet", rows, record)
+    paths = {name: tmp_path / f"{name}.parquet" for name in ("prompts", "responses", "pairs", "dropped")}
+    tables = IterationTables("1", candidates=shards, **paths)
+    slim = tables.load(texts=False)
+    assert not {"text"} & {*slim.candidates.columns, *slim.responses.columns}
+    assert stats(slim) == stats(tables.load())
 
 
 def test_a_histogram_counts_every_finite_value() -> None:

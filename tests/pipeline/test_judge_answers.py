@@ -98,7 +98,7 @@ def test_from_candidates_to_pairs(prompts: list[Prompt]) -> None:
         "agreed": 1,
         "names_the_first_shown": 75.0,
     }
-    made = judged_pairs.make(prompts, JudgedPairs(kind="judged"), params=PARAMS, name="1")
+    made = judged_pairs.selector(prompts, JudgedPairs(kind="judged"), params=PARAMS, name="1")(prompts)
     assert [one.origin if isinstance(one, Pair) else one.reason for one in made] == [
         "self_rewarding",
         "judge_tie",

@@ -39,6 +39,8 @@ SENTENCE_PAIRS: dict[str, Any] = {
     "kind": "sentences",
     "order": "relevance",
     "min_gap": 5.0,
+    "chosen_share": 1.0,
+    "rejected_share": 0.5,
     "repetition_threshold": 0.6,
     "per_prompt": 2,
     "ends": "none",
@@ -163,6 +165,22 @@ def test_the_signal_of_the_reward_orders_sentences() -> None:
     assert (pairs[0].scores.chosen_relevance, pairs[0].scores.margin) == (60.0, 40.0)
 
 
+def test_sentences_are_ordered_by_evidence() -> None:
+    """In an order by evidence the signal of other images is read, without ends too."""
+    elsewhere = {one.node_id: 20.0 for one in TREE}
+    search([PROMPT], TREE, [], signals_of("elsewhere", elsewhere))
+    run(with_pairs(**SENTENCE_PAIRS | {"order": "evidence", "min_gap": 0.0}), "1")
+    pairs = read_rows(paths.pairs("1"), Pair, made_by="")
+    relevance = {one.node_id: one.relevance for one in TREE}
+    for pair in pairs:
+        chosen, rejected = relevance[pair.scores.chosen_leaf or 0], relevance[pair.scores.rejected_leaf or 0]
+        assert chosen is not None
+        assert rejected is not None
+        assert rejected - 20.0 <= 0.5 * (chosen - 20.0)
+        assert pair.scores.margin == chosen - rejected
+    assert pairs
+
+
 def test_the_end_is_chosen_by_evidence() -> None:
     """With ends by evidence, the signal of other images is read: 27 - 20 speaks for going on."""
     search([PROMPT], TREE, [], signals_of("elsewhere", dict.fromkeys(range(4), 20.0)))
@@ -183,7 +201,7 @@ def test_a_missing_signal_is_named() -> None:
     with pytest.raises(UserError) as caught:
         run(with_pairs(**SENTENCE_PAIRS | {"ends": "evidence"}), "1")
     assert str(caught.value) == (
-        f"{paths.signals('1')}/00000.parquet: prompt p1: got no row of elsewhere for candidate 3, "
+        f"{paths.signals('1')}: prompt p1: got no row of elsewhere for candidate 3, "
         "expected one for each candidate with a text. Next: dvc repro measure_signals@1"
     )
 

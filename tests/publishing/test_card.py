@@ -24,6 +24,7 @@ from csrdata.publishing.card.dataset import _scoring, code_url
 from csrdata.publishing.card.dataset import card as write_card
 from csrdata.publishing.card.figures import figures
 from csrdata.publishing.card.markdown import Markdown, code, escape, fenced, prose, render, table
+from csrdata.publishing.card.pairs import rule
 from csrdata.publishing.origins import StatedOrigin, model_licence, of_source, origin
 from csrdata.publishing.release.layout import RESULTS
 from csrdata.publishing.release.manifest import Change, Counts, Manifest, Model, read_manifest
@@ -117,6 +118,37 @@ def test_what_made_it_is_named_exactly(card: str, made: Path) -> None:
     assert f"cosine of {stated['score_beams']['repetition_threshold']:g} or more" in making
     assert f"{stated['train_dpo']['sft_weight']:g} times the chosen answers' mean token loss" in card
     assert "by csrdata's microworld" in card.partition("## Licence")[2]
+
+
+def test_pairs_of_sentences_are_said_in_words() -> None:
+    """By evidence: both shares, and which pairs with the end there are. By relevance, evidence is explained at the ends."""
+    selection = {
+        "kind": "sentences",
+        "order": "evidence",
+        "min_gap": 8.0,
+        "chosen_share": 0.67,
+        "rejected_share": 0.33,
+        "repetition_threshold": 0.6,
+        "per_prompt": 4,
+        "ends": "stop",
+        "end_gap": 5.0,
+        "seed": 0,
+    }
+    said = str(rule(selection))
+    assert "at least 0.67 of the most evidence becomes the chosen side" in said
+    assert "with at most 0.33 of it the rejected side, if they are at least 8 apart; the 4 beginnings" in said
+    assert "A sentence that repeats an earlier one has no evidence." in said
+    assert said.endswith(
+        "it wins against the most probable sentence if every sentence's evidence is at most -5."
+    )
+    said = str(rule(selection | {"order": "relevance", "ends": "evidence"}))
+    assert "with the lowest relevance R_I become" in said
+    assert "is no side" in said
+    assert (
+        "every sentence's evidence, R_I minus the mean R_I with images of other prompts, is at most" in said
+    )
+    assert said.endswith("it loses to the sentence with the most evidence if that is at least 5.")
+    assert "end" not in str(rule(selection | {"order": "truth", "ends": "none"}))[-40:]
 
 
 def test_the_reward_is_said_in_words() -> None:

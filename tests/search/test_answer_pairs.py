@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from csrdata.records import Dropped, DropReason, Pair, Prompt, Response
 from csrdata.search.answer_pairs import make, select
+from csrdata.search.balance import gaps, leave_out, to_leave_out
 from csrdata.search.pairs import Claims
 
 PROMPT = Prompt("p1", "images/1.png", "Describe the image.")
@@ -335,11 +336,12 @@ def test_every_prompt_has_numbered_pairs_or_one_reason(
         order=order,
         margin=0.1,
         max_length_gap=0.5,
-        length_balance=length_balance,
         per_prompt=per_prompt,
         seed=1,
         claims=lambda _, text: Claims(len(text) % 2, len(text)),
     )
+    if length_balance is not None:
+        outcomes = leave_out(outcomes, to_leave_out(gaps(outcomes), tolerance=length_balance, seed=1))
     assert list(dict.fromkeys(one.prompt_id for one in outcomes)) == [prompt.prompt_id for prompt in PROMPTS]
     for prompt in PROMPTS:
         own = [one for one in outcomes if one.prompt_id == prompt.prompt_id]

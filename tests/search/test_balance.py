@@ -1,12 +1,12 @@
-"""`balance` on small sets of pairs, and its invariants on random ones."""
+"""The balance in length on small sets of pairs, and its invariants on random ones."""
 
 from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csrdata.records import DropReason, Pair, PairScores
-from csrdata.search.balance import balance
+from csrdata.records import Dropped, DropReason, Pair, PairScores
+from csrdata.search.balance import gaps, leave_out, to_leave_out
 from csrdata.search.words import word_count
 from tests.scores import without_scores
 
@@ -24,6 +24,13 @@ def pair(
         number=number,
         scores=PairScores(margin=margin),
     )
+
+
+def balance(pairs: list[Pair], *, tolerance: float, seed: int) -> tuple[list[Pair], list[Dropped]]:
+    outcomes = leave_out(pairs, to_leave_out(gaps(pairs), tolerance=tolerance, seed=seed))
+    return [one for one in outcomes if isinstance(one, Pair)], [
+        one for one in outcomes if isinstance(one, Dropped)
+    ]
 
 
 def test_balance_leaves_out_the_pair_that_leans_most() -> None:
@@ -44,12 +51,6 @@ def test_balance_does_not_tip_the_set_over() -> None:
     """Gaps +9 +2 -4 -4: without +9 the mean would be -2; without +2 it is 1/3."""
     pairs = [pair("a", 19, 10), pair("b", 12, 10), pair("c", 6, 10), pair("d", 6, 10)]
     assert [one.prompt_id for one in balance(pairs, tolerance=0.5, seed=0)[1]] == ["b"]
-
-
-def test_balance_off_keeps_all() -> None:
-    """A tolerance of None keeps all pairs."""
-    pairs = [pair("a", 90, 1), pair("b", 90, 1)]
-    assert balance(pairs, tolerance=None, seed=0) == (pairs, [])
 
 
 def test_balance_counts_the_words_of_texts() -> None:

@@ -21,13 +21,19 @@ def end_pairs(
 ) -> list[Pair]:
     """Return the pairs with the end, after the first sentence and these candidates."""
     tree = [FIRST, *candidates]
-    settings: dict[str, Any] = {"end_gap": 5.0, "per_prompt": 9, "repetition_threshold": 0.6}
+    settings: dict[str, Any] = {
+        "ends": "evidence",
+        "end_gap": 5.0,
+        "per_prompt": 9,
+        "repetition_threshold": 0.6,
+    }
     found = select(
         PROMPT,
         tree,
         order="relevance",
         min_gap=99.0,
-        ends="evidence",
+        chosen_share=1.0,
+        rejected_share=0.5,
         seed=0,
         scored=Scored({}, {one.node_id: one.relevance for one in tree}),
         elsewhere=elsewhere,
@@ -54,6 +60,13 @@ def test_evidence_for_a_sentence_goes_on() -> None:
     assert (scores.margin, scores.chosen_relevance, scores.rejected_relevance) == (10.0, 30.0, None)
     assert (scores.rejected_logprob, scores.rejected_tokens, scores.rejected_words) == (-0.25, 1, 0)
     assert (scores.chosen_end, scores.rejected_end) == (None, 2)
+
+
+def test_only_stops() -> None:
+    """With `ends: stop` evidence for a sentence makes no pair; evidence against all of them does."""
+    assert end_pairs([node(1, 0, " A.", 30.0), end(2, 0)], ends="stop") == []
+    assert sides(end_pairs([node(1, 0, " A.", 10.0), end(2, 0)], ends="stop")) == [(2, 1)]
+    assert end_pairs([node(1, 0, " A.", 10.0), end(2, 0)], ends="none") == []
 
 
 def test_evidence_against_all_sentences_stops() -> None:
@@ -146,6 +159,8 @@ def test_pairs_with_the_end_have_a_limit_of_their_own() -> None:
         tree,
         order="relevance",
         min_gap=5.0,
+        chosen_share=1.0,
+        rejected_share=0.5,
         repetition_threshold=0.6,
         per_prompt=1,
         ends="evidence",

@@ -35,6 +35,8 @@ def pairs_of(
     settings: dict[str, Any] = {
         "order": "relevance",
         "min_gap": 5.0,
+        "chosen_share": 1.0,
+        "rejected_share": 0.5,
         "repetition_threshold": 0.6,
         "per_prompt": 9,
         "ends": "none",
@@ -94,6 +96,36 @@ def test_the_reward_orders_sentences() -> None:
     assert not isinstance(found, Dropped)
     assert [pair.scores.margin for pair in found] == [0.8, 0.7]
     assert nodes(pairs_of(order="reward", min_gap=0.0)) == [(1, 0), (6, 7), (4, 3)]
+
+
+def test_evidence_decides_between_sentences() -> None:
+    """R_I less its mean elsewhere: 15, 4 and 12 at the beginning, 12 and -9 after 0; the third is likelier than the first."""
+    elsewhere = {0: 15.0, 1: 6.0, 2: 10.0, 3: 14.0, 4: 14.0, 6: 2.0, 7: 2.0}
+    settings = {"order": "evidence", "elsewhere": elsewhere, "chosen_share": 0.67, "rejected_share": 0.33}
+    found = pairs_of(**settings)
+    assert nodes(found) == [(3, 4), (2, 1)]
+    assert not isinstance(found, Dropped)
+    assert [pair.scores.margin for pair in found] == [21.0, 8.0]
+    assert {pair.origin for pair in found} == {"csr_sentences"}
+    assert nodes(pairs_of(**settings | {"chosen_share": 1.0})) == [(3, 4), (0, 1)]
+    assert nodes(pairs_of(**settings, min_gap=8.5)) == [(3, 4)]
+
+
+def test_two_sentences_with_evidence_are_no_pair() -> None:
+    """Evidence 15 and 4 at the beginning, 10 and 7 after 1: at a share of a quarter, nothing tells them apart."""
+    elsewhere = {0: 15.0, 1: 6.0, 6: 2.0, 7: 2.0}
+    tree = [one for one in TREE if one.node_id in elsewhere]
+    settings = {"order": "evidence", "elsewhere": elsewhere}
+    assert nodes(pairs_of(tree, **settings, rejected_share=0.27)) == [(0, 1)]
+    found = pairs_of(tree, **settings, rejected_share=0.26)
+    assert isinstance(found, Dropped)
+    assert (found.reason, found.detail.split("; ")[1]) == (
+        "under_margin",
+        "the evidence supports none against another",
+    )
+    found = pairs_of(tree, **settings, rejected_share=0.27, min_gap=12.0)
+    assert isinstance(found, Dropped)
+    assert "largest difference 11, expected 12 or more, and above 0" in found.detail
 
 
 CLAIMS = {
@@ -253,7 +285,7 @@ PROMPTS = [Prompt(f"p{index}", "i.png", "?") for index in range(3)]
 @settings(deadline=None)
 @given(
     st.lists(trees(), min_size=0, max_size=3),
-    st.sampled_from(["relevance", "reward", "truth"]),
+    st.sampled_from(["relevance", "evidence", "reward", "truth"]),
     st.integers(1, 3),
     st.sampled_from(["none", "evidence"]),
 )
@@ -270,6 +302,8 @@ def test_every_prompt_has_numbered_pairs_or_one_reason(
         by_prompt,
         order=order,
         min_gap=5.0,
+        chosen_share=1.0,
+        rejected_share=0.5,
         repetition_threshold=0.6,
         per_prompt=per_prompt,
         ends=ends,

@@ -131,23 +131,44 @@ def _conditions(selection: Mapping[str, Any]) -> str:
 
 
 def _of_sentences(selection: Mapping[str, Any]) -> str:
-    order = {"relevance": "relevance R_I", "reward": "reward", "truth": "truth"}[selection["order"]]
-    gap = f", at least {selection['min_gap']:g} apart" if selection["order"] != "truth" else ""
-    text = (
-        "Of the sentences of the search that continue the same beginning of an answer, the one with the highest and the one "
-        f"with the lowest {order} become the chosen and the rejected side{gap}; the {selection['per_prompt']} beginnings "
-        "of a prompt where they differ most give a pair each."
-    )
-    if selection["repetition_threshold"] is not None:
-        text += " A sentence that repeats an earlier one is no side."
-    if selection["ends"] == "evidence":
-        text += (
-            " Where the policy proposed to end the answer, its end is a side too: it loses to the sentence with the most "
-            "evidence, R_I minus the mean R_I with images of other prompts, if that is at least "
-            f"{selection['end_gap']:g}; it wins against the most probable sentence if every sentence's is at most "
-            f"{-selection['end_gap']:g}."
+    by_evidence = selection["order"] == "evidence"
+    again = f"the {selection['per_prompt']} beginnings of a prompt where they differ most give a pair each."
+    if by_evidence:
+        text = (
+            "Evidence for a sentence is its R_I minus its mean R_I with images of other prompts. Of the sentences of the "
+            "search that continue the same beginning of an answer, the most probable one with at least "
+            f"{selection['chosen_share']:g} of the most evidence becomes the chosen side, and the most probable one with at "
+            f"most {selection['rejected_share']:g} of it the rejected side, if they are at least {selection['min_gap']:g} "
+            f"apart; {again}"
         )
-    return text
+    else:
+        order = {"relevance": "relevance R_I", "reward": "reward", "truth": "truth"}[selection["order"]]
+        gap = f", at least {selection['min_gap']:g} apart" if selection["order"] != "truth" else ""
+        text = (
+            "Of the sentences of the search that continue the same beginning of an answer, the one with the highest and the "
+            f"one with the lowest {order} become the chosen and the rejected side{gap}; {again}"
+        )
+    if selection["repetition_threshold"] is not None:
+        of = "has no evidence" if by_evidence else "is no side"
+        text += f" A sentence that repeats an earlier one {of}."
+    return text + _of_ends(selection, defined=by_evidence)
+
+
+def _of_ends(selection: Mapping[str, Any], *, defined: bool) -> str:
+    """Return how pairs with the end are made; `defined`: whether the text has said what evidence is."""
+    if selection["ends"] == "none":
+        return ""
+    meaning = "" if defined else ", R_I minus the mean R_I with images of other prompts,"
+    wins = (
+        f"it wins against the most probable sentence if every sentence's evidence{meaning} is at most "
+        f"{-selection['end_gap']:g}"
+    )
+    loses = f"it loses to the sentence with the most evidence if that is at least {selection['end_gap']:g}"
+    both = selection["ends"] == "evidence"
+    return (
+        " Where the policy proposed to end the answer, its end is a side too: "
+        f"{f'{wins}; {loses}' if both else wins}."
+    )
 
 
 def _meaning(origin: str) -> tuple[str, str]:

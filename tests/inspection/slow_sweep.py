@@ -1,33 +1,13 @@
-"""The pairs that other weights, scales, aggregates or margins would select, from the stored values of a search; no model.
+"""A sweep tree by tree with the stages' own functions: slow, and what `csrdata.inspection.sweep` is held against."""
 
-Rewards come from `csrdata.search.responses.sentence_rewards` and `csrdata.search.reward.aggregate`, pairs from
-`csrdata.search.answer_pairs.select`: the functions of `score_beams` and `select_pairs`. What does not depend on a setting
-(texts, lengths, paths) is computed once for each prompt.
-"""
-
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
+from csrdata.inspection.sweep import Setting, SweepRow, TruthOf
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
 from csrdata.search.answer_pairs import select
 from csrdata.search.responses import Values, path_to, responses, sentence_rewards
 from csrdata.search.reward import aggregate
-
-TruthOf = Callable[[Prompt, str], float | None]
-"""Return the share of an answer's statements that are false, 0..1; None where nothing is known or said."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A point of the grid."""
-
-    image_weight: float
-    """Lambda of equation 4, 0..1."""
-    scale: str
-    aggregate: str
-    margin: float
-    """Smallest difference of rewards, >= 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +18,6 @@ class Tree:
     sentences: Sequence[Sentence]
     image_term: Values | None
     """The signal that takes the place of R_I; None for the R_I of the search."""
-
-
-@dataclass(frozen=True, slots=True)
-class SweepRow:
-    """The pairs that a setting selects. Percentages are 0..100; a figure over nothing is None."""
-
-    setting: Setting
-    pairs: int
-    changed: int
-    """Prompts whose pairs are not those of the present setting: another chosen or rejected answer, a pair more or less."""
-    flipped: int
-    """Among them: prompts with a pair whose sides are swapped."""
-    mean_margin: float | None
-    """On the setting's own scale."""
-    mean_length_gap: float | None
-    """Words: chosen - rejected."""
-    chosen_shorter: float | None
-    comparisons: int
-    """Pairs whose sides differ in truth; 0 where it is unknown."""
-    truer_chosen: float | None
-    """How often the chosen side of these pairs is the truer one, percent."""
 
 
 @dataclass
@@ -87,20 +46,6 @@ class _Counts:
             comparisons=self.comparisons,
             truer_chosen=mean(100 * self.truer, self.comparisons),
         )
-
-
-def grid(
-    *,
-    image_weights: Iterable[float],
-    scales: Iterable[str],
-    aggregates: Iterable[str],
-    margins: Iterable[float],
-) -> list[Setting]:
-    """Return every combination, the weights fastest."""
-    return [
-        Setting(weight, scale, how, margin)
-        for scale, how, margin, weight in product(scales, aggregates, margins, image_weights)
-    ]
 
 
 def sweep(

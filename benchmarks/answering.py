@@ -1,0 +1,153 @@
+"""Answers to evaluation questions, against one `generate` per question: `python -m benchmarks.answering [--json FILE]`.
+
+Two sizes of random LLaVA: the microworld's (9 image tokens) and one with 576 image tokens. Six yes/no questions about an
+image, and one description. Both sides load the same images and give the same tokens, which is checked. Seconds are of this
+process on the CPU, so that other load matters less; each figure is the median of the runs, and the sides alternate.
+
+Random weights seldom end an answer: a yes/no answer has the 2 tokens that "Yes" and the end need, a description 40.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from benchmarks.workloads import random_llava
+from csrdata.policy.answering import Reply, answer
+from csrdata.policy.loading import Policy
+from csrdata.policy.shared_answers import answer_by_image
+from csrdata.records import Kind, Question
+from csrdata.sources.microworld.drawing import draw
+from csrdata.sources.microworld.world import sample_scenes
+
+OBJECTS = ("circle", "square", "star", "ring", "cross", "triangle")
+TOKENS = {Kind.YES_NO: 2, Kind.DESCRIBE: 40}
+RUNS = 2
+
+
+@dataclass(frozen=True)
+class Size:
+    """A model, and how many images each side answers about in one run."""
+
+    name: str
+    width: int
+    layers: int
+    heads: int
+    side: int
+    patch: int
+    images: int
+    one_by_one: int
+    """Images of the slow side."""
+
+
+SIZES = (
+    Size("micro", width=192, layers=3, heads=6, side=66, patch=22, images=64, one_by_one=8),
+    Size("576 image tokens", width=512, layers=4, heads=8, side=336, patch=14, images=16, one_by_one=1),
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Both sides on one kind of question."""
+
+    size: str
+    kind: str
+    images_per_second: float
+    questions_per_second: float
+    one_by_one_images_per_second: float
+    ratio: float
+
+
+def measure(size: Size, kind: Kind) -> Measured:
+    """Return the speed of both sides."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        policy = random_llava(
+            folder / "model",
+            width=size.width,
+            layers=size.layers,
+            heads=size.heads,
+            side=size.side,
+            patch=size.patch,
+        )
+        questions = _questions(folder, size.images, kind)
+        each = len(questions) // size.images
+        few = questions[: size.one_by_one * each]
+        fast, slow = [], []
+        for _ in range(RUNS):
+            seconds, replies = _timed(lambda: _together(policy, questions, folder, kind, size))
+            fast.append(size.images / seconds)
+            seconds, expected = _timed(lambda: _one_by_one(policy, few, folder, kind))
+            slow.append(size.one_by_one / seconds)
+            if replies[: len(few)] != expected:
+                raise AssertionError("the two sides differ")
+    images = statistics.median(fast)
+    return Measured(
+        size.name,
+        kind.value,
+        images,
+        images * each,
+        statistics.median(slow),
+        statistics.median(one / other for one, other in zip(fast, slow, strict=True)),
+    )
+
+
+def _together(
+    policy: Policy, questions: Sequence[Question], root: Path, kind: Kind, size: Size
+) -> list[Reply]:
+    return answer_by_image(
+        policy, questions, root=root, max_new_tokens=TOKENS[kind], images_at_once=size.images, progress=False
+    )
+
+
+def _one_by_one(policy: Policy, questions: Sequence[Question], root: Path, kind: Kind) -> list[Reply]:
+    return answer(policy, questions, root=root, max_new_tokens=TOKENS[kind], batch_size=1, progress=False)
+
+
+def _timed(run: Callable[[], list[Reply]]) -> tuple[float, list[Reply]]:
+    start = time.process_time()
+    found = run()
+    return time.process_time() - start, found
+
+
+def _questions(folder: Path, images: int, kind: Kind) -> list[Question]:
+    found = []
+    for number, scene in enumerate(sample_scenes(split="held_out", count=images, seed=0)):
+        name = f"{number}.png"
+        Image.fromarray(draw(scene)).save(folder / name)
+        texts = [f"Is there a {one}?" for one in OBJECTS] if kind is Kind.YES_NO else ["Describe this image."]
+        found += [
+            Question(f"{number}-{place}", "held_out", kind, name, text, None, None)
+            for place, text in enumerate(texts)
+        ]
+    return found
+
+
+def main() -> None:
+    """Measure all sizes and print one line for each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    rows = []
+    for size, kind in ((size, kind) for size in SIZES for kind in (Kind.YES_NO, Kind.DESCRIBE)):
+        row = measure(size, kind)
+        rows.append(row)
+        print(
+            f"{row.size:>18} {row.kind:>9}: {row.images_per_second:8.2f} images/s, {row.questions_per_second:8.2f} "
+            f"questions/s; one by one {row.one_by_one_images_per_second:8.2f} images/s; {row.ratio:.1f} times",
+            flush=True,
+        )
+    if arguments.json:
+        arguments.json.write_text(
+            json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""Greedy answers to several questions about an image, which is encoded once.
+
+Image and template are a prefix that the questions share: it is encoded once, the tokens behind it are fed to all rows
+together, and each row goes on with its own answer as soon as its question has ended (the passes of the search,
+`csrdata.policy.passes`). Answers equal those of `csrdata.policy.answering.answer` up to ties in the last bits of a logit.
+
+Where a shared prefix gives other logits than the whole prompt, as for a model that reads a prompt in both directions, the
+questions are answered by `answer`. That is tried once for each size of image.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from csrdata.images import ImageRoot, load_image
+from csrdata.policy.answering import Reply, answer, rendered_prompts
+from csrdata.policy.asking import frame_of
+from csrdata.policy.choosing import choose_path, near
+from csrdata.policy.loading import Policy
+from csrdata.policy.one_by_one import plain_logits
+from csrdata.policy.passes import Node, Passes, SharedPasses
+from csrdata.policy.prompting import answer_text, banned_ids, encode, end_ids
+from csrdata.progress import progress as bar_of
+from csrdata.records import Question
+
+
+@torch.inference_mode()
+def answer_by_image(
+    policy: Policy,
+    questions: Sequence[Question],
+    *,
+    root: Path | ImageRoot,
+    max_new_tokens: int,
+    images_at_once: int,
+    title: str = "answers",
+    progress: bool = True,
+) -> list[Reply]:
+    """Answer each question greedily, all questions about an image together; return the replies in the same order.
+
+    Args:
+        policy: the policy that answers.
+        questions: in any order.
+        root: the folder that image paths are relative to.
+        max_new_tokens: limit on the tokens of one answer, end-of-sequence included.
+        images_at_once: images whose questions are answered together, 1 or more.
+        title: label of the progress bar.
+        progress: show the progress bar.
+
+    Raises:
+        UserError: an image is missing or unreadable, or a question is empty or contains a special token.
+    """
+    rendered_prompts(policy, questions)  # refuses a bad question before any is answered
+    by_image: dict[str, list[int]] = {}
+    for index, question in enumerate(questions):
+        by_image.setdefault(question.image, []).append(index)
+    answering = _Answering(policy, max_new_tokens)
+    replies: dict[int, Reply] = {}
+    left: list[int] = []
+    with bar_of(total=len(questions), title=title, unit="answer", disable=not progress) as bar:
+        for images in _batched(by_image, images_at_once):
+            loaded = {
+                name: load_image(
+                    name, root=root, place=f"question {questions[by_image[name][0]].question_id}"
+                )
+                for name in images
+            }
+            head = questions[by_image[images[0]][0]].text
+            shared = [name for name in images if answering.shares(loaded[name], head)]
+            left += [index for name in images if name not in shared for index in by_image[name]]
+            asked = [(name, index) for name in shared for index in by_image[name]]
+            found = answering.answers(
+                [loaded[name] for name in shared],
+                [[questions[index].text for index in by_image[name]] for name in shared],
+                head,
+            )
+            replies.update(zip((index for _, index in asked), found, strict=True))
+            bar.update(len(asked))
+    if left:
+        others = answer(
+            policy,
+            [questions[index] for index in left],
+            root=root,
+            max_new_tokens=max_new_tokens,
+            batch_size=images_at_once,
+            title=title,
+            progress=progress,
+        )
+        replies.update(zip(left, others, strict=True))
+    return [replies[index] for index in range(len(questions))]
+
+
+@dataclass
+class _Row:
+    """One question: its tokens behind the prefix, and its answer."""
+
+    tail: Sequence[int]
+    fed: int = 0
+    """Tokens of the tail that were fed."""
+    generated: list[int] = field(default_factory=list)
+    chosen: int = 0
+    """The next token of the answer, once the tail is fed."""
+
+
+class _Answering:
+    """Answers questions by shared passes; remembers for which sizes of images that is right."""
+
+    def __init__(self, policy: Policy, max_new_tokens: int) -> None:
+        self.policy, self.limit = policy, max_new_tokens
+        self.passes: Passes | None = None
+        """None until an image was tried that can share a prefix."""
+        self.ends = set(end_ids(policy.model, policy.processor))
+        self.banned = banned_ids(policy.model, policy.processor)
+        self.frame = frame_of(policy)
+        tokenizer = policy.tokenizer
+        self.special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+        self.before = sum(token in self.special for token in self._ids(self.frame.before))
+        self.numbers = itertools.count()
+        self.right: dict[tuple[int, int], bool] = {}
+
+    def shares(self, image: Image, head: str) -> bool:
+        """Return whether questions about images of this size can share a prefix; each size is tried once."""
+        if image.size not in self.right:
+            self.right[image.size] = self._try(image, head)
+        return self.right[image.size]
+
+    def answers(self, images: Sequence[Image], questions: Sequence[Sequence[str]], head: str) -> list[Reply]:
+        """Return the replies to the questions about each image, image by image.
+
+        Args:
+            images: N images whose size was tried.
+            questions: one list for each image.
+            head: the question whose prompt gives the prefixes.
+        """
+        passes = self.passes
+        if not images or passes is None:
+            return []
+        rows = {next(self.numbers): [_Row(self._tail(text)) for text in own] for own in questions}
+        passes.admit(list(rows), self._prefixes(images, head))
+        self._decode(passes, rows)
+        return [self._reply(row.generated) for own in rows.values() for row in own]
+
+    def _try(self, image: Image, head: str) -> bool:
+        tail = self._tail(head)
+        inputs = self._encoded([image], head)
+        if not tail or inputs["input_ids"][0, -len(tail) :].tolist() != tail:
+            return False
+        model = self.policy.model
+        choice = choose_path(model, lambda _: inputs, [0], at_once=1, answer_tokens=self.limit + len(tail))
+        if choice.kind != "shared":
+            return False
+        self.passes = passes = SharedPasses(model)
+        number = next(self.numbers)
+        passes.admit([number], self._prefixes([image], head))
+        passes.begin([Node(number, (), None)], groups=1)
+        for token in tail:
+            logits = passes.feed([token])
+        return near(logits, plain_logits(model, inputs, [()]))
+
+    def _decode(self, passes: Passes, by_prefix: Mapping[int, Sequence[_Row]]) -> None:
+        """Feed each row its question, then its own answer until it ends."""
+        most = max(len(own) for own in by_prefix.values())
+        begun = self._best(passes.begin([Node(number, (), None) for number in by_prefix], groups=most))
+        rows = [row for own in by_prefix.values() for row in own]
+        slots = [
+            place * most + group for place, own in enumerate(by_prefix.values()) for group in range(len(own))
+        ]
+        for row, slot in zip(rows, slots, strict=True):
+            row.chosen = begun[slot // most]
+        if len(slots) < most * len(by_prefix):
+            passes.keep(slots)
+        while rows:
+            fed = [self._next(row) for row in rows]
+            going = [place for place, token in enumerate(fed) if token is not None]
+            if not going:
+                return
+            if len(going) < len(rows):
+                passes.keep(going)
+            rows = [rows[place] for place in going]
+            best = self._best(passes.feed([token for token in fed if token is not None]))
+            for row, token in zip(rows, best, strict=True):
+                row.chosen = token
+
+    def _next(self, row: _Row) -> int | None:
+        """Return the token that a row is fed next; None if its answer has ended."""
+        if row.fed < len(row.tail):
+            row.fed += 1
+            return row.tail[row.fed - 1]
+        row.generated.append(row.chosen)
+        return None if row.chosen in self.ends or len(row.generated) == self.limit else row.chosen
+
+    def _best(self, logits: Tensor) -> list[int]:
+        logits = logits.float()
+        logits[:, self.banned] = -torch.inf
+        best: list[int] = logits.argmax(-1).tolist()
+        return best
+
+    def _reply(self, tokens: Sequence[int]) -> Reply:
+        finished = bool(tokens) and tokens[-1] in self.ends
+        return Reply(answer_text(self.policy.processor, tokens), tuple(tokens), finished)
+
+    def _encoded(self, images: Sequence[Image], head: str) -> Mapping[str, Any]:
+        prompts = [self.policy.prompt(head)] * len(images)
+        return encode(self.policy.processor, images, prompts).to(self.policy.device, self.policy.model.dtype)
+
+    def _prefixes(self, images: Sequence[Image], head: str) -> dict[str, Any]:
+        """Return the inputs without the tokens of the question: whatever runs along a prompt is cut."""
+        inputs = self._encoded(images, head)
+        along, cut = inputs["input_ids"].shape, len(self._tail(head))
+        return {
+            name: value[:, :-cut] if isinstance(value, Tensor) and value.shape[:2] == along else value
+            for name, value in inputs.items()
+        }
+
+    def _tail(self, question: str) -> list[int]:
+        """Return the prompt's tokens behind the last special token before the question: they depend on nothing before it."""
+        ids = self._ids(self.policy.prompt(question))
+        places = [place for place, token in enumerate(ids) if token in self.special]
+        return ids[places[self.before - 1] + 1 :] if 0 < self.before <= len(places) else []
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.policy.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+
+def _batched(names: Mapping[str, object], size: int) -> Iterator[list[str]]:
+    listed = list(names)
+    yield from (listed[start : start + size] for start in range(0, len(listed), size))
