@@ -89,10 +89,11 @@ def test_show_names_the_image_where_it_cannot_draw_it(project: Path) -> None:
 
 
 def test_sweep_needs_no_model(project: Path) -> None:
-    """The first row is the present setting; the rest is the grid without it."""
+    """The first row is the present setting; the rest is the grid without it. Where sentences are paired, a line says what is."""
     done = _csrdata(project, "sweep", "--image-weight", "0:1:0.5", "--scale", "zscore", "--json")
     rows = json.loads(done.stdout)["rows"]
     assert [row["setting"]["image_weight"] for row in rows] == [0.9, 0.0, 0.5, 1.0]
+    assert done.stderr.startswith("params.yaml makes other pairs (sentences): these are of the best and")
     for words in (
         ("--image-weight", "0:2:0.5"),
         ("--scale", "log"),

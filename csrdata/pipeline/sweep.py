@@ -1,5 +1,6 @@
 """Wiring of `csrdata sweep`: an iteration's candidates and signals in, what each setting would select out; no stage."""
 
+import sys
 from collections.abc import Iterator, Sequence
 
 import polars as pl
@@ -16,6 +17,7 @@ from csrdata.pipeline.truth import source_truths
 from csrdata.records import Fate, Prompt, Sentence, Signal, Truth
 from csrdata.search.responses import SEARCH
 from csrdata.search.reward import Aggregate, Scale
+from csrdata.sections.method import AnswerPairs, AnyPairs
 from csrdata.storage.shard_manifest import check_shards
 from csrdata.storage.tables import read_rows, read_table
 
@@ -42,18 +44,11 @@ def sweep(
         margins: as `image_weights`, 0 or more.
 
     Raises:
-        UserError: an option is invalid, or the iteration has no candidates or makes its pairs in another way.
+        UserError: an option is invalid, or the iteration has no candidates.
     """
     params = load_params()
     name = chosen_iteration(name)
-    rule = params.select_pairs
-    if rule.kind != "answers" or rule.order != "reward":
-        raise UserError(
-            f"{FILE}: select_pairs.kind",
-            got=rule.kind if rule.kind != "answers" else f"answers, ordered by {rule.order}",
-            expected="answers, ordered by reward: other pairs do not depend on these settings",
-            do=HELP,
-        )
+    rule = _rule(params.select_pairs)
     scoring = params.score_beams
     present = Setting(scoring.image_weight, scoring.scale, scoring.aggregate, rule.margin)
     settings = grid(
@@ -66,6 +61,11 @@ def sweep(
         raise UserError(
             "the grid", got=f"{len(settings):,} points", expected=f"at most {MOST_POINTS:,}", do=HELP
         )
+    if rule not in _parts(params.select_pairs):
+        sys.stderr.write(
+            f"{FILE} makes other pairs ({params.select_pairs.kind}): "
+            "these are of the best and the worst whole answer of a prompt, of any length\n"
+        )
     return name, figures_of(
         _searches(name, signal=scoring.signal),
         [present, *(setting for setting in settings if setting != present)],
@@ -75,6 +75,26 @@ def sweep(
         per_prompt=rule.per_prompt,
         false_share=_truth(params),
     )
+
+
+def _rule(settings: AnyPairs) -> AnswerPairs:
+    """Return the rule for pairs of whole answers: the project's, or, where it makes other pairs, any two answers."""
+    for part in _parts(settings):
+        if part.kind == "answers" and part.order == "reward":
+            return part
+    return AnswerPairs(
+        kind="answers",
+        order="reward",
+        margin=0.0,
+        max_length_gap=1.0,
+        length_balance=None,
+        per_prompt=1,
+        seed=0,
+    )
+
+
+def _parts(settings: AnyPairs) -> Sequence[AnyPairs]:
+    return settings.parts if settings.kind == "mixed" else [settings]
 
 
 def _searches(name: str, *, signal: str) -> Iterator[Searches]:

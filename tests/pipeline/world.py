@@ -40,12 +40,28 @@ PLAIN_FIGURES = {
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
+ANSWERS: dict[str, Any] = {
+    "kind": "answers",
+    "order": "reward",
+    "margin": 0.1,
+    "max_length_gap": 0.2,
+    "length_balance": None,
+    "per_prompt": 1,
+    "seed": 0,
+    "curation": None,
+}
+"""Pairs of whole answers. To a scorer without training there is no evidence for a sentence."""
+
+
 def small_params(**sections: dict[str, Any]) -> Params:
     """Return the shipped parameters with a few keys changed: `small_params(sample_prompts={"prompts": 4})`.
 
+    Pairs are of whole answers.
+
     `match_recall` and `measure_attention` are null unless they are among the sections: their stages run a model.
     """
-    raw = load_params(PARAMS).model_dump() | {"match_recall": None, "measure_attention": None}
+    raw = load_params(PARAMS).model_dump()
+    raw |= {"match_recall": None, "measure_attention": None, "select_pairs": ANSWERS}
     changed = {"compute": {"threads": 1}, "sample_prompts": {"prompts": 4}, "summarize": {"resamples": 200}}
     for section, keys in [*changed.items(), *sections.items()]:
         raw[section] = {**(raw[section] or {}), **keys}
