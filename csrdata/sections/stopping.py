@@ -82,10 +82,16 @@ def most_pairs(settings: AnyPairs, *, prompts: int) -> int | None:
         case ImportedPairs():
             return None
         case MixedPairs():
-            return prompts * sum(part.per_prompt for part in settings.parts)
+            return prompts * sum(map(_of_a_prompt, settings.parts))
         case AnswerPairs() | SentencePairs():
-            return prompts * settings.per_prompt
+            return prompts * _of_a_prompt(settings)
     return prompts
+
+
+def _of_a_prompt(settings: AnswerPairs | SentencePairs) -> int:
+    """Return the most pairs of a prompt: of sentences, and as many with the end."""
+    with_end = isinstance(settings, SentencePairs) and settings.ends != "none"
+    return settings.per_prompt * (2 if with_end else 1)
 
 
 def _names(splits: tuple[str, ...]) -> str:

@@ -67,7 +67,8 @@ def test_a_damaged_input(project: Path, damage: Damage) -> None:
         ended = run(project, "report", None)
         if ended.code:
             said = check_one_line(ended)
-            assert Path(file).name in said or Path(file).parent.as_posix() in said, said
+            if file != PAIRS or damage is not deleted:  # an iteration without that file has no pairs
+                assert Path(file).name in said or Path(file).parent.as_posix() in said, said
             assert _report(project) == before
         else:
             assert damage is deleted, f"{damage.__name__} {file} was not noticed"

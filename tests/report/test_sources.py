@@ -14,7 +14,7 @@ from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.pipeline.report_sources import report_content
 from csrdata.publishing.hub.pushing import push_folder
-from csrdata.records import Pair
+from csrdata.records import Dropped, Pair
 from csrdata.report.writing import Written, write_report
 from csrdata.storage.tables import read_rows, write_rows
 from tests.publishing.hub_server import environment, online, serve
@@ -30,6 +30,10 @@ def _edit(project: Path, name: str) -> None:
     pairs = read_rows(project / paths.pairs(name), Pair, made_by="")
     first = replace(pairs[0], chosen=pairs[0].rejected, rejected=pairs[0].chosen)
     write_rows(project / paths.pairs(name), [first, *pairs[1:-1]], Pair)
+    dropped = read_rows(project / paths.dropped(name), Dropped, made_by="")
+    removed = Dropped(pairs[-1].prompt_id, "under_margin", "taken out here")
+    rows = sorted([*dropped, removed], key=lambda row: row.prompt_id)
+    write_rows(project / paths.dropped(name), rows, Dropped)
 
 
 @pytest.fixture(scope="module")
