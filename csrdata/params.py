@@ -17,6 +17,7 @@ from csrdata.sections.evaluation import AnySet, EvaluatePolicy, MatchRecall, Mea
 from csrdata.sections.method import AnyPairs, GenerateBeams, ScoreBeams, TrainDpo
 from csrdata.sections.models import AnyModels, Scorers
 from csrdata.sections.sources import AnySource, Images, SamplePrompts
+from csrdata.sections.stopping import StopWhen, problem_of
 from csrdata.sections.values import Count, Dtype, Section
 from csrdata.strict_yaml import read_yaml
 from csrdata.validation import explain
@@ -24,7 +25,7 @@ from csrdata.validation import explain
 FILE = Path("params.yaml")
 NAME = "1 to 32 characters of a-z, 0-9, '-' and '_', the first a letter or digit, and not base"
 """What an iteration may be called, in words; releases define the pattern."""
-RESERVED_SETS = ("record", "max_new_tokens")
+RESERVED_SETS = ("record", "max_new_tokens", "stopped")
 """Keys in the metrics of `evaluate_policy` that are no splits."""
 
 
@@ -61,6 +62,7 @@ class Params(Section):
     match_recall: MatchRecall | None
     measure_attention: MeasureAttention | None
     summarize: Summarize
+    stop_when: StopWhen | None = None
     iterations: dict[str, Iteration]
 
 
@@ -134,6 +136,7 @@ def _check_relations(params: Params, path: Path) -> None:
     _check_signals(params, path)
     _check_training(params.train_dpo, path)
     _check_matching(params, path)
+    _check_stopping(params, path)
 
 
 def _fix(path: Path) -> str:
@@ -224,6 +227,24 @@ def _check_matching(params: Params, path: Path) -> None:
     if params.evaluate_policy.decoding != "greedy":
         place, got = f"{path}: match_recall", f"evaluate_policy.decoding: {params.evaluate_policy.decoding}"
         expected = "null: the bias is one of greedy answers"
+        raise UserError(place, got=got, expected=expected, do=_fix(path))
+
+
+def _check_stopping(params: Params, path: Path) -> None:
+    """Check that the limits of `stop_when` can hold and can fire."""
+    if params.stop_when is None:
+        return
+    problem = problem_of(
+        params.stop_when,
+        source=params.source,
+        sets=params.evaluation_sets,
+        pairs=params.select_pairs,
+        prompts=params.sample_prompts.prompts,
+        has_held_out=params.scorers.held_out is not None,
+    )
+    if problem is not None:
+        key, got, expected = problem
+        place = f"{path}: stop_when{f'.{key}' if key else ''}"
         raise UserError(place, got=got, expected=expected, do=_fix(path))
 
 

@@ -37,6 +37,9 @@ def project(tmp_path: Path) -> Path:
     write_rows(tmp_path / paths.pairs("1"), [PAIR], Pair)
     write_rows(tmp_path / paths.dropped("1"), [DROPPED], Dropped)
     (tmp_path / "labels.csv").write_text(LABELS, encoding="utf-8")
+    (tmp_path / "others.csv").write_text(
+        LABELS.replace(",1,", ",77,").replace(",2,", ",78,"), encoding="utf-8"
+    )
     return tmp_path
 
 
@@ -137,6 +140,7 @@ def test_curate_writes_one_line_and_its_labels(project: Path, monkeypatch: pytes
         ["--where", "__import__('os')"],
         ["--labels", "no.csv"],
         ["--labels", "params.yaml"],
+        ["--labels", "others.csv"],
         ["--labels", "labels.csv", "--drop-labels", "ugly"],
         ["--drop-labels", "bad"],
         ["--clear", "--where", "margin > 1"],

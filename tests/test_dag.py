@@ -26,6 +26,7 @@ def _script(dvc_stage: str) -> str:
     """Map a stage of dvc.yaml to the stage of the code: `evaluate_base` is `evaluate_policy` of the base."""
     of_base = {
         "attend_base": "measure_attention",
+        "check_base": "check_stop",
         "evaluate_base": "evaluate_policy",
         "match_base": "match_recall",
     }
@@ -48,10 +49,10 @@ def _sections(stage: str) -> set[str]:
 
 def test_one_name_everywhere() -> None:
     """A stage, its script, its wiring and its section of params.yaml share one name."""
-    only_for_judged_pairs = {"judge_answers"}
-    assert {_script(name) for name in BODIES} == set(STAGES) - only_for_judged_pairs
+    only_with_their_settings = {"judge_answers", "check_stop"}
+    assert {_script(name) for name in BODIES} == set(STAGES) - only_with_their_settings
     assert {path.stem for path in (ROOT / "stages").glob("*.py")} == set(STAGES)
-    without_section = {"judge_answers", "measure_signals", "report"}
+    without_section = {"check_stop", "judge_answers", "measure_signals", "report"}
     assert set(Params.model_fields) == set(STAGES) - without_section | {
         "compute",
         "engine",
@@ -60,6 +61,7 @@ def test_one_name_everywhere() -> None:
         "iterations",
         "scorers",
         "source",
+        "stop_when",
     }
     assert all((ROOT / f"csrdata/pipeline/{stage}.py").is_file() for stage in STAGES)
 
@@ -134,6 +136,33 @@ def test_answers_of_the_search_depend_on_its_parameters() -> None:
     plots = [yaml.safe_load(dvc_yaml(params, Form.PROJECT))["plots"] for params in (PARAMS, searching)]
     drawn, less = ({path for plot in own for path in plot} for own in plots)
     assert drawn - less == {"plots/chair_s_at_recall.csv", "plots/recall_curve.csv"}
+
+
+def test_without_limits_the_dag_has_nothing_of_them() -> None:
+    """`stop_when` adds its stage, one input to the first stage of an iteration, and one to the summary; nothing trains again."""
+    raw = PARAMS.model_dump()
+    raw["stop_when"] = {"split": "validation", "recall_falls": 2.0, "least_pairs": 10}
+    raw["stop_when"] |= {"objects_fall": None, "held_out_falls": None}
+    plain = {node.name: node for node in nodes(PARAMS)}
+    limited = {node.name: node for node in nodes(Params.model_validate(raw))}
+    assert set(limited) - set(plain) == {"check_base", "check_stop"}
+    more = {
+        name: set(limited[name].inputs) - set(node.inputs)
+        for name, node in plain.items()
+        if node != limited[name]
+    }
+    assert more == {
+        "generate_beams": {"metrics/check_stop/${item.previous}.json"},
+        "summarize": {"metrics/check_stop"},
+    }
+    for name in ("check_base", "check_stop"):
+        assert set(limited[name].params) == _sections("check_stop") - {"iterations"}
+    for form in Form:
+        stages = yaml.safe_load(dvc_yaml(Params.model_validate(raw), form))["stages"]
+        assert all(
+            len(set(one["deps"])) == len(one["deps"])
+            for one in (stages["check_base"], stages["check_stop"]["do"])
+        )
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.name)

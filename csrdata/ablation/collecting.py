@@ -53,8 +53,9 @@ def is_of_today(result: Result, params: Params, *, any_code: bool = False) -> bo
 
 
 def params_hash(params: Params) -> str:
-    """Return the SHA-256 of all parameters but `measure_attention`: no result has figures of it."""
-    return hash_of(params.model_dump(exclude={"measure_attention"}))
+    """Return the SHA-256 of all parameters, without `measure_attention`, which no result has, and a `stop_when` of null."""
+    unused = {"measure_attention"} | ({"stop_when"} if params.stop_when is None else set())
+    return hash_of(params.model_dump(exclude=unused))
 
 
 def _counted(campaign: Campaign, run: Run, params: Params, raw: Mapping[str, Any]) -> list[str]:

@@ -19,6 +19,8 @@ from csrdata.text import printable
     epilog=examples(
         "csrdata export --to trl out/trl",
         "csrdata export --to llava out/llava --iteration 2",
+        "csrdata export --to trl out/all --iterations all --scores --validation 0.1",
+        "csrdata export --to fiftyone out/look --scores",
         "csrdata export --to checkpoint out/policy --dtype bfloat16",
     ),
 )
@@ -30,10 +32,32 @@ def export(
         typer.Option(
             "--to",
             metavar="FORMAT",
-            help="trl, llava, llama-factory or ms-swift; checkpoint: the policy, merged.",
+            help="trl, llava, llama-factory or ms-swift; to look at pairs, argilla or fiftyone; checkpoint: the policy.",
         ),
     ],
     iteration: IterationOption = None,
+    iterations: Annotated[
+        str | None,
+        typer.Option(metavar="all|T,T", help="Several iterations, merged; of equal pairs the first is kept."),
+    ] = None,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="Add all scores, as columns that begin with score_.")
+    ] = False,
+    validation: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            min=0,
+            max=1,
+            help="Write train and validation; this share of the images is for validation, by a hash of each image.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="With --validation: another split. By default 0.")
+    ] = None,
+    parquet: Annotated[
+        bool, typer.Option("--parquet", help="Write the rows as Parquet, where the loader reads it.")
+    ] = False,
     dtype: Annotated[
         str | None,
         typer.Option(
@@ -44,10 +68,26 @@ def export(
 ) -> None:
     """Write an iteration's pairs and images in the format of another trainer, or its policy as one model."""
     from csrdata.pipeline.checkpoint import CHECKPOINT, export_checkpoint
-    from csrdata.pipeline.export_pairs import export_pairs
+    from csrdata.pipeline.export_pairs import export_pairs, iterations_of
+    from csrdata.publishing.export.formats import FORMATS
+    from csrdata.publishing.export.writing import Options
 
-    chosen = chosen_iteration(iteration)
+    if iteration is not None and iterations is not None:
+        got = f"--iteration {iteration} and --iterations {iterations}"
+        raise UserError("--iterations", got=got, expected="one of them", do="csrdata export --help")
     if to == CHECKPOINT:
+        of_pairs = {
+            "--iterations": iterations,
+            "--scores": scores or None,
+            "--validation": validation,
+            "--seed": seed,
+            "--parquet": parquet or None,
+        }
+        for name, value in of_pairs.items():
+            if value is not None:
+                expected = "no such option: it is about pairs"
+                raise UserError(f"--to {CHECKPOINT}", got=name, expected=expected, do="csrdata export --help")
+        chosen = chosen_iteration(iteration)
         merged = export_checkpoint(folder, iteration=chosen, dtype=dtype)
         left = "" if merged.kept is None else f"; {merged.kept:.1%} of their update is left after rounding"
         say(f"policy {chosen}: {merged.adapters} adapters merged into its base{left}")
@@ -55,8 +95,20 @@ def export(
         return
     if dtype is not None:
         raise UserError("--dtype", got=dtype, expected="--to checkpoint with it", do="csrdata export --help")
-    done = export_pairs(folder, to=to, iteration=chosen)
-    say(f"iteration {chosen}: {done.pairs} pairs, {done.images} images in {done.folder}. To train on it:")
+    if validation is None and seed is not None:
+        raise UserError("--seed", got=seed, expected="--validation with it", do="csrdata export --help")
+    if validation is not None and not 0 < validation < 1:
+        raise UserError(
+            "--validation", got=validation, expected="above 0 and below 1", do="csrdata export --help"
+        )
+    names = [chosen_iteration(iteration)] if iterations is None else iterations_of(iterations)
+    options = Options(scores=scores, parquet=parquet, validation=validation, seed=seed or 0)
+    done = export_pairs(folder, to=to, iterations=names, options=options)
+    split = "".join(f", {count} for {part}" for part, count in done.parts.items())
+    what = "look at" if FORMATS[to].viewer else "train on"
+    say(
+        f"iteration {', '.join(names)}: {done.pairs} pairs{split}, {done.images} images in {done.folder}. To {what} it:"
+    )
     print(printable(done.usage, keep="\n"))
 
 

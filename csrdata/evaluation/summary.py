@@ -7,7 +7,8 @@
      "training": {"1": {...}, ...}, "prepared": {"machine": {...}, ...}, "evaluation": {"sets": {SPLIT: {...}}, ...},
      "equal_recall": {"split": SPLIT, "policies": {"base": {"bias", "low", "high", "outside", "reason",
                       "curve": {SPLIT: [{"bias", "recall", "chair_s"}, ...]}}, "1": ...}},
-     "world": 2}
+     "world": 2,
+     "stopped": [{"iteration": "2", "reason": "...", "not_run": ["3", ...]}, ...]}
 
 "iterations" is the order of all tables: the base policy, then the iterations as params.yaml has them. FIGURE is a name of
 `scorecard.FIGURES`; a figure that was not measured is absent. "p_vs_base" is
@@ -15,7 +16,8 @@ uncorrected (`csrdata.evaluation.corrected`). Percentages are 0 to 100; what doe
 are the two parts that need the truth about the images ("false_by_kind", "truth_preference") where it is unknown.
 "evaluation" (`csrdata.evaluation.record`) is absent from a summary that an earlier version wrote, "equal_recall"
 (`csrdata.evaluation.equal_recall`) where it was not measured. "world" is the version of the microworld that drew the
-images, absent for other images: figures of two versions are not comparable.
+images, absent for other images: figures of two versions are not comparable. "stopped" says where a limit of `stop_when`
+stopped the loop, and which iterations did not run; it is absent where none did.
 An iteration's "with_pairs",
 the number of prompts with a pair, is absent where each pair is of another prompt.
 """
@@ -152,6 +154,22 @@ class EqualRecall:
 
 
 @dataclass(frozen=True, slots=True)
+class StoppedLoop:
+    """Where a limit of `stop_when` stopped the loop."""
+
+    iteration: str
+    """The last one that ran, or that made pairs."""
+    reason: str
+    not_run: tuple[str, ...]
+    """The iterations without a policy because of it."""
+
+    def words(self) -> str:
+        """Return it as a sentence."""
+        left = f" Not run: {', '.join(self.not_run)}." if self.not_run else ""
+        return f"The loop stopped at iteration {self.iteration}: {self.reason}.{left}"
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """All of `metrics/summary.json`."""
 
@@ -171,6 +189,7 @@ class Summary:
     """None where figures at equal recall were not measured."""
     world: int | None = None
     """The version of the microworld that drew the images, 2 or more; None for other images, and for version 1."""
+    stopped: tuple[StoppedLoop, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """Return the summary in the form of the file."""
@@ -186,6 +205,7 @@ class Summary:
             **({} if self.evaluation is None else {"evaluation": self.evaluation.as_json()}),
             **({} if self.equal_recall is None else {"equal_recall": asdict(self.equal_recall)}),
             **({} if self.world is None else {"world": self.world}),
+            **({"stopped": [asdict(one) for one in self.stopped]} if self.stopped else {}),
         }
 
 
@@ -258,7 +278,8 @@ def read_summary(path: Path) -> Summary:
         UserError: the file is missing or damaged, or a key, a name or a value is not what `summarize` writes.
     """
     file = open_json(path, made_by="dvc repro summarize")
-    absent = {name for name in ("evaluation", "equal_recall", "world") if name not in file.items()}
+    optional = ("evaluation", "equal_recall", "world", "stopped")
+    absent = {name for name in optional if name not in file.items()}
     parts = file.fields(*(name for name in _names(Summary) if name not in absent))
     iterations = parts["iterations"].texts()
     if iterations[:1] != [BASE] or len(set(iterations)) != len(iterations):
@@ -278,7 +299,13 @@ def read_summary(path: Path) -> Summary:
         evaluation=read_record(parts["evaluation"]) if "evaluation" in parts else None,
         equal_recall=_equal_recall(parts["equal_recall"], iterations) if "equal_recall" in parts else None,
         world=parts["world"].count() if "world" in parts else None,
+        stopped=tuple(map(_stopped, parts["stopped"].array())) if "stopped" in parts else (),
     )
+
+
+def _stopped(value: JsonValue) -> StoppedLoop:
+    parts = value.fields(*_names(StoppedLoop))
+    return StoppedLoop(parts["iteration"].text(), parts["reason"].text(), tuple(parts["not_run"].texts()))
 
 
 def read_prepared(value: JsonValue) -> Prepared | None:

@@ -268,8 +268,8 @@ def _heading(name: str) -> str:
 
 
 def _notes(summary: Summary, confidence: float) -> str:
-    """Say how to read a cell, what was not measured, and on which machine the base policy and the scorers were trained."""
-    notes = [_caption(confidence)]
+    """Say where the loop stopped, how to read a cell, what was not measured, and which machine trained the models."""
+    notes = [*(one.words() for one in summary.stopped), _caption(confidence)]
     if summary.equal_recall is not None:
         notes += _recall_notes(summary.equal_recall)
     if missing := not_measured(summary):

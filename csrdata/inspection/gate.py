@@ -1,6 +1,7 @@
 """Limits on figures: which of them do not hold. Figures are numbers by dotted names, as `--json` prints them."""
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,7 @@ def parse_limits(raw: object, *, place: str) -> list[Limit]:
     """Return the limits of a file: groups of figures (`stats`, `summary`), each with `min`, `max` or both.
 
     Raises:
-        UserError: the file has another form, or a bound is not a number.
+        UserError: the file has another form, a bound is not a finite number, or no figure can be within both bounds.
 
     Example: `{"stats": {"pairs.kept": {"min": 100}}}` -> `[Limit("stats.pairs.kept", 100.0, None)]`
     """
@@ -52,8 +53,12 @@ def parse_limits(raw: object, *, place: str) -> list[Limit]:
             if odd is not None or not given:
                 raise UserError(here, got=odd or "no bound", expected="min, max or both", do=DO)
             for key, bound in given.items():
-                if isinstance(bound, bool) or not isinstance(bound, int | float) or bound != bound:  # noqa: PLR0124
-                    raise UserError(f"{here}.{key}", got=bound, expected="a number", do=DO)
+                if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
+                    raise UserError(f"{here}.{key}", got=bound, expected="a finite number", do=DO)
+            if len(given) == len(BOUNDS) and given["min"] > given["max"]:
+                raise UserError(
+                    f"{here}.min", got=given["min"], expected=f"at most max, {given['max']}", do=DO
+                )
             found.append(Limit(f"{group}.{name}", given.get("min"), given.get("max")))
     if not found or len(found) > MOST_LIMITS:
         raise UserError(place, got=f"{len(found)} limits", expected=f"1 to {MOST_LIMITS}", do=DO)

@@ -46,6 +46,7 @@ STAGES = {
     "evaluate_policy": Needs.POLICY,
     "match_recall": Needs.POLICY,
     "measure_attention": Needs.POLICY,
+    "check_stop": Needs.POLICY,
     "summarize": Needs.NOTHING,
     "report": Needs.NOTHING,
 }
@@ -63,6 +64,7 @@ ABOUT = {
     "evaluate_policy": "answer the evaluation questions with one policy",
     "match_recall": "measure one policy at the base's recall, by a bias on end-of-sequence",
     "measure_attention": "measure how much of its attention one policy gives to the image",
+    "check_stop": "compare one policy with the limits of stop_when: the loop may stop after it",
     "summarize": "compare the base and all iterations in one table",
     "report": "write the page that shows prompts, pairs, trees and figures (data/report/index.html)",
 }
@@ -106,17 +108,37 @@ def run(stage: str, name: str | None, *, extra: Sequence[str] = ()) -> None:
         raise UserError(
             "stage", got=stage, expected=expected, do=f"csrdata run {near[0] if near else '--list'}"
         )
+    from csrdata.pipeline import not_run
+
     params = load_params()
     _check_name(stage, name, params, extra=extra)
     _check_project(params)
     before, start, used = files_now(), time.perf_counter(), cpu_seconds()
     with guarded(stage, name):
-        wiring = importlib.import_module(f"{__name__}.{stage}")
-        wiring.run(params) if STAGES[stage] is Needs.NOTHING else wiring.run(params, name)
+        stopped = None if name is None else not_run.why_stopped(stage, name, params)
+        if name is not None and stopped is not None:
+            not_run.write_stopped(stage, name, params, stopped)
+        else:
+            _run(stage, name, params)
     seconds = time.perf_counter() - start
     spent = {"seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds() - used, 3)}
     append_event(paths.STAGE_LOG, "stage", stage=stage, name=name, **spent)
-    say(f"{stage}{f'@{name}' if name else ''}: {written(before, files_now())} in {seconds:.1f} s")
+    label = f"{stage}@{name}" if name else stage
+    if stopped is not None:
+        say(f"{label}: not run, because the loop stopped at iteration {stopped[0]}: {stopped[1]}")
+    say(f"{label}: {written(before, files_now())} in {seconds:.1f} s")
+
+
+def _run(stage: str, name: str | None, params: Params) -> None:
+    """Run the wiring of a stage."""
+    from csrdata.pipeline import not_run
+
+    wiring = importlib.import_module(f"{__name__}.{stage}")
+    if name is None:
+        wiring.run(params)
+        return
+    not_run.clear(stage, name)
+    wiring.run(params, name)
 
 
 def listing() -> str:

@@ -41,7 +41,8 @@ from csrdata.pipeline.dag import FILE, Form, dvc_yaml, project_files
 from csrdata.pipeline.proposing import live_answers, open_proposing
 from csrdata.pipeline.scorers import Role, embeds_texts, open_scorer, scorer_place
 from csrdata.records import Pair, Prompt, Response, Sentence
-from csrdata.sections.method import AnswerPairs, AnyPairs, ImportedPairs, MixedPairs, SentencePairs
+from csrdata.sections import stopping
+from csrdata.sections.method import AnyPairs, ImportedPairs
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -454,15 +455,13 @@ def most_pairs(settings: AnyPairs, *, prompts: int) -> int:
         settings: the section `select_pairs`.
         prompts: of the project.
     """
-    if isinstance(settings, MixedPairs):
-        return sum(most_pairs(part, prompts=prompts) for part in settings.parts)
     if isinstance(settings, ImportedPairs):
         from csrdata.pipeline.imported_pairs import count
 
         with suppress(UserError):  # `check_pairs` has said what is wrong with it
             return count(settings)
         return 0
-    return prompts * (settings.per_prompt if isinstance(settings, AnswerPairs | SentencePairs) else 1)
+    return stopping.most_pairs(settings, prompts=prompts) or 0
 
 
 @contextmanager

@@ -42,9 +42,11 @@ def set_curation(*, labels: Path | None, drop_labels: Sequence[str], where: str 
     if where is not None:
         parse_condition(where, place="--where", do=HELP)
     raw, text = read_yaml(FILE), FILE.read_text(encoding="utf-8")
-    check_params(raw, FILE)
+    params = check_params(raw, FILE)
     before = raw["select_pairs"].get(KEY) or {}
     known = read_labels(labels) if labels else {}
+    if labels is not None and known:
+        _check_iterations(labels, list(params.iterations))
     value = None if clear else _merged(before, labels=labels, drop_labels=drop_labels, where=where)
     if value is not None and value["drop_labels"] and value["labels"] is None:
         raise UserError("--drop-labels", got="no labels", expected="--labels FILE with it", do=HELP)
@@ -61,6 +63,21 @@ def set_curation(*, labels: Path | None, drop_labels: Sequence[str], where: str 
     dropping = ", ".join(value["drop_labels"]) or "no label"
     place = f"{FILE}: select_pairs.{KEY}"
     return f"{place}: {len(known):,} labels read, {dropping} taken out, where {value['where'] or 'anything'}"
+
+
+def _check_iterations(labels: Path, names: Sequence[str]) -> None:
+    """Refuse labels of which none is about an iteration of this project: they would take nothing out, and nobody would know.
+
+    Raises:
+        UserError: naming the iterations that there are.
+    """
+    if not any(read_labels(labels, iteration=name) for name in names):
+        raise UserError(
+            f"{labels}: iteration",
+            got="other iterations alone",
+            expected=f"one of {', '.join(names)} ({FILE}) in one line or more",
+            do="correct the file, then: csrdata curate --labels FILE",
+        )
 
 
 def _merged(

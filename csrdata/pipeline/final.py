@@ -30,6 +30,7 @@ from csrdata.pipeline.runtime import machine, set_up_process
 from csrdata.pipeline.scorers import scorer_folder
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.staleness import LOCK, Project, why_stale
+from csrdata.pipeline.stopping import ran
 from csrdata.pipeline.truth import known_truth
 from csrdata.pipeline.wordings import render_wordings
 from csrdata.records import Answer, BiasedAnswer, Question, Truth
@@ -127,7 +128,9 @@ def final_settings(params: Params) -> dict[str, str]:
 
 def _params_hash(params: Params) -> dict[str, str]:
     """Return the SHA-256 of all parameters but `engine`, which changes no result."""
-    return fingerprint(params=params.model_dump(exclude={"engine"}))
+    # A limit that is null is left out: a record that was made before there were any stays that of its settings.
+    no_limit = {"stop_when"} if params.stop_when is None else set()
+    return fingerprint(params=params.model_dump(exclude={"engine"} | no_limit))
 
 
 def evaluate(params: Params, source: MicroworldSource) -> Summary:
@@ -277,8 +280,8 @@ def _notes(source: MicroworldSource, settings: dict[str, str], facts: dict[str, 
 
 
 def _last(params: Params) -> str:
-    """Return the name of the last iteration."""
-    return list(params.iterations)[-1]
+    """Return the name of the last iteration that ran; the base if none did."""
+    return [paths.BASE, *ran(params.iterations)][-1]
 
 
 if __name__ == "__main__":

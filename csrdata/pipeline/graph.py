@@ -118,12 +118,18 @@ def nodes(params: Params) -> tuple[Node, ...]:
         ),
         *_matching(params, paths.BASE, (questions, base, *parsers)),
         *_attending(params, paths.BASE, (questions, base)),
+        *_stopping(params, paths.BASE),
         *(() if is_imported else _searching(params, images=images, prompts=prompts, wordings=wordings)),
         *_judging(params, inputs=(images, candidates, prompts, wordings, previous)),
         Node(
             "select_pairs",
             "select_pairs",
-            inputs=(*searched, *_pair_inputs(params), *_oracle_files(params, parsers)),
+            inputs=(
+                *searched,
+                *_pair_inputs(params),
+                *_oracle_files(params, parsers),
+                *(_stop_inputs(params) if is_imported else ()),
+            ),
             params=_pair_params(params),
             outputs=(Output(str(paths.pairs(KEY).parent)), _stage_figures("select_pairs", KEY)),
             argument=KEY,
@@ -146,6 +152,7 @@ def nodes(params: Params) -> tuple[Node, ...]:
         ),
         *_matching(params, KEY, (questions, own, base, *parsers)),
         *_attending(params, KEY, (questions, own, base)),
+        *_stopping(params, KEY),
         Node(
             "summarize",
             "summarize",
@@ -165,6 +172,7 @@ def nodes(params: Params) -> tuple[Node, ...]:
                 *(() if params.match_recall is None else (str(paths.recall_curve(KEY).parent),)),
                 *(() if params.measure_attention is None else (str(paths.image_attention(KEY).parents[1]),)),
                 *((str(paths.verdicts(KEY).parents[1]),) if params.select_pairs.kind == "judged" else ()),
+                *(() if params.stop_when is None else (str(paths.stage_metrics("check_stop", KEY).parent),)),
                 *parsers,
             ),
             params=(
@@ -271,7 +279,7 @@ def _searching(params: Params, *, images: str, prompts: str, wordings: str) -> t
         Node(
             "generate_beams",
             "generate_beams",
-            inputs=(images, prompts, wordings, previous, *search),
+            inputs=(images, prompts, wordings, previous, *search, *_stop_inputs(params)),
             params=("compute", "generate_beams", "scorers.search"),
             outputs=(Output(candidates, persist=True),),
             argument=KEY,
@@ -384,6 +392,29 @@ def _attending(params: Params, name: str, inputs: tuple[str, ...]) -> tuple[Node
                 Output(str(paths.image_attention(name).parent)),
                 _stage_figures("measure_attention", name),
             ),
+            argument=name,
+        ),
+    )
+
+
+def _stop_inputs(params: Params) -> tuple[str, ...]:
+    """Return what tells the first stage of an iteration whether the loop has stopped; nothing where it never does."""
+    return () if params.stop_when is None else (str(paths.stage_metrics("check_stop", PREVIOUS)),)
+
+
+def _stopping(params: Params, name: str) -> tuple[Node, ...]:
+    """Return the stage that compares a policy with the limits of `stop_when`, if there are any."""
+    if params.stop_when is None:
+        return ()
+    base, own = (str(paths.stage_metrics("evaluate_policy", one)) for one in (paths.BASE, name))
+    pairs = str(paths.stage_metrics("select_pairs", name))
+    return (
+        Node(
+            "check_base" if name == paths.BASE else "check_stop",
+            "check_stop",
+            inputs=(base,) if name == paths.BASE else (own, base, pairs, *_stop_inputs(params)),
+            params=("stop_when",),
+            outputs=(_stage_figures("check_stop", name),),
             argument=name,
         ),
     )

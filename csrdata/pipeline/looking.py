@@ -11,6 +11,7 @@ from csrdata.inspection.diff import Version, read_version
 from csrdata.inspection.revisions import bring
 from csrdata.params import FILE, load_params
 from csrdata.pipeline.results import world_of_project
+from csrdata.pipeline.stopping import has_pairs, need_ran
 from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.hub.fetch import parse_source
 from csrdata.publishing.hub.remote import fetch_iteration, fetch_pairs, fetched_world
@@ -25,14 +26,16 @@ def iteration(name: str | None) -> str:
     """Return the name of an iteration; by default the last one that has pairs, or else the last one.
 
     Raises:
-        UserError: params.yaml has no iteration of this name.
+        UserError: params.yaml has no iteration of this name, or the loop stopped before it.
     """
     names = list(load_params().iterations)
     if name is not None and name not in names:
         raise UserError(
             "--iteration", got=name, expected=f"one of {', '.join(names)} ({FILE})", do="csrdata stats"
         )
-    made = [one for one in names if paths.pairs(one).is_file()]
+    if name is not None and not has_pairs(name):
+        need_ran(name)
+    made = [one for one in names if has_pairs(one)]
     return name or (made or names)[-1]
 
 
@@ -143,6 +146,8 @@ def version_of(word: str, scratch: Path) -> Version:
                 do="csrdata diff --help",
             )
         pairs, dropped = paths.pairs(name), paths.dropped(name)
+        if not has_pairs(name):
+            need_ran(name)
         label, made_by = f"iteration {name}", f"dvc repro select_pairs@{name}"
         world = world_of_project()
     return read_version(label, pairs=pairs, dropped=dropped, made_by=made_by, world=world)

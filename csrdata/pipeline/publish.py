@@ -18,6 +18,7 @@ from csrdata.pipeline.pulled import DAG, changed_since, read_pulled
 from csrdata.pipeline.results import find_results
 from csrdata.pipeline.scorers import scorer_folder, scorer_of
 from csrdata.pipeline.stated import known_origin, stated_origin
+from csrdata.pipeline.stopping import has_pairs, need_ran
 from csrdata.pipeline.tables import project_tables
 from csrdata.publishing.hub.pushing import published_manifest
 from csrdata.publishing.origins import origin
@@ -242,14 +243,14 @@ def _tokens() -> list[str]:
 def generating(params: Params, names: Sequence[str]) -> dict[str, Any]:
     """Return the sections of params.yaml that the pairs of some iterations depend on.
 
-    Left out are evaluation, later iterations, and training if every iteration starts from the base.
+    Left out are evaluation, the limits of the loop, later iterations, and training if every iteration starts from the base.
     """
     chain = list(names)
     for name in chain:  # the loop appends to the list
         previous = params.iterations[name].previous
         if previous in params.iterations and previous not in chain:
             chain.append(previous)
-    sections = params.model_dump(exclude={"evaluate_policy", "evaluation_sets", "summarize"})
+    sections = params.model_dump(exclude={"evaluate_policy", "evaluation_sets", "stop_when", "summarize"})
     sections["iterations"] = {name: one for name, one in sections["iterations"].items() if name in chain}
     if all(one["previous"] == paths.BASE for one in sections["iterations"].values()):
         del sections["train_dpo"]
@@ -263,7 +264,9 @@ def _made(params: Params, names: Sequence[str] | None) -> list[str]:
         if name not in known:
             expected = f"one of {', '.join(known)} ({FILE})"
             raise UserError("--iteration", got=name, expected=expected, do="csrdata push --help")
-    made = [name for name in known if (name in names if names else paths.pairs(name).is_file())]
+        if not has_pairs(name):
+            need_ran(name)
+    made = [name for name in known if (name in names if names else has_pairs(name))]
     if not made:
         raise UserError(
             "pairs", got="none in this project", expected="pairs of at least one iteration", do=REPRO

@@ -17,6 +17,7 @@ from csrdata.pinned import read_pinned
 from csrdata.pipeline.inputs import images_folder
 from csrdata.pipeline.results import LOCK, find_results
 from csrdata.pipeline.stated import known_origin, stated_origin
+from csrdata.pipeline.stopping import need_ran
 from csrdata.policy.pretrained import MADE_BY, POINTER, model_folder
 from csrdata.publishing.hub.fetch import Source
 from csrdata.publishing.hub.pushing import published_manifest
@@ -52,6 +53,7 @@ def write_policy(
             dvc.lock, or the licence is neither known nor given.
     """
     params = load_params()
+    need_ran(iteration)
     base = _base()
     own = model_licence(
         known_origin(params), stated=stated_origin(params), licence=licence, base=base.repo_id

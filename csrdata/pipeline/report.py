@@ -16,6 +16,7 @@ from csrdata.evaluation.summary import read_summary
 from csrdata.images import ImageRoot
 from csrdata.params import Params
 from csrdata.pipeline.source import open_source
+from csrdata.pipeline.stopping import has_pairs
 from csrdata.pipeline.tables import project_tables
 from csrdata.pipeline.truth import source_truths
 from csrdata.records import ImageFile, Truth
@@ -46,7 +47,7 @@ def project_content(
         label: of a series, with a place for the iteration's name.
     """
     wanted = list(params.iterations) if names is None else names
-    made = [name for name in wanted if names is not None or paths.pairs(name).is_file()]
+    made = [name for name in wanted if names is not None or has_pairs(name)]
     known = _known(params)
     return Content(
         series=[

@@ -53,13 +53,13 @@ def _content(word: str | None, scratch: Path) -> Content:
         return project_content(load_params())
     if word.startswith("hf://"):
         return _bare([_of_release(word, scratch)])
-    if Path(word).is_dir():
+    if word and Path(word).is_dir():
         return _of_folder(Path(word))
-    revision, _, name = word.rpartition(":")
+    revision, colon, name = word.rpartition(":")
     if revision:
         return _bare([_of_revision(revision, name, scratch)])
     params = load_params()
-    if name not in params.iterations:
+    if colon or name not in params.iterations:
         raise UserError("SOURCE", got=word, expected=EXPECTED, do="csrdata report --help")
     return project_content(params, names=[iteration(name)])
 

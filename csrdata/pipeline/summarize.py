@@ -31,6 +31,7 @@ from csrdata.pipeline.inputs import read_left_out
 from csrdata.pipeline.plots import write_plots
 from csrdata.pipeline.recall_curves import read_base_curves, read_curves
 from csrdata.pipeline.source import open_source
+from csrdata.pipeline.stopping import ran, stopped_loops
 from csrdata.pipeline.truth import known_truth, source_truths, truths_of
 from csrdata.records import (
     Dropped,
@@ -50,12 +51,13 @@ MARKDOWN = paths.SUMMARY.with_suffix(".md")
 
 
 def run(params: Params) -> None:
-    """Summarise the base and all iterations, and print the table."""
+    """Summarise the base and all iterations that ran, and print the table."""
     settings, source = params.summarize, open_source(params.source)
     questions = read_rows(paths.QUESTIONS, Question, made_by=SAMPLED)
     truths = read_rows(paths.TRUTH, Truth, made_by=SAMPLED)
     known = known_truth(params.evaluation_sets, source, Asked(questions, truths))
-    policies = (paths.BASE, *params.iterations)
+    iterations = ran(params.iterations)
+    policies = (paths.BASE, *iterations)
     answers, cards = {}, {}
     for policy in policies:
         answers[policy] = read_answers(policy)
@@ -64,7 +66,7 @@ def run(params: Params) -> None:
     prefer, judge = _preference(params, source, prompt_truths), _judging(params, source, prompt_truths)
     rows = {
         iteration: read_rows(paths.pairs(iteration), Pair, made_by=f"dvc repro select_pairs@{iteration}")
-        for iteration in params.iterations
+        for iteration in iterations
     }
     pairs = {
         iteration: summarize_pairs(
@@ -73,7 +75,7 @@ def run(params: Params) -> None:
             prefer(iteration),
             judge(iteration),
         )
-        for iteration in params.iterations
+        for iteration in iterations
     }
     training = {
         iteration: read_numbers(
@@ -82,7 +84,7 @@ def run(params: Params) -> None:
             ),
             needs=("pairs",),
         )
-        for iteration in params.iterations
+        for iteration in iterations
     }
     splits, equal_recall = summarize_splits(cards, **settings.model_dump()), None
     if params.match_recall is not None:
@@ -101,6 +103,7 @@ def run(params: Params) -> None:
         evaluation=_record(policies, questions, known),
         equal_recall=equal_recall,
         world=read_world(prepared),
+        stopped=stopped_loops(params),
     )
     parser = source.claim_parser()
     analyses = analysis_tables(

@@ -74,6 +74,7 @@ def drift(summary: Summary) -> dict[str, object]:
             {"rule": one.rule, "begin": one.begin, "end": one.end, "words": one.words} for one in found
         ],
         "rules": [words for _, words, _ in RULES],
+        "stopped": [one.words() for one in summary.stopped],
     }
 
 

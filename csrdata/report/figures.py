@@ -42,7 +42,7 @@ def figure_tables(folder: Path) -> list[dict[str, object]]:
     Raises:
         UserError: a file is no CSV in UTF-8.
     """
-    names = {path.stem for path in folder.glob("*.csv")}
+    names = {path.stem for path in folder.glob("*.csv") if path.is_file()}
     first = [name for name in _TITLES if name in names]
     policies = [name for name in FIGURES if name in names]
     others = sorted(names - {*first, *policies})

@@ -4,6 +4,7 @@ A writer works in a temporary file or folder with a unique name and holds a lock
 never share a temporary name, and the next writer recognises what a dead process left behind: nobody holds its lock.
 """
 
+import ctypes
 import errno
 import fcntl
 import hashlib
@@ -269,9 +270,16 @@ def _check_replaceable(path: Path, replaces: str | None) -> None:
 
 
 def _take_place(partial: Path, path: Path) -> None:
-    """Rename a folder to `path`; on success, the older folder is removed; on an error, it is put back."""
+    """Rename a folder to `path`; on success, the older folder is removed; on an error, it is put back.
+
+    Where the system can exchange two folders, there is no moment without one: a process that is killed leaves the older
+    folder or the new one.
+    """
     if not path.exists():
         partial.replace(path)
+        return
+    if _exchange(partial, path):
+        shutil.rmtree(partial, ignore_errors=True)
         return
     older = _partial_name(path)
     path.replace(older)
@@ -281,6 +289,20 @@ def _take_place(partial: Path, path: Path) -> None:
         older.replace(path)
         raise
     shutil.rmtree(older, ignore_errors=True)
+
+
+AT_FDCWD = -100
+"""Linux's name for the current folder, for `renameat2`."""
+RENAME_EXCHANGE = 2
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; return False, with nothing changed, where the system or the disk cannot."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    done: int = rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE)
+    return done == 0
 
 
 def _partial_name(path: Path) -> Path:

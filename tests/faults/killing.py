@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -34,11 +35,27 @@ class Killer:
     ) -> None:
         self._process.communicate()
 
-    def run(self, project: Path, stage: str, name: str | None, *, renames: int) -> int:
-        """Run a stage and kill it before its rename number `renames`, from 1; return its exit code, -9 if it was killed."""
+    def run(
+        self,
+        project: Path,
+        stage: str,
+        name: str | None,
+        *,
+        renames: int,
+        events: Sequence[str] = ("os.rename",),
+    ) -> int:
+        """Run a stage and kill it before its rename number `renames`, from 1; return its exit code, -9 if it was killed.
+
+        Args:
+            project: the project's folder.
+            stage: the stage.
+            name: its iteration.
+            renames: which of the events it does not live to see.
+            events: what counts, by the names of Python's audit events.
+        """
         if self._process.stdin is None or self._process.stdout is None:
             raise RuntimeError("it has no pipes")
-        self._process.stdin.write(f"{renames} {stage} {name or '-'} {project}\n")
+        self._process.stdin.write(f"{renames} {','.join(events)} {stage} {name or '-'} {project}\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
@@ -51,21 +68,21 @@ def _serve() -> None:
     import trl  # noqa: F401 - the same
 
     for line in sys.stdin:
-        renames, stage, name, project = line.rstrip("\n").split(" ", 3)
+        renames, events, stage, name, project = line.rstrip("\n").split(" ", 4)
         child = os.fork()
         if child == 0:
-            _run(Path(project), stage, [] if name == "-" else [name], int(renames))
+            _run(Path(project), stage, [] if name == "-" else [name], int(renames), set(events.split(",")))
         _, status = os.waitpid(child, 0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()
 
 
-def _run(project: Path, stage: str, words: list[str], renames: int) -> None:
+def _run(project: Path, stage: str, words: list[str], renames: int, events: set[str]) -> None:
     left = renames
 
     def count(event: str, _arguments: tuple[object, ...]) -> None:
         nonlocal left
-        if event == "os.rename":
+        if event in events:
             left -= 1
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)

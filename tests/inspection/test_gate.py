@@ -58,6 +58,8 @@ def test_an_unknown_figure_names_the_nearest() -> None:
         {"stats": {"a": {"min": "x"}}},
         {"stats": {"a": {"min": True}}},
         {"stats": {"a": {"max": float("nan")}}},
+        {"stats": {"a": {"max": float("inf")}}},
+        {"stats": {"a": {"min": 2, "max": 1}}},
         {1: {}},
     ],
 )

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from csrdata.evaluation.summary import StoppedLoop, Summary
+from csrdata.report.drift import drift
 from csrdata.report.writing import Form, write_report
 from csrdata.storage.values import MAX_TEXT
 from tests.report.browser import Page, chromium, need_browser
@@ -192,6 +194,22 @@ def test_hostile_texts_are_shown_as_text(tmp_path: Path, form: Form) -> None:
         page.click("#tab-origin")
         assert HOSTILE[1] in page.inner_text("#view-origin pre")
         assert page.locator("#injected, iframe, img[src=x]").count() == 0
+        assert opened.messages == []
+
+
+def test_where_the_loop_stopped_is_said(tmp_path: Path) -> None:
+    """The overview begins with the iteration, the reason and what did not run, also where no figure was measured."""
+    need_browser()
+    series = write_series(tmp_path, "1", [pair("p-0", CHOSEN, REJECTED)], search=False)
+    stopped = StoppedLoop("1", "12 pairs, fewer than 50 <b>", ("2", "3"))
+    summary = Summary(("base", "1"), splits={}, pairs={}, training={}, prepared=None, stopped=(stopped,))
+    write_report(content([series], drift=drift(summary)), tmp_path / "page.html", form=Form.FILE)
+    with chromium() as opened:
+        page = opened.open(tmp_path / "page.html")
+        page.click("#tab-overview")
+        assert page.inner_text("#view-overview").startswith(
+            "The loop stopped at iteration 1: 12 pairs, fewer than 50 <b>. Not run: 2, 3."
+        )
         assert opened.messages == []
 
 

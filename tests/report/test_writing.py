@@ -8,6 +8,7 @@ import pytest
 from csrdata.errors import UserError
 from csrdata.records import NO_PARENT
 from csrdata.report.drift import findings
+from csrdata.report.figures import figure_tables
 from csrdata.report.series import SeriesReader
 from csrdata.report.sides import AbsentObjects, key, side
 from csrdata.report.writing import MARK, Form, write_report
@@ -79,6 +80,13 @@ def test_missing_images_are_counted(tmp_path: Path) -> None:
     images = draw_images(tmp_path / "images", IDS[:1])
     written = write_report(content([series], images=images), tmp_path / "page.html", form=Form.FILE)
     assert (written.images, written.images_missing) == (1, 1)
+
+
+def test_a_folder_among_the_plots_is_no_table(tmp_path: Path) -> None:
+    """It was a traceback; the tables next to it are shown."""
+    (tmp_path / "notes.csv").mkdir()
+    (tmp_path / "recall.csv").write_text("split,value\nheld_out,90\n", encoding="utf-8")
+    assert [one["name"] for one in figure_tables(tmp_path)] == ["recall"]
 
 
 def test_ranges_have_all_rows_once(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""Preference pairs as rows for other trainers: TRL, LLaVA, LLaMA-Factory and ms-swift.
+"""Preference pairs as rows for other trainers: TRL, LLaVA, LLaMA-Factory and ms-swift; and the table of all formats.
 
 A row holds the image's path relative to the folder, the instruction, the two answers, and the id of the pair's prompt.
-Answers are trimmed, because each trainer's template puts a space or a line break before an answer. Scores are left out,
-because some trainers give a column such as `margin` another meaning.
+Answers are trimmed, because each trainer's template puts a space or a line break before an answer. Scores are left out
+unless asked for, and their columns begin with `score_`: some trainers give a column such as `margin` another meaning.
 
 These rows are conversations: every side is a whole turn and gets an end. Pairs that continue an answer need more. TRL reads
 plain text too, in which the chat template, the beginning of the answer and an end are written where they belong; it adds
@@ -11,13 +11,14 @@ nothing to it where rows have images. The other trainers have no such rows.
 The formats follow the source code of the trainers' loaders: datasets 5.2 and TRL 1.16 (`imagefolder` with
 `file_names`), LLaMA-Factory 0.9.5 (`data/{parser,converter,mm_plugin}.py`), ms-swift 4.6.0
 (`dataset/preprocessor/core.py`, `template/base.py`), and LLaVA's `LazySupervisedDataset` with the
-`rejected_conversations` of the CSR authors' loader.
+`rejected_conversations` of the CSR authors' loader. `csrdata.publishing.export.viewers` has the rows of viewers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from csrdata.publishing.export import viewers
 from csrdata.records import Pair
 
 IMAGES = "images"
@@ -40,9 +41,14 @@ class Texts:
     rejected: str
 
 
+def with_columns(row: Row, details: Mapping[str, Any]) -> Row:
+    """Return a row with further columns."""
+    return {**row, **details}
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How one trainer reads pairs."""
+    """How one trainer or viewer reads pairs."""
 
     file: str
     """The file of the rows: `.jsonl` holds one row per line, `.json` one list."""
@@ -51,12 +57,25 @@ class Format:
     reserved: tuple[str, ...]
     """Words that the trainer replaces in a text; no instruction or answer may contain one."""
     usage: str
-    """A template of the command or code that loads the rows. `{python}`: the path of `file` as a Python literal; `{file}`,
-    `{folder}`: paths quoted for a shell; `{name}`: the name of the dataset."""
+    """A template of the command or code that loads the rows. `{python}`, `{python_folder}`: the paths of `file` and of the
+    folder as Python literals; `{file}`, `{folder}`: paths quoted for a shell; `{name}`: the name of the dataset."""
     extra_files: Callable[[str, str], dict[str, Any]] | None = None
     """Return further JSON files by name, given the dataset's name and `file`."""
     text_row: Callable[[Pair, str, Texts], Row] | None = None
     """Return the row of a pair as plain text; None for a trainer that reads conversations alone."""
+    details: Callable[[Row, Mapping[str, Any]], Row] = with_columns
+    """Return a row with the iteration and the scores of its pair."""
+    parquet: bool = False
+    """Whether the loader reads the rows from a Parquet file too."""
+    viewer: bool = False
+    """Whether people look at the rows: those of begun answers are shown like others."""
+    embedded: bool = False
+    """Whether `row` is given the image itself, as a data URI."""
+    key: str | None = None
+    """The key of the list of rows in a `.json` file that holds an object; None if it holds the list."""
+    largest_image: int | None = None
+    """Bytes, as they are stored there; here and below, None is no limit."""
+    most_images: int | None = None
 
 
 def trl_row(pair: Pair, image: str) -> Row:
@@ -153,6 +172,7 @@ FORMATS = {
         usage="from datasets import load_dataset\n\n"
         'train_dataset = load_dataset("imagefolder", data_files={python}, split="train")',
         text_row=trl_text_row,
+        parquet=True,
     ),
     "llava": Format(
         "pairs.json",
@@ -167,6 +187,7 @@ FORMATS = {
         usage="llamafactory-cli train --stage dpo --do_train --dataset_dir {folder} --dataset {name} "
         "--model_name_or_path MODEL --template TEMPLATE --output_dir policy",
         extra_files=llama_factory_info,
+        parquet=True,
     ),
     "ms-swift": Format(
         "pairs.jsonl",
@@ -181,9 +202,35 @@ FORMATS = {
             "<start-image>",
         ),
         usage="ROOT_IMAGE_DIR={folder} swift rlhf --rlhf_type dpo --model MODEL --dataset {file}",
+        parquet=True,
+    ),
+    "argilla": Format(
+        "records.json",
+        viewers.argilla_row,
+        reserved=(),
+        usage="import argilla as rg\n\n"
+        'client = rg.Argilla(api_url="API_URL", api_key="API_KEY")\n'
+        'dataset = rg.Dataset.from_disk({python_folder}, workspace="WORKSPACE", client=client)',
+        extra_files=viewers.argilla_files,
+        details=viewers.argilla_details,
+        viewer=True,
+        embedded=True,
+        largest_image=viewers.ARGILLA_IMAGE,
+        most_images=viewers.ARGILLA_IMAGES,
+    ),
+    "fiftyone": Format(
+        "samples.json",
+        viewers.fiftyone_row,
+        reserved=(),
+        usage="import fiftyone as fo\n\n"
+        "dataset = fo.Dataset.from_dir(dataset_dir={python_folder}, dataset_type=fo.types.FiftyOneDataset)",
+        extra_files=viewers.fiftyone_files,
+        details=viewers.fiftyone_details,
+        viewer=True,
+        key="samples",
     ),
 }
-"""The trainers, by the name that `csrdata export --to` takes."""
+"""The trainers and viewers, by the name that `csrdata export --to` takes."""
 
 
 def _said(role: str, text: str) -> dict[str, str]:

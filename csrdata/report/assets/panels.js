@@ -20,7 +20,9 @@ function funnelNode(series, number) {
 
 function driftPanel() {
   const { drift } = facts;
-  if (!drift || !drift.split) return [];
+  if (!drift) return [];
+  const stopped = drift.stopped.map((words) => el("p", { class: "findings finding stopped", role: "note" }, words));
+  if (!drift.split) return stopped;
   const charts = el("div", { class: "charts" });
   const draw = (split) => charts.replaceChildren(...Object.entries(drift.splits[split]).map(([name, values]) => {
     const [title, unit, digits] = drift.labels[name];
@@ -31,7 +33,7 @@ function driftPanel() {
   draw(drift.split);
   const found = drift.findings.map((one) => el("li", { class: `finding ${one.rule.replace(" ", "-")}` }, el("b", null, `${one.rule}, ${policyName(one.begin)} to ${policyName(one.end)}. `), one.words));
   const verdict = found.length ? el("ul", { class: "findings", id: "findings" }, found) : el("p", { class: "findings calm", id: "findings" }, "No rule fires: relevance does not rise against the held-out scorer or CHAIR, and hallucination does not fall by saying less.");
-  return [el("div", { class: "panel" }, el("h2", null, "How the policies drift"), el("p", { class: "lead" }, `The rules read the split ${spaced(drift.split)}. Bars are confidence intervals.`), verdict, el("details", { class: "rules" }, el("summary", null, "The rules"), el("ul", null, drift.rules.map((words) => el("li", null, words)))), el("p", { class: "pickers" }, el("label", null, "split ", select)), charts)];
+  return [...stopped, el("div", { class: "panel" }, el("h2", null, "How the policies drift"), el("p", { class: "lead" }, `The rules read the split ${spaced(drift.split)}. Bars are confidence intervals.`), verdict, el("details", { class: "rules" }, el("summary", null, "The rules"), el("ul", null, drift.rules.map((words) => el("li", null, words)))), el("p", { class: "pickers" }, el("label", null, "split ", select)), charts)];
 }
 
 function policyName(name) {
