@@ -1,7 +1,7 @@
 """Draw docs/search.png, the README's picture, from a project's own tables: `python docs/picture.py PROMPT_ID`.
 
 Left the image and its instruction, in the middle the search tree (a column per depth, a box per candidate sentence,
-coloured by its relevance R_I), on the right the two answers that became the pair. Run it where `make repro` has run.
+coloured by its relevance R_I), on the right the two sides of a pair, with what is said before them. Run it where `make repro` has run.
 """
 
 import sys
@@ -24,11 +24,13 @@ BOX = (74, 15)
 
 
 def main() -> None:
-    """Draw the tree and the pair of one prompt of iteration 1."""
+    """Draw the tree and a pair of one prompt of iteration 1: the first that has a beginning."""
     again = "make repro"
-    (pair,) = [
-        row for row in read_rows(paths.pairs("1"), Pair, made_by=again) if row.prompt_id == sys.argv[1]
-    ]
+    pair = next(
+        row
+        for row in read_rows(paths.pairs("1"), Pair, made_by=again)
+        if row.prompt_id == sys.argv[1] and row.context
+    )
     rows = read_rows(paths.candidates("1"), Sentence, made_by=again)
     draw(pair, [row for row in rows if row.prompt_id == sys.argv[1]], Path("docs/search.png"))
 
