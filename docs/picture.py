@@ -1,7 +1,8 @@
 """Draw docs/search.png, the README's picture, from a project's own tables: `python docs/picture.py PROMPT_ID`.
 
 Left the image and its instruction, in the middle the search tree (a column per depth, a box per candidate sentence,
-coloured by its relevance R_I), on the right the two sides of a pair, with what is said before them. Run it where `make repro` has run.
+coloured by its relevance R_I), on the right the two sides of a pair, with what is said before them. Run it where
+`make repro` has run.
 """
 
 import sys
