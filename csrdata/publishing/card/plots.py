@@ -98,9 +98,11 @@ class Page:
         return self._draw.textlength(words, font=font) / SHARP
 
     def box(self, left: float, top: float, right: float, bottom: float, colour: str) -> None:
+        """Fill a box, at least one pixel of the file wide and high; none without an area."""
         if right > left and bottom > top:
-            corners = (left * SHARP, top * SHARP, right * SHARP - 1, bottom * SHARP - 1)
-            self._draw.rectangle(tuple(round(corner) for corner in corners), fill=colour)
+            x, y = round(left * SHARP), round(top * SHARP)
+            corners = (x, y, max(x, round(right * SHARP - 1)), max(y, round(bottom * SHARP - 1)))
+            self._draw.rectangle(corners, fill=colour)
 
     def legend(self, entries: Sequence[tuple[str, str]]) -> None:
         x = float(LEFT)
