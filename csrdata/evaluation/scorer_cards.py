@@ -146,8 +146,8 @@ def _tenths(judged: pl.DataFrame) -> list[float] | None:
     if len(judged) < TENTHS:
         return None
     tenth = (pl.col("value").rank("ordinal") - 1) * TENTHS // pl.len()
-    found = judged.group_by(tenth.alias("tenth")).agg(100 * (~pl.col("false")).mean()).sort("tenth")
-    return [float(share) for share in found["false"]]
+    found = judged.group_by(tenth=tenth).agg(true=100 * (~pl.col("false")).mean()).sort("tenth")
+    return [float(share) for share in found["true"]]
 
 
 def _spearman(both: pl.DataFrame) -> float | None:

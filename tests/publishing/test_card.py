@@ -182,7 +182,7 @@ def test_the_changelog_says_what_changed(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
     first = release(project, tmp_path / "a", names=("1",))
     assert [entry.changes for entry in first.changelog] == [["the first release"]]
-    change_params(project, "select_pairs", margin=0.2)
+    change_params(project, "select_pairs", min_gap=9.0)
     rewrite(project, pairs_of()[:5])
     second = release(project, tmp_path / "b", previous=first, tag="v2", models=MODELS[:2])
     text = (tmp_path / "b/README.md").read_text(encoding="utf-8").partition("## Changes")[2]
@@ -190,8 +190,8 @@ def test_the_changelog_says_what_changed(tmp_path: Path) -> None:
     for sentence in (
         "iteration 1: 6 -> 5 pairs, 7 -> 7 prompts, 28 -> 28 candidates",
         "iteration 2 added: 6 pairs from 7 prompts",
-        "`select_pairs.margin`: `0.1` -> `0.2`",
-        "`train_dpo.beta`: none -> `0.1`",
+        "`select_pairs.min_gap`: `8.0` -> `9.0`",
+        "`train_dpo.beta`: none -> `1.0`",
         "search scorer left out",
     ):
         assert sentence in second.changelog[0].changes
