@@ -12,14 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from csrdata import paths
 from csrdata.cli import main
+from csrdata.params import load_params
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
 from csrdata.storage.tables import seal, write_rows
 from tests.imports import ROOT
 from tests.inspection.made import DROPPED, PAIR, PROMPTS, RESPONSES, SENTENCES
 from tests.nasty import NASTY, SURROGATE, unsafe
+from tests.pipeline.world import ANSWERS
 
 ASCII = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
 ALL = "".join(NASTY.values())
@@ -40,7 +43,8 @@ def _csrdata(
 
 def _write(folder: Path, text: str) -> Path:
     """Write a project in which every free text is the given one."""
-    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    raw = load_params(ROOT / "params.yaml").model_dump() | {"select_pairs": ANSWERS}
+    (folder / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
     # A path with a control character, or a text with NUL or a lone surrogate, is refused when the table is read.
     path = re.sub(r"[\x00-\x1f\x7f-\x9f]", "", text)
     text = text.replace("\x00", "")

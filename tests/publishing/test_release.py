@@ -183,7 +183,7 @@ def test_identity_is_data_params_and_models(project: Path, tmp_path: Path) -> No
     found.add(release(project, tmp_path / "c", models=MODELS[:2]).identity)
     found.add(release(project, tmp_path / "d", images="reference").identity)
     found.add(release(project, tmp_path / "e", names=("1",)).identity)
-    change_params(project, "select_pairs", margin=0.2)
+    change_params(project, "select_pairs", min_gap=9.0)
     found.add(release(project, tmp_path / "f").identity)
     rewrite(project, [pair_with(0, chosen_reward=6.9, margin=7.0), *pairs_of()[1:]])
     found.add(release(project, tmp_path / "g").identity)
