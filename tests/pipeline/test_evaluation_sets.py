@@ -116,7 +116,10 @@ def test_a_set_that_cannot_be_asked_writes_nothing(name: str, settings: dict[str
             "{a b: {kind: prompts, count: 1, seed: 0}}",
             "evaluation_sets.a b: got a b, expected 1 to 32 characters",
         ),
-        ("{record: {kind: prompts, count: 1, seed: 0}}", "and not record, max_new_tokens or stopped. Next: fix"),
+        (
+            "{record: {kind: prompts, count: 1, seed: 0}}",
+            "and not record or max_new_tokens or stopped. Next: fix",
+        ),
         ("{a: {kind: coco}}", "evaluation_sets.a.kind: got coco, expected one of 'coco_chair', 'pope',"),
         ("{a: {kind: prompts, count: 1}}", "evaluation_sets.a.seed: got no such key"),
         (
