@@ -24,7 +24,7 @@ def test_arms_are_listed_with_what_they_change(capsys: pytest.CaptureFixture[str
     _csrdata("arms")
     lines = capsys.readouterr().out.splitlines()
     place = lines.index(
-        "no-anchor: Without the token loss of the chosen answers, so that equation 1 is all of the loss."
+        "no-anchor: Without the token loss of the chosen sides, so that equation 1 is all of the loss."
     )
     arm = read_arms().named("no-anchor")
     about = f"  {arm.group}, {arm.iterations} iterations"
@@ -53,10 +53,10 @@ def test_a_project_of_an_arm(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "\n# changed: train_dpo.sft_weight: 3.0 -> 0.0\n" in text
     assert "# 0..1: how often a caption names an absent stereotype" in text
     assert load_params(mine).train_dpo.sft_weight == 0.0
-    _csrdata("init", str(tmp_path / "two"), "--profile", str(mine), "--arm", "penalty-3")
+    _csrdata("init", str(tmp_path / "two"), "--profile", str(mine), "--arm", "penalty-0.5")
     both = load_params(tmp_path / "two/params.yaml")
     assert both.train_dpo.sft_weight == 0.0
-    assert both.generate_beams.proposal.diversity_penalty == 3.0  # type: ignore[union-attr]
+    assert both.generate_beams.proposal.diversity_penalty == 0.5  # type: ignore[union-attr]
     assert read_yaml(tmp_path / "two/params.yaml")["source"] == read_yaml(mine)["source"]
 
 

@@ -69,7 +69,9 @@ def test_both_ways_end_alike(stopping: Path, capfd: pytest.CaptureFixture[str]) 
     assert (stopped.iteration, stopped.not_run) == ("1", ("2",))
     assert stopped.words() in Path("metrics/summary.md").read_text(encoding="utf-8")
     assert Path("data/report/index.html").is_file()
-    assert ran == 3 + 8 + 2  # base and two iterations are compared, eight stages do not run, then the last two
+    assert (
+        ran == 3 + 8 + 2
+    )  # base and two iterations are compared, eight stages do not run, then the last two
     ours, lock = snapshot(stopping), read_lock(LOCK)
     status = subprocess.run(
         [sys.executable, "-m", "dvc", "status"], capture_output=True, text=True, check=True
