@@ -89,7 +89,7 @@ def test_a_file_with_the_same_answers_has_the_same_figures(project: Path) -> Non
 
 
 def test_unknown_protocols_are_refused_until_accepted(project: Path) -> None:
-    """Answers of unknown making are not set beside others; --accept-unknown lets them, and the JSON lists what is unknown."""
+    """Answers of unknown making are not compared with others; --accept-unknown allows it, and the JSON lists what is unknown."""
     words = ("compare", "base", "bare.jsonl", "--set", "held_out", "--json")
     refused = _csrdata(project, *words)
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)

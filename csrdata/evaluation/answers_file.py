@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from csrdata.errors import UserError
-from csrdata.evaluation.pack.base import AGAIN, Bench, Item, rows_of, whole
+from csrdata.evaluation.pack.base import AGAIN, Bench, Item, facts_of, rows_of, whole
 from csrdata.evaluation.protocol import AS_ASKED, UNKNOWN, Protocol
 from csrdata.evaluation.record import installed_versions
 from csrdata.storage.values import MAX_TEXT
@@ -78,19 +78,14 @@ def read_answers_file(path: Path, bench: Bench, *, stated: Path | None = None) -
 
 def protocol_of(brought: Brought, bench: Bench) -> Protocol:
     """Return the protocol of figures that are measured now on answers from elsewhere; what nobody states is `unknown`."""
-    images, questions, truth = bench.hashes()
-    stated = {name: str(brought.stated[name]) for name in PROTOCOL_KEYS[:5] if name in brought.stated}
+    stated: dict[str, Any] = {
+        name: str(brought.stated[name]) for name in PROTOCOL_KEYS[:5] if name in brought.stated
+    }
     if brought.prompt != UNKNOWN:
         stated["prompt"] = brought.prompt
     versions = dict(brought.stated.get("versions", {}))
     return Protocol(
-        measure=bench.measure_name,
-        rules=bench.rules,
-        images=len({item.image for item in bench.items}),
-        questions=len(bench.items),
-        images_sha256=images,
-        questions_sha256=questions,
-        truth_sha256=truth,
+        **facts_of(bench),
         versions=versions | {"csrdata": installed_versions().get("csrdata", UNKNOWN)},
         **stated,
     )

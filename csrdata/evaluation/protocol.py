@@ -1,4 +1,4 @@
-"""How a figure was made: the facts without which it cannot be set beside another one, and the refusal if they differ.
+"""How a figure was made: the facts without which it cannot be compared with another one, and the refusal if they differ.
 
 Half of the facts follow from the set: images, questions, truth, rules. The other half is about the answers: prompt, token
 limit, decoding, what happened to an unfinished last sentence, versions. For answers that another program made, only its

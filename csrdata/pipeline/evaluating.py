@@ -10,7 +10,7 @@ from csrdata.evaluation.answers_file import protocol_of, read_answers_file
 from csrdata.evaluation.contrast import Measured
 from csrdata.evaluation.intervals import seed_for
 from csrdata.evaluation.measured import Evaluation, values_of
-from csrdata.evaluation.pack.base import Bench
+from csrdata.evaluation.pack.base import Bench, facts_of
 from csrdata.evaluation.protocol import AS_ASKED, Protocol
 from csrdata.evaluation.record import read_record
 from csrdata.params import load_params
@@ -66,8 +66,8 @@ def answers_of_policy(name: str, bench: Bench, *, split: str) -> Answered:
             place, expected = f"answers of {name}", f"the questions of {bench.title}"
             raise UserError(place, got=f"no answer to {item.key}", expected=expected, do=evaluated_by(name))
     record = read_record(open_json(paths.evaluation_record(name), made_by=evaluated_by(name)))
-    images, questions, truth = bench.hashes()
-    if split not in record.sets or record.sets[split].images_sha256 != images:
+    facts = facts_of(bench)
+    if split not in record.sets or record.sets[split].images_sha256 != facts["images_sha256"]:
         place, expected = str(paths.evaluation_record(name)), f"the images of {paths.QUESTIONS}"
         raise UserError(place, got="another image list", expected=expected, do=evaluated_by(name))
     limits = (
@@ -78,13 +78,7 @@ def answers_of_policy(name: str, bench: Bench, *, split: str) -> Answered:
         name,
         {item.key: given[item.key] for item in bench.items},
         Protocol(
-            measure=bench.measure_name,
-            rules=bench.rules,
-            images=len({item.image for item in bench.items}),
-            questions=len(bench.items),
-            images_sha256=images,
-            questions_sha256=questions,
-            truth_sha256=truth,
+            **facts,
             prompt=AS_ASKED,
             max_new_tokens=" and ".join(dict.fromkeys(str(limit) for limit, asked in limits if asked)),
             decoding=record.decoding,

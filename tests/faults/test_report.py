@@ -78,7 +78,7 @@ def test_a_damaged_input(project: Path, damage: Damage) -> None:
 
 
 def test_a_foreign_picture_is_counted(project: Path) -> None:
-    """An image that is none is missing, not the end of the page."""
+    """A file that is no image is counted as missing, and the page is written."""
     image = pl.read_parquet(project / PAIRS)["image"][0]
     (project / image).write_text("no picture", encoding="utf-8")
     assert run(project, "report", None).code == 0

@@ -146,7 +146,7 @@ def test_every_stage_after_it_writes_marked_outputs_and_imports_no_model(
 
 
 def test_another_branch_runs() -> None:
-    """A stop is of what starts from that policy: an iteration from the base is none of it."""
+    """A stop is for what starts from that policy: an iteration that starts from the base runs."""
     _stop_at_1()
     raw = _params().model_dump()
     raw["iterations"]["3"] = {"previous": "base"}

@@ -629,7 +629,7 @@ def test_a_policys_licence_is_known_or_stated() -> None:
 
 
 def test_a_bar_of_a_fraction_of_a_pixel_is_drawn() -> None:
-    """One pair beside a spike of 100,000: the plot is drawn, whatever the ratio of its bars."""
+    """One pair next to 100,000: the plot is drawn, whatever the ratio of its bars."""
     for least in range(1, 400, 7):
         spike = Histogram(0, 1, (100_000, least))
         drawn = plots._histograms("t", {"1": [spike, spike]}, unit="R_I", counted="answers")

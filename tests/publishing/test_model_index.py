@@ -38,7 +38,7 @@ def test_a_new_card_is_read_by_the_hubs_library(tmp_path: Path) -> None:
 
 
 def test_a_card_keeps_what_is_not_evaluated(tmp_path: Path) -> None:
-    """Text, metadata and other results stay; the same figure is replaced; one of another protocol stands beside it."""
+    """Text, metadata and other results stay; the same figure is replaced; one of another protocol is added."""
     path = tmp_path / "README.md"
     path.write_text("---\nlicense: mit\nfoo: bar\n---\n# Mine\n\nText --- here.\n", encoding="utf-8")
     write_card(path, FOUND, split="random")

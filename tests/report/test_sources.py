@@ -83,7 +83,7 @@ def test_two_iterations(project: Path, tmp_path: Path, monkeypatch: pytest.Monke
 def test_two_arms_in_a_browser(
     project: Path, arm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two projects, from a folder that is none: pairs that are the same, flipped and lost are counted, and images are there."""
+    """Two projects, read from a folder that is no project: pairs that are the same, flipped and lost are counted, and images are there."""
     need_browser()
     monkeypatch.chdir(tmp_path)
     written = _write(tmp_path, str(project), str(arm))

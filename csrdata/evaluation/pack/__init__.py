@@ -1,1 +1,1 @@
-"""Public benchmarks of hallucination, one file each: their files, their rules, and ours beside them."""
+"""Public benchmarks of hallucination, one file each: their files, their rules, and ours in other columns."""

@@ -77,6 +77,20 @@ class Bench:
         return sha256(images), sha256(questions), sha256(self.truth) if self.truth else None
 
 
+def facts_of(bench: Bench) -> dict[str, Any]:
+    """Return the fields of a `Protocol` that the set itself says, whoever answered it."""
+    images, questions, truth = bench.hashes()
+    return {
+        "measure": bench.measure_name,
+        "rules": bench.rules,
+        "images": len({item.image for item in bench.items}),
+        "questions": len(bench.items),
+        "images_sha256": images,
+        "questions_sha256": questions,
+        "truth_sha256": truth,
+    }
+
+
 def sha256(lines: Iterable[str]) -> str:
     """Return the SHA-256 of lines, each ended by a line feed."""
     digest = hashlib.sha256()

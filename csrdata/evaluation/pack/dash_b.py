@@ -69,7 +69,7 @@ def dash_b(negatives: Path, positives: Path) -> Bench:
         kind="dash_b",
         title="DASH-B",
         variant=None,
-        rules="DASH-B 1538d01, and three rules beside it",
+        rules="DASH-B 1538d01, and three other rules",
         items=unique(items, negatives),
         truth=tuple(f"{fact.key}\t{fact.right}" for fact in facts),
         labels={

@@ -6,7 +6,7 @@ the ids have gaps; answers to all of POPE's questions are measured on those that
 
 The original rule (`src/eval_utils.py`, `compute_answer` and `compute_results`): see `yes_no.parse_substring`; an answer that
 it cannot read leaves the denominators. That raises the accuracy of a model that does not answer, so `unread` is reported
-beside it, and each other rule counts such an answer as wrong. The original says "no" for "not" as well, which "no" contains.
+too, and each other rule counts such an answer as wrong. The original says "no" for "not" as well, which "no" contains.
 """
 
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ def repope(file: Path, *, strategy: str, pope: Path | None) -> Bench:
         kind="repope",
         title=f"RePOPE {strategy}",
         variant=None,
-        rules="RePOPE bcf22e5, and three rules beside it",
+        rules="RePOPE bcf22e5, and three other rules",
         items=items,
         truth=tuple(f"{fact.key}\t{fact.right}" for fact in facts),
         labels={

@@ -1,4 +1,4 @@
-"""Each benchmark against a slow implementation of its own, on small files in its public form."""
+"""Each benchmark against its own slow implementation, on small files in its public form."""
 
 import json
 import random
@@ -61,7 +61,7 @@ def _slow_repope(labels: list[str], said: list[str]) -> dict[str, float]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_repope_is_its_script(tmp_path: Path, seed: int) -> None:
-    """Accuracy, F1 and yes-rate by RePOPE's rule equal those of a loop over the answers; unread answers are counted beside."""
+    """Accuracy, F1 and yes-rate by RePOPE's rule equal those of a loop over the answers; unread answers are counted apart."""
     chance = random.Random(seed)
     rows = [
         {
