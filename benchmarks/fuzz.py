@@ -1,0 +1,111 @@
+"""Coverage-guided fuzzing, by atheris, of every parser that reads what others wrote: `tests/faults/parsers.py`.
+
+`python -m benchmarks.fuzz --inputs N` tries N inputs for each parser and prints how many were tried and refused; `--only
+NAME` fuzzes one. Whatever a parser is given, it returns or refuses in one line; anything else is a defect, and the input is
+kept in `--keep`. It needs `pip install 'csrdata[fuzz]'`.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+
+def main() -> None:
+    """Fuzz the parsers one after the other, each in a process of its own, and print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--inputs", type=int, default=10_000, help="for each parser")
+    parser.add_argument("--seconds", type=int, default=60, help="at most, for each parser")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", metavar="NAME")
+    parser.add_argument("--keep", type=Path, default=Path("fuzz-defects"))
+    arguments = parser.parse_args()
+    parsers = _instrumented()
+    print("| parser | inputs | refused | coverage features | seconds |\n|---|---|---|---|---|", flush=True)
+    total, defects = 0, []
+    for one in parsers:
+        if arguments.only not in (None, one.name):
+            continue
+        start = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            found = _fuzz(one, Path(folder), arguments)
+        total += found["inputs"]
+        cells = [one.name, f"{found['inputs']:,}", f"{found['refused']:,}", found["reached"]]
+        print(f"| {' | '.join(map(str, cells))} | {time.monotonic() - start:.0f} |", flush=True)
+        if found["defect"]:
+            defects.append(f"{one.name}: {found['defect']}")
+    print(f"\n{total:,} inputs, {len(defects)} defects")
+    if defects:
+        raise SystemExit("\n".join(defects))
+
+
+def _instrumented() -> Any:
+    """Import the parsers with counters in our code and in the parsers of the standard library."""
+    import atheris
+    import open_clip  # noqa: F401 - before the counters: what csrdata does not own is not counted, and loads faster
+    import peft  # noqa: F401 - the same
+
+    with atheris.instrument_imports(include=["csrdata", "json", "csv", "ruamel"]):
+        from tests.faults.parsers import PARSERS
+    return PARSERS
+
+
+def _fuzz(parser: Any, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Fuzz one parser in a forked process, which ends at its first defect."""
+    counts, log = folder / "counts.json", folder / "log"
+    limits = [f"-runs={arguments.inputs}", f"-max_total_time={arguments.seconds}", f"-seed={arguments.seed}"]
+    bounds = ["-timeout=20", "-rss_limit_mb=6000", "-max_len=20000", f"-artifact_prefix={folder}/defect-"]
+    child = os.fork()
+    if child == 0:
+        with log.open("w") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        _try(parser, folder, counts, [*limits, *bounds])
+    _, status = os.waitpid(child, 0)
+    said = log.read_text(errors="replace")
+    found: dict[str, Any] = {"inputs": 0, "refused": 0, "defect": ""}
+    if counts.exists():
+        found |= json.loads(counts.read_text())
+    reached = re.findall(r" ft: (\d+)", said)
+    found["reached"] = reached[-1] if reached else "?"
+    if os.waitstatus_to_exitcode(status):
+        arguments.keep.mkdir(exist_ok=True)
+        for defect in folder.glob("defect-*"):
+            shutil.copy(defect, arguments.keep / f"{parser.name}-{defect.name[:20]}")
+        (arguments.keep / f"{parser.name}.log").write_text(said)
+        telling = [line for line in said.splitlines() if re.match(r"\w*(Error|Exception|ALARM|ERROR)", line)]
+        found["defect"] = (telling or ["see its log"])[0][:300]
+    return found
+
+
+def _try(parser: Any, folder: Path, counts: Path, options: list[str]) -> NoReturn:
+    """Fuzz one parser in this process."""
+    import atheris
+
+    place, corpus = folder / "place", folder / "corpus"
+    for made in (place, corpus):
+        made.mkdir()
+    parser.sound(place)
+    (corpus / "sound").write_bytes((place / parser.file).read_bytes())
+    tried = {"inputs": 0, "refused": 0}
+
+    def once(content: bytes) -> None:
+        (place / parser.file).write_bytes(content)
+        tried["inputs"] += 1
+        tried["refused"] += parser.refuses(place)
+        if tried["inputs"] % 100 == 0:
+            counts.write_text(json.dumps(tried))
+
+    atheris.Setup([sys.argv[0], *options, str(corpus)], once)
+    atheris.Fuzz()
+    os._exit(1)  # it ends the process itself
+
+
+if __name__ == "__main__":
+    main()
