@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -153,6 +154,7 @@ def _run(wanted: dict[str, Any], stderr: int, count: Path) -> None:
     os.dup2(silence, 1)
     os.dup2(stderr, 2)
     os.close(stderr)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
     os.chdir(wanted["project"])
     fault = Fault(**wanted["fault"])
     changes = _Changes(Path(wanted["project"]), set(wanted["events"]), at=fault.at, act=_act(fault))
@@ -169,6 +171,8 @@ def _run(wanted: dict[str, Any], stderr: int, count: Path) -> None:
         code = 0
     except SystemExit as left:
         code = int(str(left.code))
+    except BaseException:  # noqa: BLE001 - a defect, which the parent finds among the lines
+        traceback.print_exc()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         changes.events = set()

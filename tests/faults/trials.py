@@ -78,17 +78,21 @@ class Ground:
     """How long that takes."""
 
 
-def draw(seed: int, number: int, *, kinds: Sequence[str] = tuple(KINDS)) -> Trial:
-    """Return trial `number` of a seed, of one of the kinds."""
+def draw(
+    seed: int, number: int, *, kinds: Sequence[str] = tuple(KINDS), stages: Sequence[Stage] = STAGES
+) -> Trial:
+    """Return trial `number` of a seed, of one of the kinds and stages."""
     chance = random.Random(f"{seed}:{number}")
     (kind,) = chance.choices(kinds, weights=[KINDS[one] for one in kinds])
-    return Trial(seed, number, kind, chance.choice(STAGES), chance)
+    return Trial(seed, number, kind, chance.choice(stages), chance)
 
 
-def survey(project: Path, whole: Mapping[str, str], killer: Killer, folder: Path) -> Ground:
+def survey(
+    project: Path, whole: Mapping[str, str], killer: Killer, folder: Path, *, stages: Sequence[Stage] = STAGES
+) -> Ground:
     """Run every stage once without a fault, and count the changes that it makes."""
     changes, seconds = {}, {}
-    for stage in STAGES:
+    for stage in stages:
         root = copy(project, folder / "survey")
         remove_outputs(root, stage)
         start = time.perf_counter()
@@ -99,8 +103,14 @@ def survey(project: Path, whole: Mapping[str, str], killer: Killer, folder: Path
     return Ground(project, whole, changes, seconds)
 
 
-def play(trial: Trial, ground: Ground, killers: tuple[Killer, Killer], folder: Path) -> str:
+def play(trial: Trial, ground: Ground, killers: Sequence[Killer], folder: Path) -> str:
     """Play a trial in a folder, and return how the run with the fault ended.
+
+    Args:
+        trial: what happens.
+        ground: what it happens to.
+        killers: the first runs the stage; the second one is needed for two runs at once.
+        folder: a new folder, which is removed.
 
     Raises:
         Defect: something that must hold did not.
@@ -233,7 +243,7 @@ def _in_the_way(trial: Trial, root: Path) -> Iterator[None]:
         yield
 
 
-def _two_runs(trial: Trial, ground: Ground, root: Path, killers: tuple[Killer, Killer]) -> list[Run]:
+def _two_runs(trial: Trial, ground: Ground, root: Path, killers: Sequence[Killer]) -> list[Run]:
     """Start two runs of the stage, the second one a moment after the first."""
     stage = trial.stage
     for killer in killers:
