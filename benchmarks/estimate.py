@@ -2,7 +2,7 @@
 
 `python -m benchmarks.estimate` prints a table. Each row is a process of its own: its peak memory is that of the process,
 less what it took before the policy was loaded. The estimate sees what `csrdata check` sees: the model's shape, and the
-timing of one prompt and of two, and of one step of two pairs.
+timing of one prompt and of two, and of the second of two steps of two pairs.
 """
 
 import argparse
@@ -100,13 +100,17 @@ def training(size: Size, root: Path, *, gradient_checkpointing: bool) -> Row:
     policy = _policy(size, root)
     prompt_tokens = _prompt_tokens(policy, root)
     shape = estimate.shape_of(policy.model)
-    step, preflight, _ = _train(policy, root, pairs=2, batch=2, checkpointing=gradient_checkpointing)
+    step, preflight, _ = _train(
+        policy, root, pairs=2, batch=2, epochs=2, checkpointing=gradient_checkpointing
+    )
     del policy
     gc.collect()
     policy = _policy(size, root)
     before = _resident() - shape.weights
     _reset_peak()
-    _, _, seconds = _train(policy, root, pairs=PAIRS, batch=BATCH, checkpointing=gradient_checkpointing)
+    _, _, seconds = _train(
+        policy, root, pairs=PAIRS, batch=BATCH, epochs=1, checkpointing=gradient_checkpointing
+    )
     measured = _peak() - before
     parts = estimate.training_memory(
         shape,
@@ -155,15 +159,16 @@ def _search(policy: Any, root: Path, count: int, *, sentences: int) -> tuple[lis
 
 
 def _train(
-    policy: Any, root: Path, *, pairs: int, batch: int, checkpointing: bool
+    policy: Any, root: Path, *, pairs: int, batch: int, epochs: int, checkpointing: bool
 ) -> tuple[float, float, float]:
-    """Return the seconds per pair of the last step and of the preflight, and of all from the first forward pass on."""
+    """Return the seconds per pair of the last step and of the preflight, and the seconds of all."""
+    from csrdata.checking.step_clock import StepClock
     from csrdata.policy.training import train
 
-    starts: list[float] = []
-    hook = policy.model.get_decoder().register_forward_pre_hook(lambda *_: starts.append(time.perf_counter()))
+    clock = StepClock(policy.model.get_decoder())
     words = [" ".join(["red blue green"] * (SENTENCES * TOKENS // 4)), "a " * (SENTENCES * TOKENS // 2)]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, clock:
+        start = time.perf_counter()
         train(
             policy,
             [
@@ -181,7 +186,7 @@ def _train(
             beta=0.1,
             sft_weight=0.0,
             learning_rate=1e-4,
-            epochs=1,
+            epochs=epochs,
             batch_size=batch,
             accumulation=1,
             warmup_share=0.0,
@@ -193,14 +198,8 @@ def _train(
             progress=False,
             gradient_checkpointing=checkpointing,
         )
-    end = time.perf_counter()
-    hook.remove()
-    batches = -(-pairs // batch)
-    return (
-        (end - starts[-1]) / batch,
-        (starts[batches] - starts[0]) / pairs,
-        end - starts[0],
-    )
+        seconds = time.perf_counter() - start
+    return clock.step / batch, clock.preflight / pairs, seconds
 
 
 def _policy(size: Size, root: Path) -> Any:

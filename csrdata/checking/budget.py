@@ -6,6 +6,9 @@ from csrdata.checking.estimate import MEASURED, total
 from csrdata.checking.findings import Finding, error, ok, warning
 from csrdata.checking.units import duration, size
 
+BUSY = 0.5
+"""Load per core from which on the trial's times are said to be those of a busy machine."""
+
 
 def check_generation_memory(
     expected: Mapping[str, int], most: Mapping[str, int], *, available: int, at_once: int
@@ -57,15 +60,23 @@ def check_training_memory(
 
 
 def check_time(
-    *, search: tuple[float, float] | None, depths: tuple[int, int], training: float, iterations: int
+    *,
+    search: tuple[float, float] | None,
+    depths: tuple[int, int],
+    training: float,
+    iterations: int,
+    load: float,
+    cores: int,
 ) -> list[Finding]:
-    """Return the time of an iteration in words, and how far estimates were off.
+    """Return the time of an iteration in words, and how far estimates were off; a warning if other work slowed the trial.
 
     Args:
         search: seconds of the search, for answers as deep as the trial's and for the deepest; None without a search.
         depths: sentences of these answers.
         training: seconds with the most pairs that there may be.
         iterations: of the project.
+        load: processes that ran or waited before the trial, on average.
+        cores: of the machine.
     """
     words = "no search"
     if search is not None:
@@ -73,7 +84,13 @@ def check_time(
         deep = f"{depths[0]} to {depths[1]} sentences" if depths[0] < depths[1] else f"{depths[1]} sentences"
         words = f"search {least} to {most} for answers of {deep}" if least != most else f"search {most}"
     words = f"one iteration: {words}, training at most {duration(training)}; {iterations} iterations"
-    return [ok("time", words), ok("estimates", MEASURED)]
+    time = ok("time", words)
+    if load > BUSY * cores:
+        slowed = (
+            f"{words}; tried with a load of {load:.1f} on {cores} cores by other work: alone it takes less"
+        )
+        time = warning("time", slowed, do="for a closer estimate, without other work: csrdata check")
+    return [time, ok("estimates", MEASURED)]
 
 
 def _parts(parts: Mapping[str, int]) -> str:

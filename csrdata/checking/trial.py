@@ -1,4 +1,4 @@
-"""Two prompts go through search, score, pair and one training step, by the stages' own functions.
+"""Two prompts go through search, score, pair and two training steps, by the stages' own functions.
 
 The stages come in as functions with the project's parameters, so that this module has no knobs of theirs. What they write
 goes to a temporary folder. If two prompts give no pair, any two of their answers make one: the step must be tried.
@@ -24,15 +24,16 @@ Train = Callable[[Sequence[Pair]], "Step"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One training step."""
+    """Two training steps."""
 
     loss: float
+    """Of the first one."""
     reference_gap: float | None
     """Nats; None if no stored log-probability was compared."""
     seconds: float
-    """Of the step: forward and backward pass and the optimiser."""
+    """Of the second step, per pair: forward and backward pass and the optimiser."""
     preflight_seconds: float
-    """Of the pairs' reference log-probabilities."""
+    """Of the reference log-probabilities, per pair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +168,11 @@ def _any_pair(prompt: Prompt, responses: Sequence[Response]) -> Pair | None:
 
 
 def try_training(pairs: Sequence[Pair], train: Train) -> tuple[Step | None, list[Finding]]:
-    """Train one step on the pairs.
+    """Train two steps on the pairs.
 
     Args:
         pairs: 1 or more.
-        train: `train_dpo` of one step, into a temporary folder.
+        train: `train_dpo` of two steps, into a temporary folder.
     """
     try:
         step = train(pairs)
@@ -183,7 +184,7 @@ def try_training(pairs: Sequence[Pair], train: Train) -> tuple[Step | None, list
         do = "take compute.dtype bfloat16 or float32 in params.yaml, then: csrdata check"
         return step, [error("training", "got a loss that is not a number, expected a finite one", do=do)]
     gap = "" if step.reference_gap is None else f", references within {step.reference_gap:.2g} nats"
-    return step, [ok("training", f"one step of {len(pairs)} pairs: loss {step.loss:.3f}{gap}")]
+    return step, [ok("training", f"two steps of {len(pairs)} pairs: loss {step.loss:.3f}{gap}")]
 
 
 def _failed(subject: str, problem: Exception, *, stage: str) -> Finding:

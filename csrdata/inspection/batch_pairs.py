@@ -43,15 +43,17 @@ def select(
     rejected = chosen.copy()
     rows, left = np.arange(len(values)), there
     for number in range(per_prompt):
-        high, low = _furthest_apart(values[rows], left, allowed[rows])
-        apart = values[rows, high] - values[rows, low]
-        good = np.flatnonzero((high != NONE) & ~(apart < margin))
-        rows, left, high, low = rows[good], left[good], high[good], low[good]
-        chosen[rows, number], rejected[rows, number] = high, low
+        high, low = _furthest_apart(values, left, allowed)
         every = np.arange(len(rows))
-        own = texts[rows]
-        used = (own == own[every, high, None]) | (own == own[every, low, None])
-        left = left & ~used
+        apart = values[every, high] - values[every, low]
+        good = np.flatnonzero((high != NONE) & ~(apart < margin))
+        rows, high, low = rows[good], high[good], low[good]
+        chosen[rows, number], rejected[rows, number] = high, low
+        if number + 1 < per_prompt:
+            values, allowed, own = values[good], allowed[good], texts[rows]
+            every = np.arange(len(rows))
+            used = (own == own[every, high, None]) | (own == own[every, low, None])
+            left = left[good] & ~used
     return chosen, rejected
 
 

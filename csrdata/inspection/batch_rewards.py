@@ -5,6 +5,7 @@ those of `math.fsum`; exponentials and squares are those of `math`, because nump
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -67,7 +68,10 @@ def sums(values: Floats, groups: Groups) -> Floats:
     found = Sums(len(groups.sizes))
     for place in range(int(groups.sizes.max(initial=0))):
         longer = np.flatnonzero(groups.sizes > place)
-        found.add(values[groups.starts[longer] + place], longer)
+        if len(longer) == len(groups.sizes):
+            found.add(values[groups.starts + place])
+        else:
+            found.add(values[groups.starts[longer] + place], longer)
     return found.rounded()
 
 
@@ -79,6 +83,8 @@ def means(values: Floats, groups: Groups) -> Floats:
 def without_gaps(values: Floats, groups: Groups) -> Floats:
     """Return values in which NaN is the mean of the others of its group, as `csrdata.search.reward.without_gaps` does."""
     known = ~np.isnan(values)
+    if known.all():
+        return values
     numbers = groups.numbers()
     others = Groups.of(np.bincount(numbers[known], minlength=len(groups.sizes)))
     return np.where(known, values, means(values[known], others)[numbers])
@@ -142,23 +148,25 @@ def _standardised(values: Floats, trees: Groups) -> Floats:
     return np.where(constant[numbers], 0.0, centred / np.where(constant, 1.0, deviations)[numbers])
 
 
-def aggregated(rewards: Floats, paths: Integers, how: str) -> Floats:
+def aggregated(rewards: Sequence[Floats], counts: Integers, how: str) -> Floats:
     """Return the rewards of answers, [A], as `csrdata.search.reward.aggregate` combines those of their sentences.
 
     Args:
-        rewards: of the sentences, [N].
-        paths: the sentences of each answer, [A, depth]: places in `rewards`, -1 where there is none.
+        rewards: of one sentence of each answer, then of another one, and so on, [A] each; 0 where there is none.
+        counts: sentences of each answer, [A].
         how: an `Aggregate`.
     """
-    found, padded = Sums(len(paths)), np.append(rewards, 0.0)
-    for column in paths.T:
-        found.add(padded[column])
-    total = found.rounded()
-    count: Integers = (paths >= 0).sum(axis=1)
+    if len(rewards) <= 2:
+        total = sum(rewards, np.zeros(len(counts)))
+    else:
+        found = Sums(len(counts))
+        for values in rewards:
+            found.add(values)
+        total = found.rounded()
     match Aggregate(how):
         case Aggregate.SUM:
             return total
         case Aggregate.MEAN:
-            return np.divide(total, np.maximum(count, 1), dtype=np.float64)
+            return np.divide(total, np.maximum(counts, 1), dtype=np.float64)
         case Aggregate.MEAN_PLUS_ONE:
-            return np.divide(total, count + 1, dtype=np.float64)
+            return np.divide(total, counts + 1, dtype=np.float64)

@@ -22,7 +22,7 @@ from csrdata.inspection.batch_rewards import (
     aggregated,
     without_gaps,
 )
-from csrdata.inspection.lengths import words_of
+from csrdata.inspection.lengths import words_in
 from csrdata.records import NO_PARENT, Fate, Prompt
 
 TruthOf = Callable[[Prompt, str], float | None]
@@ -182,29 +182,29 @@ class _Batch:
         self._components, scored = _components(searches, trees, repetition_threshold)
         rows = _leaves(table)
         paths = _paths(rows, table, trees)
-        self._texts = _joined(paths, table["text"])
-        said = np.flatnonzero((self._texts.str.strip_chars(_BLANKS) != "").to_numpy())
-        self._texts, paths = self._texts.gather(said), paths[said]
-        self._paths = np.append(scored, -1)[paths]
+        texts = _joined(paths, table["text"])
+        bare = texts.str.strip_chars(_BLANKS)
+        said = np.flatnonzero((bare != "").to_numpy())
+        self._texts, paths = texts.gather(said), np.append(scored, -1)[paths[said]]
+        self._paths = [column for column in paths.T if (column != -1).any()]
+        self._counts: Integers = (paths != -1).sum(axis=1)
         self._trees = trees.numbers()[rows[said]]
         self._places = _places(self._trees, len(self._prompts))
-        self.words: Integers = (
-            pl.DataFrame({"text": self._texts}).select(words_of("text")).to_series().to_numpy()
-        )
+        self.words: Integers = words_in(self._texts).to_numpy()
         self._there = self._places != NONE
-        self._same = _equal_texts(self._texts)[self._places]
+        self._same = _equal_texts(bare.gather(said))[self._places]
         self._allowed = allowed_pairs(
             self._same, np.append(self.words, 0)[self._places], self._there, max_length_gap=max_length_gap
         )
-        self._on_scale: dict[str, tuple[Floats, Floats]] = {}
+        self._on_scale: dict[str, list[tuple[Floats, Floats]]] = {}
 
     def pairs(self, setting: Setting, *, per_prompt: int) -> _Pairs:
         """Return the pairs that a setting selects."""
-        if setting.scale not in self._on_scale:
-            self._on_scale[setting.scale] = self._components.on_scale(setting.scale)
-        image, language = self._on_scale[setting.scale]
-        rewards = setting.image_weight * image + (1 - setting.image_weight) * language
-        values = aggregated(rewards, self._paths, setting.aggregate)
+        rewards = [
+            setting.image_weight * image + (1 - setting.image_weight) * language
+            for image, language in self._terms(setting.scale)
+        ]
+        values = aggregated(rewards, self._counts, setting.aggregate)
         if not len(values):
             nothing = np.full((len(self._prompts), per_prompt), NONE)
             return _Pairs(nothing, nothing, np.zeros(nothing.shape))
@@ -219,6 +219,13 @@ class _Batch:
         every = np.arange(len(self._places))[:, None]
         chosen, rejected = (np.where(side == NONE, NONE, self._places[every, side]) for side in (high, low))
         return _Pairs(chosen, rejected, values[chosen] - values[rejected])
+
+    def _terms(self, scale: str) -> list[tuple[Floats, Floats]]:
+        """Return both terms of the last sentence of each answer, of the one before it, and so on; 0 where there is none."""
+        if scale not in self._on_scale:
+            image, language = (np.append(term, 0.0) for term in self._components.on_scale(scale))
+            self._on_scale[scale] = [(image[column], language[column]) for column in self._paths]
+        return self._on_scale[scale]
 
     def false_shares(self, selected: Iterable[_Pairs], false_share: TruthOf | None) -> Floats:
         """Return the share of false statements of each answer that any setting selects; NaN where it is unknown."""
@@ -238,16 +245,18 @@ def _components(
     """Return the two terms of the sentences with a text, and the place of every row among these, -1 for the others."""
     table = searches.sentences
     term = table["relevance"] if searches.image_term is None else searches.image_term
-    scored = table["relevance"].is_not_null().to_numpy()
-    sizes = np.bincount(trees.numbers()[scored], minlength=len(trees.sizes))
-    some, own = table.filter(scored), Groups.of(sizes)
-    relevances = without_gaps(term.filter(scored).cast(pl.Float64).fill_null(np.nan).to_numpy(), own)
+    rows = table["relevance"].is_not_null()
+    scored = rows.to_numpy()
+    tokens = pl.col("token_ids").list.len().cast(pl.Int64)
+    some = table.select("logprob", "parent_id", "repetition", tokens=tokens).filter(rows)
+    own = Groups.of(np.bincount(trees.numbers()[scored], minlength=len(trees.sizes)))
+    relevances = without_gaps(term.filter(rows).cast(pl.Float64).fill_null(np.nan).to_numpy(), own)
     if repetition_threshold is not None:
         repeated = some["repetition"].fill_null(0.0).to_numpy() >= repetition_threshold
         relevances = np.where(repeated, 0.0, relevances)
     components = Components(
         some["logprob"].to_numpy(),
-        some["token_ids"].list.len().cast(pl.Int64).to_numpy(),
+        some["tokens"].to_numpy(),
         relevances,
         some["parent_id"].to_numpy(),
         own,
@@ -285,11 +294,10 @@ def _paths(leaves: Integers, table: pl.DataFrame, trees: Groups) -> Integers:
 
 def _joined(paths: Integers, texts: pl.Series) -> pl.Series:
     """Return the text of each answer."""
-    columns = [
-        texts.gather(pl.Series(np.maximum(rows, 0))).set(pl.Series(rows < 0), "") for rows in paths.T[::-1]
-    ]
-    if not columns:
+    if not len(paths):
         return pl.Series([], dtype=pl.String)
+    padded = pl.concat([texts, pl.Series([""])])  # -1, behind the first sentence, is the last text
+    columns = [padded.gather(pl.Series(rows % len(padded))) for rows in paths.T[::-1]]
     return pl.select(pl.concat_str([pl.lit(one) for one in columns])).to_series()
 
 
@@ -302,8 +310,8 @@ def _places(trees: Integers, count: int) -> Integers:
 
 
 def _equal_texts(texts: pl.Series) -> Integers:
-    """Return a number for each text, equal where the texts are equal without white space around them; -1 is appended."""
-    table = pl.DataFrame({"text": texts.str.strip_chars(_BLANKS)}).with_row_index()
+    """Return a number for each text, equal for equal texts; -1 is appended."""
+    table = pl.DataFrame({"text": texts}).with_row_index()
     found = table.select(pl.col("index").first().over("text")).to_series().to_numpy()
     return np.append(found.astype(np.int64), -1)
 

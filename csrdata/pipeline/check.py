@@ -8,7 +8,6 @@ import gc
 import io
 import os
 import tempfile
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
@@ -146,7 +145,7 @@ def _try(params: Params, inputs: Inputs, models: Models) -> list[Finding]:
     from csrdata.checking.trial import PROMPTS, try_pairs, try_training
     from csrdata.pipeline.trial_pairs import selection
 
-    some = _readable(inputs)
+    some, load = _readable(inputs), os.getloadavg()[0]
     tried = [prompt for prompt, _ in some[:PROMPTS]]
     try:
         facts, findings = _search(params, inputs, models, some)
@@ -169,7 +168,7 @@ def _try(params: Params, inputs: Inputs, models: Models) -> list[Finding]:
     if pairs:
         step, said = try_training(pairs, lambda chosen: _train(params, inputs, models, chosen))
         findings += said
-    return [*findings, *_disk(params, adapter=adapter), *_budget(params, facts, step)]
+    return [*findings, *_disk(params, adapter=adapter), *_budget(params, facts, step, load=load)]
 
 
 def _readable(inputs: Inputs) -> "list[tuple[Prompt, Image]]":
@@ -349,33 +348,36 @@ def _score(params: Params, inputs: Inputs, models: Models, rows: Sequence[Senten
 
 
 def _train(params: Params, inputs: Inputs, models: Models, pairs: Sequence[Pair]) -> "Step":
-    """Train one step as `train_dpo` does, into a temporary folder; time the forward passes of the language model."""
+    """Train two steps as `train_dpo` does, into a temporary folder; the second one, which is warm, is timed."""
+    from csrdata.checking.step_clock import StepClock
     from csrdata.checking.trial import Step
     from csrdata.policy.training import train
 
     section = params.train_dpo
     runtime.set_up_process(params.compute, seed=section.seed)
-    policy, starts = _policy(params, inputs, models), list[float]()
-    decoder: Any = policy.model.get_decoder()  # type: ignore[no-untyped-call]
-    decoder.register_forward_pre_hook(lambda *_: starts.append(time.perf_counter()))
+    policy = _policy(params, inputs, models)
     batch = min(section.batch_size, len(pairs))
-    chosen = list(pairs[:batch])
-    settings = section.model_dump() | {"epochs": 1, "batch_size": batch, "accumulation": 1, "warmup_share": 0}
-    with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch:
+    settings = section.model_dump() | {"epochs": 2, "batch_size": batch, "accumulation": 1, "warmup_share": 0}
+    clock = StepClock(policy.model.get_decoder())  # type: ignore[no-untyped-call]
+    with tempfile.TemporaryDirectory(prefix="csrdata-") as scratch, clock:
         report = train(
-            policy, chosen, root=inputs.root, adapter_folder=Path(scratch), **settings, progress=False
+            policy,
+            list(pairs[:batch]),
+            root=inputs.root,
+            adapter_folder=Path(scratch),
+            **settings,
+            progress=False,
         )
-        end = time.perf_counter()
     return Step(
         loss=report.steps[0].loss,
         reference_gap=report.reference_gap,
-        seconds=(end - starts[-1]) / batch,
-        preflight_seconds=(starts[-1] - starts[0]) / batch,
+        seconds=clock.step / batch,
+        preflight_seconds=clock.preflight / batch,
     )
 
 
-def _budget(params: Params, facts: _Facts, step: "Step | None") -> list[Finding]:
-    """Return the estimates of memory and time at the project's settings."""
+def _budget(params: Params, facts: _Facts, step: "Step | None", *, load: float) -> list[Finding]:
+    """Return the estimates of memory and time at the project's settings; `load` is the machine's before the trial."""
     from csrdata.checking.budget import check_generation_memory, check_time, check_training_memory
     from csrdata.checking.estimate import (
         Pace,
@@ -445,6 +447,8 @@ def _budget(params: Params, facts: _Facts, step: "Step | None") -> list[Finding]
             pace, pairs=most_pairs(params.select_pairs, prompts=prompts), epochs=train.epochs
         ),
         iterations=len(params.iterations),
+        load=load,
+        cores=os.cpu_count() or 1,
     )
 
 

@@ -19,7 +19,7 @@ from csrdata.search.responses import SEARCH
 from csrdata.search.reward import Aggregate, Scale
 from csrdata.sections.method import AnswerPairs, AnyPairs
 from csrdata.storage.shard_manifest import check_shards
-from csrdata.storage.tables import read_rows, read_table
+from csrdata.storage.tables import from_table, read_rows, read_table
 
 HELP = "csrdata sweep --help"
 MOST_POINTS = 10_000
@@ -100,7 +100,7 @@ def _parts(settings: AnyPairs) -> Sequence[AnyPairs]:
 def _searches(name: str, *, signal: str) -> Iterator[Searches]:
     """Yield the searches of an iteration in batches; one shard is in memory at a time."""
     made_by, measured_by = f"dvc repro generate_beams@{name}", f"dvc repro measure_signals@{name}"
-    prompts = {one.prompt_id: one for one in read_rows(paths.PROMPTS, Prompt, made_by=SAMPLED)}
+    prompts = read_table(paths.PROMPTS, Prompt, made_by=SAMPLED)
     for file in check_shards(paths.candidates(name), made_by=made_by).names():
         rows = read_table(paths.candidates(name) / file, Sentence, made_by=made_by)
         rows = rows.filter(pl.col("fate") != Fate.REFUSED.value)
@@ -108,15 +108,30 @@ def _searches(name: str, *, signal: str) -> Iterator[Searches]:
             measured = read_table(paths.signals(name) / file, Signal, made_by=measured_by)
             values = measured.filter(name=signal).select("prompt_id", "node_id", "value")
             rows = rows.join(values, on=["prompt_id", "node_id"], how="left", maintain_order="left")
-        ids = rows["prompt_id"].unique(maintain_order=True)
-        for first in range(0, len(ids), BATCH):
-            own = ids[first : first + BATCH].to_list()
-            if missing := next((one for one in own if one not in prompts), None):
-                got, expected = f"no row for {missing}", "one for each prompt of the candidates"
-                raise UserError(str(paths.PROMPTS), got=got, expected=expected, do=made_by)
-            some = rows.filter(pl.col("prompt_id").is_between(pl.lit(own[0]), pl.lit(own[-1])))
+        trees = rows.select(pl.col("prompt_id").rle()).to_series().struct.unnest()
+        start = 0
+        for first in range(0, len(trees), BATCH):
+            own = trees[first : first + BATCH]
+            some = rows[start : start + own["len"].sum()]
+            start += len(some)
             term = None if signal == SEARCH else some["value"]
-            yield Searches([prompts[one] for one in own], some, term)
+            yield Searches(_prompts(prompts, own["value"], made_by=made_by), some, term)
+
+
+def _prompts(table: pl.DataFrame, ids: pl.Series, *, made_by: str) -> list[Prompt]:
+    """Return the prompts with some ids; both are in ascending order.
+
+    Raises:
+        UserError: an id has no row.
+    """
+    low, high = (table["prompt_id"].search_sorted(end, side="left") for end in (ids[0], ids[-1]))
+    near = table[low : high + 1]
+    found = near.filter(pl.col("prompt_id").is_in(ids.implode()))
+    if len(found) < len(ids):
+        missing = next(one for one in ids if one not in set(found["prompt_id"]))
+        got, expected = f"no row for {missing}", "one for each prompt of the candidates"
+        raise UserError(str(paths.PROMPTS), got=got, expected=expected, do=made_by)
+    return from_table(found, Prompt)
 
 
 def _truth(params: Params) -> TruthOf | None:

@@ -1,4 +1,4 @@
-"""Thumbnails of a report's images: WebP, at most 256 pixels wide and high, encoded again: no foreign byte is kept."""
+"""Thumbnails of a report's images: JPEG, at most 256 pixels wide and high, encoded again: no foreign byte is kept."""
 
 import io
 import os
@@ -13,9 +13,8 @@ from csrdata.images import ImageRoot, load_image
 
 SIZE = 256
 """Pixels of the longer side; a smaller image keeps its size."""
-QUALITY = 78
-_EFFORT = 2
-"""Of WebP's 0 to 6: twice as fast as the default 4, at 3% more bytes."""
+QUALITY = 75
+"""A photograph takes about a quarter more bytes than as WebP of quality 78, and a fifteenth of the time to encode."""
 _AT_ONCE = 64
 
 
@@ -40,9 +39,11 @@ def thumbnails(images: Sequence[str], *, root: Path | ImageRoot) -> Iterator[tup
 
 
 def thumbnail(image: Image.Image) -> bytes:
-    """Return an image as a small WebP file, without metadata."""
+    """Return an image as a small JPEG file, without metadata."""
+    # A drawing of a few pixels keeps the colours of each; a photograph does not need them.
+    subsampling = "4:4:4" if max(image.size) <= SIZE else "4:2:0"
     # Halved by a box filter as often as possible, then by another filter: half the time of one filter for all.
     image.thumbnail((SIZE, SIZE), Image.Resampling.BILINEAR, reducing_gap=1.0)
     content = io.BytesIO()
-    image.save(content, "WEBP", quality=QUALITY, method=_EFFORT)
+    image.save(content, "JPEG", quality=QUALITY, subsampling=subsampling)
     return content.getvalue()

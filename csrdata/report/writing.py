@@ -226,7 +226,7 @@ def _images(content: Content, images: Sequence[str], folder: Path) -> tuple[list
     made, size = [], 0
     for number, (_, thumbnail) in enumerate(thumbnails(images, root=content.images)):
         if isinstance(thumbnail, bytes):
-            (folder / f"{number}.webp").write_bytes(thumbnail)
+            (folder / f"{number}.jpg").write_bytes(thumbnail)
             made.append(number)
             size += len(thumbnail)
     return made, size, len(images) - len(made)
@@ -266,7 +266,7 @@ def _image_payloads(folder: Path, made: Sequence[int]) -> Iterator[tuple[str, It
         yield (
             f"images-{first // IMAGES}",
             (
-                base64.b64encode((folder / f"{number}.webp").read_bytes()) if number in there else b""
+                base64.b64encode((folder / f"{number}.jpg").read_bytes()) if number in there else b""
                 for number in range(first, first + IMAGES)
             ),
         )

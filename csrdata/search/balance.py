@@ -1,6 +1,8 @@
 """The balance of a set of pairs in length: some pairs are left out until chosen and rejected are about equally long."""
 
-from collections.abc import Collection, Iterable, Mapping
+import math
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 
 from csrdata.records import Dropped, DropReason, Pair
@@ -64,26 +66,45 @@ def to_leave_out(gaps: Mapping[Key, int], *, tolerance: float, seed: int) -> set
 
     Example: gaps +4 +1 -1 0 with tolerance 0.5 -> the first pair is left out
     """
-    remaining = sorted(gaps, key=lambda key: (gaps[key], hashed(seed, key[0]), key[1]))
-    total = sum(gaps.values())
-    left_out: set[Key] = set()
-    while abs(total) > tolerance * len(remaining):
-        largest_first = reversed(remaining) if total > 0 else remaining
-        leaving = _first_removable(largest_first, gaps, total=total, least=-tolerance * (len(remaining) - 1))
-        leaving = leaving or remaining[-1 if total > 0 else 0]
-        remaining.remove(leaving)
+    ordered = sorted(gaps, key=lambda key: (gaps[key], hashed(seed, key[0]), key[1]))
+    longer = _Leaning([key for key in reversed(ordered) if gaps[key] > 0], gaps)
+    shorter = _Leaning([key for key in ordered if gaps[key] < 0], gaps)
+    total, left_out = sum(gaps.values()), set[Key]()
+    while abs(total) > tolerance * (len(gaps) - len(left_out)):
+        leaning = longer if total > 0 else shorter
+        least = math.ceil(-tolerance * (len(gaps) - len(left_out) - 1))
+        leaving = leaning.take(at_most=abs(total) - least)
         left_out.add(leaving)
         total -= gaps[leaving]
     return left_out
 
 
-def _first_removable(keys: Iterable[Key], gaps: Mapping[Key, int], *, total: int, least: float) -> Key | None:
-    """Return the first pair without which the total, times its sign, is still at least `least`, or None."""
-    sign = 1 if total > 0 else -1
-    for key in keys:
-        weight = sign * gaps[key]
-        if weight <= 0:
-            return None
-        if sign * total - weight >= least:
-            return key
-    return None
+class _Leaning:
+    """The pairs whose gap has one sign, the largest first; they are taken out one at a time.
+
+    Weights are absolute gaps. `_next` leads from each place to a later one, or to itself where the pair is still there, so
+    that all steps together take little more time than there are pairs.
+    """
+
+    def __init__(self, keys: Sequence[Key], gaps: Mapping[Key, int]) -> None:
+        self._keys = keys
+        self._falling = [-abs(gaps[key]) for key in keys]
+        self._next = list(range(len(keys) + 1))
+
+    def take(self, *, at_most: int) -> Key:
+        """Take out the first pair whose weight is at most `at_most`, or the first of all if none is; return its key."""
+        place = self._left(bisect_left(self._falling, -at_most))
+        if place == len(self._keys):
+            place = self._left(0)
+        self._next[place] = place + 1
+        return self._keys[place]
+
+    def _left(self, place: int) -> int:
+        """Return the first place from `place` on whose pair is still there; the number of pairs if there is none."""
+        passed = []
+        while self._next[place] != place:
+            passed.append(place)
+            place = self._next[place]
+        for one in passed:
+            self._next[one] = place
+        return place

@@ -7,10 +7,7 @@ whole columns: a million sentences take less than a second. The first broken rul
 Relations between tables (does a pair's leaf exist?) are checked by the code that reads both.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -42,6 +39,17 @@ from csrdata.records import (
     Winner,
     Wording,
 )
+from csrdata.storage.rules import (
+    Rule,
+    at_most,
+    between,
+    blank,
+    has_null,
+    items_at_most,
+    once,
+    one_of,
+    whole,
+)
 
 MAX_NAME = 256
 """The most characters of an id or a split's name: they occur in file names (at most 255 bytes) and in error lines."""
@@ -65,18 +73,6 @@ NEGATIVES = ("random", "popular", "adversarial")
 """How the absent object of a "no" question was chosen (POPE)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A condition on the values of one column."""
-
-    expected: str
-    """The error's words after `expected`."""
-    broken: Callable[[pl.Expr], pl.Expr]
-    """Return a Boolean column that is true in each row that breaks the rule; null counts as false."""
-    show: Callable[[Any], object] = lambda value: "null" if value is None else value
-    """Return what the error shows of an invalid value."""
-
-
 def check_values(table: pl.DataFrame, record: Record, *, place: str, made_by: str) -> None:
     """Validate the values of a table that has its record's columns and types.
 
@@ -96,7 +92,7 @@ def check_values(table: pl.DataFrame, record: Record, *, place: str, made_by: st
         return
     rules = [(column, rule) for column, own in RULES[record].items() for rule in own]
     broken = table.select(
-        rule.broken(pl.col(column)).fill_null(value=False).any().alias(str(number))
+        rule.broken(rule.tested(column)).fill_null(value=False).any().alias(str(number))
         for number, (column, rule) in enumerate(rules)
     ).row(0)
     for (column, rule), is_broken in zip(rules, broken, strict=True):
@@ -108,50 +104,6 @@ def check_values(table: pl.DataFrame, record: Record, *, place: str, made_by: st
             raise UserError(
                 f"{place}: row {row}: column {column}", got=got, expected=rule.expected, do=made_by
             )
-
-
-def _one_of(values: type[StrEnum]) -> Rule:
-    names = [value.value for value in values]
-    return Rule(f"one of {', '.join(names)}", lambda column: ~column.is_in(names))
-
-
-def _at_most(limit: int) -> Rule:
-    return Rule(
-        f"at most {limit:,} characters",
-        lambda column: column.str.len_chars() > limit,
-        lambda value: f"{len(value):,} characters",
-    )
-
-
-def _items_at_most(limit: int, unit: str) -> Rule:
-    return Rule(
-        f"at most {limit:,} {unit}",
-        lambda column: column.list.len() > limit,
-        lambda value: f"{len(value):,} {unit}",
-    )
-
-
-def _between(low: float, high: float, what: str, *, rounding: float = 0.0) -> Rule:
-    """Return the rule that values are from `low` to `high`. It tests NaN separately, which fails every comparison."""
-    return Rule(
-        what,
-        lambda column: column.is_nan() | (column < low - rounding) | (column > high + rounding),
-    )
-
-
-def _whole(low: int, high: int | None = None) -> Rule:
-    expected = f"a whole number of {low} or more" if high is None else f"a whole number of {low} to {high:,}"
-    return Rule(expected, lambda column: (column < low) | (False if high is None else column > high))
-
-
-def _once(*columns: str) -> Rule:
-    named = " and ".join(columns)
-    return Rule(f"one row for each {named}", lambda _: ~pl.struct(*columns).is_first_distinct())
-
-
-def _blank(column: pl.Expr) -> pl.Expr:
-    """Return whether a text has only white space, as `str.strip` defines it."""
-    return ~column.str.contains(r"[^\s\x1c-\x1f]")
 
 
 def _parent(column: str) -> pl.Expr:
@@ -172,7 +124,7 @@ def _continuation(complete: str) -> Rule:
     """Return the rule that a side of a pair has words; the end of an answer that was begun has none."""
     return Rule(
         f"a text with words in it, or an empty one where {complete} is true and context has words",
-        lambda column: _blank(column) & ~(pl.col(complete) & (column == "") & ~_blank(pl.col("context"))),
+        lambda column: blank(column) & ~(pl.col(complete) & (column == "") & ~blank(pl.col("context"))),
     )
 
 
@@ -182,7 +134,7 @@ def _end(complete: str) -> Rule:
 
 
 _IS_FIRST = pl.col("parent_id") == NO_PARENT
-_HAS_WORDS = ~_blank(pl.col("text"))
+_HAS_WORDS = ~blank(pl.col("text"))
 _REFUSALS = [Stop.BAD_IMAGE.value, Stop.TOO_LONG.value]
 _IS_REFUSED = pl.col("fate") == Fate.REFUSED.value
 _IS_SCORED = _HAS_WORDS & ~_IS_REFUSED
@@ -190,28 +142,31 @@ _STARTS_TREE = (pl.col("prompt_id") != pl.col("prompt_id").shift(1)).fill_null(v
 _CONTINUED = [Fate.KEPT_BEST.value, Fate.KEPT_WORST.value]
 _IS_YES_NO = pl.col("kind") == Kind.YES_NO.value
 
-WORDS = Rule("a text with words in it", _blank)
+WORDS = Rule("a text with words in it", blank)
 NO_NUL = Rule("a text without NUL characters", lambda column: column.str.contains("\0", literal=True))
-PLAIN = Rule("no control characters", lambda column: column.str.contains(r"\p{Cc}"))
-ID = (Rule("an id", _blank), PLAIN, _at_most(MAX_NAME))
-PATH = (Rule("the path of an image", _blank), PLAIN, _at_most(MAX_PATH))
+PLAIN = Rule("no control characters", lambda column: column.str.contains(r"\p{Cc}"), alone=True)
+ID = (Rule("an id", blank, alone=True), PLAIN, at_most(MAX_NAME, alone=True))
+PATH = (Rule("the path of an image", blank), PLAIN, at_most(MAX_PATH))
 NAME = (
     Rule("a name of letters, digits, _, - and .", lambda column: ~column.str.contains(r"^\w[\w.-]*$")),
-    _at_most(MAX_NAME),
+    at_most(MAX_NAME),
 )
-TEXT = (_at_most(MAX_TEXT),)
+TEXT = (at_most(MAX_TEXT),)
 """Text of a policy: any Unicode character, even NUL, which a byte-level tokenizer can produce."""
-COUNT = (_whole(0),)
-TOKENS = (_whole(1, MAX_TOKENS),)
+COUNT = (whole(0),)
+TOKENS = (whole(1, MAX_TOKENS),)
 FINITE = (Rule("a finite number", lambda column: ~column.is_finite()),)
-SCORE = (_between(0, 100, "a number of 0..100", rounding=ROUNDING),)
-SHARE = (_between(0, 1, "a number of 0..1", rounding=ROUNDING),)
+SCORE = (between(0, 100, "a number of 0..100", rounding=ROUNDING),)
+SHARE = (between(0, 1, "a number of 0..1", rounding=ROUNDING),)
 LOGPROB = (
     Rule(
         "a finite log-probability, at most 0",
         lambda column: ~column.is_finite() | (column > LOGPROB_ROUNDING),
     ),
 )
+
+_SCORE_TOO = Rule("a score", lambda column: column.is_null() & pl.col("relevance").is_not_null())
+"""For columns behind `relevance`, whose own rule says where a score is due."""
 
 NEVER_EMPTY: frozenset[Record] = frozenset({Prompt})
 """Tables that must have rows. Any other table may be empty, for example if no prompt gave a pair, or no truth is known."""
@@ -223,12 +178,12 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
             Rule("ids in ascending order, each once", lambda column: column <= column.shift(1)),
         ),
         "image": PATH,
-        "text": (WORDS, _at_most(MAX_PROMPT), NO_NUL),
+        "text": (WORDS, at_most(MAX_PROMPT), NO_NUL),
     },
     Wording: {
-        "text": (WORDS, _at_most(MAX_PROMPT), NO_NUL, _once("text")),
+        "text": (WORDS, at_most(MAX_PROMPT), NO_NUL, once("text")),
         "rendered": (
-            _at_most(MAX_TEXT),
+            at_most(MAX_TEXT),
             Rule(
                 "a prompt with the instruction in it",
                 lambda column: ~column.str.contains(pl.col("text").str.strip_chars(), literal=True),
@@ -236,20 +191,20 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         ),
     },
     LeftOut: {
-        "record_id": (*ID, _once("record_id", "split")),
+        "record_id": (*ID, once("record_id", "split")),
         "split": NAME,
         "image": PATH,
-        "reason": (_one_of(LeaveReason),),
+        "reason": (one_of(LeaveReason),),
         "detail": TEXT,
     },
     ImageFile: {
-        "image": (*PATH, _once("image")),
+        "image": (*PATH, once("image")),
         "sha256": (
             Rule("64 hex digits in lower case", lambda column: ~column.str.contains("^[0-9a-f]{64}$")),
         ),
-        "bytes": (_whole(1),),
-        "width": (_whole(1),),
-        "height": (_whole(1),),
+        "bytes": (whole(1),),
+        "width": (whole(1),),
+        "height": (whole(1),),
     },
     Sentence: {
         "prompt_id": (
@@ -264,9 +219,9 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
                 lambda column: column != pl.when(_STARTS_TREE).then(0).otherwise(column.shift(1) + 1),
             ),
         ),
-        "stop": (_one_of(Stop),),
+        "stop": (one_of(Stop),),
         "fate": (
-            _one_of(Fate),
+            one_of(Fate),
             Rule(
                 f"{Fate.FINISHED.value} where stop is {Stop.END.value}, and nowhere else",
                 lambda column: (column == Fate.FINISHED.value) != (pl.col("stop") == Stop.END.value),
@@ -303,9 +258,9 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
                 f"1 token or more, and none where fate is {Fate.REFUSED.value}",
                 lambda column: (column.list.len() == 0) != _IS_REFUSED,
             ),
-            _items_at_most(MAX_TOKENS, "tokens"),
+            items_at_most(MAX_TOKENS, "tokens"),
             Rule("token ids of 0 or more", lambda column: column.list.min() < 0),
-            Rule("no nulls", lambda column: column.list.drop_nulls().list.len() < column.list.len()),
+            Rule("no nulls", has_null),
         ),
         "logprob": LOGPROB,
         "relevance": (
@@ -315,8 +270,8 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
                 lambda column: column.is_null() == _IS_SCORED,
             ),
         ),
-        "repetition": (*SHARE, Rule("a score", lambda column: column.is_null() & _IS_SCORED)),
-        "guidance_reward": (*FINITE, Rule("a score", lambda column: column.is_null() & _IS_SCORED)),
+        "repetition": (*SHARE, _SCORE_TOO),
+        "guidance_reward": (*FINITE, _SCORE_TOO),
         "canonical": (
             Rule(
                 f"null where fate is {Fate.REFUSED.value}, else true or false",
@@ -326,7 +281,7 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
     },
     Response: {
         "prompt_id": ID,
-        "leaf_id": (*COUNT, _once("prompt_id", "leaf_id")),
+        "leaf_id": (*COUNT, once("prompt_id", "leaf_id")),
         "text": TEXT,
         "words": COUNT,
         "sentences": COUNT,
@@ -346,31 +301,31 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         ),
     },
     Signal: {
-        "prompt_id": (*ID, _once("prompt_id", "node_id", "name")),
+        "prompt_id": (*ID, once("prompt_id", "node_id", "name")),
         "node_id": COUNT,
         "name": NAME,
         "value": SCORE,
     },
     Verdict: {
-        "prompt_id": (*ID, _once("prompt_id")),
+        "prompt_id": (*ID, once("prompt_id")),
         "first_leaf": COUNT,
         "second_leaf": (
             *COUNT,
             Rule("another leaf than first_leaf", lambda leaf: leaf == pl.col("first_leaf")),
         ),
-        "forward": (_one_of(Winner),),
-        "backward": (_one_of(Winner),),
+        "forward": (one_of(Winner),),
+        "backward": (one_of(Winner),),
         "forward_margin": (*FINITE, _only_where("forward")),
         "backward_margin": (*FINITE, _only_where("backward")),
     },
     Pair: {
-        "prompt_id": (*ID, _once("prompt_id", "number")),
+        "prompt_id": (*ID, once("prompt_id", "number")),
         "number": (
             *COUNT,
             Rule("0, 1, ... for the pairs of a prompt", lambda column: column >= pl.len().over("prompt_id")),
         ),
         "image": PATH,
-        "prompt": (WORDS, _at_most(MAX_PROMPT), NO_NUL),
+        "prompt": (WORDS, at_most(MAX_PROMPT), NO_NUL),
         "context": TEXT,
         "chosen": (_continuation("chosen_complete"), *TEXT),
         "rejected": (
@@ -422,32 +377,32 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         "rejected_end": (_end("rejected_complete"), *COUNT),
     },
     Dropped: {
-        "prompt_id": (*ID, _once("prompt_id")),
-        "reason": (_one_of(DropReason),),
+        "prompt_id": (*ID, once("prompt_id")),
+        "reason": (one_of(DropReason),),
         "detail": TEXT,
     },
     Truth: {
-        "image": (*PATH, _once("image", "split")),
+        "image": (*PATH, once("image", "split")),
         "split": NAME,
         "objects": (
-            _items_at_most(MAX_OBJECTS, "objects"),
+            items_at_most(MAX_OBJECTS, "objects"),
             Rule(
                 f"names of 1 to {MAX_NAME} characters",
                 lambda column: (
                     (column.list.eval(pl.element().str.len_chars()).list.min() == 0)
                     | (column.list.eval(pl.element().str.len_chars()).list.max() > MAX_NAME)
-                    | (column.list.drop_nulls().list.len() < column.list.len())
+                    | has_null(column)
                 ),
             ),
         ),
         "detail": TEXT,
     },
     Question: {
-        "question_id": (*ID, _once("question_id")),
+        "question_id": (*ID, once("question_id")),
         "split": NAME,
-        "kind": (_one_of(Kind),),
+        "kind": (one_of(Kind),),
         "image": PATH,
-        "text": (WORDS, _at_most(MAX_PROMPT), NO_NUL),
+        "text": (WORDS, at_most(MAX_PROMPT), NO_NUL),
         "answer": (
             Rule(
                 "yes or no for a yes/no question, else null",
@@ -469,23 +424,23 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         ),
     },
     Answer: {
-        "question_id": (*ID, _once("question_id")),
+        "question_id": (*ID, once("question_id")),
         "text": TEXT,
-        "tokens": (_whole(0, MAX_TOKENS),),
+        "tokens": (whole(0, MAX_TOKENS),),
         "logprob_base": LOGPROB,
         "relevance": SCORE,
         "relevance_held_out": SCORE,
     },
     BiasedAnswer: {
-        "question_id": (*ID, _once("question_id", "bias")),
+        "question_id": (*ID, once("question_id", "bias")),
         "bias": FINITE,
         "text": TEXT,
-        "tokens": (_whole(0, MAX_TOKENS),),
+        "tokens": (whole(0, MAX_TOKENS),),
     },
     ImageAttention: {
-        "question_id": (*ID, _once("question_id", "of", "position")),
+        "question_id": (*ID, once("question_id", "of", "position")),
         "of": NAME,
-        "position": (_whole(0, MAX_TOKENS),),
+        "position": (whole(0, MAX_TOKENS),),
         "share": SHARE,
     },
 }

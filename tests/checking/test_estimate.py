@@ -1,13 +1,16 @@
 """The estimates of memory and time, and what is said of them."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from csrdata.checking import estimate
 from csrdata.checking.budget import check_generation_memory, check_time, check_training_memory
 from csrdata.checking.findings import Level
+from csrdata.checking.step_clock import StepClock
 from csrdata.policy.loading import load_policy
 from csrdata.policy.training import language_layers
 from tests.tiny import tiny_llava
@@ -146,11 +149,60 @@ def test_training_that_does_not_fit() -> None:
 
 def test_time_in_words() -> None:
     """The time of an iteration is said for the trial's depth and the deepest answers, with how far estimates were off."""
-    time, off = check_time(search=(7200, 28800), depths=(3, 12), training=600, iterations=3)
-    assert time.words == (
+    alone = {"iterations": 3, "load": 0.9, "cores": 2}
+    said, off = check_time(search=(7200, 28800), depths=(3, 12), training=600, **alone)
+    assert said.words == (
         "one iteration: search 2.0 hours to 8.0 hours for answers of 3 to 12 sentences, training at most "
         "10.0 minutes; 3 iterations"
     )
     assert off.words == estimate.MEASURED
-    none, _ = check_time(search=None, depths=(3, 12), training=600, iterations=3)
+    none, _ = check_time(search=None, depths=(3, 12), training=600, **alone)
     assert none.words == "one iteration: no search, training at most 10.0 minutes; 3 iterations"
+    assert none.level is Level.OK
+
+
+def test_a_busy_machine_is_said() -> None:
+    """Above half a process per core, the time is a warning: it was measured next to other work."""
+    busy, _ = check_time(search=None, depths=(3, 12), training=600, iterations=1, load=1.1, cores=2)
+    assert busy.line() == (
+        "warning time: one iteration: no search, training at most 10.0 minutes; 1 iterations; tried with a load of 1.1 on "
+        "2 cores by other work: alone it takes less. Next: for a closer estimate, without other work: csrdata check"
+    )
+
+
+class _Decoder(torch.nn.Module):
+    """Takes long for its first call alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line, self.calls = torch.nn.Linear(1, 1), 0
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.01 if self.calls else 0.3)
+        self.calls += 1
+        return self.line(values)
+
+
+def test_the_clock_times_the_warm_step() -> None:
+    """The first pass takes 0.3 s, others 0.01: neither the step nor the preflight, which is cold, takes the first one."""
+    model, value = _Decoder(), torch.ones(1, 1)
+    optimiser = torch.optim.AdamW(model.parameters())
+    with StepClock(model) as clock:
+        model(value)  # the preflight
+        for _ in range(2):
+            model(value).sum().backward()
+            optimiser.step()
+    optimiser.step()  # after the clock is closed, nothing counts
+    assert 0.01 <= clock.step < 0.2
+    assert 0 < clock.preflight <= clock.step
+
+
+def test_the_clock_without_a_preflight() -> None:
+    """Fine-tuning on the chosen answers reads no references: the preflight takes no time."""
+    model = _Decoder()
+    optimiser = torch.optim.AdamW(model.parameters())
+    with StepClock(model) as clock:
+        for _ in range(2):
+            model(torch.ones(1, 1)).sum().backward()
+            optimiser.step()
+    assert clock.preflight == 0

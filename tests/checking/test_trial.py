@@ -135,7 +135,7 @@ def test_a_training_step() -> None:
     pairs = [Pair("p0", "0.png", "Describe it.", "A circle.", "A square.", "check")]
     step = Step(loss=0.69, reference_gap=2e-6, seconds=1.0, preflight_seconds=0.5)
     assert try_training(pairs, lambda _: step)[1][0].words == (
-        "one step of 1 pairs: loss 0.690, references within 2e-06 nats"
+        "two steps of 1 pairs: loss 0.690, references within 2e-06 nats"
     )
     (nan,) = try_training(pairs, lambda _: replace(step, loss=float("nan")))[1]
     assert nan.level is Level.ERROR

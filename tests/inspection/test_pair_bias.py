@@ -34,10 +34,12 @@ def _complete(pairs: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def test_words_are_those_of_word_count() -> None:
-    """The polars expression counts what `word_count` counts, in any script and with any white space."""
-    texts = ["", " ", "a", " a b ", "a  b\tc\n", "x\x1cy\x0bz", "这是iPhone手机。", "é è", None]
-    counted = pl.DataFrame({"a": texts}).select(words_of("a")).to_series().to_list()
-    assert counted == [None if text is None else word_count(text) for text in texts]
+    """The expression counts what `word_count` counts, in any script and with any white space, in long columns too."""
+    plain = ["", " ", "a", " a b ", "a  b\tc\n", "x\x1cy\x0bz", "\0 \x1b", "a.\nb", ""]
+    other = ["这是iPhone手机。", "é è", None, "a\u00a0b", "x y"]
+    for texts in ([], plain, plain * 3000, other, [*other, *plain] * 2000, [None]):
+        counted = pl.DataFrame({"a": texts}, schema={"a": pl.String}).select(words_of("a"))
+        assert counted.to_series().to_list() == [None if text is None else word_count(text) for text in texts]
 
 
 def test_length_bias_by_hand() -> None:

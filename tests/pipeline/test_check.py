@@ -47,7 +47,7 @@ def test_a_sound_project_goes_the_whole_way(project: Path) -> None:
     assert words["images"] == "6 of 6 images are readable"
     assert words["search"].endswith("tokens each")
     assert words["pairs"] == "2 of 2 prompts give 2 pairs"
-    assert words["training"].startswith("one step of 2 pairs: loss ")
+    assert words["training"].startswith("two steps of 2 pairs: loss ")
     assert "references within" in words["training"]
     assert words["decoding"].startswith("shared prefix: ")
     assert {

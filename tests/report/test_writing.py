@@ -37,8 +37,8 @@ def test_the_size_decides(tmp_path: Path) -> None:
         "index.html",
         "data/index-0.js",
         "data/details-0.js",
-        "images/0.webp",
-        "images/1.webp",
+        "images/0.jpg",
+        "images/1.jpg",
     }
     assert large.bytes == sum(map(len, _written(tmp_path / "large").values()))
     assert (large.series, large.prompts, large.images, large.images_missing) == ({"iteration 1": 2}, 2, 2, 0)

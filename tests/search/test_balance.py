@@ -1,12 +1,15 @@
 """The balance in length on small sets of pairs, and its invariants on random ones."""
 
+import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csrdata.records import Dropped, DropReason, Pair, PairScores
-from csrdata.search.balance import gaps, leave_out, to_leave_out
+from csrdata.search.balance import Key, gaps, leave_out, to_leave_out
+from csrdata.search.pairs import hashed
 from csrdata.search.words import word_count
 from tests.scores import without_scores
 
@@ -86,6 +89,49 @@ def test_a_prompt_that_loses_all_pairs_has_one_reason() -> None:
     assert [one.detail for one in dropped] == [
         "chosen 14 words, rejected 10; margin 1; chosen 13 words, rejected 10; margin 1"
     ]
+
+
+def _one_by_one(gaps: Mapping[Key, int], *, tolerance: float, seed: int) -> set[Key]:
+    """Leave pairs out as the rule says it: each time, all that are left are looked at. Slow with many pairs."""
+    left = sorted(gaps, key=lambda key: (gaps[key], hashed(seed, key[0]), key[1]))
+    while abs(total := sum(gaps[key] for key in left)) > tolerance * len(left):
+        sign = 1 if total > 0 else -1
+        largest_first = left[::-sign]
+        fits = [
+            key
+            for key in largest_first
+            if sign * gaps[key] > 0 and sign * total - sign * gaps[key] >= -tolerance * (len(left) - 1)
+        ]
+        left.remove((fits or largest_first)[0])
+    return set(gaps) - set(left)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.one_of(st.integers(-3, 3), st.integers(-40, 40)), max_size=40),
+    st.sampled_from([0.0, 0.1, 0.5, 2.0]),
+    st.integers(0, 3),
+)
+def test_the_same_pairs_leave_as_one_by_one(sizes: list[int], tolerance: float, seed: int) -> None:
+    """For random gaps, those that lean to both sides and overshoot too, the pairs are those of the rule word by word."""
+    given_gaps = {(f"p{number // 2}", number % 2): size for number, size in enumerate(sizes)}
+    found = to_leave_out(given_gaps, tolerance=tolerance, seed=seed)
+    assert found == _one_by_one(given_gaps, tolerance=tolerance, seed=seed)
+
+
+def test_many_pairs_take_time_in_proportion() -> None:
+    """Eight times as many pairs, two fifths of which leave, take at most 24 times as long; a quadratic rule takes 64."""
+
+    def seconds(count: int) -> float:
+        many = {(f"p{number}", 0): 7 - number % 11 for number in range(count)}
+        begin = time.process_time()
+        left_out = to_leave_out(many, tolerance=0.0, seed=0)
+        taken = time.process_time() - begin
+        assert sum(many.values()) == sum(many[key] for key in left_out)
+        assert len(left_out) > count / 4
+        return taken
+
+    assert seconds(160_000) < 24 * seconds(20_000)
 
 
 LENGTHS = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 20), st.integers(1, 20)), max_size=12)

@@ -39,8 +39,9 @@ from csrdata.records import (
     Winner,
     Wording,
 )
+from csrdata.storage.rules import blank
 from csrdata.storage.tables import read_rows, read_table, schema, to_table, write_rows
-from csrdata.storage.values import MAX_PROMPT, MAX_TEXT, MAX_TOKENS, RULES, _blank, check_values
+from csrdata.storage.values import MAX_PROMPT, MAX_TEXT, MAX_TOKENS, RULES, check_values
 from tests.inspection.made import DROPPED, PAIR, PROMPTS, RESPONSES, SENTENCES
 from tests.scores import pair_with, without_scores
 
@@ -180,6 +181,7 @@ def test_every_column_has_a_rule(record: Record) -> None:
             "column node_id: got 2, expected 0 in a prompt's first row, and 1 more",
         ),
         (Sentence, 0, {"node_id": 1}, "column node_id: got 1, expected 0 in a prompt's first row"),
+        (Sentence, 1, {"prompt_id": "a\nb"}, "column prompt_id: got a b, expected no control characters"),
         (Sentence, 4, {"prompt_id": "a"}, "column prompt_id: got a, expected prompts in ascending order"),
         (
             Sentence,
@@ -451,8 +453,8 @@ def test_invalid_utf8_is_one_line(tmp_path: Path) -> None:
 def test_blank_means_what_the_search_means() -> None:
     """A text is blank to the rules exactly where `str.strip` leaves nothing."""
     characters = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
-    blank = pl.DataFrame({"text": characters}).select(_blank(pl.col("text"))).to_series().to_list()
-    assert blank == [not character.strip() for character in characters]
+    found = pl.DataFrame({"text": characters}).select(blank(pl.col("text"))).to_series().to_list()
+    assert found == [not character.strip() for character in characters]
 
 
 def test_pairs_of_other_forms_are_valid() -> None:

@@ -74,12 +74,12 @@ function picture(image, number) {
   if (!pictures.size) facts.pictures.forEach((one) => pictures.add(one));
   if (!pictures.has(number)) return false;
   if (facts.folder) {
-    image.src = `images/${number}.webp`;
+    image.src = `images/${number}.jpg`;
     return true;
   }
   const chunk = Math.floor(number / facts.images_per_payload);
   if (!lines.has(chunk)) lines.set(chunk, byId(`p-images-${chunk}`).textContent.split("\n"));
-  image.src = `data:image/webp;base64,${lines.get(chunk)[number % facts.images_per_payload]}`;
+  image.src = `data:image/jpeg;base64,${lines.get(chunk)[number % facts.images_per_payload]}`;
   return true;
 }
 
