@@ -11,18 +11,22 @@ from csrdata.pipeline.inputs import need, need_images, need_policy, need_scorer
 from csrdata.pipeline.proposing import open_proposing
 from csrdata.pipeline.runtime import set_up_process
 from csrdata.pipeline.scorers import open_scorer, scorer_folder
+from csrdata.pipeline.shards import run_shards
 from csrdata.pipeline.wordings import read_wordings
 from csrdata.records import Prompt, Sentence
+from csrdata.storage.shard_shares import Share
 from csrdata.storage.tables import ShardStore, fingerprint, read_rows
 
 if TYPE_CHECKING:
     from csrdata.engines.base import Worker
 
 
-def run(params: Params, name: str) -> None:
-    """Search answers to all prompts with the policy that iteration `name` starts from; intact shards are kept."""
-    from csrdata.engines.local import LocalEngine, fitting_workers, shard
-    from csrdata.engines.runlog import RunLog
+def run(params: Params, name: str, share: Share | None = None) -> None:
+    """Search answers to all prompts with the policy that iteration `name` starts from; intact shards are kept.
+
+    With `share`, make only the shards of this share, while other processes make the others.
+    """
+    from csrdata.engines.shards import shard
 
     settings = params.generate_beams
     previous = params.iterations[name].previous
@@ -42,16 +46,17 @@ def run(params: Params, name: str) -> None:
         ),
         shards=len(plan),
     )
-    workers = fitting_workers(
-        params.engine.workers, device=params.compute.device, threads=params.compute.threads
-    )
-    LocalEngine(workers).run(
+    run_shards(
         store,
         plan,
         partial(_open_worker, params, previous, images),
-        title=f"generate_beams@{name}",
+        params=params,
+        stage="generate_beams",
+        name=name,
         unit="prompt",
-        log=RunLog(paths.run_log("generate_beams", name)),
+        share=share,
+        device=params.compute.device,
+        threads=params.compute.threads,
     )
 
 
