@@ -161,7 +161,7 @@ def run(
         typer.Option(
             "--shards",
             metavar="i/n",
-            help="Make every n-th shard, from shard i on (0 to n - 1); other processes make the others (docs/scale.md).",
+            help="Make every n-th shard, from shard i on (0 to n - 1); other processes make the others (docs/machines.md).",
             show_default=False,
         ),
     ] = None,

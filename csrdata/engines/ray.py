@@ -265,9 +265,8 @@ def _connected(address: str | None) -> Iterator[Any]:
     """Yield the module `ray`, connected to a cluster; a connection that exists already is used and stays.
 
     Raises:
-        UserError: there is no cluster at the address.
+        UserError: there is no cluster at the address, or Ray does not start on this machine.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
     if ray.is_initialized():
@@ -275,16 +274,7 @@ def _connected(address: str | None) -> Iterator[Any]:
         return
     in_main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    options: dict[str, Any] = {"include_dashboard": False} if address is None else {}
-    try:
-        ray.init(address=address or "local", logging_level=logging.ERROR, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"params.yaml: engine.address: {address}",
-            got=(str(error).splitlines() or [type(error).__name__])[0],
-            expected="the address of a running Ray cluster",
-            do="ray start --head on the first node, ray start --address=HOST:PORT on the others, then: dvc repro",
-        ) from None
+    connect(address)
     try:
         if in_main:  # Ray puts a handler of its own for SIGTERM
             for number, handler in before.items():
@@ -292,3 +282,37 @@ def _connected(address: str | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def connect(address: str | None, **options: Any) -> None:
+    """Connect to a Ray cluster, or start Ray on this machine.
+
+    Args:
+        address: see `RayEngine`.
+        options: further arguments of `ray.init`.
+
+    Raises:
+        UserError: there is no cluster at the address, or Ray does not start, `TRIES` times: on a machine under load its
+            processes can be too slow for its own time limits.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    options = {"logging_level": logging.ERROR, **options}
+    if address is None:
+        options = {"include_dashboard": False, **options}
+    tries = 1 if address else TRIES
+    for tried in range(1, tries + 1):
+        try:
+            ray.init(address=address or "local", **options)
+        except Exception as error:  # noqa: BLE001 - Ray raises Exception itself
+            ray.shutdown()
+            if tried < tries:
+                continue
+            raise UserError(
+                f"params.yaml: engine.address: {address or 'null'}",
+                got=(str(error).splitlines() or [type(error).__name__])[0],
+                expected="the address of a running Ray cluster" if address else "Ray that starts here",
+                do="ray start --head on the first node, ray start --address=HOST:PORT on the others, then: dvc repro",
+            ) from None
+        return
