@@ -1,7 +1,8 @@
 """Wiring of `generate_beams`: prompts, the previous policy and a scorer in, all candidate sentences out."""
 
+import shutil
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from csrdata import paths
 from csrdata.images import ImageRoot
@@ -46,10 +47,10 @@ def run(params: Params, name: str, share: Share | None = None) -> None:
         ),
         shards=len(plan),
     )
-    run_shards(
+    complete = run_shards(
         store,
         plan,
-        partial(_open_worker, params, previous, images),
+        partial(_open_worker, params, name, images),
         params=params,
         stage="generate_beams",
         name=name,
@@ -58,9 +59,18 @@ def run(params: Params, name: str, share: Share | None = None) -> None:
         device=params.compute.device,
         threads=params.compute.threads,
     )
+    match settings.proposal.kind:
+        case "served" if complete and share is None:
+            from csrdata.pipeline.served import remove_old_replies
+
+            remove_old_replies(params, name, plan)
+        case "served":  # the last share does not know whether another still writes
+            pass
+        case _:
+            shutil.rmtree(paths.replies(name), ignore_errors=True)
 
 
-def _open_worker(params: Params, previous: str, images: ImageRoot, number: int) -> "Worker":
+def _open_worker(params: Params, name: str, images: ImageRoot, number: int) -> "Worker":
     """Load the policy and the search's scorer for worker `number`."""
     set_up_process(params.compute)
     from csrdata.engines.base import Worker
@@ -70,6 +80,7 @@ def _open_worker(params: Params, previous: str, images: ImageRoot, number: int) 
     from csrdata.policy.loading import load_policy
 
     settings, clock = params.generate_beams, Clock()
+    previous = params.iterations[name].previous
     device = take_device(params.compute.device, number)
     policy = load_policy(
         paths.policy(previous),
@@ -77,17 +88,21 @@ def _open_worker(params: Params, previous: str, images: ImageRoot, number: int) 
         dtype=params.compute.dtype,
         wordings=read_wordings(paths.WORDINGS),
     )
-    make = partial(
-        generate,
-        root=images,
-        policy=policy,
-        scorer=open_scorer(params, "search", device=device, policy=lambda: policy),
-        proposing=open_proposing(settings.proposal),
+    search: dict[str, Any] = {
+        "root": images,
+        "policy": policy,
+        "scorer": open_scorer(params, "search", device=device, policy=lambda: policy),
         **settings.model_dump(exclude={"proposal", "prompts_per_shard", "guidance"}),
-        guidance=settings.guidance.kind,
-        image_weight=settings.guidance.image_weight,
-        scale=settings.guidance.scale,
-        repetition_threshold=settings.guidance.repetition_threshold,
-        clock=clock,
-    )
-    return Worker(make, clock)
+        "guidance": settings.guidance.kind,
+        "image_weight": settings.guidance.image_weight,
+        "scale": settings.guidance.scale,
+        "repetition_threshold": settings.guidance.repetition_threshold,
+        "clock": clock,
+    }
+    match settings.proposal.kind:
+        case "served":
+            from csrdata.pipeline.served import open_served
+
+            return Worker(partial(open_served(params, name, policy), **search), clock)
+        case _:
+            return Worker(partial(generate, proposing=open_proposing(settings.proposal), **search), clock)

@@ -87,7 +87,7 @@ def pids(notes: Path) -> set[str]:
     return {line.split()[0] for line in (notes / "calls").read_text(encoding="utf-8").splitlines()}
 
 
-def run(folder: Path, opening: object, *, workers: int, patience: float = 60, cpus: int = 1) -> None:
+def run(folder: Path, opening: object, *, workers: int, patience: float = 300, cpus: int = 1) -> None:
     RayEngine(workers, gpus=0, cpus=cpus, patience=patience).run(
         ShardStore(folder, Dropped, fingerprint={"run": "a"}, shards=len(PLAN)),
         PLAN,
@@ -216,7 +216,7 @@ def test_workers_start_as_room_appears(tmp_path: Path, whole: dict[str, bytes], 
                 ray.kill(guest)
             super().add(index, written)
 
-    RayEngine(2, gpus=0, cpus=1, patience=60).run(
+    RayEngine(2, gpus=0, cpus=1, patience=300).run(
         Store(tmp_path / "ray", Dropped, fingerprint={"run": "a"}, shards=len(PLAN)),
         PLAN,
         partial(open_worker, tmp_path, meets=2),

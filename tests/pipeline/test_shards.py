@@ -22,7 +22,7 @@ from csrdata.storage.shard_shares import Share
 from tests.imports import ROOT
 from tests.pipeline.world import SMALL_SEARCH, draw_world, save_tiny_scorers, small_params
 
-RAY = {"kind": "ray", "workers": 2, "gpus_per_worker": 0.0, "address": None, "patience": 120.0}
+RAY = {"kind": "ray", "workers": 2, "gpus_per_worker": 0.0, "address": None, "patience": 300.0}
 
 
 def small_search(**engine: Any) -> Params:
