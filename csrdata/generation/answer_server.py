@@ -12,9 +12,11 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from csrdata.errors import UserError
+
+T = TypeVar("T")
 
 PROTOCOL = 1
 TRIES = 5
@@ -159,7 +161,7 @@ class AnswerServer:
                     _shut(connection)
                 pool.shutdown(cancel_futures=True)
 
-    def _until_answered(self, act: Callable[[], Any], stop: threading.Event | None = None) -> Any:
+    def _until_answered(self, act: Callable[[], T], stop: threading.Event | None = None) -> T:
         """Try until there is an answer; see `sample` for the errors."""
         failed = waited = 0
         while True:
@@ -169,7 +171,8 @@ class AnswerServer:
                 failed += not error.is_away
                 waited += 1
                 silent = time.monotonic() - self.heard
-                if failed >= TRIES or silent > self.patience or (stop is not None and stop.is_set()):
+                is_gone = error.is_away and silent > self.patience
+                if failed >= TRIES or is_gone or (stop is not None and stop.is_set()):
                     raise self._no_answer(error, tries=waited, silent=silent) from None
                 pause = PAUSES[min(waited, len(PAUSES)) - 1]
                 if stop is None:
@@ -259,7 +262,12 @@ class AnswerServer:
             connection.close()
             raise BadReply(f"no connection ({error})", is_away=True) from None
         late = threading.Event()
-        timer = threading.Timer(self.seconds, lambda: (late.set(), _shut(connection)))
+
+        def give_up() -> None:
+            late.set()
+            _shut(connection)
+
+        timer = threading.Timer(self.seconds, give_up)
         timer.daemon = True
         timer.start()
         try:

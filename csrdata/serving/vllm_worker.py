@@ -231,7 +231,8 @@ def parse(body: bytes, *, policy: str) -> Request:
             or not all(_is_token(one) for one in value)
         ):
             raise Refused(400, f"{key} is not a list of tokens")
-    temperature, seed, most, image = (raw.get(key) for key in ("temperature", "seed", "max_tokens", "image"))
+    values: list[Any] = [raw.get(key) for key in ("temperature", "seed", "max_tokens", "image")]
+    temperature, seed, most, image = values
     if type(temperature) not in (int, float) or not 0 < temperature < 1e6:
         raise Refused(400, "temperature is not a number above 0")
     if type(seed) is not int or not 0 <= seed < 2**63:

@@ -19,7 +19,7 @@ from PIL import Image
 from csrdata.policy.loading import Policy
 from csrdata.policy.one_by_one import plain_logits
 from csrdata.policy.prompting import encode, end_ids
-from csrdata.serving.vllm_worker import Answer, Handler, Refused, Request, Server
+from csrdata.serving.vllm_worker import Answer, Engine, Handler, Refused, Request, Server
 
 
 @dataclass
@@ -55,6 +55,15 @@ class PolicyEngine:
             tokens.append(int(torch.multinomial(allowed.softmax(-1), 1, generator=generator)))
             logprobs.append(float(logits.log_softmax(-1)[tokens[-1]]))
         return Answer(tokens, logprobs, is_full=False)
+
+
+class ScriptedEngine:
+    """Says the same to every request, at once."""
+
+    name = "scripted"
+
+    def sample(self, request: Request, image: bytes) -> Answer:
+        return Answer([5, 2], [-1.0, -0.5], is_full=False)
 
 
 class FaultyHandler(Handler):
@@ -94,7 +103,7 @@ class FaultyServer(Server):
     The fault `always` is for every request.
     """
 
-    def __init__(self, engine: PolicyEngine, *, policy: str, port: int = 0) -> None:
+    def __init__(self, engine: Engine, *, policy: str, port: int = 0) -> None:
         super().__init__(engine, policy=policy, host="127.0.0.1", port=port, handler=FaultyHandler)
         self.faults: list[str] = []
         self.always = ""
@@ -136,9 +145,12 @@ class FaultyServer(Server):
 
 
 @contextmanager
-def serving(policy: Policy, *, name: str = "p" * 32, port: int = 0) -> Iterator[FaultyServer]:
+def serving(
+    policy: Policy | ScriptedEngine, *, name: str = "p" * 32, port: int = 0
+) -> Iterator[FaultyServer]:
     """Run a server in a thread."""
-    server = FaultyServer(PolicyEngine(policy), policy=name, port=port)
+    engine = PolicyEngine(policy) if isinstance(policy, Policy) else policy
+    server = FaultyServer(engine, policy=name, port=port)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     try:
         yield server
