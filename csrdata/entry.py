@@ -30,6 +30,7 @@ EXTRAS = {
     "open_clip": "relevance",
     "peft": "train",
     "pyarrow": "hub",
+    "ray": "ray",
     "safetensors": "policy",
     "torch": "policy",
     "torchvision": "policy",

@@ -13,6 +13,8 @@ from pydantic import Field, ValidationError
 
 from csrdata.errors import UserError
 from csrdata.publishing.release.layout import is_iteration_name, same_split
+from csrdata.sections.engines import AnyEngine
+from csrdata.sections.engines import problem_of as engine_problem
 from csrdata.sections.evaluation import AnySet, EvaluatePolicy, MatchRecall, MeasureAttention, Summarize
 from csrdata.sections.method import AnyPairs, GenerateBeams, ScoreBeams, TrainDpo
 from csrdata.sections.models import AnyModels, Scorers
@@ -35,10 +37,6 @@ class Compute(Section):
     dtype: Dtype
 
 
-class Engine(Section):
-    workers: Count
-
-
 class Iteration(Section):
     previous: str
 
@@ -47,7 +45,7 @@ class Params(Section):
     """The whole file."""
 
     compute: Compute
-    engine: Engine
+    engine: AnyEngine
     images: Images
     source: AnySource
     prepare: AnyModels
@@ -131,6 +129,7 @@ def _check_relations(params: Params, path: Path) -> None:
     Raises:
         UserError: naming the key, the value and what is expected.
     """
+    _check_engine(params, path)
     _check_chain(params.iterations, path)
     _check_sets(params.evaluation_sets, path)
     _check_signals(params, path)
@@ -142,6 +141,14 @@ def _check_relations(params: Params, path: Path) -> None:
 def _fix(path: Path) -> str:
     """Return the next command after an error."""
     return f"fix {path}, then: dvc repro"
+
+
+def _check_engine(params: Params, path: Path) -> None:
+    """Check that workers reserve what they compute on."""
+    problem = engine_problem(params.engine, device=params.compute.device)
+    if problem is not None:
+        key, got, expected = problem
+        raise UserError(f"{path}: engine.{key}", got=got, expected=expected, do=_fix(path))
 
 
 def _check_sets(sets: Mapping[str, AnySet], path: Path) -> None:

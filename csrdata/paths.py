@@ -55,6 +55,11 @@ def candidates(iteration: str) -> Path:
     return Path("data/generate_beams") / iteration
 
 
+def replies(iteration: str) -> Path:
+    """Return the folder of what a server has sampled for an iteration's candidates, JSON lines, a file for each shard."""
+    return candidates(iteration) / "replies"
+
+
 def signals(iteration: str) -> Path:
     """Return the folder of an iteration's shards of `Signal` rows, one for each shard of `candidates`."""
     return Path("data/measure_signals") / iteration

@@ -18,7 +18,7 @@ LEVELS = [
     {"policy", "relevance"},
     {"sources"},
     {"generation", "evaluation_sets"},
-    {"inspection", "evaluation", "engines", "checking"},
+    {"inspection", "evaluation", "engines", "checking", "serving"},
     {"report"},
     {"publishing"},
     {"sections"},

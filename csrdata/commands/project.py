@@ -138,6 +138,7 @@ def check(
         "csrdata run --all --dry-run",
         "csrdata run sample_prompts",
         "csrdata run select_pairs --iteration 2",
+        "csrdata run generate_beams --iteration 1 --shards 0/8",
         "csrdata run evaluate_policy --iteration base",
     ),
 )
@@ -155,6 +156,15 @@ def run(
         str | None,
         typer.Option("--iteration", metavar="T", help="The iteration; for evaluate_policy also `base`."),
     ] = None,
+    shards: Annotated[
+        str | None,
+        typer.Option(
+            "--shards",
+            metavar="i/n",
+            help="Make every n-th shard, from shard i on (0 to n - 1); other processes make the others (docs/machines.md).",
+            show_default=False,
+        ),
+    ] = None,
     list_stages: Annotated[bool, typer.Option("--list", help="List the stages and exit.")] = False,
     everything: Annotated[
         bool,
@@ -168,14 +178,15 @@ def run(
     from csrdata import pipeline
 
     if everything or dry_run:
-        _run_all(dry_run=dry_run, everything=everything, others=[stage, iteration])
+        _run_all(dry_run=dry_run, everything=everything, others=[stage, iteration, shards])
         return
-    if stage is None and iteration is not None:
-        raise UserError("--iteration", got=iteration, expected="a STAGE before it", do="csrdata run --list")
+    for option, value in (("--iteration", iteration), ("--shards", shards)):
+        if stage is None and value is not None:
+            raise UserError(option, got=value, expected="a STAGE before it", do="csrdata run --list")
     if stage is None or list_stages:
         print(pipeline.listing())
     else:
-        pipeline.run(stage, iteration)
+        pipeline.run(stage, iteration, shards=shards)
 
 
 def _run_all(*, dry_run: bool, everything: bool, others: list[str | None]) -> None:
@@ -185,7 +196,7 @@ def _run_all(*, dry_run: bool, everything: bool, others: list[str | None]) -> No
     if not everything:
         raise UserError("--dry-run", got="no --all", expected="--all too", do="csrdata run --all --dry-run")
     if given := [word for word in others if word]:
-        raise UserError("--all", got=given[0], expected="no STAGE and no --iteration", do="csrdata run --all")
+        raise UserError("--all", got=given[0], expected="a command without it", do="csrdata run --all")
     try:
         ran = run_all(dry_run=dry_run)
     except StageFailed as failed:

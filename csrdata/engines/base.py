@@ -5,7 +5,8 @@ Every engine guarantees:
 - A shard's rows depend on its items and its worker alone, not on the engine, the number of workers or their order.
 - A finished shard is kept, even if others fail. A valid shard is not computed again.
 - Only the process that called the engine records finished shards in the store's manifest.
-- A worker process that dies is reported in one line (`csrdata.errors.UserError`), as is a user's mistake in a worker.
+- A worker process that dies costs at most its shard, and is reported in one line (`csrdata.errors.UserError`) if the engine
+  does not make that shard again; a user's mistake in a worker is always one line.
 - After an interrupt, all workers have ended before the engine returns.
 """
 

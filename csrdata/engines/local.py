@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from csrdata.engines.base import OpenWorker, Shard, ShardResult, Worker
-from csrdata.engines.runlog import RunLog, peak_memory
+from csrdata.engines.runlog import RunLog
+from csrdata.engines.shards import collect, make_shard
 from csrdata.errors import UserError
-from csrdata.progress import progress
 from csrdata.storage.tables import ShardStore
 
 
@@ -48,35 +47,16 @@ class LocalEngine:
             if workers > 1
             else _in_this_process(store, shards, open_worker)
         )
-        items = sum(map(len, plan))
-        with progress(total=items, title=title, unit=unit, smoothing=0.1) as bar:
-            bar.update(items - sum(len(waiting) for _, waiting in shards))
-            start, rows = time.perf_counter(), 0
-            for result in finished:
-                store.add(result.index, result.file)
-                log.add(
-                    "shard",
-                    index=result.index,
-                    shards=len(plan),
-                    items=len(plan[result.index]),
-                    rows=result.file.rows,
-                    seconds=round(result.seconds, 3),
-                    workers=workers,
-                    spent=result.spent,
-                    **result.memory,
-                )
-                rows += result.file.rows
-                bar.set_postfix_str(f"{rows / (time.perf_counter() - start):.0f} rows/s", refresh=False)
-                bar.update(len(plan[result.index]))
-        store.finish()
-
-
-def shard(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
-    """Cut a list into shards of `size`; the last may be smaller.
-
-    Example: shard("abcde", 2) -> ab cd e
-    """
-    return [items[start : start + size] for start in range(0, len(items), size)]
+        collect(
+            finished,
+            store=store,
+            plan=plan,
+            missing=shards,
+            workers=workers,
+            title=title,
+            unit=unit,
+            log=log,
+        )
 
 
 def fitting_workers(workers: int, *, device: str, threads: int) -> int:
@@ -119,15 +99,7 @@ def _in_this_process(
     if shards:
         worker = open_worker(0)
         for index, items in shards:
-            yield _make(worker, store, index, items)
-
-
-def _make(worker: Worker, store: ShardStore, index: int, items: Sequence[Any]) -> ShardResult:
-    start = time.perf_counter()
-    rows = worker.make(items)
-    with worker.clock.spend("write"):
-        written = store.write(index, rows)
-    return ShardResult(index, written, time.perf_counter() - start, worker.clock.take(), peak_memory())
+            yield make_shard(worker, store, index, items)
 
 
 def _in_processes(
@@ -200,4 +172,4 @@ def _make_in_process(store: ShardStore, index: int, items: Sequence[Any]) -> Sha
     assert _process is not None  # noqa: S101 - `_start_process` sets it
     if _process.worker is None:
         _process.worker = _process.open_worker(_process.number)
-    return _make(_process.worker, store, index, items)
+    return make_shard(_process.worker, store, index, items)

@@ -20,6 +20,7 @@ from csrdata.errors import UserError
 from csrdata.params import FILE, Params, load_params
 from csrdata.pipeline.guard import guarded
 from csrdata.pipeline.written import files_now, written
+from csrdata.storage.shard_shares import Share
 
 KEPT = "; what was finished is kept. Next: dvc repro"
 """The end of the message when a signal stops a stage."""
@@ -91,16 +92,18 @@ def works_here(error: UserError) -> UserError:
     return next_step(error)
 
 
-def run(stage: str, name: str | None, *, extra: Sequence[str] = ()) -> None:
+def run(stage: str, name: str | None, *, extra: Sequence[str] = (), shards: str | None = None) -> None:
     """Read params.yaml, run a stage, and print to stderr what it wrote.
 
     Args:
         stage: a key of `STAGES`.
         name: the iteration or policy; None for a stage that takes no name.
         extra: further arguments of the user; any is an error.
+        shards: `i/n`, the share of the stage's shards that this process makes; None for all.
 
     Raises:
-        UserError: the stage is unknown; the name is missing, unknown or unexpected; or the stage itself raises.
+        UserError: the stage is unknown; the name is missing, unknown or unexpected; the stage has no shards; or the stage
+            itself raises.
     """
     if stage not in STAGES:
         near = difflib.get_close_matches(stage, STAGES, n=1, cutoff=0.4)
@@ -112,24 +115,36 @@ def run(stage: str, name: str | None, *, extra: Sequence[str] = ()) -> None:
 
     params = load_params()
     _check_name(stage, name, params, extra=extra)
+    share = None if shards is None else _share(stage, name, shards)
     _check_project(params)
     before, start, used = files_now(), time.perf_counter(), cpu_seconds()
-    with guarded(stage, name):
+    with guarded(stage, name, share):
         stopped = None if name is None else not_run.why_stopped(stage, name, params)
-        if name is not None and stopped is not None:
+        if name is None or stopped is None:
+            _run(stage, name, params, share)
+        elif share is None:
             not_run.write_stopped(stage, name, params, stopped)
-        else:
-            _run(stage, name, params)
     seconds = time.perf_counter() - start
     spent = {"seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds() - used, 3)}
     append_event(paths.STAGE_LOG, "stage", stage=stage, name=name, **spent)
     label = f"{stage}@{name}" if name else stage
     if stopped is not None:
         say(f"{label}: not run, because the loop stopped at iteration {stopped[0]}: {stopped[1]}")
-    say(f"{label}: {written(before, files_now())} in {seconds:.1f} s")
+    if share is None:
+        say(f"{label}: {written(before, files_now())} in {seconds:.1f} s")
 
 
-def _run(stage: str, name: str | None, params: Params) -> None:
+def _share(stage: str, name: str | None, shards: str) -> Share:
+    """Return the share of a stage that a user names."""
+    from csrdata.pipeline.shards import SHARDED, parse_share
+
+    if stage not in SHARDED:
+        expected = f"one of {', '.join(SHARDED)}"
+        raise UserError("--shards", got=stage, expected=expected, do=f"csrdata run {stage} without --shards")
+    return parse_share(shards, again=f"csrdata run {stage} --iteration {name}")
+
+
+def _run(stage: str, name: str | None, params: Params, share: Share | None) -> None:
     """Run the wiring of a stage."""
     from csrdata.pipeline import not_run
 
@@ -138,7 +153,10 @@ def _run(stage: str, name: str | None, params: Params) -> None:
         wiring.run(params)
         return
     not_run.clear(stage, name)
-    wiring.run(params, name)
+    if share is None:
+        wiring.run(params, name)
+    else:
+        wiring.run(params, name, share)
 
 
 def listing() -> str:

@@ -96,6 +96,7 @@ def kinds_in_use(params: Params) -> Kinds:
     pairs = _ways_to_pairs(params.select_pairs)
     return {
         "csrdata.pipeline.source": {params.source.kind},
+        "csrdata.pipeline.generate_beams": {params.generate_beams.proposal.kind},
         "csrdata.pipeline.select_pairs": pairs,
         "csrdata.pipeline.answer_pairs": pairs,
         "csrdata.pipeline.sentence_pairs": pairs,

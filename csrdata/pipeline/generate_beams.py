@@ -1,7 +1,8 @@
 """Wiring of `generate_beams`: prompts, the previous policy and a scorer in, all candidate sentences out."""
 
+import shutil
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from csrdata import paths
 from csrdata.images import ImageRoot
@@ -11,18 +12,22 @@ from csrdata.pipeline.inputs import need, need_images, need_policy, need_scorer
 from csrdata.pipeline.proposing import open_proposing
 from csrdata.pipeline.runtime import set_up_process
 from csrdata.pipeline.scorers import open_scorer, scorer_folder
+from csrdata.pipeline.shards import run_shards
 from csrdata.pipeline.wordings import read_wordings
 from csrdata.records import Prompt, Sentence
+from csrdata.storage.shard_shares import Share
 from csrdata.storage.tables import ShardStore, fingerprint, read_rows
 
 if TYPE_CHECKING:
     from csrdata.engines.base import Worker
 
 
-def run(params: Params, name: str) -> None:
-    """Search answers to all prompts with the policy that iteration `name` starts from; intact shards are kept."""
-    from csrdata.engines.local import LocalEngine, fitting_workers, shard
-    from csrdata.engines.runlog import RunLog
+def run(params: Params, name: str, share: Share | None = None) -> None:
+    """Search answers to all prompts with the policy that iteration `name` starts from; intact shards are kept.
+
+    With `share`, make only the shards of this share, while other processes make the others.
+    """
+    from csrdata.engines.shards import shard
 
     settings = params.generate_beams
     previous = params.iterations[name].previous
@@ -42,20 +47,30 @@ def run(params: Params, name: str) -> None:
         ),
         shards=len(plan),
     )
-    workers = fitting_workers(
-        params.engine.workers, device=params.compute.device, threads=params.compute.threads
-    )
-    LocalEngine(workers).run(
+    complete = run_shards(
         store,
         plan,
-        partial(_open_worker, params, previous, images),
-        title=f"generate_beams@{name}",
+        partial(_open_worker, params, name, images),
+        params=params,
+        stage="generate_beams",
+        name=name,
         unit="prompt",
-        log=RunLog(paths.run_log("generate_beams", name)),
+        share=share,
+        device=params.compute.device,
+        threads=params.compute.threads,
     )
+    match settings.proposal.kind:
+        case "served" if complete and share is None:
+            from csrdata.pipeline.served import remove_old_replies
+
+            remove_old_replies(params, name, plan)
+        case "served":  # the last share does not know whether another still writes
+            pass
+        case _:
+            shutil.rmtree(paths.replies(name), ignore_errors=True)
 
 
-def _open_worker(params: Params, previous: str, images: ImageRoot, number: int) -> "Worker":
+def _open_worker(params: Params, name: str, images: ImageRoot, number: int) -> "Worker":
     """Load the policy and the search's scorer for worker `number`."""
     set_up_process(params.compute)
     from csrdata.engines.base import Worker
@@ -65,6 +80,7 @@ def _open_worker(params: Params, previous: str, images: ImageRoot, number: int) 
     from csrdata.policy.loading import load_policy
 
     settings, clock = params.generate_beams, Clock()
+    previous = params.iterations[name].previous
     device = take_device(params.compute.device, number)
     policy = load_policy(
         paths.policy(previous),
@@ -72,17 +88,21 @@ def _open_worker(params: Params, previous: str, images: ImageRoot, number: int) 
         dtype=params.compute.dtype,
         wordings=read_wordings(paths.WORDINGS),
     )
-    make = partial(
-        generate,
-        root=images,
-        policy=policy,
-        scorer=open_scorer(params, "search", device=device, policy=lambda: policy),
-        proposing=open_proposing(settings.proposal),
+    search: dict[str, Any] = {
+        "root": images,
+        "policy": policy,
+        "scorer": open_scorer(params, "search", device=device, policy=lambda: policy),
         **settings.model_dump(exclude={"proposal", "prompts_per_shard", "guidance"}),
-        guidance=settings.guidance.kind,
-        image_weight=settings.guidance.image_weight,
-        scale=settings.guidance.scale,
-        repetition_threshold=settings.guidance.repetition_threshold,
-        clock=clock,
-    )
-    return Worker(make, clock)
+        "guidance": settings.guidance.kind,
+        "image_weight": settings.guidance.image_weight,
+        "scale": settings.guidance.scale,
+        "repetition_threshold": settings.guidance.repetition_threshold,
+        "clock": clock,
+    }
+    match settings.proposal.kind:
+        case "served":
+            from csrdata.pipeline.served import open_served
+
+            return Worker(partial(open_served(params, name, policy), **search), clock)
+        case _:
+            return Worker(partial(generate, proposing=open_proposing(settings.proposal), **search), clock)

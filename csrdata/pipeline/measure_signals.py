@@ -13,8 +13,10 @@ from csrdata.pipeline.code import stage_hash
 from csrdata.pipeline.inputs import need, need_images, need_policy, need_scorer
 from csrdata.pipeline.runtime import set_up_process
 from csrdata.pipeline.scorers import asks_the_policy, open_scorer, scorer_folder, scorer_of, scorer_roles
+from csrdata.pipeline.shards import run_shards
 from csrdata.records import Prompt, Sentence, Signal
 from csrdata.storage.shard_manifest import check_shards
+from csrdata.storage.shard_shares import Share
 from csrdata.storage.tables import ShardStore, fingerprint, read_rows
 
 if TYPE_CHECKING:
@@ -23,11 +25,11 @@ if TYPE_CHECKING:
 SAMPLED = "dvc repro sample_prompts"
 
 
-def run(params: Params, name: str) -> None:
-    """Measure the candidates of iteration `name`, a shard of signals for each shard of candidates; intact ones are kept."""
-    from csrdata.engines.local import LocalEngine, fitting_workers
-    from csrdata.engines.runlog import RunLog
+def run(params: Params, name: str, share: Share | None = None) -> None:
+    """Measure the candidates of iteration `name`, a shard of signals for each shard of candidates; intact ones are kept.
 
+    With `share`, make only the shards of this share.
+    """
     previous = params.iterations[name].previous
     prompts = read_rows(paths.PROMPTS, Prompt, made_by=SAMPLED)
     candidates = check_shards(paths.candidates(name), made_by=f"dvc repro generate_beams@{name}")
@@ -55,16 +57,17 @@ def run(params: Params, name: str) -> None:
     if params.scorers.held_out is None:
         sys.stderr.write("scorers.held_out is null: relevance_held_out and reward_held_out will be null\n")
     images = {prompt.prompt_id: prompt.image for prompt in prompts}
-    workers = fitting_workers(
-        params.engine.workers, device=params.compute.device, threads=params.compute.threads
-    )
-    LocalEngine(workers).run(
+    run_shards(
         store,
         [[file] for file in shards],
         partial(_open_worker, params, name, images, root),
-        title=f"measure_signals@{name}",
+        params=params,
+        stage="measure_signals",
+        name=name,
         unit="shard",
-        log=RunLog(paths.run_log("measure_signals", name)),
+        share=share,
+        device=params.compute.device,
+        threads=params.compute.threads,
     )
 
 

@@ -85,6 +85,6 @@ def clear(stage: str, name: str) -> None:
     """Remove the marks of a stage that runs now."""
     for folder in (Path("data") / stage / name, *([paths.policy(name)] if stage == "train_dpo" else [])):
         if (folder / MARK).is_file():
-            (folder / MARK).unlink()
+            (folder / MARK).unlink(missing_ok=True)  # another share may have removed it
             with suppress(OSError):  # it holds something else
                 folder.rmdir()

@@ -19,6 +19,10 @@ def open_proposing(settings: AnyProposal) -> "Proposing":
             return SampledSentences(settings.count, settings.temperature, settings.seed)
         case "answers":
             return SampledAnswers(settings.count, settings.temperature, settings.seed)
+        case (
+            "served"
+        ):  # where no server is asked: `csrdata check`, and answers of the search to evaluation questions
+            return SampledSentences(settings.count, settings.temperature, settings.seed)
 
 
 def live_answers(settings: GenerateBeams) -> int:

@@ -11,25 +11,26 @@ from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.params import Params
 from csrdata.pipeline.code import stage_hash
+from csrdata.pipeline.shards import run_shards
 from csrdata.records import Prompt, Response, Sentence, Signal
 from csrdata.search.responses import score
 from csrdata.sections.method import ScoreBeams
 from csrdata.storage.shard_manifest import ShardManifest, check_shards
+from csrdata.storage.shard_shares import Share
 from csrdata.storage.tables import ShardStore, fingerprint, read_rows, read_table, write_json
 
 if TYPE_CHECKING:
     from csrdata.engines.base import Worker
 
 
-def run(params: Params, name: str) -> None:
+def run(params: Params, name: str, share: Share | None = None) -> None:
     """Score the answers that the search of iteration `name` produced; intact shards are kept.
+
+    With `share`, score only the shards of this share; metrics are written when all shards are there.
 
     Raises:
         UserError: an input is missing or damaged, or the signals are of other candidates.
     """
-    from csrdata.engines.local import LocalEngine, fitting_workers
-    from csrdata.engines.runlog import RunLog
-
     prompts = read_rows(paths.PROMPTS, Prompt, made_by="dvc repro sample_prompts")
     candidates = check_shards(paths.candidates(name), made_by=f"dvc repro generate_beams@{name}")
     signals = check_shards(paths.signals(name), made_by=f"dvc repro measure_signals@{name}")
@@ -51,14 +52,20 @@ def run(params: Params, name: str) -> None:
         ),
         shards=candidates.shards,
     )
-    LocalEngine(fitting_workers(params.engine.workers, device="cpu", threads=1)).run(
+    complete = run_shards(
         store,
         [[file] for file in candidates.names()],
         partial(_open_worker, params.score_beams, name),
-        title=f"score_beams@{name}",
+        params=params,
+        stage="score_beams",
+        name=name,
         unit="shard",
-        log=RunLog(paths.run_log("score_beams", name)),
+        share=share,
+        device="cpu",
+        threads=1,
     )
+    if not complete:
+        return
     responses = read_table(paths.responses(name), Response, made_by=f"dvc repro score_beams@{name}")
     write_json(paths.stage_metrics("score_beams", name), _metrics(responses, prompts=len(prompts)))
 

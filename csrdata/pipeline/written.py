@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 ROOTS = ("data", "metrics", "plots", "policies", "scorers")
@@ -14,12 +15,13 @@ Files = Mapping[str, tuple[int, int, int]]
 
 def files_now(roots: tuple[str, ...] = ROOTS) -> Files:
     """Return the output files that exist now."""
-    return {
-        entry.path: (facts.st_ino, facts.st_size, facts.st_mtime_ns)
-        for root in roots
-        for entry in _files(root)
-        for facts in [entry.stat()]
-    }
+    found = {}
+    for root in roots:
+        for entry in _files(root):
+            with suppress(FileNotFoundError):  # another process renamed it
+                facts = entry.stat()
+                found[entry.path] = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
+    return found
 
 
 def written(before: Files, after: Files) -> str:

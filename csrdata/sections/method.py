@@ -45,7 +45,22 @@ class AnswerSampling(Section):
     seed: Seed
 
 
-AnyProposal = Annotated[GroupProposal | SentenceSampling | AnswerSampling, Field(discriminator="kind")]
+class ServedSampling(Section):
+    """Sentences that a server samples, and that the policy here scores again."""
+
+    kind: Literal["served"]
+    count: Count
+    temperature: Positive
+    seed: Seed
+    server: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*:[0-9]{1,5}$", max_length=300)]
+    tolerance: Positive
+    in_flight: Annotated[int, Field(ge=1, le=4096)]
+    patience: Positive
+
+
+AnyProposal = Annotated[
+    GroupProposal | SentenceSampling | AnswerSampling | ServedSampling, Field(discriminator="kind")
+]
 """The ways to propose candidates."""
 
 

@@ -205,13 +205,14 @@ def refusals_in_words(place: str, *, again: str) -> Iterator[None]:
         ) from None
 
 
-def is_held(lock: int) -> bool:
+def is_held(lock: int, *, shared: bool = False) -> bool:
     """Take the lock of an open file if it is free, and return whether another process holds it.
 
-    The kernel releases a lock when its holder closes the file or dies. On a file system without locks, return False.
+    Several processes may hold a shared lock at the same time; then none can take it alone. The kernel releases a lock when
+    its holder closes the file or dies. On a file system without locks, return False.
     """
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:

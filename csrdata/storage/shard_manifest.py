@@ -2,11 +2,15 @@
 
     {"fingerprint": {"params": "9f..."}, "shards": 2, "files": {"00000.parquet": {"rows": 12, "sha256": "3a..."}, ...}}
 
-A shard is valid only if the manifest lists it and its bytes are unchanged. A check reads each file once, in blocks (SHA-256:
-0.7 to 2 GB per second on one core).
+While several processes fill a folder together (`csrdata.storage.shard_shares`), a shard may have a record next to it
+instead: `00007.json`, a manifest that lists this shard alone.
+
+A shard is valid only if the manifest or its record lists it and its bytes are unchanged. A check reads each file once, in
+blocks (SHA-256: 0.7 to 2 GB per second on one core).
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +65,47 @@ def load_manifest(folder: Path) -> ShardManifest | None:
     except (UserError, NotADirectoryError):
         return None
     return _parse(raw)
+
+
+def record_name(shard: str) -> str:
+    """Return the file name of a shard's record.
+
+    Example: "00007.parquet" -> "00007.json"
+    """
+    return f"{Path(shard).stem}.json"
+
+
+def write_record(folder: Path, manifest: ShardManifest) -> None:
+    """Write the record of the one shard that a manifest lists, atomically."""
+    (name,) = manifest.files
+    write_json(folder / record_name(name), asdict(manifest))
+
+
+def load_records(folder: Path, like: ShardManifest, names: Iterable[str]) -> dict[str, ShardFile]:
+    """Return the shards that have a record, by file name.
+
+    A record is ignored if it is damaged, lists another shard, or is of other inputs.
+
+    Args:
+        folder: of the shards.
+        like: has the fingerprint and the number of shards that a record must have.
+        names: of the shards that are looked up.
+    """
+    found = {}
+    for name in names:
+        try:
+            record = _parse(read_json(folder / record_name(name), made_by=""))
+        except (UserError, NotADirectoryError):
+            continue
+        same = record is not None and (record.fingerprint, record.shards) == (like.fingerprint, like.shards)
+        if record is not None and same and list(record.files) == [name]:
+            found[name] = record.files[name]
+    return found
+
+
+def is_record(path: Path) -> bool:
+    """Return whether a file has the name of a shard's record."""
+    return re.fullmatch(r"\d{5,}\.json", path.name) is not None
 
 
 def check_names(folder: Path, *, made_by: str) -> ShardManifest:

@@ -186,30 +186,47 @@ def seal(folder: Path, record: Record, *, fingerprint: dict[str, str]) -> None:
 class ShardStore:
     """A folder of shards, `00000.parquet`, `00001.parquet`, ..., and their manifest.
 
-    A shard is valid if the manifest lists it under the current fingerprint, its bytes are unchanged, and it can be read.
+    A shard is valid if the manifest or a record of its own (`csrdata.storage.shard_shares`) lists it under the current
+    fingerprint, its bytes are unchanged, and it can be read.
     Opening a store changes no file: an invalid shard stays until a new one replaces it or `finish` removes it. Any process
     may call `write`; only one process calls `add` and `finish`.
     """
 
     def __init__(self, folder: Path, record: Record, *, fingerprint: dict[str, str], shards: int) -> None:
         self.folder, self.record = folder, record
-        self._empty = ShardManifest(fingerprint, shards)
-        self._manifest = self._empty
+        self.empty = ShardManifest(fingerprint, shards)
+        """The manifest before any shard is finished."""
+        self._manifest = self.empty
 
     def path(self, index: int) -> Path:
         return self.folder / shard_manifest.shard_name(index)
 
+    def own(self) -> list[int]:
+        """Return the indices of the shards that this process is to make or to keep, in order: all of them."""
+        return list(range(self.empty.shards))
+
     def missing(self) -> list[int]:
         """Return the indices of the shards that must still be made, in order."""
+        names = {self.path(index).name: index for index in self.own()}
+        good = {name: one for name, one in self.listed(names).items() if self._is_good(name, one)}
+        self._manifest = self._with(good)
+        return [index for name, index in names.items() if name not in good]
+
+    def listed(self, names: Iterable[str]) -> dict[str, ShardFile]:
+        """Return those of the named shards that the manifest or a record lists under the current fingerprint.
+
+        Records are read first: whoever removes them has written the manifest before. Where both list a shard, the record
+        counts, because it is newer.
+        """
+        names = list(names)
+        records = shard_manifest.load_records(self.folder, self.empty, names)
         found = shard_manifest.load_manifest(self.folder)
         same = found is not None and (found.fingerprint, found.shards) == (
-            self._empty.fingerprint,
-            self._empty.shards,
+            self.empty.fingerprint,
+            self.empty.shards,
         )
-        listed = found.files if found is not None and same else {}
-        good = {name: one for name, one in listed.items() if self._is_good(name, one)}
-        self._manifest = ShardManifest(self._empty.fingerprint, self._empty.shards, good)
-        return [index for index, name in enumerate(self._empty.names()) if name not in good]
+        files = found.files if found is not None and same else {}
+        return {name: files[name] for name in names if name in files} | records
 
     def write(self, index: int, rows: Sequence[Any]) -> ShardFile:
         """Write a shard, and return its description for `add`.
@@ -227,20 +244,22 @@ class ShardStore:
 
     def add(self, index: int, written: ShardFile) -> None:
         """Add a finished shard to the manifest. If the process is killed before this, the shard is made again."""
-        files = self._manifest.files | {self.path(index).name: written}
-        self._manifest = ShardManifest(self._empty.fingerprint, self._empty.shards, files)
+        self._manifest = self._with(self._manifest.files | {self.path(index).name: written})
         shard_manifest.write_manifest(self.folder, self._manifest)
 
     def finish(self) -> None:
-        """Write the manifest, and remove shards beyond its number of shards and files that dead writers left."""
+        """Write the manifest; remove records, shards beyond its number of shards, and files that dead writers left."""
         if shard_manifest.load_manifest(self.folder) != self._manifest:
             shard_manifest.write_manifest(self.folder, self._manifest)
         names = set(self._manifest.names())
         for path in sorted(self.folder.iterdir()):
             if path.suffix == PARTIAL:
                 remove_if_dead(path)
-            elif path.suffix == ".parquet" and path.name not in names:
-                path.unlink()
+            elif shard_manifest.is_record(path) or (path.suffix == ".parquet" and path.name not in names):
+                path.unlink(missing_ok=True)
+
+    def _with(self, files: Mapping[str, ShardFile]) -> ShardManifest:
+        return ShardManifest(self.empty.fingerprint, self.empty.shards, dict(files))
 
     def _is_good(self, name: str, listed: ShardFile) -> bool:
         try:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from csrdata.engines.base import Worker
-from csrdata.engines.local import LocalEngine, fitting_workers, shard, take_device
+from csrdata.engines.local import LocalEngine, fitting_workers, take_device
 from csrdata.engines.runlog import RunLog
+from csrdata.engines.shards import shard
 from csrdata.errors import UserError
 from csrdata.records import Dropped
 from csrdata.storage.tables import ShardStore
