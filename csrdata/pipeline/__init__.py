@@ -20,9 +20,14 @@ from csrdata.errors import UserError
 from csrdata.params import FILE, Params, load_params
 from csrdata.pipeline.guard import guarded
 from csrdata.pipeline.written import files_now, written
+from csrdata.policy import launched
 
 KEPT = "; what was finished is kept. Next: dvc repro"
 """The end of the message when a signal stops a stage."""
+
+
+TOGETHER = "train_dpo"
+"""The stage that several processes may run together."""
 
 
 class Needs(StrEnum):
@@ -113,6 +118,9 @@ def run(stage: str, name: str | None, *, extra: Sequence[str] = ()) -> None:
     params = load_params()
     _check_name(stage, name, params, extra=extra)
     _check_project(params)
+    if launched.number():
+        _follow(stage, name, params)
+        return
     before, start, used = files_now(), time.perf_counter(), cpu_seconds()
     with guarded(stage, name):
         stopped = None if name is None else not_run.why_stopped(stage, name, params)
@@ -139,6 +147,25 @@ def _run(stage: str, name: str | None, params: Params) -> None:
         return
     not_run.clear(stage, name)
     wiring.run(params, name)
+
+
+def _follow(stage: str, name: str | None, params: Params) -> None:
+    """Run a stage in another process than the first of `accelerate launch`, which holds the lock, writes and reports.
+
+    Raises:
+        UserError: this stage is not one that several processes run together.
+    """
+    from csrdata.pipeline import not_run
+
+    if stage != TOGETHER or name is None:
+        raise UserError(
+            "accelerate launch",
+            got=f"{launched.planned()} processes for {stage}",
+            expected=f"{TOGETHER}, the only stage that several processes run together",
+            do=f"csrdata run {stage}",
+        )
+    if not_run.why_stopped(stage, name, params) is None:
+        importlib.import_module(f"{__name__}.{stage}").run(params, name)
 
 
 def listing() -> str:
