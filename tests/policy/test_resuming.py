@@ -105,7 +105,9 @@ def test_a_damaged_checkpoint_is_passed_over(capsys: pytest.CaptureFixture[str])
     run("killed")
     newest, before = CHECKPOINT / "checkpoint-4", CHECKPOINT / "checkpoint-3"
     optimizer = newest / "optimizer.pt"
-    optimizer.write_bytes(optimizer.read_bytes()[:-1] + b"\0")
+    content = bytearray(optimizer.read_bytes())
+    content[len(content) // 2] ^= 1
+    optimizer.write_bytes(content)
     assert run("killed") == whole
     said = capsys.readouterr().err
     assert f"{optimizer}: got SHA-256" in said
