@@ -22,6 +22,7 @@ from csrdata.text import one_line, printable
 
 EXTRAS = {
     "accelerate": "policy",
+    "bitsandbytes": "quantized",
     "datasets": "hub",
     "dvc": "pipeline",
     "huggingface_hub": "hub",

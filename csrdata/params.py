@@ -20,7 +20,7 @@ from csrdata.sections.method import AnyPairs, GenerateBeams, ScoreBeams, TrainDp
 from csrdata.sections.models import AnyModels, Scorers
 from csrdata.sections.sources import AnySource, Images, SamplePrompts
 from csrdata.sections.stopping import StopWhen, problem_of
-from csrdata.sections.values import Count, Dtype, Section
+from csrdata.sections.values import Count, Numbers, Section
 from csrdata.strict_yaml import read_yaml
 from csrdata.validation import explain
 
@@ -34,7 +34,7 @@ RESERVED_SETS = ("record", "max_new_tokens", "stopped")
 class Compute(Section):
     threads: Count
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
-    dtype: Dtype
+    dtype: Numbers
 
 
 class Iteration(Section):

@@ -120,6 +120,11 @@ def references(iteration: str) -> Path:
     return Path("data/train_dpo") / iteration / "references.parquet"
 
 
+def unfinished_training(iteration: str) -> Path:
+    """Return the folder of what a killed training run leaves to the next one; it is gone when training is finished."""
+    return Path("data/train_dpo") / f"{iteration}.partial"
+
+
 def answers(name: str) -> Path:
     """Return the path of a policy's table of `Answer` rows: its answers to the evaluation questions."""
     return Path("data/evaluate_policy") / name / "answers.parquet"

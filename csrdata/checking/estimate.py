@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 MEASURED = (
@@ -49,11 +50,14 @@ class Shape:
     adapter_per_rank: int
     """Parameters of a LoRA adapter of rank 1 on the language model."""
     bytes_per_number: int
+    """Of what the model computes in."""
+    quantized: int = 0
+    """Parameters that take half a byte each."""
 
     @property
     def weights(self) -> int:
         """Bytes of the weights."""
-        return self.parameters * self.bytes_per_number
+        return (self.parameters - self.quantized) * self.bytes_per_number + self.quantized // 2
 
     @property
     def cache(self) -> int:
@@ -77,8 +81,10 @@ def shape_of(model: Any, *, bytes_per_number: int | None = None) -> Shape:
     kv_heads = getattr(config, "num_key_value_heads", None) or heads
     head = getattr(config, "head_dim", None) or config.hidden_size // heads
     linear = [one for one in model.get_decoder().modules() if isinstance(one, nn.Linear)]
+    packed = sum(one.numel() for one in model.parameters() if one.dtype == torch.uint8)
     return Shape(
-        parameters=sum(one.numel() for one in model.parameters()),
+        parameters=sum(one.numel() for one in model.parameters()) + packed,  # two in each byte
+        quantized=2 * packed,
         layers=config.num_hidden_layers,
         hidden=config.hidden_size,
         intermediate=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
@@ -86,7 +92,7 @@ def shape_of(model: Any, *, bytes_per_number: int | None = None) -> Shape:
         kv_numbers=2 * kv_heads * head,
         vocabulary=config.vocab_size,
         adapter_per_rank=sum(one.in_features + one.out_features for one in linear),
-        bytes_per_number=bytes_per_number or next(model.parameters()).element_size(),
+        bytes_per_number=bytes_per_number or model.dtype.itemsize,
     )
 
 

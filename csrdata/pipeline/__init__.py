@@ -20,10 +20,15 @@ from csrdata.errors import UserError
 from csrdata.params import FILE, Params, load_params
 from csrdata.pipeline.guard import guarded
 from csrdata.pipeline.written import files_now, written
+from csrdata.policy import launched
 from csrdata.storage.shard_shares import Share
 
 KEPT = "; what was finished is kept. Next: dvc repro"
 """The end of the message when a signal stops a stage."""
+
+
+TOGETHER = "train_dpo"
+"""The stage that several processes may run together."""
 
 
 class Needs(StrEnum):
@@ -117,6 +122,9 @@ def run(stage: str, name: str | None, *, extra: Sequence[str] = (), shards: str 
     _check_name(stage, name, params, extra=extra)
     share = None if shards is None else _share(stage, name, shards)
     _check_project(params)
+    if launched.number():
+        _follow(stage, name, params)
+        return
     before, start, used = files_now(), time.perf_counter(), cpu_seconds()
     with guarded(stage, name, share):
         stopped = None if name is None else not_run.why_stopped(stage, name, params)
@@ -157,6 +165,25 @@ def _run(stage: str, name: str | None, params: Params, share: Share | None) -> N
         wiring.run(params, name)
     else:
         wiring.run(params, name, share)
+
+
+def _follow(stage: str, name: str | None, params: Params) -> None:
+    """Run a stage in another process than the first of `accelerate launch`, which holds the lock, writes and reports.
+
+    Raises:
+        UserError: this stage is not one that several processes run together.
+    """
+    from csrdata.pipeline import not_run
+
+    if stage != TOGETHER or name is None:
+        raise UserError(
+            "accelerate launch",
+            got=f"{launched.planned()} processes for {stage}",
+            expected=f"{TOGETHER}, the only stage that several processes run together",
+            do=f"csrdata run {stage}",
+        )
+    if not_run.why_stopped(stage, name, params) is None:
+        importlib.import_module(f"{__name__}.{stage}").run(params, name)
 
 
 def listing() -> str:

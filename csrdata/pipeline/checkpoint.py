@@ -22,13 +22,14 @@ def export_checkpoint(folder: Path, *, iteration: str, dtype: str | None) -> "Me
 
     Args:
         folder: new or empty.
-        dtype: of the weights; None: `compute.dtype` of params.yaml.
+        dtype: of the weights; None: `compute.dtype` of params.yaml, bfloat16 for nf4.
 
     Raises:
         UserError: the policy is missing or changed, the folder holds something, or there is no such dtype.
     """
     params = load_params()
-    chosen = params.compute.dtype if dtype is None else dtype
+    own = "bfloat16" if params.compute.dtype == "nf4" else params.compute.dtype
+    chosen = own if dtype is None else dtype
     number = next((one for one in get_args(Dtype) if one == chosen), None)
     if number is None:
         raise UserError(

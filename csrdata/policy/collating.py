@@ -17,6 +17,7 @@ from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
 from trl.trainer.utils import pad
 
 from csrdata.policy.prompting import text_ids, with_answers
+from csrdata.policy.shared_images import TEXT_INPUTS
 from csrdata.policy.sides import BOTH, NUMBERS
 
 
@@ -28,6 +29,8 @@ class PairCollator(DataCollatorForVisionPreference):
     """The model's `image_token_id`."""
     sides: tuple[str, ...] = BOTH
     """`BOTH`, or `("chosen",)` where the rejected answers are not used: S sides."""
+    images_once: bool = False
+    """Whether a batch holds each image once (`csrdata.policy.shared_images`) or once for each of the S sides."""
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         """Return `input_ids`, `attention_mask`, `completion_mask` [S * B, L], padded on the right, and the image inputs.
@@ -36,7 +39,7 @@ class PairCollator(DataCollatorForVisionPreference):
             examples: TRL's columns `prompt`, `chosen`, `rejected` as plain strings and `images` as a list of one; `context`,
                 if it is not empty, is the beginning of both answers; `NUMBERS` become tensors [B].
         """
-        repeats = len(self.sides)
+        repeats = 1 if self.images_once else len(self.sides)
         inputs: dict[str, Any] = self.processor(
             images=[example["images"] for example in examples] * repeats,
             text=[example["prompt"] for example in examples] * repeats,
@@ -45,6 +48,11 @@ class PairCollator(DataCollatorForVisionPreference):
             return_tensors="pt",
             add_special_tokens=False,
         )
+        if self.images_once:
+            inputs = {
+                name: torch.cat([value] * len(self.sides)) if name in TEXT_INPUTS else value
+                for name, value in inputs.items()
+            }
         ids, mask = self._answers(examples)
         prompt_mask = inputs["attention_mask"]
         trained = mask * (torch.arange(mask.shape[1]) >= self._begun(examples)[:, None])

@@ -6,6 +6,7 @@ the Hub or in another folder (`csrdata.policy.pretrained`).
 
 In float32 adapters are merged, one after the other. In bfloat16 and float16 they stay on top of the base
 (`csrdata.policy.stacked`): a small update that is merged and rounded can vanish, and no float32 copy of the base is needed.
+So they do on a base of 4 bits.
 Nothing here knows a model family by name.
 """
 
@@ -51,6 +52,8 @@ BASE = "base"
 """The base's key among the fingerprints."""
 
 Dtype = Literal["float32", "bfloat16", "float16"]
+Numbers = Literal[Dtype, "nf4"]
+"""What a policy computes in; `nf4`: 4-bit weights, bfloat16 otherwise (`csrdata.policy.quantized`)."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def load_policy(
     folder: Path,
     *,
     device: str = "cpu",
-    dtype: Dtype = "float32",
+    dtype: Numbers = "float32",
     wordings: Mapping[str, str] | None = None,
 ) -> Policy:
     """Load a policy from a model folder or a chain folder.
@@ -114,7 +117,8 @@ def load_policy(
         folder: the policy. In a chain folder, `chain.json` names the base relative to the working directory, which is the
             project's root.
         device: `cpu`, `cuda` or `cuda:N`.
-        dtype: the numbers to compute in. The weights are held in them once, and in no others.
+        dtype: the numbers to compute in. The weights are held in them once, and in no others. `nf4` needs the extra
+            `quantized`.
         wordings: rendered prompts by their instruction, as stored at sampling.
 
     Raises:
@@ -122,7 +126,7 @@ def load_policy(
             the one that the chain was trained with. Code in a folder never runs.
     """
     chain = read_chain(folder)
-    model = load_base(folder, chain, dtype=getattr(torch, dtype))
+    model = load_base(folder, chain, dtype=torch.bfloat16 if dtype == "nf4" else getattr(torch, dtype))
     processor = _load_processor(chain)
     if dtype == "float32":
         for adapter in chain.adapters:
@@ -130,6 +134,10 @@ def load_policy(
     elif chain.adapters:
         updates = [read_updates(model, adapter) for adapter in chain.adapters]
         stack(model, updates, place=str(folder), do=RERUN)
+    if dtype == "nf4":
+        from csrdata.policy.quantized import quantize
+
+        quantize(model, device=device)
     placed: Any = model  # transformers' `to` is mistyped
     model = placed.to(device=device).eval()
     if chain.adapters:
@@ -163,9 +171,10 @@ def base_in_place_of(policy: Policy, base: Path) -> Policy:
             layer.on = False
         return replace(policy, folder=base)
     device, dtype = policy.device, policy.model.dtype
+    is_quantized = any(tensor.dtype == torch.uint8 for tensor in policy.model.parameters())
     for tensor in (*policy.model.parameters(), *policy.model.buffers()):
         tensor.data = torch.empty(0, dtype=tensor.dtype)
-    name: Any = str(dtype).removeprefix("torch.")
+    name: Any = "nf4" if is_quantized else str(dtype).removeprefix("torch.")
     return load_policy(base, device=str(device), dtype=name, wordings=policy.wordings)
 
 

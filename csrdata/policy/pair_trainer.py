@@ -2,18 +2,24 @@
 
 TRL wraps the model in the adapter, computes log-probabilities without whole logits, and runs the steps. Its own loss has no
 place for a weight or a target of each pair, and always reads the rejected answers. Where it can do the same, the loss, its
-gradient and so the adapter's bytes are equal.
+gradient and so the adapter's bytes are equal. If the batch holds each image once, it is encoded once, not once per answer.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import Trainer
 from trl.trainer.dpo_trainer import DPOTrainer
 
+from csrdata.policy import launched, processes
+from csrdata.policy.collating import PairCollator
 from csrdata.policy.objective import Batch, Objective, answer_logprobs, log_ratios, total_loss
+from csrdata.policy.shared_images import encode_images, with_features
 from csrdata.policy.sides import NUMBERS, REFERENCES
+from csrdata.storage.disk import write_sums
 
 _NOT_FOR_THE_MODEL = {"completion_mask", *NUMBERS}
 
@@ -22,6 +28,7 @@ class PairTrainer(DPOTrainer):
     """Trains on the batches of `PairCollator`, which hold the references once they are known."""
 
     objective: Objective
+    data_collator: PairCollator
 
     def __init__(self, *args: Any, objective: Objective, **kwargs: Any) -> None:
         """Take TRL's arguments, and the objective in place of TRL's settings of the loss."""
@@ -30,11 +37,16 @@ class PairTrainer(DPOTrainer):
         self._figures: list[dict[str, float]] = []
 
     @torch.no_grad()
-    def reference_tokens(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the log-probability of each token under the reference: the model without its adapter."""
+    def reference_tokens(self, batch: Mapping[str, Tensor], features: Any = None) -> Tensor:
+        """Return the log-probability of each token under the reference: the model without its adapter.
+
+        Args:
+            batch: of `PairCollator`.
+            features: of `encode_images`, if they are known.
+        """
         model: Any = self.model
         with model.disable_adapter(), self.accelerator.autocast():
-            return self._tokens(model, batch)
+            return self._tokens(model, batch, features)
 
     def compute_loss(
         self,
@@ -58,10 +70,33 @@ class PairTrainer(DPOTrainer):
         """Add the means of the figures since the last log to a step's loss and learning rate."""
         kept, self._figures = self._figures, []
         means = {name: sum(one[name] for one in kept) / len(kept) for name in (kept[0] if kept else ())}
+        if processes.count() > 1:
+            parts = processes.gathered(lambda: means)
+            means = {name: sum(part[name] for part in parts) / len(parts) for name in means}
         super().log({**logs, **means}, start_time)
 
-    def _tokens(self, model: Any, batch: Mapping[str, Tensor]) -> Tensor:
-        inputs = {name: value for name, value in batch.items() if name not in _NOT_FOR_THE_MODEL}
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Write a checkpoint, and last of all the hashes of its files: one without them was not written to its end."""
+        Trainer._save_checkpoint(self, model, trial)  # noqa: SLF001 - without TRL's model card
+        self.accelerator.wait_for_everyone()
+        if launched.number() == 0:
+            write_sums(Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}")
+
+    def encode_images(self, batch: Mapping[str, Tensor]) -> Any:
+        """Return the features of a batch's images, each encoded once; None if the batch holds an image for each row."""
+        if not self.data_collator.images_once:
+            return None
+        model: Any = self.accelerator.unwrap_model(self.model)
+        with self.accelerator.autocast():
+            return encode_images(model.get_base_model(), batch)
+
+    def _tokens(self, model: Any, batch: Mapping[str, Tensor], features: Any = None) -> Tensor:
+        inputs: dict[str, Any] = {
+            name: value for name, value in batch.items() if name not in _NOT_FOR_THE_MODEL
+        }
+        if self.data_collator.images_once:
+            features = self.encode_images(batch) if features is None else features
+            inputs = with_features(inputs, features, copies=len(self.objective.sides))
         labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
         tokens: Tensor = model(**inputs, use_cache=False, labels=labels, fused_lm_head=True).log_probs
         return tokens

@@ -26,7 +26,8 @@ from csrdata.policy.prompting import (
     is_boundary,
     text_ids,
 )
-from csrdata.policy.sides import BOTH, NUMBERS, place_of, side_of
+from csrdata.policy.shared_images import encode_images
+from csrdata.policy.sides import BOTH, place_of, side_of
 from csrdata.records import Pair
 
 
@@ -39,8 +40,6 @@ class ReferenceCheck:
     largest_gap: float | None
     """Largest difference for one answer, in nats; None if no answer has a stored log-probability."""
 
-
-_TEXT_INPUTS = {"input_ids", "attention_mask", "completion_mask", "token_type_ids", "mm_token_type_ids"}
 
 ROUNDING = {torch.bfloat16: 0.15, torch.float16: 0.03}
 """Rounding allowance in nats: an answer of T tokens may differ by this times sqrt(T) between generation and training.
@@ -116,6 +115,7 @@ def check_batch(
     policy: Policy,
     model: PreTrainedModel,
     sides: Sequence[str] = BOTH,
+    features: Any = None,
 ) -> None:
     """Validate a collated batch against its B pairs: the number of image tokens, the length, and the tokens of every answer.
 
@@ -125,6 +125,7 @@ def check_batch(
         policy: the policy whose processor encoded the batch.
         model: the policy's model, without PEFT's wrapper.
         sides: those in the batch, in its order.
+        features: of `encode_images`, if the batch holds each of the B images once; None: it holds an image for each row.
 
     Raises:
         UserError: the number of image placeholders differs from the number of image features, a row has more tokens than
@@ -132,7 +133,10 @@ def check_batch(
             generation.
     """
     placeholders = (batch["input_ids"] == model.config.image_token_id).sum(1).tolist()
-    needed = image_features(model, batch, placeholders=placeholders)
+    if features is None:
+        needed = image_features(model, batch, placeholders=placeholders)
+    else:
+        needed = dealt(features, placeholders[: len(pairs)]) * len(sides)
     lengths = batch["attention_mask"].sum(1).tolist()
     limit = context_limit(model)
     rows = [
@@ -267,12 +271,13 @@ def image_features(model: Any, batch: Mapping[str, Tensor], *, placeholders: Seq
     """
     if not hasattr(model, "get_image_features"):
         return list(placeholders)
-    inputs = {key: value for key, value in batch.items() if key not in _TEXT_INPUTS.union(NUMBERS)}
-    features = model.get_image_features(**inputs, return_dict=True).pooler_output
-    crops = [len(feature) for feature in features]
-    if len(crops) == len(placeholders):
-        return crops
-    return _dealt(crops, placeholders)
+    return dealt(encode_images(model, batch), placeholders)
+
+
+def dealt(features: Any, placeholders: Sequence[int]) -> list[int]:
+    """Return how many of the features of `encode_images` belong to each row; see `image_features`."""
+    crops = [len(feature) for feature in features.pooler_output]
+    return crops if len(crops) == len(placeholders) else _dealt(crops, placeholders)
 
 
 def _dealt(crops: Sequence[int], placeholders: Sequence[int]) -> list[int]:

@@ -34,6 +34,7 @@ Updates = Mapping[str, Update]
 class StackedLinear(nn.Linear):
     """A linear layer with a fixed low-rank update that can be switched off."""
 
+    is_stacked = True
     down: Tensor
     up: Tensor
 
@@ -94,6 +95,6 @@ def merged(weight: Tensor, updates: Sequence[Update]) -> Tensor:
     return found
 
 
-def stacked_layers(model: nn.Module) -> list[StackedLinear]:
-    """Return a model's layers with an update on them."""
-    return [module for module in model.modules() if isinstance(module, StackedLinear)]
+def stacked_layers(model: nn.Module) -> list[Any]:
+    """Return a model's layers with an update on them, which their attribute `on` switches off."""
+    return [module for module in model.modules() if getattr(module, "is_stacked", False) is True]

@@ -3,21 +3,21 @@
 The reference is the policy as loaded: the trained model without its new adapter. Its log-probabilities are computed once,
 checked against those stored at generation, and reused in every step; TRL does this only for text-only models. Rows are
 plain strings in TRL's standard columns, so that its collator gives the same tokens as generation
-(`csrdata.policy.prompting`). A pair may be two ways to continue one answer: its context is read, not trained on. Left out on
-purpose: evaluation, checkpoints, and code for a single model family.
+(`csrdata.policy.prompting`). A pair may be two ways to continue one answer: its context is read, not trained on. A run that
+was killed goes on from its last checkpoint (`csrdata.policy.resuming`), and several processes may train together
+(`csrdata.policy.processes`). Left out on purpose: evaluation, and code for a single model family.
 """
 
 import math
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from peft import LoraConfig
 from torch import nn
 from transformers import PreTrainedModel, PrinterCallback, ProgressCallback
@@ -25,23 +25,31 @@ from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.utils import disable_dropout_in_model
 
 from csrdata.errors import UserError
-from csrdata.images import ImageRoot, load_image
+from csrdata.images import ImageRoot
+from csrdata.policy import launched, processes
 from csrdata.policy.collating import PairCollator
 from csrdata.policy.loading import Policy
-from csrdata.policy.objective import Objective, answer_logprobs, normalized_margins
+from csrdata.policy.objective import Objective, normalized_margins
 from csrdata.policy.pair_trainer import PairTrainer
 from csrdata.policy.preflight import (
     ReferenceCheck,
-    check_batch,
     check_boundaries,
     check_ends,
     check_references,
     check_texts,
 )
-from csrdata.policy.prompting import check_tokens, completion_text, end_ids
-from csrdata.policy.sides import REFERENCES, Reference, place_of, side_of
+from csrdata.policy.prompting import check_tokens, end_ids
+from csrdata.policy.reference_pass import pass_over, reference_key
+from csrdata.policy.resuming import CHECKPOINTS, KEPT, Known, Work
+from csrdata.policy.rows import dataset_of
+from csrdata.policy.shared_images import takes_features
+from csrdata.policy.sides import REFERENCES, Reference, place_of
 from csrdata.progress import progress as bar_of
 from csrdata.records import Pair
+from csrdata.storage.tables import fingerprint
+
+_NOT_SETTINGS = {"policy", "pairs", "root", "adapter_folder", "work", "checkpoint_every", "progress"}
+"""Arguments of `train` that a checkpoint does not depend on, or that the references' key holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +131,7 @@ def train(
     pairs: Sequence[Pair],
     *,
     root: Path | ImageRoot,
-    adapter_folder: Path,
+    adapter_folder: Path | None,
     loss: str,
     dpo_weight: float,
     label_smoothing: float,
@@ -143,6 +151,8 @@ def train(
     reference_tolerance: float,
     gradient_checkpointing: bool,
     seed: int,
+    checkpoint_every: int | None = None,
+    work: Work | None = None,
     progress: bool = True,
 ) -> TrainingReport:
     """Train a LoRA adapter on the policy's language model and save it.
@@ -153,7 +163,7 @@ def train(
         pairs: 1 or more, of any origin. Pairs without stored log-probabilities are trained on without a check of the
             reference; stderr then tells how many were checked.
         root: the folder that the pairs' image paths are relative to.
-        adapter_folder: receives `adapter_config.json` and `adapter_model.safetensors`.
+        adapter_folder: receives `adapter_config.json` and `adapter_model.safetensors`; None in all processes but the first.
         loss, dpo_weight, label_smoothing, ld_alpha, margin, margin_scale, beta: see `Objective`. If `dpo_weight` is 0,
             rejected answers and references are not read.
         sft_weight: weight, >= 0, of the anchor term: the mean negative log-probability of the chosen answers' tokens, nats.
@@ -162,22 +172,29 @@ def train(
         learning_rate: peak learning rate, > 0; it rises linearly, then falls to 0 on a cosine.
         epochs: passes over the pairs, > 0.
         batch_size: pairs per forward pass.
-        accumulation: forward passes per optimiser step.
+        accumulation: forward passes per optimiser step, over all processes that train together: how many they are changes
+            nothing but rounding. If the forward passes of an epoch are no multiple of it, several processes fill the last
+            step with pairs of the epoch's beginning.
         warmup_share: share of the steps, 0..1, in which the learning rate rises.
         lora_rank, lora_alpha, lora_dropout: options of the adapter. It is on every linear layer of the language model; the
             vision tower, the projector and the output layer are frozen.
         reference_tolerance: nats; see `check_references`.
         gradient_checkpointing: keep the input of each layer alone, and compute the layer again in the backward pass.
         seed: seed of the adapter's initial weights, the order of the pairs and the dropout.
+        checkpoint_every: optimiser steps between two checkpoints in `work`, 1 or more; None: no checkpoints. On the CPU, a
+            run that goes on from one ends in the bytes of a run without a break.
+        work: the folder for what a killed run leaves to the next one, which the caller removes at the end; None: nothing is
+            left, and `checkpoint_every` has no effect.
         progress: show progress bars.
 
     Returns:
         The log of the steps and the result of the reference check.
 
     Raises:
-        UserError: there are no pairs, an image does not load, a pair has no margin that the loss needs, or the preflight
-            fails; training has not started then.
+        UserError: there are no pairs, an image does not load, a pair has no margin that the loss needs, the processes cannot
+            share the forward passes of a step, or the preflight fails; training has not started then.
     """
+    settings = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
     objective = Objective(
         loss=loss,
         beta=beta,
@@ -197,7 +214,7 @@ def train(
             args=_config(
                 policy,
                 pairs=len(pairs),
-                output_dir=scratch,
+                output_dir=scratch if work is None else str(work.folder / CHECKPOINTS),
                 learning_rate=learning_rate,
                 epochs=epochs,
                 batch_size=batch_size,
@@ -205,15 +222,20 @@ def train(
                 warmup_share=warmup_share,
                 gradient_checkpointing=gradient_checkpointing,
                 seed=seed,
+                checkpoint_every=None if work is None else checkpoint_every,
                 progress=progress,
             ),
-            train_dataset=_dataset(policy, pairs, root=root, sides=objective.sides),
+            train_dataset=dataset_of(policy, pairs, root=root, sides=objective.sides),
             processing_class=policy.processor,
             data_collator=PairCollator(
                 processor=policy.processor,
                 max_length=None,
                 image_token=policy.model.config.image_token_id,
                 sides=objective.sides,
+                # Under FSDP a part of the model cannot be called by itself: its weights are elsewhere.
+                images_once=len(objective.sides) > 1
+                and takes_features(policy.model)
+                and not launched.is_sharded(),
             ),
             peft_config=LoraConfig(
                 r=lora_rank,
@@ -226,14 +248,27 @@ def train(
         trainer.remove_callback(ProgressCallback if progress else PrinterCallback)
         if progress:
             trainer.add_callback(Bar())
-        numbers, references, check = _preflight(
-            trainer, policy, pairs, batch_size=batch_size, tolerance=reference_tolerance, progress=progress
-        )
+        if work is not None:
+            kept, key = work, {"settings": settings, "processes": processes.count()}
+            processes.decided(
+                lambda: kept.open(
+                    references=reference_key(
+                        policy, pairs, root=root, objective=objective, batch_size=batch_size
+                    ),
+                    settings=fingerprint(**key),
+                )
+            )
+        known = pass_over(trainer, policy, pairs, batch_size=batch_size, work=work, progress=progress)
+        check = ReferenceCheck(0, None)
+        if known is not None:
+            check = _compare(known, pairs, policy=policy, tolerance=reference_tolerance)
+        numbers = {} if known is None else dict(zip(REFERENCES, known.weighted, strict=True))
         if margins is not None:
             numbers["margin"] = margins
-        trainer.train_dataset = _dataset(policy, pairs, root=root, sides=objective.sides, numbers=numbers)
-        trainer.train()
-    trainer.model.save_pretrained(str(adapter_folder))
+        trainer.train_dataset = dataset_of(policy, pairs, root=root, sides=objective.sides, numbers=numbers)
+        start = processes.decided(lambda: None if work is None else work.checkpoint())
+        trainer.train(resume_from_checkpoint=None if start is None else str(start))
+    _save(trainer, adapter_folder)
     weights = [weight.numel() for weight in trainer.model.parameters() if weight.requires_grad]
     return TrainingReport(
         pairs=len(pairs),
@@ -241,8 +276,36 @@ def train(
         adapter_parameters=sum(weights),
         references_checked=check.pairs,
         reference_gap=check.largest_gap,
-        references=references,
+        references=() if known is None else _references(known, pairs),
     )
+
+
+def _compare(known: Known, pairs: Sequence[Pair], *, policy: Policy, tolerance: float) -> ReferenceCheck:
+    """Check the reference's log-probabilities against those stored at generation; say on stderr if some pairs have none."""
+    check = check_references(pairs, *known.whole, policy=policy, tolerance=tolerance)
+    if check.pairs < len(pairs) and launched.number() == 0:
+        sys.stderr.write(
+            f"the reference was checked for {check.pairs} of {len(pairs)} pairs: "
+            "the others have no stored log-probabilities\n"
+        )
+    return check
+
+
+def _references(known: Known, pairs: Sequence[Pair]) -> tuple[Reference, ...]:
+    sides = zip(*known.whole, strict=True), zip(*known.tokens, strict=True)
+    return tuple(
+        Reference(pair.prompt_id, pair.number, chosen, rejected, chosen_tokens, rejected_tokens)
+        for pair, (chosen, rejected), (chosen_tokens, rejected_tokens) in zip(pairs, *sides, strict=True)
+    )
+
+
+def _save(trainer: Any, folder: Path | None) -> None:
+    """Save the adapter in the first process; where the weights are split, all processes put them together first."""
+    state = None
+    if launched.is_sharded():
+        state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if folder is not None:
+        trainer.model.save_pretrained(str(folder), **({} if state is None else {"state_dict": state}))
 
 
 def _check_pairs(pairs: Sequence[Pair], objective: Objective, *, policy: Policy) -> list[float] | None:
@@ -314,9 +377,23 @@ def _config(
     warmup_share: float,
     gradient_checkpointing: bool,
     seed: int,
+    checkpoint_every: int | None,
     progress: bool,
 ) -> DPOConfig:
+    """Return the trainer's settings; each process takes its share of the forward passes of an optimiser step.
+
+    Raises:
+        UserError: the share is no whole number.
+    """
     on_cpu = policy.device.type == "cpu"
+    together = launched.planned()
+    if accumulation % together:
+        raise UserError(
+            "train_dpo.accumulation",
+            got=accumulation,
+            expected=f"a multiple of the {together} processes: it counts the forward passes of all of them",
+            do=f"set it to {together} in params.yaml and batch_size to a part of it, then the same command again",
+        )
     forwards = math.ceil(pairs / batch_size)
     steps = math.ceil(epochs * math.ceil(forwards / accumulation))
     return DPOConfig(
@@ -327,7 +404,7 @@ def _config(
         warmup_steps=math.floor(warmup_share * steps),
         num_train_epochs=epochs,
         per_device_train_batch_size=batch_size,
-        gradient_accumulation_steps=accumulation,
+        gradient_accumulation_steps=accumulation // together,
         # Truncation would cut answers silently; instead, the preflight compares every row with the model's positions.
         max_length=None,
         # This would turn off the adapter's dropout too; `train` turns off the model's dropout only.
@@ -341,104 +418,12 @@ def _config(
         seed=seed,
         data_seed=seed,
         logging_steps=1,
-        save_strategy="no",
+        save_strategy="no" if checkpoint_every is None else "steps",
+        save_steps=checkpoint_every or 0,
+        save_total_limit=KEPT,
         report_to="none",
         disable_tqdm=not progress,
     )
-
-
-def _dataset(
-    policy: Policy,
-    pairs: Sequence[Pair],
-    *,
-    root: Path | ImageRoot,
-    sides: Sequence[str],
-    numbers: Mapping[str, list[float]] | None = None,
-) -> Dataset:
-    """Return the pairs as rows in the collator's columns; an image is read only when its row is read."""
-    columns: dict[str, list[Any]] = {
-        "prompt": [policy.prompt(pair.prompt) for pair in pairs],
-        "context": [pair.context for pair in pairs],
-        "images": [[pair.image] for pair in pairs],
-        "prompt_id": [pair.prompt_id for pair in pairs],
-        **(numbers or {}),
-    }
-    for name in sides:
-        columns[name] = [
-            completion_text(policy.processor, side.text, end=side.end, complete=side.complete)
-            for side in (side_of(pair, name) for pair in pairs)
-        ]
-    return Dataset.from_dict(columns).with_transform(_image_loader(root))
-
-
-def _image_loader(root: Path | ImageRoot) -> Callable[[dict[str, list[Any]]], dict[str, list[Any]]]:
-    """Return a function that replaces the image paths of rows by images, loaded as generation loads them."""
-
-    def read(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        named = zip(rows["images"], rows["prompt_id"], strict=True)
-        return {
-            **rows,
-            "images": [
-                [load_image(path, root=root, place=f"prompt {name}") for path in paths]
-                for paths, name in named
-            ],
-        }
-
-    return read
-
-
-def _preflight(
-    trainer: Any,
-    policy: Policy,
-    pairs: Sequence[Pair],
-    *,
-    batch_size: int,
-    tolerance: float,
-    progress: bool,
-) -> tuple[dict[str, list[float]], tuple[Reference, ...], ReferenceCheck]:
-    """Validate every batch of training's collator, and the reference.
-
-    Returns:
-        The reference's log-probabilities as the loss needs them, by column; those of the whole texts, a row for each pair;
-        both empty if the loss needs none. And what was checked.
-    """
-    trainer.model.eval()
-    model = trainer.model.get_base_model()
-    objective: Objective = trainer.objective
-    whole: list[list[float]] = [[], []]
-    """Of chosen and rejected answers, as generation stored them: summed over all tokens."""
-    weighted: list[list[float]] = [[], []]
-    """The same with the weights of `ld_alpha`."""
-    counts: list[list[int]] = [[], []]
-    starts = range(0, len(pairs), batch_size)
-    for start in bar_of(starts, title="preflight", unit="batch", disable=not progress):
-        part = pairs[start : start + batch_size]
-        rows = [trainer.train_dataset[start + offset] for offset in range(len(part))]
-        batch = {name: value.to(policy.device) for name, value in trainer.data_collator(rows).items()}
-        check_batch(batch, part, policy=policy, model=model, sides=objective.sides)
-        if not objective.dpo_weight:
-            continue
-        tokens, mask = trainer.reference_tokens(batch), batch["completion_mask"][:, 1:]
-        for sizes, masks in zip(counts, mask.sum(dim=1).chunk(2), strict=True):
-            sizes.extend(masks.tolist())
-        for kept, ld_alpha in ((whole, None), (weighted, objective.ld_alpha)):
-            for own, values in zip(
-                kept, answer_logprobs(tokens, mask, ld_alpha=ld_alpha).chunk(2), strict=True
-            ):
-                own.extend(values.float().tolist())
-    if not objective.dpo_weight:
-        return {}, (), ReferenceCheck(0, None)
-    check = check_references(pairs, whole[0], whole[1], policy=policy, tolerance=tolerance)
-    if check.pairs < len(pairs):
-        sys.stderr.write(
-            f"the reference was checked for {check.pairs} of {len(pairs)} pairs: "
-            "the others have no stored log-probabilities\n"
-        )
-    references = tuple(
-        Reference(pair.prompt_id, pair.number, *values)
-        for pair, *values in zip(pairs, *whole, *counts, strict=True)
-    )
-    return dict(zip(REFERENCES, weighted, strict=True)), references, check
 
 
 def _steps(history: Sequence[Mapping[str, float]]) -> tuple[StepLog, ...]:

@@ -180,4 +180,5 @@ class TrainDpo(Section):
     lora_dropout: Share
     reference_tolerance: Positive
     gradient_checkpointing: bool
+    checkpoint_every: Count | None
     seed: Seed

@@ -33,4 +33,5 @@ class Section(BaseModel):
 
 
 Dtype = Literal["float32", "bfloat16", "float16"]
+Numbers = Literal[Dtype, "nf4"]
 LicenceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=100)]

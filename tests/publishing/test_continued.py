@@ -15,8 +15,8 @@ from csrdata.errors import UserError
 from csrdata.pipeline.export_pairs import export_pairs, plain_text
 from csrdata.policy.collating import PairCollator
 from csrdata.policy.loading import load_policy
+from csrdata.policy.rows import dataset_of
 from csrdata.policy.sides import BOTH
-from csrdata.policy.training import _dataset
 from csrdata.publishing.export.formats import FORMATS
 from csrdata.publishing.export.writing import PLAIN
 from csrdata.publishing.release.gates import check
@@ -170,7 +170,7 @@ def project(made: Path, policy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def ours(policy: Path, pairs: list[Pair]) -> Any:
     """Return the batch on which csrdata itself trains."""
     loaded = load_policy(policy)
-    rows = _dataset(loaded, pairs, root=Path(), sides=BOTH)
+    rows = dataset_of(loaded, pairs, root=Path(), sides=BOTH)
     collator = PairCollator(
         processor=loaded.processor,
         max_length=None,
