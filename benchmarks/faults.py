@@ -2,7 +2,8 @@
 
 `python -m benchmarks.faults --seed S --trials N` plays N trials on copies of a small finished project, and prints how each
 kind of fault ended. What must hold is in `tests/faults/trials.py`. A defect is printed with its number; `--only NUMBER`
-plays that trial again. Faults of a full disk need root (a file system of their own).
+plays that trial again. `--write` puts the table into docs/benchmarks.md. A full disk is tried as root only, on a file system
+of its own.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from benchmarks.page import put
 from tests.faults.killing import Killer
 from tests.faults.project import finished, snapshot
 from tests.faults.trials import KINDS, Defect, draw, play, survey
@@ -28,6 +30,7 @@ def main() -> None:
     parser.add_argument(
         "--kinds", nargs="+", choices=list(KINDS), default=list(KINDS), help="only such faults"
     )
+    parser.add_argument("--write", action="store_true", help="write the table into docs/benchmarks.md")
     arguments = parser.parse_args()
     numbers = range(arguments.trials) if arguments.only is None else [arguments.only]
     found: Counter[tuple[str, str]] = Counter()
@@ -45,18 +48,22 @@ def main() -> None:
                 shutil.rmtree(place, ignore_errors=True)
             found[trial.kind, way] += 1
             print(f"trial {number}: {trial.kind}, {trial.stage}: {way}", file=sys.stderr, flush=True)
-    print(_table(found))
+    rows = _table(found)
+    print("\n".join(f"| {' | '.join(row)} |" for row in rows))
+    if arguments.write:
+        command = f"python -m benchmarks.faults --seed {arguments.seed} --trials {arguments.trials}"
+        put("faults", rows, command=command)
     if any(way == "DEFECT" for _, way in found):
         raise SystemExit(1)
 
 
-def _table(found: Counter[tuple[str, str]]) -> str:
-    lines = [f"| fault | trials | {' | '.join(WAYS)} |", "|" + "---|" * (len(WAYS) + 2)]
-    for kind in KINDS:
-        counts = [found[kind, way] for way in WAYS]
-        lines.append(f"| {kind} | {sum(counts)} | {' | '.join(map(str, counts))} |")
-    totals = [sum(found[kind, way] for kind in KINDS) for way in WAYS]
-    return "\n".join([*lines, f"| **all** | {sum(totals)} | {' | '.join(map(str, totals))} |"])
+def _table(found: Counter[tuple[str, str]]) -> list[list[str]]:
+    """Return how many trials of each kind of fault ended in each way."""
+    rows = [["fault", "trials", *WAYS]]
+    for kind in (*KINDS, "all"):
+        counts = [sum(found[one, way] for one in KINDS if kind in (one, "all")) for way in WAYS]
+        rows.append([kind, str(sum(counts)), *map(str, counts)])
+    return rows
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
+from benchmarks.page import put
+
 
 def main() -> None:
     """Fuzz the parsers one after the other, each in a process of its own, and print the table."""
@@ -25,10 +27,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", metavar="NAME")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-defects"))
+    parser.add_argument("--write", action="store_true", help="write the table into docs/benchmarks.md")
     arguments = parser.parse_args()
     parsers = _instrumented()
-    print("| parser | inputs | refused | coverage features | seconds |\n|---|---|---|---|---|", flush=True)
-    total, defects = 0, []
+    rows, defects = [["parser", "inputs", "refused", "coverage features", "seconds"]], list[str]()
+    total = 0
     for one in parsers:
         if arguments.only not in (None, one.name):
             continue
@@ -36,11 +39,16 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             found = _fuzz(one, Path(folder), arguments)
         total += found["inputs"]
-        cells = [one.name, f"{found['inputs']:,}", f"{found['refused']:,}", found["reached"]]
-        print(f"| {' | '.join(map(str, cells))} | {time.monotonic() - start:.0f} |", flush=True)
+        counts = [f"{found['inputs']:,}", f"{found['refused']:,}", found["reached"]]
+        rows.append([one.name, *counts, f"{time.monotonic() - start:.0f}"])
+        print(*rows[-1], sep="\t", file=sys.stderr, flush=True)
         if found["defect"]:
             defects.append(f"{one.name}: {found['defect']}")
-    print(f"\n{total:,} inputs, {len(defects)} defects")
+    rows.append(["all", f"{total:,}", "", "", ""])
+    print("\n".join(f"| {' | '.join(row)} |" for row in rows))
+    if arguments.write:
+        command = f"python -m benchmarks.fuzz --inputs {arguments.inputs} --seconds {arguments.seconds}"
+        put("fuzz", rows, command=command)
     if defects:
         raise SystemExit("\n".join(defects))
 
