@@ -1,23 +1,24 @@
 """The speed and memory of `stats`, `select_pairs` and `sweep` on generated tables; `stats` side by side with plain pandas.
 
-`python -m benchmarks.inspection [--pairs 1000000] [--prompts 1000000]`. Each side runs in a separate process; its seconds of
-CPU (user and system) and its peak memory are those of that process, the import of its library included. The tables of a
-million prompts take 1.5 GB of disk.
+`python -m benchmarks.inspection [--pairs 1000000] [--prompts 1000000] [--docs]`. Each side runs in a separate process; its
+seconds of CPU (user and system) and its peak memory are those of that process, the import of its library included. `--docs`
+writes the table of docs/benchmarks.md. The tables of a million prompts take 1.5 GB of disk.
 """
 
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from benchmarks.page import put
+from benchmarks.processes import Cost
+from benchmarks.processes import measured as run_measured
 from benchmarks.searches import ANSWERS, WORDS, write_search
 from csrdata import paths
 from csrdata.pipeline.project import profile_path
@@ -147,34 +148,49 @@ STATS = {"csrdata": by_csrdata, "pandas": by_pandas}
 SIDES = {**STATS, "select_pairs": select_pairs, "sweep": sweep}
 
 
-def measured(side: str, path: Path) -> tuple[dict[str, float], dict[str, Any]]:
-    """Return CPU seconds, seconds and peak memory of one side in a new process, and its figures."""
-    words = [sys.executable, "-m", "benchmarks.inspection", "--side", side, "--file", str(path)]
-    start = time.perf_counter()
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own script
-        text = process.stdout.read() if process.stdout is not None else ""
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    cost = {
-        "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "seconds": time.perf_counter() - start,
-        "peak_mib": usage.ru_maxrss / 1024,
-    }
+def measured(side: str, path: Path) -> tuple[Cost, dict[str, Any]]:
+    """Return what one side takes in a new process, and its figures."""
+    cost, text = run_measured("benchmarks.inspection", "--side", side, "--file", str(path))
     print(
-        f"{side:12} {cost['cpu_seconds']:7.1f} s of CPU {cost['seconds']:7.1f} s {cost['peak_mib']:7.0f} MiB",
+        f"{side:12} {cost.cpu_seconds:7.1f} s of CPU {cost.seconds:7.1f} s {cost.peak_mib:7.0f} MiB",
         flush=True,
     )
     return cost, json.loads(text)
 
 
-def compare_stats(path: Path, pairs: int) -> None:
-    """Print the cost of `stats` on both sides, their ratio, and the figures that differ."""
+def compare_stats(path: Path, pairs: int) -> list[Sequence[str]]:
+    """Print the cost of `stats` on both sides, their ratio, and the figures that differ; return the rows of the table."""
     make_pairs(path, pairs)
     print(f"stats of {pairs:,} pairs, {path.stat().st_size / 2**20:.0f} MiB", flush=True)
     (own, figures), (pandas, other) = (measured(side, path) for side in STATS)
-    print(f"ratio of CPU: {pandas['cpu_seconds'] / own['cpu_seconds']:.1f}")
     differs = [name for name, value in figures.items() if not _same(value, other[name])]
     print(f"figures that differ: {', '.join(differs) or 'none'}")
+    rows: list[Sequence[str]] = []
+    for what, one, two, unit, aim in (
+        (f"`stats` of {pairs:,} pairs", own.cpu_seconds, pandas.cpu_seconds, "s of CPU", "8 times"),
+        ("the same, peak", own.peak_mib, pandas.peak_mib, "MiB", "2,048 MiB"),
+    ):
+        rows.append([what, _number(one), _number(two), unit, f"{two / one:.1f}", aim])
+    return rows
+
+
+def measure_searches(path: Path, prompts: int) -> list[Sequence[str]]:
+    """Print the cost of `select_pairs` and `sweep`; return the rows of the table."""
+    print(f"{prompts:,} prompts with {ANSWERS} answers", flush=True)
+    (select, selected), (sweeping, swept) = measured("select_pairs", path), measured("sweep", path)
+    print(f"pairs of both: {'equal' if selected['kept'] == swept['kept'] else 'different'}")
+    what, aim = f"`sweep` of 11 weights over {prompts:,} prompts", f"{60 * prompts / 1_000_000:,.0f} s"
+    half = f"{40.7 * prompts / 200_000:,.0f} s"
+    return [
+        [what, _number(sweeping.cpu_seconds), "-", "s of CPU", "-", aim],
+        ["the same, peak", _number(sweeping.peak_mib), "-", "MiB", "-", "4,096 MiB"],
+        ["`select_pairs` of the same prompts", _number(select.cpu_seconds), "-", "s of CPU", "-", half],
+        ["the same, peak", _number(select.peak_mib), "-", "MiB", "-", "1,536 MiB"],
+    ]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
 
 
 def main() -> None:
@@ -183,23 +199,28 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=1_000_000, help="of stats")
     parser.add_argument("--prompts", type=int, default=1_000_000, help="of select_pairs and sweep")
     parser.add_argument("--folder", type=Path, help="for the tables; by default a temporary one")
+    parser.add_argument("--docs", action="store_true", help="write the table of docs/benchmarks.md")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
         print(json.dumps(SIDES[arguments.side](arguments.file)))
         return
+    rows: list[Sequence[str]] = [["figure", "csrdata", "plain pandas", "unit", "ratio", "aim"]]
     with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
         path = Path(scratch) / "pairs.parquet"
         if arguments.pairs:
-            compare_stats(path, arguments.pairs)
+            rows += compare_stats(path, arguments.pairs)
         if arguments.prompts:
             (path.parent / "params.yaml").write_bytes(profile_path("microworld").read_bytes())
             os.chdir(scratch)
             write_search(arguments.prompts)
-            print(f"{arguments.prompts:,} prompts with {ANSWERS} answers", flush=True)
-            (_, selected), (_, swept) = measured("select_pairs", path), measured("sweep", path)
-            print(f"pairs of both: {'equal' if selected['kept'] == swept['kept'] else 'different'}")
+            rows += measure_searches(path, arguments.prompts)
+    if arguments.docs:
+        command = (
+            f"python -m benchmarks.inspection --pairs {arguments.pairs} --prompts {arguments.prompts} --docs"
+        )
+        put("inspection", rows, command=command)
 
 
 def _same(one: object, other: object) -> bool:

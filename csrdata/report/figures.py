@@ -1,6 +1,7 @@
 """The tables behind the project's plots, as the report draws them: plots/*.csv, as `summarize` writes them."""
 
 import csv
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 from csrdata.errors import UserError
 from csrdata.evaluation.scorecard import FIGURES
 
+ABSENT = "absent"
+"""The column of cases.csv with the made-up objects."""
 MOST_ROWS = 400
 """Rows of a table that the page holds; the page says how many more there are."""
 _TITLES = {
@@ -19,6 +22,11 @@ _TITLES = {
     "pair_relevance": ("Relevance of chosen and rejected answers to the image", "R_I, 0 to 100"),
     "pair_likelihood": ("Likelihood of chosen and rejected before training", "nats"),
     "recall_curve": ("Hallucination against recall", "CHAIR_S, percent of answers"),
+    "image_attention": ("Attention to the image", "share of an answer's attention, 0 to 1"),
+    "image_attention_by_token": (
+        "Attention to the image along the answer",
+        "share of a token's attention, 0 to 1",
+    ),
     "cases": ("Cases, drawn at random", ""),
 }
 
@@ -52,7 +60,7 @@ def figure_tables(folder: Path) -> list[dict[str, object]]:
 def _read(path: Path) -> Drawn:
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            columns, *rows = list(csv.reader(file)) or [[]]
+            columns, *rows = _shown(list(csv.reader(file)) or [[]])
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(
             str(path), got=str(error), expected="a CSV table in UTF-8", do="dvc repro summarize"
@@ -60,3 +68,34 @@ def _read(path: Path) -> Drawn:
     label = FIGURES.get(path.stem)
     title, unit = _TITLES.get(path.stem, (path.stem, "") if label is None else (label.title, label.unit))
     return Drawn(path.stem, title, unit, columns, rows[:MOST_ROWS], max(len(rows) - MOST_ROWS, 0))
+
+
+def _shown(lines: list[list[str]]) -> list[list[str]]:
+    """Return the lines of a table, the header first, without the columns that no row has a value in.
+
+    The objects of a case, JSON in the file, become words: `crescent (stereotype)`.
+    """
+    header, *rows = lines
+    kept = [
+        at for at in range(len(header)) if not rows or any(row[at : at + 1] not in ([], [""]) for row in rows)
+    ]
+    objects = header.index(ABSENT) if ABSENT in header else None
+    return [
+        [
+            _objects(row[at]) if row is not header and at == objects else row[at]
+            for at in kept
+            if at < len(row)
+        ]
+        for row in lines
+    ]
+
+
+def _objects(cell: str) -> str:
+    """Return the objects of a cell in words; the cell itself where it is not what `summarize` writes."""
+    try:
+        return ", ".join(
+            f"{one['object']} ({one['mistake']})" if one["mistake"] else one["object"]
+            for one in json.loads(cell)
+        )
+    except (ValueError, TypeError, KeyError):
+        return cell

@@ -61,7 +61,7 @@ def test_a_sound_project_goes_the_whole_way(project: Path) -> None:
         "chat template",
         "end tokens",
         "context",
-    } <= set(words)
+    } <= {one.subject for one in findings}  # on a busy machine the time is a warning
 
 
 def test_what_would_fail_is_named(project: Path) -> None:

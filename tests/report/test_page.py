@@ -143,6 +143,8 @@ def test_compare_shows_what_moved(page: Page) -> None:
     tab.click("#tab-compare")
     counts = [int(text.split()[0]) for text in tab.locator("#compared .bar-count").all_inner_texts()]
     assert counts == [55, 1, 1, 1, 1]
+    shares = [float(text.rstrip("%")) for text in tab.locator("#compared .bar-count small").all_inner_texts()]
+    assert sum(shares) == pytest.approx(100, abs=1)
     tab.click("#compared button.bar:has(.flipped)")
     assert page.cards() == ["p-000", "p-000"]
 
@@ -210,6 +212,30 @@ def test_where_the_loop_stopped_is_said(tmp_path: Path) -> None:
         assert page.inner_text("#view-overview").startswith(
             "The loop stopped at iteration 1: 12 pairs, fewer than 50 <b>. Not run: 2, 3."
         )
+        assert opened.messages == []
+
+
+def test_attention_is_drawn_along_the_answer(tmp_path: Path) -> None:
+    """A table by token is one curve for each policy over all tokens, not the first token by iteration."""
+    need_browser()
+    rows = [["base", "own", str(token), "0.5"] for token in (1, 2, 3)]
+    rows += [["1", "own", str(token), "0.4"] for token in (1, 2, 3)]
+    table = {
+        "name": "image_attention_by_token", "title": "Attention", "unit": "0 to 1", "left_out": 0,
+        "columns": ["iteration", "answers", "token", "mean"], "rows": rows,
+    }  # fmt: skip
+    series = write_series(tmp_path, "1", [pair("p-0", CHOSEN, REJECTED)], search=False)
+    write_report(content([series], figures=[table]), tmp_path / "page.html", form=Form.FILE)
+    with chromium(width=390) as opened:
+        page = opened.open(tmp_path / "page.html")
+        page.click("#tab-figures")
+        paths = page.eval_on_selector_all(
+            "#view-figures path", "paths => paths.map(one => one.getAttribute('d'))"
+        )
+        assert [path.count("L") for path in paths] == [2, 2]
+        assert page.inner_text("#view-figures .legend").split("\n") == ["base", "iteration 1"]
+        views = page.locator("#views")
+        assert views.evaluate("bar => bar.scrollWidth <= bar.clientWidth"), "a tab is cut off on a phone"
         assert opened.messages == []
 
 

@@ -89,6 +89,16 @@ def test_a_folder_among_the_plots_is_no_table(tmp_path: Path) -> None:
     assert [one["name"] for one in figure_tables(tmp_path)] == ["recall"]
 
 
+def test_a_table_of_cases_is_for_reading(tmp_path: Path) -> None:
+    """Made-up objects are words, a column without a value is left out; a cell that is not JSON stays as it is."""
+    marks = '[{""start"": 1, ""end"": 2, ""object"": ""dog"", ""mistake"": ""stereotype""}]'
+    lines = ["case,side,absent", f'0,,"{marks}"', "1,,[]", '2,,"no [JSON"', "3"]
+    (tmp_path / "cases.csv").write_text("\n".join(lines), encoding="utf-8")
+    (found,) = figure_tables(tmp_path)
+    assert found["columns"] == ["case", "absent"]
+    assert found["rows"] == [["0", "dog (stereotype)"], ["1", ""], ["2", "no [JSON"], ["3"]]
+
+
 def test_ranges_have_all_rows_once(tmp_path: Path) -> None:
     """Read range by range, the rows are those of the tables."""
     ids = [f"p-{number}" for number in range(5)]

@@ -53,9 +53,9 @@ function compareView() {
 
 function comparison(a, b) {
   const found = compared(a, b), names = [facts.series[a].label, facts.series[b].label];
-  const most = Math.max(...Object.values(found).map((some) => some.length), 1);
+  const all = Math.max(Object.values(found).reduce((sum, some) => sum + some.length, 0), 1);
   const words = { same: "same two sides, same order", flipped: "chosen and rejected are swapped", changed: "the same prompt, with another answer on a side", lost: `only in ${names[0]}`, added: `only in ${names[1]}` };
-  const rows = Object.entries(found).map(([how, some]) => bar({ name: `${how}: ${words[how]}`, count: some.length, most, kind: how, hint: "show these pairs", onclick: () => showMoved(how, some, names) }));
+  const rows = Object.entries(found).map(([how, some]) => bar({ name: `${how}: ${words[how]}`, count: some.length, most: all, kind: how, hint: "show these pairs", onclick: () => showMoved(how, some, names) }));
   const both = [...found.same, ...found.flipped, ...found.changed];
   const mean = (of) => {
     const values = both.map(([x, y]) => of(y) - of(x)).filter((value) => Number.isFinite(value));

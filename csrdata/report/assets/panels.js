@@ -60,10 +60,15 @@ function figureNode(figure) {
     const charts = splits.map((split) => curveChart({ title: `${figure.title}, ${spaced(split)}`, unit: figure.unit, xUnit: "recall, percent of objects", curves: [...new Set(rows.map((row) => row.iteration))].map((name) => ({ name: policyName(name), points: rows.filter((row) => row.split === split && row.iteration === name).map((row) => [Number(row.recall), Number(row.chair_s)]) })) }));
     return { node: el("div", { class: charts.length > 1 ? "facets many" : "facets" }, charts, table), wide: false };
   }
+  if (y && figure.columns.includes("token")) {
+    const kinds = [...new Set(rows.map((row) => row.answers))];
+    const charts = kinds.map((kind) => curveChart({ title: kinds.length > 1 ? `${figure.title}, ${spaced(kind)} answers` : figure.title, unit: figure.unit, xUnit: "token of the answer", curves: [...new Set(rows.map((row) => row.iteration))].map((name) => ({ name: policyName(name), points: rows.filter((row) => row.answers === kind && row.iteration === name).map((row) => [Number(row.token), Number(row[y])]) })) }));
+    return { node: el("div", { class: charts.length > 1 ? "facets many" : "facets" }, charts, table), wide: false };
+  }
   if (!y || !figure.columns.includes("iteration")) return { node: el("div", null, el("h3", null, figure.title), tableNode(figure)), wide: true };
   const ends = figure.columns.includes("low") ? ["low", "high"] : ["p25", "p75"];
   const places = [...new Set(rows.map((row) => row.iteration))];
-  const names = ["measure", "origin", "split", "answer", "scorer"].filter((name) => figure.columns.includes(name) && new Set(rows.map((row) => row[name])).size > 1);
+  const names = ["measure", "origin", "split", "answer", "answers", "scorer"].filter((name) => figure.columns.includes(name) && new Set(rows.map((row) => row[name])).size > 1);
   const facet = names.includes("measure") ? "measure" : null;
   const number = (row, name) => (row[name] === "" || row[name] === undefined ? NaN : Number(row[name]));
   const charts = (facet ? [...new Set(rows.map((row) => row[facet]))] : [null]).map((part) => {

@@ -60,6 +60,6 @@ function sideNode(kind, side, item, tree, series, diff) {
   const facts_ = [["reward", shown(value("reward"))], ["R_I", shown(value("relevance"), 1)], ["words", shown(value("words"))]].filter(([, text]) => text !== "–");
   const empty = side.text === "" ? el("p", { class: "none" }, "the answer ends here") : null;
   return el("section", { class: `side ${kind}`, "aria-label": kind },
-    el("h4", null, kind === "chosen" ? "Chosen" : "Rejected", el("span", { class: "facts" }, facts_.map(([name, text]) => el("span", null, `${name} `, el("b", null, text)))), absent > 0 ? el("span", { class: "made-count" }, plural(absent, "made-up object")) : null),
+    el("h4", null, kind === "chosen" ? "Chosen" : "Rejected", el("span", { class: "facts" }, facts_.map(([name, text]) => el("span", null, `${name} `, el("b", null, text)))), absent > 0 ? el("span", { class: "made-count", title: "mentions of objects that are not in the image" }, `${absent} made up`) : null),
     empty || el("ol", { class: "sentences" }, side.spans.map((span) => sentenceNode(side, span, tree, series, diff))), side.complete || side.text === "" ? null : el("p", { class: "none" }, "the answer goes on"));
 }
