@@ -1,7 +1,8 @@
 """The commands that evaluate answers and compare them: `evaluate` and `compare`."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,11 +11,13 @@ from csrdata.entry import say
 from csrdata.errors import UserError
 from csrdata.text import json_text
 
+if TYPE_CHECKING:
+    from csrdata.evaluation.measured import Evaluation
+
 SET = (
     "A split of this project (such as held_out), or a kind: amber, coco_chair, dash_b, hallusion_bench, "
-    "object_halbench, pope, pope_built, repope."
+    "object_halbench, pope, pope_built, pope_splits, repope."
 )
-SetOption = Annotated[str, typer.Option("--set", metavar="NAME|KIND", help=SET)]
 WithOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -32,11 +35,12 @@ WithOption = Annotated[
         "csrdata evaluate --iteration 3 --set dash_b --with negatives=neg.json --with positives=pos.json "
         "--images images --answers iteration-3.jsonl",
         "csrdata evaluate --answers a.jsonl --set pope --with file=coco_pope_random.json --with strategy=random",
+        "csrdata evaluate --harness lmms-eval --tasks mme,gqa --iteration 3",
     ),
 )
 def evaluate(
     *,
-    of: SetOption,
+    of: Annotated[str | None, typer.Option("--set", metavar="NAME|KIND", help=SET)] = None,
     answers: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Answers of any model: JSON Lines or a JSON array.")
     ] = None,
@@ -59,12 +63,46 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", help="Write the figures into the model-index of this model card, too."),
     ] = None,
+    harness: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="lmms-eval: it asks and measures --tasks, instead of --set."),
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(metavar="A,B", help="With --harness: names of its tasks.")
+    ] = None,
+    include_path: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="With --harness: further tasks; their code runs.")
+    ] = None,
+    python: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --harness: the Python of the environment that has it."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure answers to a set of questions: every figure with its interval over images, and how it was made.
 
     docs/evaluation.md describes the files and the kinds.
     """
+    own: dict[str, object] = {
+        "--set": of,
+        "--answers": answers,
+        "--with": options,
+        "--protocol": protocol,
+        "--images": images,
+    }
+    theirs: dict[str, object] = {"--tasks": tasks, "--include-path": include_path, "--python": python}
+    if harness is not None:
+        _check_harness(harness, tasks, iteration, own)
+        from csrdata.pipeline.harness import harness_evaluations
+
+        found = harness_evaluations(str(iteration), str(tasks), include=include_path, python=python)
+        _give(found, splits=["all"] * len(found), card=card, as_json=as_json)
+        return
+    for name, value in theirs.items():
+        if value is not None:
+            raise UserError(name, got=value, expected="--harness with it", do="csrdata evaluate --help")
+    if of is None:
+        raise UserError("--set", got="nothing", expected="a name or a kind", do="csrdata evaluate --help")
     from csrdata.pipeline.benches import open_bench
     from csrdata.pipeline.evaluating import answers_of_file, answers_of_policy, evaluate
 
@@ -84,20 +122,40 @@ def evaluate(
         answered = answers_of_file(answers, bench, stated=protocol)
     else:
         answered = answers_of_policy(str(iteration), bench, split=of)
-    found = evaluate(answered, bench)
-    if found.variant is not None:
-        say(f"{found.benchmark} is a rule-based variant: {found.variant}")
-    if card is not None:
-        from csrdata.publishing.model_index import write_card
+    _give([evaluate(answered, bench)], splits=[of], card=card, as_json=as_json)
 
-        say(f"{write_card(card, found, split=of)} figures in {card}")
+
+def _check_harness(harness: str, tasks: str | None, iteration: str | None, own: Mapping[str, object]) -> None:
+    """Raise unless the options are those of a harness."""
+    do = "csrdata evaluate --help"
+    if harness != "lmms-eval":
+        raise UserError("--harness", got=harness, expected="lmms-eval", do=do)
+    for name, value in (("--tasks", tasks), ("--iteration", iteration)):
+        if value is None:
+            raise UserError(name, got="nothing", expected="a value, with --harness", do=do)
+    for name, other in own.items():
+        if other is not None:
+            raise UserError(name, got=other, expected="no such option with --harness", do=do)
+
+
+def _give(found: Sequence["Evaluation"], *, splits: Sequence[str], card: Path | None, as_json: bool) -> None:
+    """Write evaluations into a card if there is one, and print them: one as an object, several of a harness as an array."""
+    for one, split in zip(found, splits, strict=True):
+        if one.variant is not None:
+            say(f"{one.benchmark} is a rule-based variant: {one.variant}")
+        if card is not None:
+            from csrdata.publishing.model_index import write_card
+
+            say(f"{write_card(card, one, split=split)} figures in {card}")
     if as_json:
-        print(json_text(found.as_json()))
+        plain = [one.as_json() for one in found]
+        print(json_text(plain[0] if len(plain) == 1 else plain))
         return
     from csrdata.inspection.page import Screen
     from csrdata.pipeline.evaluation_page import evaluation_page
 
-    Screen().print(evaluation_page(found))
+    for one in found:
+        Screen().print(evaluation_page(one))
 
 
 @app.command(

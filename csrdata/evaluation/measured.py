@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from csrdata.evaluation.contrast import Measured, with_intervals
 from csrdata.evaluation.protocol import Protocol
 from csrdata.evaluation.scorecard import Label
+
+if TYPE_CHECKING:
+    from csrdata.evaluation.harness.results import HarnessProtocol
 
 DIGITS = 6
 """Decimals kept: smaller differences come from the order of summation."""
@@ -31,7 +35,7 @@ class Evaluation:
     benchmark: str
     variant: str | None
     """In which way the rules differ from the original ones; None where they are these."""
-    protocol: Protocol
+    protocol: "Protocol | HarnessProtocol"
     empty_answers: int
     confidence: float
     """Of the intervals, percent."""

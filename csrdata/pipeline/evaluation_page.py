@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from rich.console import RenderableType
 
-from csrdata.evaluation.measured import Evaluation
+from csrdata.evaluation.measured import Evaluation, Value
 from csrdata.inspection.page import Page, Paper, section
 
 SHOWN = (
@@ -16,8 +16,11 @@ SHOWN = (
     "images",
     "questions",
     "images_sha256",
+    "generation",
+    "shots",
+    "model_sha256",
 )
-"""Facts of the protocol that the page has; `--json` has all."""
+"""Facts of the protocol that the page has, where it states them; `--json` has all."""
 
 
 def evaluation_page(found: Evaluation) -> Page:
@@ -26,21 +29,30 @@ def evaluation_page(found: Evaluation) -> Page:
 
 
 def _lines(paper: Paper, found: Evaluation) -> Iterator[RenderableType]:
-    rows = [
-        (one.title, digits(one.value), f"[{digits(one.low)}, {digits(one.high)}]", one.unit)
-        for one in found.figures.values()
-    ]
+    rows = [(one.title, *_shown(one), one.unit) for one in found.figures.values()]
     title = f"{found.name}: {found.protocol.measure}"
     headers = ("", "value", f"{found.confidence:g}% interval", "")
     yield from section(paper, title, rows, headers=headers, sides="lrrl")
     facts = found.protocol.as_json()
-    yield from section(paper, "protocol", [(name, facts[name]) for name in SHOWN], sides="ll")
+    yield from section(
+        paper, "protocol", [(name, facts[name]) for name in SHOWN if name in facts], sides="ll"
+    )
     if found.variant is not None:
         yield paper.text("A rule-based variant: these figures are not comparable with published ones.")
     if found.empty_answers:
         yield paper.text(
             f"{found.empty_answers:,} answers have no words; they count as answers that name nothing."
         )
+
+
+def _shown(one: Value) -> tuple[str, str]:
+    """Return a figure and its interval; one without a unit, as of another harness, is often of 0 to 1."""
+    text = digits if one.unit else _four_decimals
+    return text(one.value), f"[{text(one.low)}, {text(one.high)}]"
+
+
+def _four_decimals(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def digits(value: float | None) -> str:

@@ -21,6 +21,13 @@ class DashBSet(Section):
     positives: PathText
 
 
+class PopeSplitsSet(Section):
+    kind: Literal["pope_splits"]
+    random: PathText
+    popular: PathText
+    adversarial: PathText
+
+
 class HallusionBenchSet(Section):
     kind: Literal["hallusion_bench"]
     file: PathText
@@ -51,6 +58,7 @@ PackSet = Annotated[
     | ObjectHalBenchSet
     | PopeBuiltSet
     | PopeSet
+    | PopeSplitsSet
     | RepopeSet,
     Field(discriminator="kind"),
 ]
@@ -62,6 +70,7 @@ KINDS = (
     "object_halbench",
     "pope",
     "pope_built",
+    "pope_splits",
     "repope",
 )
 """What `--set` may be besides a name of the project."""

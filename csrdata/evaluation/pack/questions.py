@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from csrdata.errors import UserError
-from csrdata.evaluation.intervals import Ratio
+from csrdata.evaluation.contrast import Measured
 from csrdata.evaluation.pack.base import Bench, Item
+from csrdata.evaluation.pack.pope_splits import LABELS, mean_figures
+from csrdata.evaluation.pope import YesNoReply
 from csrdata.evaluation.scorecard import FIGURES, Known, scorecards
-from csrdata.records import Answer, Kind, Question
+from csrdata.records import Answer, Kind, Question, Side
 
 UNMEASURED = ("finished", "loglik_base", "relevance", "relevance_held_out")
 """Figures that need more than a text."""
@@ -45,7 +47,7 @@ def questions_bench(name: str, questions: Sequence[Question], known: Known | Non
                 place, got=f"nothing known of {one.image}", expected=expected, do="correct the annotations"
             )
 
-    def measure(texts: Mapping[str, str]) -> dict[str, Ratio]:
+    def measure(texts: Mapping[str, str]) -> Measured:
         answers = [
             Answer(key, text, 0, finished=True, logprob_base=None, relevance=None, relevance_held_out=None)
             for key, text in texts.items()
@@ -53,8 +55,10 @@ def questions_bench(name: str, questions: Sequence[Question], known: Known | Non
         cards = scorecards(
             questions, answers, {} if known is None else {name: known}, made_by="csrdata evaluate"
         )
-        return {key: one for key, one in cards[name].ratios.items() if key not in UNMEASURED}
+        found = {key: one for key, one in cards[name].ratios.items() if key not in UNMEASURED}
+        return {**found, **mean_figures(_replies(questions, texts), images)}
 
+    images = list(dict.fromkeys(one.image for one in questions))
     truth = ["\t".join((one.image, one.kind, one.answer or "", one.negative or "")) for one in questions]
     truth += ["\t".join((one.image, *one.objects, one.detail)) for one in truths.values()]
     return Bench(
@@ -64,10 +68,18 @@ def questions_bench(name: str, questions: Sequence[Question], known: Known | Non
         rules="csrdata's three rules for yes/no" if known is None else known.parser.version,
         items=items,
         truth=tuple(truth),
-        labels={key: label for key, label in FIGURES.items() if key not in UNMEASURED},
+        labels={key: label for key, label in FIGURES.items() if key not in UNMEASURED} | LABELS,
         measure=measure,
         aliases=_aliases(name, questions),
     )
+
+
+def _replies(questions: Sequence[Question], texts: Mapping[str, str]) -> list[YesNoReply]:
+    return [
+        YesNoReply(one.image, Side(str(one.answer)), one.negative, texts[one.question_id])
+        for one in questions
+        if one.kind == Kind.YES_NO
+    ]
 
 
 def _aliases(name: str, questions: Sequence[Question]) -> dict[str, str]:
