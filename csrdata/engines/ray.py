@@ -300,6 +300,7 @@ def connect(address: str | None, **options: Any) -> None:
 
     options = {"logging_level": logging.ERROR, **options}
     if address is None:
+        os.environ.setdefault("RAY_worker_niceness", "0")  # as the local engine's workers
         options = {"include_dashboard": False, **options}
     tries = 1 if address else TRIES
     for tried in range(1, tries + 1):

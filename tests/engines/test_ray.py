@@ -1,9 +1,8 @@
 """The Ray engine: the bytes of the local engine with any number of actors, and a dead actor costs its shard alone."""
 
 import os
-import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import pytest
 
 from csrdata import paths
-from csrdata.engines.base import Worker
 from csrdata.engines.local import LocalEngine
 from csrdata.engines.ray import Actor, RayEngine, connect
 from csrdata.engines.runlog import RunLog
@@ -20,6 +18,7 @@ from csrdata.errors import UserError
 from csrdata.pipeline import generate_beams
 from csrdata.records import Dropped
 from csrdata.storage.tables import ShardStore
+from tests.engines.ray_workers import calls, die, open_buggy, open_full, open_refusing, open_worker, pids
 from tests.pipeline.test_shards import RAY, make_project, small_search
 
 PLAN = shard("abcdefghijklm", 2)
@@ -30,61 +29,10 @@ def ray() -> Iterator[Any]:
     """Ray on this machine with 4 CPUs, whatever the machine has; the engine uses it, as it would a cluster."""
     import ray
 
-    connect(None, num_cpus=4, log_to_driver=False)
+    if not ray.is_initialized():
+        connect(None, num_cpus=4, log_to_driver=False)
     yield ray
     ray.shutdown()
-
-
-def rows(
-    notes: Path, items: Sequence[str], *, dies: str = "", times: int = 0, meets: int = 1
-) -> list[Dropped]:
-    """Return one row per item, and note which process made which shard.
-
-    The process dies at the item `dies` the first few times. Behind the first shard it waits until `meets` processes work.
-    """
-    with (notes / "calls").open("a", encoding="utf-8") as file:
-        file.write(f"{os.getpid()} {items[0]}\n")
-    end = time.monotonic() + 120
-    while items[0] != "a" and len(pids(notes)) < meets and time.monotonic() < end:
-        time.sleep(0.1)
-    if dies and dies in items and calls(notes).count(items[0]) <= times:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return [Dropped(prompt_id=item, reason="no_response", detail=item * 3) for item in items]
-
-
-def open_worker(notes: Path, _number: int, **keys: Any) -> Worker:
-    return Worker(partial(rows, notes, **keys))
-
-
-def open_refusing(_number: int) -> Worker:
-    def refuse(items: Sequence[str]) -> list[Dropped]:
-        raise UserError(f"image {items[0]}", got="no file", expected="an image", do="mend it")
-
-    return Worker(refuse)
-
-
-def open_full(_number: int) -> Worker:
-    def refuse(_items: Sequence[str]) -> list[Dropped]:
-        raise OSError(28, "No space left on device", "data/00000.parquet")
-
-    return Worker(refuse)
-
-
-def open_buggy(_number: int) -> Worker:
-    return Worker(lambda items: [1 / (len(items) - len(items))])
-
-
-def die(_number: int) -> Worker:
-    os._exit(9)
-
-
-def calls(notes: Path) -> list[str]:
-    """Return the first item of each shard that a worker began."""
-    return [line.split()[1] for line in (notes / "calls").read_text(encoding="utf-8").splitlines()]
-
-
-def pids(notes: Path) -> set[str]:
-    return {line.split()[0] for line in (notes / "calls").read_text(encoding="utf-8").splitlines()}
 
 
 def run(folder: Path, opening: object, *, workers: int, patience: float = 300, cpus: int = 1) -> None:
