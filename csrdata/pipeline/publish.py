@@ -123,7 +123,7 @@ def release(
         source=None if origins is None else origins.inputs,
         hashes={file.image: file.sha256 for file in sampled},
         places=places,
-        gate=lambda partial: check(partial, secrets=_tokens()),
+        gate=lambda partial, decoded: check(partial, secrets=_tokens(), decoded=decoded),
     )
 
 

@@ -140,6 +140,17 @@ def test_an_image_is_what_its_name_says(folder: Path) -> None:
         assert words in refusal(state_anew(folder))
 
 
+def test_what_was_decoded_is_hashed_alone(folder: Path) -> None:
+    """Bytes that were decoded under their name are not decoded again; other bytes under that name are refused."""
+    content = b"no image at all"
+    name = image_name(content)
+    put_image(folder, content, name)
+    assert "image that decodes" in refusal(state_anew(folder))
+    assert "no table names" in refusal(folder, decoded={name})
+    put_image(folder, content + b".", name)
+    assert f"got other bytes, expected those of {name}" in refusal(state_anew(folder), decoded={name})
+
+
 def test_pairs_of_an_oracle_are_refused(folder: Path) -> None:
     """Pairs that the truth ordered are for comparison alone: one line, and what to change."""
     edit(folder / PAIRS, lambda rows: rows[4].update(origin="oracle"))

@@ -24,7 +24,7 @@ from csrdata.publishing.release.restore import released, restore
 from csrdata.publishing.release.shards import write_pairs
 from csrdata.publishing.release.writing import tree
 from csrdata.records import Pair
-from csrdata.storage.tables import read_rows
+from csrdata.storage.tables import hash_path, read_rows
 from tests import scores
 from tests.imports import ROOT
 from tests.publishing.project import (
@@ -84,8 +84,10 @@ def test_datasets_loads_every_candidate(project: Path, tmp_path: Path) -> None:
 def test_the_rows_of_a_small_file_limit_are_the_same(project: Path, tmp_path: Path) -> None:
     """Rows cut into several files come back whole and in order."""
     names = image_names([pair.image for pair in pairs_of()], root=project, images="embed")
-    settings: dict[str, Any] = {"images": "embed", "root": project, "names": names}
+    sums: dict[Path, str] = {}
+    settings: dict[str, Any] = {"images": "embed", "root": project, "names": names, "sums": sums}
     write_pairs(tmp_path / "many", "1", pairs_of(), file_bytes=400, **settings)
+    assert sums == {path: hash_path(path) for path in (tmp_path / "many/iteration_1").iterdir()}
     files = sorted(path.name for path in (tmp_path / "many/iteration_1").iterdir())
     assert files[0] == f"train-00000-of-0000{len(files)}.parquet"
     assert 1 < len(files) <= 6
@@ -302,7 +304,7 @@ def test_a_folder_of_the_same_name_with_partial_behind_it_is_not_ours(project: P
 def test_what_a_gate_refuses_is_not_there(project: Path, tmp_path: Path) -> None:
     """The gate sees the whole release before the folder has it; refused, an older release stays and no part is left."""
 
-    def refuse(folder: Path) -> None:
+    def refuse(folder: Path, _: object) -> None:
         assert read_manifest(folder).tag == "v1"
         assert not (tmp_path / "release").exists()
         raise UserError("gate", got="x", expected="y", do="z")
@@ -387,7 +389,7 @@ def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
         folder, rows = Path(sys.argv[1]), int(sys.argv[2])
         (folder / "7.png").write_bytes(os.urandom(50_000))
         pairs = [replace(pairs_of()[0], image="7.png") for _ in range(rows)]
-        write_pairs(folder, "1", pairs, names={"7.png": "images/7.png"}, images="embed", root=folder)
+        write_pairs(folder, "1", pairs, names={"7.png": "images/7.png"}, images="embed", root=folder, sums={})
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     """)
     peaks = []

@@ -4,8 +4,10 @@ The finished folder is read as any user would read it: files are compared with t
 checked. The checks change nothing and send nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +52,7 @@ from csrdata.publishing.release.manifest import (
     files_of,
     read_manifest,
 )
+from csrdata.publishing.release.naming import threads
 from csrdata.publishing.release.restore import release_texts
 from csrdata.publishing.release.shards import unpaired_schema
 from csrdata.records import ORACLE, Fate, Pair, Sentence, Stop
@@ -60,16 +63,21 @@ if TYPE_CHECKING:
 TEXTS = {".md", ".json", ".yaml", ".lock"}
 """Files that are searched for paths and tokens."""
 
+Embedded = tuple[str, str, memoryview]
+"""An image in a file: its place, its name, its bytes."""
+
 AGAIN = "write the release again: csrdata push OWNER/NAME --dry-run DIR"
 REMAKE = "fix the project's tables (dvc repro), then push again"
 
 
-def check(folder: Path, *, secrets: Sequence[str] = ()) -> Manifest:
-    """Check a whole release, and return its manifest.
+def check(folder: Path, *, secrets: Sequence[str] = (), decoded: Collection[str] = ()) -> Manifest:
+    """Check a whole release, and return its manifest. Files and images are hashed on all cores.
 
     Args:
         folder: a finished release.
         secrets: texts that must not occur in its text files, such as the write token.
+        decoded: names of images that this process has decoded: a name holds hash and format, so that the bytes that match it
+            need not be decoded again. Any other image is.
 
     Raises:
         UserError: the first check that fails, with file and row.
@@ -84,14 +92,15 @@ def check(folder: Path, *, secrets: Sequence[str] = ()) -> Manifest:
         if Path(file.path).suffix in TEXTS:
             _check_text(folder, file.path, remotes=file.path == LOCK, secrets=tuple(secrets))
     named, seen = _check_names(folder, PROMPTS), set[str]()
+    fine = frozenset(decoded)
     for counts in manifest.iterations:
         named |= _check_names(folder, own_table(counts.name, "pairs"))
         for file in files_of(manifest.files, pair_glob(counts.name)):
-            _check_pairs(folder, file.path, images=parse_images(manifest.images), seen=seen)
+            _check_pairs(folder, file.path, images=parse_images(manifest.images), seen=seen, decoded=fine)
         for file in files_of(manifest.files, candidate_glob(counts.name)):
             _check_candidates(folder, file.path, counts.name)
     for file in files_of(manifest.files, UNPAIRED):
-        _check_unpaired(folder, file.path, seen=seen)
+        _check_unpaired(folder, file.path, seen=seen, decoded=fine)
     if manifest.images == "embed" and seen != named:
         name = min(seen ^ named)
         got = "an image that no table names" if name in seen else "no such image"
@@ -110,8 +119,10 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
     for path in sorted(present ^ {*named, MANIFEST}):
         got = "not in the manifest" if path in present else "no such file"
         raise UserError(path, got=got, expected="the files of the manifest", do=AGAIN)
-    for path, file in named.items():
-        if (folder / path).is_symlink() or _described(folder, path) != file:
+    with ThreadPoolExecutor(threads()) as pool:
+        found = list(pool.map(lambda path: _described(folder, path), named))
+    for (path, file), described in zip(named.items(), found, strict=True):
+        if (folder / path).is_symlink() or described != file:
             expected = f"{file.bytes} bytes, SHA-256 {file.sha256[:12]}..."
             raise UserError(path, got="another file", expected=expected, do=AGAIN)
 
@@ -163,10 +174,10 @@ def _check_text(folder: Path, file: str, *, remotes: bool, secrets: tuple[str, .
         )
 
 
-def _check_pairs(folder: Path, file: str, *, images: Images, seen: set[str]) -> None:
+def _check_pairs(folder: Path, file: str, *, images: Images, seen: set[str], decoded: frozenset[str]) -> None:
     """Check that every pair has valid scores, two different answers and, with embedded images, an image that decodes.
 
-    `seen`: names of the images that were decoded; this function adds to it.
+    `seen`: names of the images that were found; this function adds to it. `decoded`: see `check`.
     """
     for first, table in _groups(folder, file, pair_features(images).arrow_schema):
         rows = pl.from_arrow(table.drop_columns(["images"]) if images == "embed" else table)
@@ -190,14 +201,29 @@ def _check_pairs(folder: Path, file: str, *, images: Images, seen: set[str]) -> 
         for index, row in enumerate(rows.select(*CONVERSATION, *SIDES).iter_rows(named=True), start=first):
             _check_conversation(f"{file}: row {index}", row)
         if images == "embed":
-            embedded = zip(table.column("images").to_pylist(), rows[IMAGE_PATH], strict=True)
-            for index, (row, name) in enumerate(embedded, start=first):
+            embedded = zip(_embedded(table), rows[IMAGE_PATH], strict=True)
+            found: list[Embedded] = []
+            for index, ((path, content), name) in enumerate(embedded, start=first):
                 place = f"{file}: row {index}: images"
-                if not row or len(row) != 1 or not row[0]["bytes"]:
+                if content is None:
                     raise UserError(place, got="no bytes", expected="one image", do=REMAKE)
-                if row[0]["path"] != name.rpartition("/")[2]:
-                    raise UserError(place, got=row[0]["path"], expected=f"the file name of {name}", do=AGAIN)
-                _check_image(place, name, row[0]["bytes"], seen=seen)
+                if path != name.rpartition("/")[2]:
+                    raise UserError(place, got=path, expected=f"the file name of {name}", do=AGAIN)
+                found.append((place, name, content))
+            _check_images(found, seen=seen, decoded=decoded)
+
+
+def _embedded(table: "pa.Table") -> Iterator[tuple[str | None, memoryview | None]]:
+    """Yield the file name and the bytes of each row's one image, without a copy; no bytes if a row has not one image."""
+    images = table.column("images").combine_chunks()
+    starts, parts = images.offsets.to_pylist(), images.values
+    paths, contents = parts.field("path"), parts.field("bytes")
+    for row, (start, end) in enumerate(pairwise(starts)):
+        if end - start != 1 or not images[row].is_valid or not contents[start].is_valid:
+            yield None, None
+            continue
+        content = memoryview(contents[start].as_buffer())
+        yield paths[start].as_py(), content or None
 
 
 def _check_conversation(place: str, row: dict[str, Any]) -> None:
@@ -222,22 +248,29 @@ def _check_conversation(place: str, row: dict[str, Any]) -> None:
         )
 
 
-def _check_unpaired(folder: Path, file: str, *, seen: set[str]) -> None:
+def _check_unpaired(folder: Path, file: str, *, seen: set[str], decoded: frozenset[str]) -> None:
     """Check the name, bytes and format of every image of a prompt without a pair."""
     for first, table in _groups(folder, file, unpaired_schema()):
-        for index, row in enumerate(table.to_pylist(), start=first):
-            _check_image(f"{file}: row {index}", row["image"], row["bytes"] or b"", seen=seen)
+        rows = enumerate(table.to_pylist(), start=first)
+        found = [
+            (f"{file}: row {index}", row["image"], memoryview(row["bytes"] or b"")) for index, row in rows
+        ]
+        _check_images(found, seen=seen, decoded=decoded)
 
 
-def _check_image(place: str, name: str, content: bytes, *, seen: set[str]) -> None:
-    """Check that an image decodes, and that its name agrees with its bytes and format."""
-    digest, extension = parse_image_name(name or "") or ("", "")
-    if sha256(content).hexdigest() != digest:
-        raise UserError(place, got="other bytes", expected=f"those of {name}", do=AGAIN)
-    if name not in seen:
-        found = image_extension(content, place=place, do=REMAKE)
-        if found != extension:
-            raise UserError(place, got=f"a {found} image", expected=f"the format of {name}", do=AGAIN)
+def _check_images(found: Sequence[Embedded], *, seen: set[str], decoded: frozenset[str]) -> None:
+    """Check that each image's name agrees with its bytes, and that those decode that are not in `decoded`."""
+    with ThreadPoolExecutor(threads()) as pool:
+        digests = list(pool.map(lambda one: sha256(one[2]).hexdigest(), found))
+    for (place, name, content), digest in zip(found, digests, strict=True):
+        wanted, extension = parse_image_name(name or "") or ("", "")
+        if digest != wanted:
+            raise UserError(place, got="other bytes", expected=f"those of {name}", do=AGAIN)
+        if name not in seen and name not in decoded:
+            format_found = image_extension(bytes(content), place=place, do=REMAKE)
+            if format_found != extension:
+                got = f"a {format_found} image"
+                raise UserError(place, got=got, expected=f"the format of {name}", do=AGAIN)
         seen.add(name)
 
 

@@ -182,14 +182,14 @@ def identity(files: Sequence[File], *, params: Mapping[str, Any], models: Sequen
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def describe_file(folder: Path, file: Path) -> File:
-    """Return the path, size, hash and rows of one file of a release."""
+def describe_file(folder: Path, file: Path, *, sha256: str | None = None) -> File:
+    """Return the path, size, hash and rows of one file of a release; `sha256`: its hash, if it is known."""
     rows = None
     if file.suffix == ".parquet":
         import pyarrow.parquet as pq
 
         rows = pq.read_metadata(file).num_rows
-    return File(file.relative_to(folder).as_posix(), file.stat().st_size, hash_path(file), rows)
+    return File(file.relative_to(folder).as_posix(), file.stat().st_size, sha256 or hash_path(file), rows)
 
 
 def describe_model(role: str, folder: Path, *, made_by: str) -> Model:

@@ -4,7 +4,11 @@ A path reveals something about its project, and a stranger's path may lead anywh
 equal images have the same name. All tables of a release take their names from one mapping.
 """
 
+import os
+import warnings
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -18,8 +22,12 @@ from csrdata.publishing.release.layout import IMAGES, PROJECT_IMAGES, image_name
 MADE_BY = "dvc repro sample_prompts; or leave the bytes out: csrdata push --images reference"
 
 
+AT_ONCE = 1000
+"""Images that are handed to threads together: memory holds as many results, and no more images than threads."""
+
+
 def image_names(paths: Iterable[str], *, root: Path, images: Images, do: str = MADE_BY) -> dict[str, str]:
-    """Return the name of each different image, by its path in the project.
+    """Return the name of each different image, by its path in the project. Each image is decoded, on all cores.
 
     Args:
         paths: relative to `root`.
@@ -32,7 +40,19 @@ def image_names(paths: Iterable[str], *, root: Path, images: Images, do: str = M
 
     Example: `{"data/images/7.png": "images/5f....png"}`
     """
-    return {path: _name(path, root, images, do) for path in dict.fromkeys(paths)}
+    different = list(dict.fromkeys(paths))
+    name, found = partial(_name, root=root, images=images, do=do), list[str]()
+    # Each decoder ignores warnings, and threads share their settings: here all are ignored, and set back at the end.
+    with warnings.catch_warnings(), ThreadPoolExecutor(threads()) as pool:
+        warnings.simplefilter("ignore")
+        for start in range(0, len(different), AT_ONCE):
+            found += pool.map(name, different[start : start + AT_ONCE])
+    return dict(zip(different, found, strict=True))
+
+
+def threads() -> int:
+    """Return how many threads decode or hash at the same time: the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def rename(table: pl.DataFrame, names: dict[str, str]) -> pl.DataFrame:
@@ -77,7 +97,7 @@ def is_inside(path: str) -> bool:
     )
 
 
-def _name(path: str, root: Path, images: Images, do: str) -> str:
+def _name(path: str, *, root: Path, images: Images, do: str) -> str:
     known = _pulled_name(path)
     if images == "reference" and known is not None and not (root / path).exists():
         return known

@@ -1,14 +1,16 @@
 """Write the Parquet files of a release as a stream: memory holds a few hundred images or one shard, never a whole dataset.
 
 Rows are split into files by the sizes of the inputs, so equal inputs give equal files. Pages use content-defined chunking:
-after a small change, the Hub already has most of a file's chunks.
+after a small change, the Hub already has most of a file's chunks. A file is hashed while it is written.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import io
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import polars as pl
 
@@ -29,6 +31,10 @@ GROUP_BYTES = 16_000_000
 """A row group of pairs ends at the first of these two limits, so that reading one row reads little else."""
 
 
+Sums = MutableMapping[Path, str]
+"""The SHA-256 of files, by path: a writer adds the file that it has written."""
+
+
 def write_pairs(
     folder: Path,
     name: str,
@@ -37,6 +43,7 @@ def write_pairs(
     names: Mapping[str, str],
     images: Images,
     root: Path,
+    sums: Sums,
     file_bytes: int = FILE_BYTES,
 ) -> None:
     """Write an iteration's pairs as TRL reads them.
@@ -48,6 +55,7 @@ def write_pairs(
         names: the name of each image in the release, by its path in the project.
         images: whether a row contains its image's bytes.
         root: the folder that image paths are relative to.
+        sums: receives the hashes of the files.
         file_bytes: approximate bytes per file.
 
     Raises:
@@ -65,7 +73,7 @@ def write_pairs(
     trimmed = all(form(pair) is Form.ANSWERS for pair in pairs)
     files = _cut(sizes, limit=file_bytes)
     for index, (start, end) in enumerate(files):
-        with _writer(folder / pair_file(name, index, len(files)), arrow) as write:
+        with _writer(folder / pair_file(name, index, len(files)), arrow, sums) as write:
             for first, last in _cut(sizes[start:end], limit=GROUP_BYTES, rows=GROUP_ROWS):
                 rows = [
                     pair_row(
@@ -79,7 +87,13 @@ def write_pairs(
 
 
 def write_unpaired(
-    folder: Path, paths: Sequence[str], *, names: Mapping[str, str], root: Path, file_bytes: int = FILE_BYTES
+    folder: Path,
+    paths: Sequence[str],
+    *,
+    names: Mapping[str, str],
+    root: Path,
+    sums: Sums,
+    file_bytes: int = FILE_BYTES,
 ) -> None:
     """Write the images that are in no pair, each once under its name; without images, no file is written.
 
@@ -94,7 +108,7 @@ def write_unpaired(
     sizes = [_size(path, root) for path in paths]
     files = _cut(sizes, limit=file_bytes)
     for index, (start, end) in enumerate(files):
-        with _writer(folder / unpaired_file(index, len(files)), arrow) as write:
+        with _writer(folder / unpaired_file(index, len(files)), arrow, sums) as write:
             for first, last in _cut(sizes[start:end], limit=GROUP_BYTES, rows=GROUP_ROWS):
                 rows = [
                     {"image": names[path], "bytes": image_bytes(path, root=root)}
@@ -111,7 +125,13 @@ def unpaired_schema() -> "pa.Schema":
 
 
 def write_candidates(
-    folder: Path, name: str, shards: Sequence[Path], *, made_by: str, file_bytes: int = FILE_BYTES
+    folder: Path,
+    name: str,
+    shards: Sequence[Path],
+    *,
+    made_by: str,
+    sums: Sums,
+    file_bytes: int = FILE_BYTES,
 ) -> int:
     """Write every sentence of an iteration's search, one row group per shard, and return the number of rows.
 
@@ -122,7 +142,7 @@ def write_candidates(
     files = _cut([shard.stat().st_size for shard in shards], limit=file_bytes)
     rows = 0
     for index, (start, end) in enumerate(files):
-        with _writer(folder / candidate_file(name, index, len(files)), arrow) as write:
+        with _writer(folder / candidate_file(name, index, len(files)), arrow, sums) as write:
             for shard in shards[start:end]:
                 table = read_table(shard, Sentence, made_by=made_by)
                 write(table.select(pl.lit(name).alias(ITERATION), pl.all()).to_arrow().cast(arrow))
@@ -130,7 +150,7 @@ def write_candidates(
     return rows
 
 
-def write_responses(folder: Path, name: str, shards: Sequence[Path], *, made_by: str) -> int:
+def write_responses(folder: Path, name: str, shards: Sequence[Path], *, made_by: str, sums: Sums) -> int:
     """Write an iteration's answers as one table, one row group per shard, and return the number of rows.
 
     Raises:
@@ -138,7 +158,7 @@ def write_responses(folder: Path, name: str, shards: Sequence[Path], *, made_by:
     """
     rows = 0
     arrow = pl.DataFrame(schema=schema(Response)).to_arrow().schema
-    with _writer(folder / own_table(name, "responses"), arrow) as write:
+    with _writer(folder / own_table(name, "responses"), arrow, sums) as write:
         for shard in shards:
             table = read_table(shard, Response, made_by=made_by)
             write(table.to_arrow().cast(arrow))
@@ -146,16 +166,33 @@ def write_responses(folder: Path, name: str, shards: Sequence[Path], *, made_by:
     return rows
 
 
+class _Hashed(io.RawIOBase):
+    """A file that hashes what is written to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.digest = file, sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override] - pyarrow writes whole buffers
+        self.digest.update(data)
+        return self.file.write(data)
+
+
 @contextmanager
-def _writer(path: Path, arrow: "pa.Schema") -> Iterator[Callable[["pa.Table"], None]]:
-    """Yield a function that writes one row group of a file."""
+def _writer(path: Path, arrow: "pa.Schema", sums: Sums) -> Iterator[Callable[["pa.Table"], None]]:
+    """Yield a function that writes one row group of a file; add the file's hash to `sums` at the end."""
     import pyarrow.parquet as pq
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(
-        path, arrow, compression="zstd", write_page_index=True, use_content_defined_chunking=True
-    ) as writer:
-        yield lambda table: writer.write_table(table, row_group_size=max(len(table), 1))
+    with path.open("wb") as file:
+        hashed = _Hashed(file)
+        with pq.ParquetWriter(
+            hashed, arrow, compression="zstd", write_page_index=True, use_content_defined_chunking=True
+        ) as writer:
+            yield lambda table: writer.write_table(table, row_group_size=max(len(table), 1))
+    sums[path] = hashed.digest.hexdigest()
 
 
 def _size(image: str, root: Path) -> int:

@@ -6,7 +6,7 @@ an equal folder. Memory holds a few hundred images and one shard of candidates, 
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,13 @@ from csrdata.publishing.release.manifest import (
 from csrdata.publishing.release.naming import image_names, rename, same_names
 from csrdata.publishing.release.provenance import inputs
 from csrdata.publishing.release.results import Results
-from csrdata.publishing.release.shards import write_candidates, write_pairs, write_responses, write_unpaired
+from csrdata.publishing.release.shards import (
+    Sums,
+    write_candidates,
+    write_pairs,
+    write_responses,
+    write_unpaired,
+)
 from csrdata.records import Dropped, Pair, Prompt
 from csrdata.storage.dvc_lock import read_lock
 from csrdata.storage.iteration_tables import IterationTables
@@ -82,7 +88,7 @@ def write_release(
     source: Mapping[str, str] | None = None,
     hashes: Mapping[str, str] | None = None,
     places: Mapping[str, str] | None = None,
-    gate: Callable[[Path], object] = lambda _: None,
+    gate: Callable[[Path, Collection[str]], object] = lambda *_: None,
 ) -> Manifest:
     """Write a release of some iterations of a project.
 
@@ -105,7 +111,8 @@ def write_release(
         source: MD5 of the inputs of the DAG, by path; None reads them from `lock`.
         hashes: the SHA-256 that each image had when it was sampled, by its path; images without one are not compared.
         places: paths of this machine in `params`, `params_file` and `lock`, and what replaces each in the release.
-        gate: called with the finished folder before it replaces `folder`; if it raises, no release is written.
+        gate: called with the finished folder, and the names of the images that were decoded, before it replaces `folder`; if
+            it raises, no release is written.
 
     Raises:
         UserError: a table or an image is missing, an iteration has no pair or an invalid name, `folder` holds something
@@ -127,19 +134,22 @@ def write_release(
         paired = set().union(*(table["image"] for table in pairs))
         pictures = image_names([*prompts["image"], *sorted(paired)], root=project_root, images=images)
         _check_hashes(pictures, hashes or {})
+        sums: dict[Path, str] = {}
         counts = [
-            _write_tables(partial, one, len(prompts), table, names=pictures, images=images, root=project_root)
+            _write_tables(
+                partial, one, len(prompts), table, names=pictures, images=images, root=project_root, sums=sums
+            )
             for one, table in zip(iterations, pairs, strict=True)
         ]
         write_table(partial / PROMPTS, rename(prompts, pictures))
         if images == "embed":
-            _write_unpaired(partial, paired, names=pictures, root=project_root)
+            _write_unpaired(partial, paired, names=pictures, root=project_root, sums=sums)
         _copy(params_file, partial / PARAMS, places or {})
         if lock is not None:
             _copy(lock, partial / LOCK, places or {})
         if results is not None:
             write_json(partial / RESULTS, asdict(results))
-        files = _files(partial)
+        files = _files(partial, sums)
         names = [one.name for one in iterations]
         manifest = Manifest(
             identity=identity(files, params=params, models=models),
@@ -161,9 +171,9 @@ def write_release(
         plots = draw_plots(partial, found, counts)
         text = card(manifest, origin=origin, figures=found, plots=plots, results=results)
         (partial / CARD).write_text(text, encoding="utf-8")
-        manifest = replace(manifest, files=_files(partial))
+        manifest = replace(manifest, files=_files(partial, sums))
         write_manifest(partial, manifest)
-        gate(partial)
+        gate(partial, set(pictures.values()) if images == "embed" else ())
     return manifest
 
 
@@ -193,8 +203,12 @@ def _write_tables(
     names: dict[str, str],
     images: Images,
     root: Path,
+    sums: Sums,
 ) -> Counts:
-    """Write one iteration's tables; `prompts`: number of prompts, `names`: image names, by path in the project."""
+    """Write one iteration's tables.
+
+    `prompts`: number of prompts, `names`: image names, by path in the project; `sums`: receives hashes of files.
+    """
     name = one.name
     dropped = read_table(one.dropped, Dropped, made_by=f"dvc repro select_pairs@{name}")
     if not len(pairs):
@@ -206,12 +220,16 @@ def _write_tables(
         )
     candidates = _shards(one.candidates, made_by=f"dvc repro generate_beams@{name}")
     responses = _shards(one.responses, made_by=f"dvc repro score_beams@{name}")
-    write_pairs(folder, name, from_table(pairs, Pair), names=names, images=images, root=root)
+    write_pairs(folder, name, from_table(pairs, Pair), names=names, images=images, root=root, sums=sums)
     counts = Counts(
         name=name,
         prompts=prompts,
-        candidates=write_candidates(folder, name, candidates, made_by=f"dvc repro generate_beams@{name}"),
-        responses=write_responses(folder, name, responses, made_by=f"dvc repro score_beams@{name}"),
+        candidates=write_candidates(
+            folder, name, candidates, made_by=f"dvc repro generate_beams@{name}", sums=sums
+        ),
+        responses=write_responses(
+            folder, name, responses, made_by=f"dvc repro score_beams@{name}", sums=sums
+        ),
         pairs=len(pairs),
         dropped=dict(sorted(dropped.group_by("reason").len().iter_rows())),
         paired=pairs["prompt_id"].n_unique(),
@@ -226,14 +244,14 @@ def _write_tables(
     return counts
 
 
-def _write_unpaired(folder: Path, paired: set[str], *, names: dict[str, str], root: Path) -> None:
+def _write_unpaired(folder: Path, paired: set[str], *, names: dict[str, str], root: Path, sums: Sums) -> None:
     """Write the images that are in no pair of the release, in the order of the prompts."""
     held = {names[path] for path in paired}
     first: dict[str, str] = {}
     for path, name in names.items():
         if name not in held:
             first.setdefault(name, path)
-    write_unpaired(folder, list(first.values()), names=names, root=root)
+    write_unpaired(folder, list(first.values()), names=names, root=root, sums=sums)
 
 
 def _shards(folder: Path, *, made_by: str) -> list[Path]:
@@ -258,9 +276,10 @@ def _changelog(manifest: Manifest, previous: Manifest | None) -> list[Change]:
     return [entry, *(previous.changelog if previous else [])]
 
 
-def _files(folder: Path) -> list[File]:
-    """Describe every file but the manifest, in the order of their paths."""
-    return [describe_file(folder, folder / path) for path, _ in tree(folder) if path != MANIFEST]
+def _files(folder: Path, sums: Mapping[Path, str]) -> list[File]:
+    """Describe every file but the manifest, in the order of their paths; `sums`: hashes that are known."""
+    paths = [path for path, _ in tree(folder) if path != MANIFEST]
+    return [describe_file(folder, folder / path, sha256=sums.get(folder / path)) for path in paths]
 
 
 def _is_unchanged_release(folder: Path) -> bool:
