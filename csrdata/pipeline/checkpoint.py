@@ -8,7 +8,7 @@ from csrdata.params import load_params
 from csrdata.pipeline.inputs import need_policy
 from csrdata.pipeline.runtime import set_up_process
 from csrdata.publishing.folders import new_folder
-from csrdata.sections.values import Dtype
+from csrdata.sections.values import Dtype, Numbers
 
 if TYPE_CHECKING:
     from csrdata.policy.checkpoint import Merged
@@ -28,8 +28,7 @@ def export_checkpoint(folder: Path, *, iteration: str, dtype: str | None) -> "Me
         UserError: the policy is missing or changed, the folder holds something, or there is no such dtype.
     """
     params = load_params()
-    own = "bfloat16" if params.compute.dtype == "nf4" else params.compute.dtype
-    chosen = own if dtype is None else dtype
+    chosen = unpacked(params.compute.dtype) if dtype is None else dtype
     number = next((one for one in get_args(Dtype) if one == chosen), None)
     if number is None:
         raise UserError(
@@ -41,3 +40,8 @@ def export_checkpoint(folder: Path, *, iteration: str, dtype: str | None) -> "Me
 
     with new_folder(folder) as partial:
         return write_checkpoint(policy, partial, dtype=number)
+
+
+def unpacked(dtype: Numbers) -> Dtype:
+    """Return the number format in which a policy is written: bfloat16 for one whose weights are packed into 4 bits."""
+    return "bfloat16" if dtype == "nf4" else dtype

@@ -14,6 +14,7 @@ from csrdata.evaluation.harness.results import CONFIDENCE, HarnessProtocol, Task
 from csrdata.evaluation.measured import Evaluation
 from csrdata.evaluation.record import installed_versions
 from csrdata.params import load_params
+from csrdata.pipeline.checkpoint import unpacked
 from csrdata.pipeline.inputs import need_policy
 from csrdata.pipeline.runtime import set_up_process
 from csrdata.sections.values import Dtype
@@ -50,20 +51,20 @@ def harness_evaluations(
     version = check_installed(python)
     for task in sorted(JUDGED & set(asked)):
         say(f"{task} asks a paid model to judge: without its key the figures mean nothing")
-    policy = need_policy(name)
+    policy, dtype = need_policy(name), unpacked(params.compute.dtype)
     set_up_process(params.compute)
     with tempfile.TemporaryDirectory(prefix="csrdata-") as temporary:
         model, output = Path(temporary) / "model", Path(temporary) / "output"
         for folder in (model, output):
             folder.mkdir()
-        digest = _merge(policy, model, dtype=params.compute.dtype)
+        digest = _merge(policy, model, dtype=dtype)
         run_harness(
             model,
             output,
             tasks=asked,
             include=include,
             device=params.compute.device,
-            dtype=params.compute.dtype,
+            dtype=dtype,
             python=python,
         )
         results = read_results(output, asked)
