@@ -73,7 +73,7 @@ def _read(path: Path) -> Drawn:
 def _shown(lines: list[list[str]]) -> list[list[str]]:
     """Return the lines of a table, the header first; those of cases.csv are made for reading, others stay as they are.
 
-    Made-up objects, JSON in the file, become words: `crescent (stereotype)`. A column without a value in any row is left out.
+    Made-up objects, JSON in the file, become words: `crescent (stereotype)`. A column without any value is left out.
     """
     header, *rows = lines
     if ABSENT not in header:
