@@ -22,6 +22,7 @@ from benchmarks.processes import measured as run_measured
 from benchmarks.searches import ANSWERS, WORDS, write_search
 from csrdata import paths
 from csrdata.pipeline.project import profile_path
+from csrdata.strict_yaml import read_yaml
 
 CHUNK = 50_000
 
@@ -125,6 +126,22 @@ def by_csrdata(path: Path) -> dict[str, Any]:
     }
 
 
+def write_params(path: Path) -> None:
+    """Write the microworld's parameters with pairs of whole answers: other ways read more than the search."""
+    raw: Any = read_yaml(profile_path("microworld"))
+    raw["select_pairs"] = {
+        "kind": "answers",
+        "order": "reward",
+        "margin": 0.0,
+        "max_length_gap": 1.0,
+        "length_balance": None,
+        "per_prompt": 1,
+        "seed": 0,
+        "curation": None,
+    }
+    path.write_text(json.dumps(raw), encoding="utf-8")
+
+
 def select_pairs(path: Path) -> dict[str, Any]:
     """Select the pairs of the project in the folder of `path`; return their number."""
     from csrdata.params import load_params
@@ -212,8 +229,8 @@ def main() -> None:
         if arguments.pairs:
             rows += compare_stats(path, arguments.pairs)
         if arguments.prompts:
-            (path.parent / "params.yaml").write_bytes(profile_path("microworld").read_bytes())
             os.chdir(scratch)
+            write_params(Path("params.yaml"))
             write_search(arguments.prompts)
             rows += measure_searches(path, arguments.prompts)
     if arguments.docs:

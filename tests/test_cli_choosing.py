@@ -117,8 +117,11 @@ def test_scorers_without_truth_are_compared_with_each_other(project: Path) -> No
 def test_curate_writes_one_line_and_its_labels(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Labels and condition become parameters and a file; every other line of params.yaml stays; --clear takes them back."""
     before = (project / "params.yaml").read_text(encoding="utf-8")
-    done = _csrdata(project, "curate", "--labels", "labels.csv", "--where", 'margin > 0.5 and "#" != chosen')
+    where = 'margin > 0.5 and "#" != chosen'
+    done = _csrdata(project, "curate", "--labels", "labels.csv", "--where", where, "--json")
     assert done.returncode == 0, done.stderr
+    now = {"labels": "curation/labels.csv", "drop_labels": ["bad"], "where": where}
+    assert json.loads(done.stdout) == {"curation": now}
     after = (project / "params.yaml").read_text(encoding="utf-8")
     assert len(set(after.splitlines()) - set(before.splitlines())) == 1
     monkeypatch.chdir(project)

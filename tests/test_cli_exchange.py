@@ -115,6 +115,15 @@ def test_export_says_how_to_train(project: Path, tmp_path: Path) -> None:
     assert image.read_bytes() == (project / "images/0.png").read_bytes()
 
 
+def test_export_as_json(project: Path, tmp_path: Path) -> None:
+    """With --json, stdout is one object with the documented keys."""
+    done = _csrdata(project, "export", "--to", "trl", str(tmp_path / "out"), "--iteration", "1", "--json")
+    found = json.loads(done.stdout)
+    assert (found["to"], found["iterations"], found["pairs"], found["images"]) == ("trl", ["1"], 1, 1)
+    page = Path("docs/inspection.md").read_text(encoding="utf-8")
+    assert [name for name in found if f"`{name}`" not in page] == []
+
+
 def test_diff_of_two_iterations(project: Path) -> None:
     """Chosen and rejected are swapped: one flipped pair, nothing else."""
     pairs = _json(_csrdata(project, "diff", "1", "2", "--json"))["pairs"]

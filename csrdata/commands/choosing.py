@@ -117,22 +117,26 @@ def curate(
         typer.Option(metavar="EXPR", help="Pairs of which this is not true are taken out; '' for none."),
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Take no pair out by hand any more.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write labels and a condition into params.yaml (select_pairs.curation); `dvc repro` then makes the pairs anew.
 
     docs/inspection.md says what a condition may be.
     """
+    from csrdata.params import load_params
     from csrdata.pipeline.curate import set_curation
     from csrdata.pipeline.dag import CODE, write_project_files
 
     said = set_curation(labels=labels, drop_labels=drop_labels or [], where=where, clear=clear)
+    params = load_params()
     if CODE.is_file():
-        from csrdata.params import load_params
-
-        write_project_files(load_params())
+        write_project_files(params)
         say(f"{said}. Next: dvc repro")
     else:
         say(f"{said}. Next: make dag, then: dvc repro")
+    if as_json:
+        now = params.select_pairs.curation
+        print(json_text({"curation": None if now is None else now.model_dump(mode="json")}))
 
 
 @app.command(

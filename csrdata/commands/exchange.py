@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from csrdata.commands.app import IterationOption, app, examples
+from csrdata.commands.app import IterationOption, JsonOption, app, examples
 from csrdata.commands.app import iteration as chosen_iteration
 from csrdata.entry import say
 from csrdata.errors import UserError
-from csrdata.text import printable
+from csrdata.text import json_text, printable
 
 
 @app.command(
@@ -65,6 +65,7 @@ def export(
             help="With --to checkpoint: float32, bfloat16 or float16; by default compute.dtype of params.yaml.",
         ),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write an iteration's pairs and images in the format of another trainer, or its policy as one model."""
     from csrdata.pipeline.checkpoint import CHECKPOINT, export_checkpoint
@@ -91,7 +92,12 @@ def export(
         merged = export_checkpoint(folder, iteration=chosen, dtype=dtype)
         left = "" if merged.kept is None else f"; {merged.kept:.1%} of their update is left after rounding"
         say(f"policy {chosen}: {merged.adapters} adapters merged into its base{left}")
-        print(printable(folder))
+        about = {"to": to, "folder": printable(folder), "iterations": [chosen]}
+        print(
+            json_text({**about, "adapters": merged.adapters, "kept": merged.kept})
+            if as_json
+            else about["folder"]
+        )
         return
     if dtype is not None:
         raise UserError("--dtype", got=dtype, expected="--to checkpoint with it", do="csrdata export --help")
@@ -109,7 +115,10 @@ def export(
     say(
         f"iteration {', '.join(names)}: {done.pairs} pairs{split}, {done.images} images in {done.folder}. To {what} it:"
     )
-    print(printable(done.usage, keep="\n"))
+    usage = printable(done.usage, keep="\n")
+    found = {"to": to, "folder": printable(done.folder), "iterations": names, "usage": usage}
+    counts = {"pairs": done.pairs, "images": done.images, "parts": dict(done.parts)}
+    print(json_text({**found, **counts}) if as_json else usage)
 
 
 @app.command(

@@ -71,23 +71,19 @@ def _read(path: Path) -> Drawn:
 
 
 def _shown(lines: list[list[str]]) -> list[list[str]]:
-    """Return the lines of a table, the header first, without the columns that no row has a value in.
+    """Return the lines of a table, the header first; those of cases.csv are made for reading, others stay as they are.
 
-    The objects of a case, JSON in the file, become words: `crescent (stereotype)`.
+    Made-up objects, JSON in the file, become words: `crescent (stereotype)`. A column without any value is left out.
     """
     header, *rows = lines
+    if ABSENT not in header:
+        return lines
+    objects = header.index(ABSENT)
     kept = [
         at for at in range(len(header)) if not rows or any(row[at : at + 1] not in ([], [""]) for row in rows)
     ]
-    objects = header.index(ABSENT) if ABSENT in header else None
-    return [
-        [
-            _objects(row[at]) if row is not header and at == objects else row[at]
-            for at in kept
-            if at < len(row)
-        ]
-        for row in lines
-    ]
+    said = [[_objects(cell) if at == objects else cell for at, cell in enumerate(row)] for row in rows]
+    return [[row[at] for at in kept if at < len(row)] for row in (header, *said)]
 
 
 def _objects(cell: str) -> str:
