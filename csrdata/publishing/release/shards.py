@@ -175,7 +175,7 @@ class _Hashed(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: bytes) -> int:  # type: ignore[override] - pyarrow writes whole buffers
+    def write(self, data: bytes) -> int:  # type: ignore[override]  # pyarrow writes whole buffers
         self.digest.update(data)
         return self.file.write(data)
 
