@@ -20,7 +20,7 @@ from csrdata.policy.stacked import StackedLinear
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of faster kernels that are not installed
 
 
-class QuantizedLinear(bitsandbytes.nn.Linear4bit):  # type: ignore[misc] - bitsandbytes has no types
+class QuantizedLinear(bitsandbytes.nn.Linear4bit):  # type: ignore[misc]  # bitsandbytes has no types
     """A linear layer with 4-bit weights and, on top of them, the update of a layer's earlier adapters, if it had any."""
 
     def __init__(self, layer: nn.Linear, *, device: torch.device | str) -> None:
