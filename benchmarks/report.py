@@ -16,6 +16,7 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -147,19 +148,28 @@ def browse(path: Path) -> dict[str, float]:
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         begin = time.perf_counter()
         page.goto(f"file://{path.resolve()}", timeout=120_000)
-        page.wait_for_function(
+        _until(
+            page,
             "document.querySelectorAll('.card img').length && "
             "[...document.querySelectorAll('.card img')].every((image) => image.naturalWidth)",
-            timeout=120_000,
         )
         opened = time.perf_counter() - begin
         begin = time.perf_counter()
         page.fill("#search", "dog")  # the first search reads the texts
-        page.wait_for_function("!/reading/.test(document.querySelector('#count').innerText)", timeout=300_000)
+        _until(page, "!/reading/.test(document.querySelector('#count').innerText)")
         searched = time.perf_counter() - begin
         found: dict[str, float] = page.evaluate(script)
         browser.close()
     return {"open_seconds": opened, "search_seconds": searched, **found}
+
+
+def _until(page: Any, condition: str) -> None:
+    """Wait until a condition holds; the page's security policy lets it not be watched from inside."""
+    limit = time.monotonic() + 300
+    while not page.evaluate(condition):
+        if time.monotonic() > limit:
+            raise SystemExit(f"not within 300 s: {condition}")
+        page.wait_for_timeout(20)
 
 
 def measure(count: int, *, scratch: Path) -> dict[str, float | str]:

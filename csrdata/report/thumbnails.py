@@ -15,6 +15,8 @@ SIZE = 256
 """Pixels of the longer side; a smaller image keeps its size."""
 QUALITY = 75
 """A photograph takes about a quarter more bytes than as WebP of quality 78, and a fifteenth of the time to encode."""
+SMALL_QUALITY = 90
+"""Of an image that was not made smaller, such as a drawing of a few pixels, which also keeps the colours of each."""
 _AT_ONCE = 64
 
 
@@ -40,10 +42,10 @@ def thumbnails(images: Sequence[str], *, root: Path | ImageRoot) -> Iterator[tup
 
 def thumbnail(image: Image.Image) -> bytes:
     """Return an image as a small JPEG file, without metadata."""
-    # A drawing of a few pixels keeps the colours of each; a photograph does not need them.
-    subsampling = "4:4:4" if max(image.size) <= SIZE else "4:2:0"
+    small = max(image.size) <= SIZE
+    quality, subsampling = (SMALL_QUALITY, "4:4:4") if small else (QUALITY, "4:2:0")
     # Halved by a box filter as often as possible, then by another filter: half the time of one filter for all.
     image.thumbnail((SIZE, SIZE), Image.Resampling.BILINEAR, reducing_gap=1.0)
     content = io.BytesIO()
-    image.save(content, "JPEG", quality=QUALITY, subsampling=subsampling)
+    image.save(content, "JPEG", quality=quality, subsampling=subsampling)
     return content.getvalue()
