@@ -51,7 +51,7 @@ class Size:
 
 SIZES = (
     Size("micro", width=192, layers=3, heads=6, side=66, patch=22, images=64, one_by_one=8),
-    Size("576 image tokens", width=512, layers=4, heads=8, side=336, patch=14, images=16, one_by_one=1),
+    Size("576 image tokens", width=512, layers=4, heads=8, side=336, patch=14, images=48, one_by_one=1),
 )
 
 

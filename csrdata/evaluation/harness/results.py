@@ -125,7 +125,7 @@ def _task(name: str, figures: JsonValue, parts: Mapping[str, JsonValue], file: P
     asked = counts["effective"].count()
     if asked == 0 or asked != counts["original"].count():
         counts["effective"].refuse("all questions of the task")
-    config = parts["configs"].items(needs=(name,))[name].items(needs=("generation_kwargs",))
+    config = parts["configs"].items(needs=(name,))[name].items()
     texts, empty = _answers(name, file, expected=asked)
     return TaskResult(
         task=name,
@@ -133,7 +133,7 @@ def _task(name: str, figures: JsonValue, parts: Mapping[str, JsonValue], file: P
         questions=asked,
         questions_sha256=sha256(texts),
         empty_answers=empty,
-        generation=_plain(config["generation_kwargs"]),
+        generation=_plain(config.get("generation_kwargs")),
         shots=parts["n-shot"].items(needs=(name,))[name].count(),
         figures=_figures(figures),
     )
@@ -237,8 +237,10 @@ def _version(metadata: JsonValue | None, fallback: JsonValue) -> str:
     return found
 
 
-def _plain(value: JsonValue) -> dict[str, Any]:
-    """Return the settings as plain values of a bounded size."""
+def _plain(value: JsonValue | None) -> dict[str, Any]:
+    """Return the settings as plain values of a bounded size; a task that compares likelihoods has none."""
+    if value is None or value.value is None:
+        return {}
     text = json.dumps({key: one.value for key, one in value.items().items()}, sort_keys=True)
     if len(text) > MOST_BYTES // 1000:
         value.refuse("a few settings", got=f"{len(text):,} characters")

@@ -191,6 +191,8 @@ def test_results_are_read(tmp_path: Path) -> None:
     assert (one.low, one.high) == (pytest.approx(0.304, abs=1e-3), pytest.approx(0.696, abs=1e-3))
     assert (found.version, found.questions, found.empty_answers) == ("1.0", 2, 1)
     assert found.generation == {"max_new_tokens": 4}
+    folder = _left(tmp_path, lambda found, _: found["configs"]["t"].pop("generation_kwargs"))
+    assert read_results(folder, ["t"])[0].generation == {}
 
 
 @pytest.mark.parametrize(
