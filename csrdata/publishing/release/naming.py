@@ -26,7 +26,8 @@ MADE_BY = "dvc repro sample_prompts; or leave the bytes out: csrdata push --imag
 AT_ONCE = 64
 """Items that are handed to a thread together: one at a time, handing over takes longer than decoding a small image."""
 
-T, S = TypeVar("T"), TypeVar("S")
+T = TypeVar("T")
+S = TypeVar("S")
 
 
 def image_names(paths: Iterable[str], *, root: Path, images: Images, do: str = MADE_BY) -> dict[str, str]:
