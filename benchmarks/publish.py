@@ -38,7 +38,7 @@ from csrdata.records import (
     Sentence,
     Stop,
 )
-from csrdata.storage.tables import write_rows
+from csrdata.storage.tables import seal, write_rows
 from tests.publishing.hub_server import environment, serve
 from tests.publishing.hub_state import TOKEN, Hub
 
@@ -150,7 +150,7 @@ def _ours(project: Path) -> dict[str, float]:
                 params_file=PARAMS,
                 lock=None,
                 models=[Model("base policy", "none", "0" * 64)],
-                origin=origin("microworld"),
+                origin=origin("noise", licence="cc0-1.0", images="noise", outputs="none"),
                 gate=lambda _, names: decoded.update(names),
             )
         with _clock(seconds, "gates"):
@@ -207,6 +207,8 @@ def make_project(folder: Path, *, rows: int, kilobytes: int) -> int:
         write_rows(folder / "candidates" / name, nodes, Sentence)
         answers = [_response(index, leaf) for index in range(start, last) for leaf in (2, 3)]
         write_rows(folder / "responses" / name, answers, Response)
+    for name, record in (("candidates", Sentence), ("responses", Response)):
+        seal(folder / name, record, fingerprint={"rows": str(rows)})
     return total
 
 

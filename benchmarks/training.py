@@ -63,8 +63,8 @@ class Size:
 
 
 SIZES = {
-    "micro": Size(pairs=128, batch=16, epochs=2, width=192, layers=3, heads=6, side=IMAGE_SIZE, patch=22),
-    "wide": Size(pairs=8, batch=2, epochs=2, width=512, layers=4, heads=8, side=336, patch=14),
+    "micro": Size(pairs=64, batch=16, epochs=2, width=192, layers=3, heads=6, side=IMAGE_SIZE, patch=22),
+    "wide": Size(pairs=4, batch=2, epochs=2, width=512, layers=4, heads=8, side=336, patch=14),
 }
 
 

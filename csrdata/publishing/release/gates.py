@@ -52,7 +52,7 @@ from csrdata.publishing.release.manifest import (
     files_of,
     read_manifest,
 )
-from csrdata.publishing.release.naming import threads
+from csrdata.publishing.release.naming import in_threads
 from csrdata.publishing.release.restore import release_texts
 from csrdata.publishing.release.shards import unpaired_schema
 from csrdata.records import ORACLE, Fate, Pair, Sentence, Stop
@@ -119,7 +119,7 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
     for path in sorted(present ^ {*named, MANIFEST}):
         got = "not in the manifest" if path in present else "no such file"
         raise UserError(path, got=got, expected="the files of the manifest", do=AGAIN)
-    with ThreadPoolExecutor(threads()) as pool:
+    with ThreadPoolExecutor() as pool:
         found = list(pool.map(lambda path: _described(folder, path), named))
     for (path, file), described in zip(named.items(), found, strict=True):
         if (folder / path).is_symlink() or described != file:
@@ -217,13 +217,13 @@ def _embedded(table: "pa.Table") -> Iterator[tuple[str | None, memoryview | None
     """Yield the file name and the bytes of each row's one image, without a copy; no bytes if a row has not one image."""
     images = table.column("images").combine_chunks()
     starts, parts = images.offsets.to_pylist(), images.values
-    paths, contents = parts.field("path"), parts.field("bytes")
+    paths, contents = parts.field("path").to_pylist(), parts.field("bytes")
+    whole, known = images.is_valid().to_pylist(), contents.is_valid().to_pylist()
     for row, (start, end) in enumerate(pairwise(starts)):
-        if end - start != 1 or not images[row].is_valid or not contents[start].is_valid:
+        if end - start != 1 or not whole[row] or not known[start]:
             yield None, None
-            continue
-        content = memoryview(contents[start].as_buffer())
-        yield paths[start].as_py(), content or None
+        else:
+            yield paths[start], memoryview(contents[start].as_buffer()) or None
 
 
 def _check_conversation(place: str, row: dict[str, Any]) -> None:
@@ -260,8 +260,7 @@ def _check_unpaired(folder: Path, file: str, *, seen: set[str], decoded: frozens
 
 def _check_images(found: Sequence[Embedded], *, seen: set[str], decoded: frozenset[str]) -> None:
     """Check that each image's name agrees with its bytes, and that those decode that are not in `decoded`."""
-    with ThreadPoolExecutor(threads()) as pool:
-        digests = list(pool.map(lambda one: sha256(one[2]).hexdigest(), found))
+    digests = in_threads(lambda one: sha256(one[2]).hexdigest(), found)
     for (place, name, content), digest in zip(found, digests, strict=True):
         wanted, extension = parse_image_name(name or "") or ("", "")
         if digest != wanted:

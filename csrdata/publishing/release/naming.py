@@ -6,11 +6,12 @@ equal images have the same name. All tables of a release take their names from o
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache
 from hashlib import sha256
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TypeVar
 
 import polars as pl
 
@@ -22,8 +23,11 @@ from csrdata.publishing.release.layout import IMAGES, PROJECT_IMAGES, image_name
 MADE_BY = "dvc repro sample_prompts; or leave the bytes out: csrdata push --images reference"
 
 
-AT_ONCE = 1000
-"""Images that are handed to threads together: memory holds as many results, and no more images than threads."""
+AT_ONCE = 64
+"""Items that are handed to a thread together: one at a time, handing over takes longer than decoding a small image."""
+
+T = TypeVar("T")
+S = TypeVar("S")
 
 
 def image_names(paths: Iterable[str], *, root: Path, images: Images, do: str = MADE_BY) -> dict[str, str]:
@@ -41,17 +45,21 @@ def image_names(paths: Iterable[str], *, root: Path, images: Images, do: str = M
     Example: `{"data/images/7.png": "images/5f....png"}`
     """
     different = list(dict.fromkeys(paths))
-    name, found = partial(_name, root=root, images=images, do=do), list[str]()
     # Each decoder ignores warnings, and threads share their settings: here all are ignored, and set back at the end.
-    with warnings.catch_warnings(), ThreadPoolExecutor(threads()) as pool:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for start in range(0, len(different), AT_ONCE):
-            found += pool.map(name, different[start : start + AT_ONCE])
+        found = in_threads(lambda path: _name(path, root, images, do), different)
     return dict(zip(different, found, strict=True))
 
 
-def threads() -> int:
-    """Return how many threads decode or hash at the same time: the cores that this process may use."""
+def in_threads(work: Callable[[T], S], items: Sequence[T]) -> list[S]:
+    """Return the result of some work on each item, in order; it runs on all cores that this process may use."""
+    parts = [items[start : start + AT_ONCE] for start in range(0, len(items), AT_ONCE)]
+    with ThreadPoolExecutor(_threads()) as pool:
+        return [one for done in pool.map(lambda part: [work(one) for one in part], parts) for one in done]
+
+
+def _threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -79,11 +87,16 @@ def image_bytes(path: str, *, root: Path, do: str = MADE_BY) -> bytes:
     place, inside = f"image {path}", is_inside(path)
     try:
         file = (root / path).resolve(strict=True) if inside else root
-        if inside and file.is_relative_to(root.resolve()):
+        if inside and file.is_relative_to(_resolved(root.absolute())):
             return file.read_bytes()
     except (OSError, ValueError, RuntimeError):  # also for a cycle of links, or a name that is too long
         raise UserError(place, got="no such file", expected="the image that a prompt names", do=do) from None
     raise UserError(place, got="a path out of the project", expected="a path inside its root", do=do)
+
+
+@cache
+def _resolved(root: Path) -> Path:
+    return root.resolve()
 
 
 def is_inside(path: str) -> bool:
@@ -97,7 +110,7 @@ def is_inside(path: str) -> bool:
     )
 
 
-def _name(path: str, *, root: Path, images: Images, do: str) -> str:
+def _name(path: str, root: Path, images: Images, do: str) -> str:
     known = _pulled_name(path)
     if images == "reference" and known is not None and not (root / path).exists():
         return known

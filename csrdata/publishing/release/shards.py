@@ -4,7 +4,6 @@ Rows are split into files by the sizes of the inputs, so equal inputs give equal
 after a small change, the Hub already has most of a file's chunks. A file is hashed while it is written.
 """
 
-import io
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -166,18 +165,23 @@ def write_responses(folder: Path, name: str, shards: Sequence[Path], *, made_by:
     return rows
 
 
-class _Hashed(io.RawIOBase):
-    """A file that hashes what is written to it."""
+class _Hashed:
+    """A file that hashes what is written to it; it is as much of a file as pyarrow needs."""
+
+    closed = False
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.digest = file, sha256()
 
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: bytes) -> int:  # type: ignore[override]  # pyarrow writes whole buffers
+    def write(self, data: bytes) -> int:
         self.digest.update(data)
         return self.file.write(data)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+    def close(self) -> None:
+        """Leave the file open: whoever opened it closes it."""
 
 
 @contextmanager
