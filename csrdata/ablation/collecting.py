@@ -53,9 +53,17 @@ def is_of_today(result: Result, params: Params, *, any_code: bool = False) -> bo
 
 
 def params_hash(params: Params) -> str:
-    """Return the SHA-256 of all parameters, without `measure_attention`, which no result has, and a `stop_when` of null."""
-    unused = {"measure_attention"} | ({"stop_when"} if params.stop_when is None else set())
-    return hash_of(params.model_dump(exclude=unused))
+    """Return the SHA-256 of the parameters on which a result depends.
+
+    Without `engine`, which never changes one, `measure_attention`, which no result has, and keys that older versions did not
+    have, where they are null.
+    """
+    found = params.model_dump(exclude={"engine", "measure_attention"})
+    if found["stop_when"] is None:
+        del found["stop_when"]
+    if found["train_dpo"]["checkpoint_every"] is None:
+        del found["train_dpo"]["checkpoint_every"]
+    return hash_of(found)
 
 
 def _counted(campaign: Campaign, run: Run, params: Params, raw: Mapping[str, Any]) -> list[str]:

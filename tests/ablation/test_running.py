@@ -20,6 +20,7 @@ from csrdata.ablation.result import hash_of, read_result, write_result
 from csrdata.ablation.running import Busy, Failed, Runner, _base_stages, _search_stages, is_taken, opened
 from csrdata.ablation.sharing import code_of
 from csrdata.pipeline.project import profile_path
+from csrdata.sections.engines import LocalProcesses
 from csrdata.sections.evaluation import MeasureAttention
 from csrdata.strict_yaml import read_yaml
 from tests.ablation.made import result
@@ -74,6 +75,10 @@ def test_a_run_is_done_while_parameters_and_code_are_those_of_today(campaign: Ca
         update={"measure_attention": MeasureAttention(split="validation", images=3)}
     )
     assert is_of_today(own, attention, any_code=True)  # no figure of a result is about it
+    workers = params.model_copy(update={"engine": LocalProcesses(kind="local", workers=7)})
+    assert is_of_today(own, workers, any_code=True)  # where it runs changes nothing
+    saved = params.train_dpo.model_copy(update={"checkpoint_every": 10})
+    assert not is_of_today(own, params.model_copy(update={"train_dpo": saved}), any_code=True)
     campaign.result(run).write_text("{", encoding="utf-8")
     assert not Runner(campaign).is_done(run)
 
