@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 
 from csrdata.errors import UserError
 from csrdata.evaluation.answers_file import read_answers_file
+from csrdata.evaluation.harness.results import read_results as read_harness
 from csrdata.evaluation.pack.amber import amber
 from csrdata.evaluation.pack.dash_b import dash_b
 from csrdata.evaluation.pack.hallusion import hallusion_bench
@@ -26,6 +27,7 @@ from csrdata.evaluation.pope import parse_keyword, parse_strict, parse_yes_no
 from csrdata.evaluation_sets.coco import read_captions, read_instances
 from csrdata.evaluation_sets.pope_file import PopeFile
 from csrdata.evaluation_sets.synonyms import read_synonyms
+from csrdata.generation.answer_server import Asked, BadReply, Rules, check_reply
 from csrdata.images import load_image
 from csrdata.params import load_params
 from csrdata.pinned import read_pinned
@@ -218,6 +220,38 @@ def _parquet_pairs(folder: Path) -> None:
     write_rows(folder / "pairs.parquet", [Pair("p-1", "a.png", "Say.", "A star.", "A cat.", "judge")], Pair)
 
 
+HARNESS = _json(
+    "1_results.json",
+    {
+        "results": {"t": {"alias": "t", "accuracy,none": 0.5, "accuracy_stderr,none": 0.1}},
+        "group_subtasks": {"t": []},
+        "configs": {"t": {"generation_kwargs": {"max_new_tokens": 4}, "metadata": [{"version": 1.0}]}},
+        "versions": {"t": "Yaml"},
+        "n-samples": {"t": {"original": 1, "effective": 1}},
+        "n-shot": {"t": 0},
+    },
+)
+HARNESS_SAMPLES = _lines(
+    "1_samples_t.jsonl", [{"doc_id": 0, "input": "Is it?", "target": "yes", "resps": [["yes"]]}]
+)
+SERVED = {"tokens": [5, 7, 2], "logprobs": [-0.5, -1.25, -0.125], "is_full": False}
+
+
+def _served(folder: Path) -> object:
+    """A reply of a server that samples: it is refused as a failed try."""
+    try:
+        value = json.loads((folder / "reply.json").read_bytes())
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise UserError("reply", got="no object", expected="an object", do="ask again")
+    asked = Asked((1, 3), "0" * 64, (), 8, 0)
+    try:
+        return check_reply(value, asked, Rules(50, frozenset({2}), frozenset({0, 3})))
+    except BadReply as error:
+        raise UserError("reply", got=str(error), expected="an answer", do="ask again") from None
+
+
 def _table(suffix: str) -> Parser:
     columns = Columns(image="image", prompt="prompt", id="id", kind=None)
     row = {"id": "1", "image": "a.png", "prompt": "Describe it."}
@@ -390,6 +424,16 @@ PARSERS: tuple[Parser, ...] = (
         )
         for form in ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP")
     ),
+    *(
+        Parser(
+            f"lmms-eval-{name}",
+            name,
+            lambda folder: read_harness(folder, ["t"]),
+            _both(HARNESS, HARNESS_SAMPLES),
+        )
+        for name in ("1_results.json", "1_samples_t.jsonl")
+    ),
+    Parser("served-reply", "reply.json", _served, _json("reply.json", SERVED)),
     Parser(
         "condition",
         "condition",
