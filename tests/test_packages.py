@@ -13,10 +13,11 @@ UNSEEN = {
     "accelerate": "peft and trl need it to train",
     "torchvision": "the image processors of transformers need it",
     "num2words": "the processor of SmolVLM 2 needs it",
+    "atheris": "benchmarks/fuzz.py fuzzes with it",
     "lmms-eval": "csrdata runs it as a process",
     "decord": "lmms-eval's class of LLaVA needs it",
 }
-"""Declared, and imported by another package only."""
+"""Declared, and imported by another package or by a benchmark only."""
 
 BROUGHT = {
     "dvc_data": "dvc",
