@@ -30,7 +30,7 @@ def test_every_package_of_an_extra_is_known() -> None:
             line.partition(">=")[0].replace("_torch", "") for line in lines if not line.startswith("csrdata[")
         }
         for name, lines in extras.items()
-        if name not in {"all", "dev"}
+        if name not in {"all", "dev", "fuzz", "lmms-eval"}  # csrdata itself imports nothing of the last two
     }
     assert set().union(*brings.values()) == set(EXTRAS)
     assert [module for module, extra in EXTRAS.items() if module not in brings[extra]] == []

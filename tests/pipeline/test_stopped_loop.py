@@ -58,6 +58,7 @@ def stopping(finished_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         yield project
 
 
+@pytest.mark.sweep
 def test_both_ways_end_alike(stopping: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Exit code 0, a summary and a report that say where and why; DVC takes what csrdata ran, and makes the same bytes."""
     ran = run_all()
