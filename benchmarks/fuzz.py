@@ -36,8 +36,10 @@ def main() -> None:
         if arguments.only not in (None, one.name):
             continue
         start = time.monotonic()
-        with tempfile.TemporaryDirectory() as folder:
-            found = _fuzz(one, Path(folder), arguments)
+        # Not a TemporaryDirectory, which the forked process would remove when it ends.
+        folder = Path(tempfile.mkdtemp())
+        found = _fuzz(one, folder, arguments)
+        shutil.rmtree(folder)
         total += found["inputs"]
         counts = [f"{found['inputs']:,}", f"{found['refused']:,}", found["reached"]]
         rows.append([one.name, *counts, f"{time.monotonic() - start:.0f}"])
