@@ -12,6 +12,7 @@ from csrdata.sources.imported.any_pairs import read_any
 from csrdata.sources.imported.reading import SUFFIXES
 from csrdata.storage.iteration_tables import LoadedIteration
 from csrdata.storage.tables import to_table
+from csrdata.storage.unreadable import UNREADABLE
 
 
 def stats_of(source: str | None, iteration: str | None, *, near_duplicates: bool = False) -> Stats:
@@ -54,4 +55,9 @@ def stats_of(source: str | None, iteration: str | None, *, near_duplicates: bool
         pairs=to_table([], Pair),
         dropped=found.dropped,
     )
-    return stats(tables, pairs=found.pairs, near_duplicates=near_duplicates)
+    try:
+        return stats(tables, pairs=found.pairs, near_duplicates=near_duplicates)
+    except UNREADABLE as error:  # the rows are read only now
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        do = "get the file again, then the same command"
+        raise UserError(str(path), got=first, expected="a readable file of pairs", do=do) from None

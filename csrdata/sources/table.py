@@ -25,6 +25,7 @@ from csrdata.sources.rows import (
 from csrdata.sources.sampling import sample
 from csrdata.sources.unannotated import Unannotated
 from csrdata.storage.lines import read_json_lines, read_lines
+from csrdata.storage.unreadable import UNREADABLE
 
 FORMATS = (".jsonl", ".csv", ".parquet")
 BATCH = 10_000
@@ -139,7 +140,7 @@ def _parquet(path: Path, columns: Columns) -> Iterator[tuple[str, dict[str, obje
     try:
         table = pl.scan_parquet(path, glob=False)
         names = table.collect_schema().names()
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except UNREADABLE as error:
         raise _unreadable(path, error) from None
     for key, name in columns.named().items():
         if name not in names:
@@ -149,7 +150,7 @@ def _parquet(path: Path, columns: Columns) -> Iterator[tuple[str, dict[str, obje
     while True:
         try:
             batch = wanted.slice(start, BATCH).collect()
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except UNREADABLE as error:
             raise _unreadable(path, error) from None
         for number, values in enumerate(batch.iter_rows(named=True), start=start):
             yield f"{path}: row {number}", values
@@ -158,6 +159,6 @@ def _parquet(path: Path, columns: Columns) -> Iterator[tuple[str, dict[str, obje
             return
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
+def _unreadable(path: Path, error: BaseException) -> UserError:
     first = (str(error).splitlines() or [type(error).__name__])[0]
     return wrong(str(path), first, "a readable Parquet file")

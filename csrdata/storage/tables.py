@@ -32,6 +32,7 @@ from csrdata.storage.disk import (
     write_json,
 )
 from csrdata.storage.shard_manifest import ShardFile, ShardManifest
+from csrdata.storage.unreadable import UNREADABLE
 from csrdata.storage.values import check_values
 
 __all__ = [
@@ -160,7 +161,7 @@ def read_parquet(path: Path, *, made_by: str, **options: Any) -> pl.DataFrame:
                         do=made_by,
                     )
         return pl.read_parquet(path, **options)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except UNREADABLE as error:
         if isinstance(error, PermissionError):
             raise
         first = (str(error).splitlines() or [type(error).__name__])[0]

@@ -31,6 +31,7 @@ from csrdata.generation.answer_server import Asked, BadReply, Rules, check_reply
 from csrdata.images import load_image
 from csrdata.params import load_params
 from csrdata.pinned import read_pinned
+from csrdata.pipeline.figures import stats_of
 from csrdata.policy.loading import read_chain
 from csrdata.publishing.release.manifest import parse_manifest
 from csrdata.publishing.release.results import read_results
@@ -303,7 +304,7 @@ PARSERS: tuple[Parser, ...] = (
     Parser(
         "pairs.parquet",
         "pairs.parquet",
-        lambda folder: read_any(folder / "pairs.parquet").pairs.collect(),
+        lambda folder: stats_of(str(folder / "pairs.parquet"), iteration=None),
         lambda folder: pl.DataFrame(PAIRS).write_parquet(folder / "pairs.parquet"),
     ),
     Parser(

@@ -18,6 +18,7 @@ from csrdata.sources.imported.formats import NoPair
 from csrdata.sources.imported.layouts import LAYOUTS, layout_of
 from csrdata.sources.imported.reading import rows
 from csrdata.storage.tables import schema, to_table
+from csrdata.storage.unreadable import UNREADABLE
 from csrdata.storage.values import MAX_TEXT
 
 TEXTS = ("prompt", "chosen", "rejected")
@@ -63,7 +64,7 @@ def _scan(path: Path) -> AnyPairs | None:
             pl.col(name) != "" for name in ("chosen", "rejected")
         )
         bad = table.filter(~good).select("prompt_id").collect(engine="streaming")
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except UNREADABLE as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(str(path), got=first, expected="a readable Parquet file of pairs", do=DO) from None
     dropped = bad.with_columns(reason=pl.lit(DropReason.BAD_ROW.value), detail=pl.lit("a text is missing"))
@@ -131,7 +132,7 @@ def _columns(path: Path) -> list[str]:
         return []
     try:
         return pl.scan_parquet(path, glob=False).collect_schema().names()
-    except (pl.exceptions.PolarsError, OSError):
+    except UNREADABLE:
         return list(TEXTS)  # `rows` says what is wrong
 
 

@@ -10,6 +10,7 @@ from csrdata.errors import UserError
 from csrdata.sources.imported.formats import DO
 from csrdata.sources.llava import read_list
 from csrdata.storage.lines import read_json_lines
+from csrdata.storage.unreadable import UNREADABLE
 
 SUFFIXES = (".parquet", ".json", ".jsonl")
 ROWS = 64
@@ -61,6 +62,6 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[Mapping[str, Any]]:
             raise UserError(f"{path}: columns", got=", ".join(names), expected=expected, do=DO)
         for batch in table.select(wanted).collect_batches(chunk_size=ROWS):
             yield from batch.iter_rows(named=True)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except UNREADABLE as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(str(path), got=first, expected="a readable Parquet file", do=DO) from None
