@@ -2,8 +2,8 @@
 
 `python -m benchmarks.faults --seed S --trials N` plays N trials on copies of a small finished project, and prints how each
 kind of fault ended. What must hold is in `tests/faults/trials.py`. A defect is printed with its number; `--only NUMBER`
-plays that trial again. `--write` puts the table into docs/benchmarks.md. A full disk is tried as root only, on a file system
-of its own.
+plays that trial again. `--write` puts the table into docs/benchmarks.md. A full disk is tried as root only, on a separate
+file system.
 """
 
 import argparse

@@ -20,7 +20,7 @@ from benchmarks.page import put
 
 
 def main() -> None:
-    """Fuzz the parsers one after the other, each in a process of its own, and print the table."""
+    """Fuzz the parsers one after the other, each in a separate process, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--inputs", type=int, default=10_000, help="for each parser")
     parser.add_argument("--seconds", type=int, default=60, help="at most, for each parser")

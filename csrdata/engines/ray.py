@@ -82,7 +82,7 @@ class RayEngine:
 
 
 class Actor:
-    """A worker in a process of its own. An error that is no bug is returned, because Ray would wrap an exception."""
+    """A worker in a separate process. An error that is no bug is returned, because Ray would wrap an exception."""
 
     def __init__(self, opening: tuple[OpenWorker, ShardStore], number: int, folder: str) -> None:
         self.open_worker, self.store = opening
@@ -276,7 +276,7 @@ def _connected(address: str | None) -> Iterator[Any]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     connect(address)
     try:
-        if in_main:  # Ray puts a handler of its own for SIGTERM
+        if in_main:  # Ray puts its handler for SIGTERM
             for number, handler in before.items():
                 signal.signal(number, handler)
         yield ray

@@ -11,6 +11,7 @@ import importlib
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import StrEnum
 
 from csrdata import paths
@@ -129,7 +130,12 @@ def run(stage: str, name: str | None, *, extra: Sequence[str] = (), shards: str 
     with guarded(stage, name, share):
         stopped = None if name is None else not_run.why_stopped(stage, name, params)
         if name is None or stopped is None:
-            _run(stage, name, params, share)
+            try:
+                _run(stage, name, params, share)
+            finally:
+                if stage == TOGETHER and name is not None:
+                    with suppress(OSError):  # it has something to go on from: it stays
+                        paths.unfinished_training(name).rmdir()
         elif share is None:
             not_run.write_stopped(stage, name, params, stopped)
     seconds = time.perf_counter() - start

@@ -1,1 +1,1 @@
-"""Servers that sample answers, each in an environment of its own; nothing of csrdata imports them."""
+"""Servers that sample answers, each in a separate environment; nothing of csrdata imports them."""

@@ -1,4 +1,4 @@
-"""A stage in a process of its own that something happens to: a SIGKILL, a signal, a clock that jumps, an image that goes.
+"""A stage in a separate process that something happens to: a SIGKILL, a signal, a clock that jumps, an image that goes.
 
 It happens just before one of the changes that the process makes to its project's files, or at a moment of real time.
 

@@ -64,7 +64,7 @@ class Parser:
 
     name: str
     file: str
-    """The name of the file, below a folder of its own; other files that it needs are beside it."""
+    """The name of the file, in a separate folder, with the other files that it needs."""
     read: Read
     """It is given the folder."""
     sound: Callable[[Path], object]

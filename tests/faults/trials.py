@@ -2,12 +2,12 @@
 
 Whatever happens, a run ends in one of these ways:
 
-- with the very bytes of a run without a fault;
+- with the same bytes of a run without a fault;
 - with one line for the user and a non-zero exit code: then every file is as it was before or as it should become, and
   nothing half-written is left;
 - killed: then it may leave anything.
 
-When the cause is gone, the next run ends with the very bytes.
+When the cause is gone, the next run ends with the same bytes.
 """
 
 import contextlib
@@ -151,7 +151,7 @@ def remove_outputs(root: Path, stage: Stage) -> None:
 
 @contextlib.contextmanager
 def _place(trial: Trial, ground: Ground, folder: Path) -> Iterator[Path]:
-    """Yield a copy of the project; where the disk is to be full, on a file system of its own, for which one must be root."""
+    """Yield a copy of the project; where the disk is to be full, on a separate file system, for which one must be root."""
     folder.mkdir(parents=True)
     own = trial.kind == "the disk is full" and os.geteuid() == 0
     if own:
@@ -314,7 +314,7 @@ def _put_back(damaged: str | None, root: Path, stage: Stage, ground: Ground) -> 
 
 
 def _check_next_run(root: Path, stage: Stage, ground: Ground, killer: Killer) -> None:
-    """Check that the next run ends with the very bytes.
+    """Check that the next run ends with the same bytes.
 
     A folder that a fault left without the file that tells whose it is may be refused in one line; the user then removes it.
     """
