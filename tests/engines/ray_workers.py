@@ -14,17 +14,19 @@ from csrdata.records import Dropped
 
 
 def rows(
-    notes: Path, items: Sequence[str], *, dies: str = "", times: int = 0, meets: int = 1
+    notes: Path, items: Sequence[str], *, dies: str = "", times: int = 0, meets: int = 1, pause: float = 0.0
 ) -> list[Dropped]:
     """Return one row per item, and note which process made which shard.
 
-    The process dies at the item `dies` the first few times. Behind the first shard it waits until `meets` processes work.
+    The process dies at the item `dies` the first few times. After the first shard it waits until `meets` processes work. A
+    shard takes `pause` seconds.
     """
     with (notes / "calls").open("a", encoding="utf-8") as file:
         file.write(f"{os.getpid()} {items[0]}\n")
     end = time.monotonic() + 120
     while items[0] != "a" and len(pids(notes)) < meets and time.monotonic() < end:
         time.sleep(0.1)
+    time.sleep(pause)
     if dies and dies in items and calls(notes).count(items[0]) <= times:
         os.kill(os.getpid(), signal.SIGKILL)
     return [Dropped(prompt_id=item, reason="no_response", detail=item * 3) for item in items]

@@ -29,6 +29,10 @@ CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
+class Defect(AssertionError):
+    """Something wrong was taken for right, something finished was lost, or a user saw no line."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """What happens to a run."""

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.killing import Killer
+from tests.faults.killing import Defect, Killer
 from tests.faults.stages import STAGES
-from tests.faults.trials import KINDS, Defect, Ground, draw, play, survey
+from tests.faults.trials import KINDS, Ground, draw, play, survey
 
 QUICK = [stage for stage in STAGES if stage.stage in ("score_beams", "select_pairs")]
 """They load no model."""

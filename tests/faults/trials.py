@@ -22,7 +22,7 @@ from pathlib import Path
 
 from csrdata.storage.disk import PARTIAL
 from tests.faults.damages import read_only
-from tests.faults.killing import NOTHING, Fault, Killer, Run
+from tests.faults.killing import NOTHING, Defect, Fault, Killer, Run
 from tests.faults.project import copy, snapshot
 from tests.faults.stages import STAGES, Stage
 
@@ -47,10 +47,6 @@ UNFINISHED = f"data/train_dpo/1{PARTIAL}"
 """What a training run that did not end keeps for the next one, which goes on from it and removes it."""
 YEAR = 3.2e7
 """In seconds."""
-
-
-class Defect(AssertionError):
-    """Something wrong was taken for right, something finished was lost, or a user saw no line."""
 
 
 @dataclass(frozen=True)
