@@ -1,4 +1,6 @@
-"""Answers to evaluation questions, against one `generate` per question: `python -m benchmarks.answering [--json FILE] [--docs]`.
+"""Answers to evaluation questions, against one `generate` per question.
+
+`python -m benchmarks.answering [--json FILE] [--docs]`.
 
 Two sizes of random LLaVA: the microworld's (9 image tokens) and one with 576 image tokens. Six yes/no questions about an
 image, and one description. Both sides load the same images and give the same tokens, which is checked. Seconds are of this

@@ -1,9 +1,9 @@
 """Yes/no questions about images: how probable "yes" is against "no" as the beginning of a policy's answer.
 
 The questions about an image share its prefix: image and template are encoded once, then the questions' tokens are fed in
-one pass (`csrdata.policy.question_block`), or token by token where the model goes on in copies of its cache. Where that gives
-other logits than encoding the whole prompt, as for a model that reads a prompt in both directions, each question is encoded
-as a prompt of its own.
+one pass (`csrdata.policy.question_block`), or token by token where a model goes on in copies of its cache. Where that
+gives other logits than encoding the whole prompt, as for a model that reads a prompt in both directions, each question is
+encoded as a prompt of its own.
 """
 
 import itertools
