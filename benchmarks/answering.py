@@ -1,4 +1,6 @@
-"""Answers to evaluation questions, against one `generate` per question: `python -m benchmarks.answering [--json FILE]`.
+"""Answers to evaluation questions, against one `generate` per question.
+
+`python -m benchmarks.answering [--json FILE] [--docs]`.
 
 Two sizes of random LLaVA: the microworld's (9 image tokens) and one with 576 image tokens. Six yes/no questions about an
 image, and one description. Both sides load the same images and give the same tokens, which is checked. Seconds are of this
@@ -21,6 +23,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from benchmarks.page import put
 from benchmarks.workloads import random_llava
 from csrdata.policy.answering import Reply, answer
 from csrdata.policy.loading import Policy
@@ -32,6 +35,7 @@ from csrdata.sources.microworld.world import sample_scenes
 OBJECTS = ("circle", "square", "star", "ring", "cross", "triangle")
 TOKENS = {Kind.YES_NO: 2, Kind.DESCRIBE: 40}
 RUNS = 2
+AIMS = {("micro", "yes_no"): "8", ("micro", "describe"): "8", ("576 image tokens", "yes_no"): "4"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Measured:
     images_per_second: float
     questions_per_second: float
     one_by_one_images_per_second: float
+    one_by_one_questions_per_second: float
     ratio: float
     start_seconds: float
     """Before the first answer; it does not grow with the images."""
@@ -104,6 +109,7 @@ def measure(size: Size, kind: Kind) -> Measured:
         images,
         images * each,
         statistics.median(slow),
+        statistics.median(slow) * each,
         statistics.median(one / other for one, other in zip(fast, slow, strict=True)),
         size.images / images - size.images * statistics.median(more),
         statistics.median(1 / (one * other) for one, other in zip(more, slow, strict=True)),
@@ -145,6 +151,7 @@ def main() -> None:
     """Measure all sizes and print one line for each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--docs", action="store_true", help="write the table of docs/benchmarks.md")
     arguments = parser.parse_args()
     rows = []
     for size, kind in ((size, kind) for size in SIZES for kind in (Kind.YES_NO, Kind.DESCRIBE)):
@@ -160,6 +167,42 @@ def main() -> None:
         arguments.json.write_text(
             json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8"
         )
+    if arguments.docs:
+        put("answering", _table(rows), command="python -m benchmarks.answering --docs")
+
+
+def _table(rows: Sequence[Measured]) -> list[list[str]]:
+    """Return the table of docs/benchmarks.md."""
+    header = [
+        "size",
+        "questions",
+        "csrdata, images/s",
+        "questions/s",
+        "one by one, images/s",
+        "questions/s",
+        "ratio",
+        "start, s of CPU",
+        "ratio without the start",
+        "aim",
+    ]
+    return [
+        header,
+        *[
+            [
+                row.size,
+                row.kind,
+                f"{row.images_per_second:.2f}",
+                f"{row.questions_per_second:.2f}",
+                f"{row.one_by_one_images_per_second:.2f}",
+                f"{row.one_by_one_questions_per_second:.2f}",
+                f"{row.ratio:.1f}",
+                f"{row.start_seconds:.1f}",
+                f"{row.ratio_without_start:.1f}",
+                AIMS.get((row.size, row.kind), "-"),
+            ]
+            for row in rows
+        ],
+    ]
 
 
 if __name__ == "__main__":

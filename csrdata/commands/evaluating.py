@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SET = (
     "A split of this project (such as held_out), or a kind: amber, coco_chair, dash_b, hallusion_bench, "
-    "object_halbench, pope, pope_built, pope_splits, repope."
+    "object_halbench, pope, pope_built, pope_splits, repope, repope_splits."
 )
 WithOption = Annotated[
     list[str] | None,

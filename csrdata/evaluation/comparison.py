@@ -31,6 +31,8 @@ class Side:
     protocols: Mapping[str, Protocol]
     """By split."""
     labels: Mapping[str, Label] = field(default_factory=dict)
+    checks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By split, then by figure: how it was held against the original benchmark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Row:
     figure: str
     title: str
     unit: str
+    check: str | None
+    """How the figure was held against the original benchmark; None of arms."""
     images: int
     contrast: Contrast
     images_needed: int | None
@@ -62,6 +66,8 @@ class Comparison:
     level: float
     unknown: tuple[str, ...]
     """Facts of the protocol that are unknown of a side and were let pass."""
+    measures: Mapping[str, str]
+    """By split: the benchmark, and whether its rules are the original ones."""
     rows: tuple[Row, ...]
     """Their p-values are corrected together."""
 
@@ -131,12 +137,14 @@ def compare_sides(
         power=POWER,
         level=SIGNIFICANT,
         unknown=tuple(dict.fromkeys(unknown)),
+        measures={split: a.protocols[split].measure for split in splits},
         rows=tuple(
             Row(
                 split=split,
                 figure=name,
                 title=labels[name].title if name in labels else name,
                 unit=labels[name].unit if name in labels else "",
+                check=a.checks.get(split, {}).get(name),
                 images=a.protocols[split].images,
                 contrast=_rounded(replace(one, p_holm=adjusted[f"{split}\x1f{name}"])),
                 images_needed=images_needed(one.spread, points) if one.spread and points else None,

@@ -1,6 +1,6 @@
 """What `csrdata evaluate` gives: one model's figures on one benchmark, each with its interval, and how they were made."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,8 @@ class Value:
     value: float | None
     low: float | None
     high: float | None
+    check: str | None
+    """How it was held against the original benchmark (`csrdata.evaluation.pack.base.Check`); None of another harness."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +49,25 @@ class Evaluation:
 
 
 def values_of(
-    measured: Measured, labels: Mapping[str, Label], *, resamples: int, confidence: float, seed: int
+    measured: Measured,
+    labels: Mapping[str, Label],
+    *,
+    check: Callable[[str], str],
+    resamples: int,
+    confidence: float,
+    seed: int,
 ) -> dict[str, Value]:
-    """Return each figure with its interval, in the order of the labels."""
+    """Return each figure with its interval, in the order of the labels; `check` gives its `Value.check`."""
     found = with_intervals(measured, resamples=resamples, confidence=confidence, seed=seed)
     return {
-        name: Value(label.title, label.unit, *(_rounded(one) for one in found[name]))
+        name: _value(label, *map(_rounded, found[name]), check=check(name))
         for name, label in labels.items()
         if name in found
     }
+
+
+def _value(label: Label, value: float | None, low: float | None, high: float | None, *, check: str) -> Value:
+    return Value(label.title, label.unit, value, low, high, check)
 
 
 def _rounded(value: float | None) -> float | None:

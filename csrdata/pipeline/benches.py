@@ -23,7 +23,7 @@ from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth
 from csrdata.records import Question, Truth
 from csrdata.sections.evaluation import CocoChairSet, PopeBuiltSet, PopeSet
-from csrdata.sections.pack import KINDS, GivenSet, PackSet, PopeSplitsSet, RepopeSet
+from csrdata.sections.pack import KINDS, GivenSet, PackSet, PopeSplitsSet, RepopeSet, RepopeSplitsSet
 from csrdata.storage.tables import read_rows
 from csrdata.validation import explain
 
@@ -147,23 +147,35 @@ def _open(settings: PackSet) -> Bench:
                 captions=[Path(one) for one in settings.captions],
                 parser=CocoClaimParser(table),
             )
-        case "pope_splits" | "repope":
+        case "pope_splits" | "repope" | "repope_splits":
             return _of_pope(settings)
         case "coco_chair" | "pope" | "pope_built":
             return _of_evaluation_set(settings)
 
 
-def _of_pope(settings: PopeSplitsSet | RepopeSet) -> Bench:
+def _of_pope(settings: PopeSplitsSet | RepopeSet | RepopeSplitsSet) -> Bench:
     """Return a benchmark of POPE's questions that params.yaml does not know."""
-    if settings.kind == "pope_splits":
-        from csrdata.evaluation.pack.pope_splits import pope_splits
+    from csrdata.evaluation.pack.repope import repope, repope_splits
 
-        files = {"random": settings.random, "popular": settings.popular, "adversarial": settings.adversarial}
-        return pope_splits({name: Path(file) for name, file in files.items()})
-    from csrdata.evaluation.pack.repope import repope
+    if settings.kind == "repope":
+        pope = None if settings.pope is None else Path(settings.pope)
+        return repope(Path(settings.file), strategy=settings.strategy, pope=pope)
+    files = {
+        "random": Path(settings.random),
+        "popular": Path(settings.popular),
+        "adversarial": Path(settings.adversarial),
+    }
+    if settings.kind == "repope_splits":
+        if settings.pope is not None and len(settings.pope) != len(files):
+            expected = f"{len(files)} files: {', '.join(files)}"
+            raise UserError(
+                "--with pope", got=len(settings.pope), expected=expected, do="csrdata evaluate --help"
+            )
+        given = zip(files, settings.pope or [], strict=False)
+        return repope_splits(files, pope={name: Path(file) for name, file in given})
+    from csrdata.evaluation.pack.pope_splits import pope_splits
 
-    pope = None if settings.pope is None else Path(settings.pope)
-    return repope(Path(settings.file), strategy=settings.strategy, pope=pope)
+    return pope_splits(files)
 
 
 def _of_evaluation_set(settings: CocoChairSet | PopeSet | PopeBuiltSet) -> Bench:

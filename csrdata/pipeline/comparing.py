@@ -41,5 +41,8 @@ def _side(name: str, benches: dict[str, Bench], answered: dict[str, Answered]) -
         name=name,
         figures={split: {0: one.measured(benches[split])} for split, one in answered.items()},
         protocols={split: one.protocol for split, one in answered.items()},
+        checks={
+            split: {name: bench.check(name) for name in bench.labels} for split, bench in benches.items()
+        },
         labels={key: label for bench in benches.values() for key, label in bench.labels.items()},
     )

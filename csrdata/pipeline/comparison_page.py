@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import RenderableType
 
 from csrdata.evaluation.comparison import Comparison, Row
+from csrdata.evaluation.pack.base import Check
 from csrdata.inspection.page import Page, Paper, section
 
 
@@ -23,7 +24,7 @@ def _lines(paper: Paper, found: Comparison) -> Iterator[RenderableType]:
         cells = [
             _cells(row, several=several, asked=found.points is not None, level=found.level) for row in rows
         ]
-        title = f"{split}: A = {found.a}, B = {found.b}, {rows[0].images:,} images"
+        title = f"{_titled(split, found)}: A = {found.a}, B = {found.b}, {rows[0].images:,} images"
         yield from section(paper, title, cells, headers=headers, sides="l" + "r" * (len(headers) - 1))
     notes = [
         "p: paired permutation test over images, two-sided, after Holm's correction over all lines. "
@@ -38,17 +39,27 @@ def _lines(paper: Paper, found: Comparison) -> Iterator[RenderableType]:
             f"images for {found.points:g}: with which a paired test finds a true difference of {found.points:g} "
             f"with probability {found.power:g}, by itself at p < {found.level:g}."
         )
+    if any(row.check == Check.UNCHECKED for row in found.rows):
+        notes.append(
+            "(unchecked): the figure was not checked against the original benchmark, or is not as there."
+        )
     if found.unknown:
         notes.append(f"Unknown of a side, and let pass: {', '.join(found.unknown)}.")
     for note in notes:
         yield paper.text(note)
 
 
+def _titled(split: str, found: Comparison) -> str:
+    """Name a split, and its benchmark where that is called otherwise."""
+    measure = found.measures[split]
+    return split if measure.split()[-1] == split else f"{split}, {measure}"
+
+
 def _cells(row: Row, *, several: bool, asked: bool, level: float) -> Sequence[str]:
     one = row.contrast
     star = " *" if one.p_holm is not None and one.p_holm < level else ""
     cells = [
-        row.title,
+        f"{row.title} (unchecked)" if row.check == Check.UNCHECKED else row.title,
         _one(one.a),
         _one(one.b),
         _one(one.difference),

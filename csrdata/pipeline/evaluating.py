@@ -99,6 +99,7 @@ def evaluate(answered: Answered, bench: Bench) -> Evaluation:
     figures = values_of(
         measured,
         bench.labels,
+        check=bench.check,
         resamples=RESAMPLES,
         confidence=CONFIDENCE,
         seed=seed_for(SEED, bench.kind),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 
 from csrdata.evaluation.measured import Evaluation, Value
+from csrdata.evaluation.pack.base import Check
 from csrdata.inspection.page import Page, Paper, section
 
 SHOWN = (
@@ -23,22 +24,37 @@ SHOWN = (
 """Facts of the protocol that the page has, where it states them; `--json` has all."""
 
 
+CHECKS = {
+    Check.REPRODUCED: "its results were computed again",
+    Check.RULE: "programmed from its code, results not computed again",
+    Check.UNCHECKED: "not checked, or not as there",
+    Check.OWN: "csrdata's own figure",
+}
+"""What a mark in the column `original` means."""
+
+
 def evaluation_page(found: Evaluation) -> Page:
     """Return the page of one evaluation."""
     return Page(lambda paper: _lines(paper, found))
 
 
 def _lines(paper: Paper, found: Evaluation) -> Iterator[RenderableType]:
-    rows = [(one.title, *_shown(one), one.unit) for one in found.figures.values()]
+    rows = [(one.title, *_shown(one), one.unit, one.check or "") for one in found.figures.values()]
     title = f"{found.name}: {found.protocol.measure}"
-    headers = ("", "value", f"{found.confidence:g}% interval", "")
-    yield from section(paper, title, rows, headers=headers, sides="lrrl")
+    headers = ("", "value", f"{found.confidence:g}% interval", "", "original")
+    yield from section(paper, title, rows, headers=headers, sides="lrrll")
     facts = found.protocol.as_json()
     yield from section(
         paper, "protocol", [(name, facts[name]) for name in SHOWN if name in facts], sides="ll"
     )
+    checks = dict.fromkeys(one.check for one in found.figures.values() if one.check)
+    if checks:
+        said = "; ".join(f"{check} = {CHECKS[Check(check)]}" for check in checks)
+        yield paper.text(f"original: how a figure was held against the original benchmark. {said}.")
     if found.variant is not None:
-        yield paper.text("A rule-based variant: these figures are not comparable with published ones.")
+        yield paper.text(
+            f"A rule-based variant ({found.variant}): these figures are not comparable with published ones."
+        )
     if found.empty_answers:
         yield paper.text(
             f"{found.empty_answers:,} answers have no words; they count as answers that name nothing."

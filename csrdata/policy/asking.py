@@ -1,8 +1,9 @@
 """Yes/no questions about images: how probable "yes" is against "no" as the beginning of a policy's answer.
 
-The questions about an image share its prefix: image and template are encoded once, then the questions' tokens are fed to all
-rows together, by the passes of the search (`csrdata.policy.choosing`). Where that gives other logits than encoding the whole
-prompt, as for a model that reads a prompt in both directions, each question is encoded as a prompt of its own.
+The questions about an image share its prefix: image and template are encoded once, then the questions' tokens are fed in
+one pass (`csrdata.policy.question_block`), or token by token where a model goes on in copies of its cache. Where that
+gives other logits than encoding the whole prompt, as for a model that reads a prompt in both directions, each question is
+encoded as a prompt of its own.
 """
 
 import itertools
@@ -19,8 +20,9 @@ from csrdata.errors import UserError
 from csrdata.policy.choosing import near, passes_for
 from csrdata.policy.loading import Policy
 from csrdata.policy.one_by_one import PlainPasses, plain_logits
-from csrdata.policy.passes import Node, Passes
+from csrdata.policy.passes import Node, Passes, SharedPasses
 from csrdata.policy.prompting import encode, special_texts
+from csrdata.policy.question_block import QuestionPasses
 
 ROWS = 256
 """Questions that are asked together, at most."""
@@ -126,6 +128,8 @@ class Asker:
         )
         if isinstance(self._passes, PlainPasses):
             return
+        if isinstance(self._passes, SharedPasses):
+            self._passes = QuestionPasses(self.policy.model)
         expected = torch.cat(
             [plain_logits(self.policy.model, self._encoded([number]), [()]) for number in tried]
         )
@@ -212,6 +216,9 @@ def first_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[in
 
 def _feed(passes: Passes, rows: Mapping[int, Sequence[Sequence[int]]]) -> Tensor:
     """Feed each row its tokens behind its prefix; return the logits behind the last one, [N, V], prefix by prefix."""
+    if isinstance(passes, QuestionPasses) and all(tail for own in rows.values() for tail in own):
+        owners = [number for number, own in rows.items() for _ in own]
+        return passes.begin_behind(owners, [tail for own in rows.values() for tail in own])
     most = max(len(own) for own in rows.values())
     begun = passes.begin([Node(number, (), None) for number in rows], groups=most)
     tails = [tail for own in rows.values() for tail in own]

@@ -1,8 +1,8 @@
 """Greedy answers to several questions about an image, which is encoded once.
 
-Image and template are a prefix that the questions share: it is encoded once, the tokens behind it are fed to all rows
-together, and each row goes on with its own answer as soon as its question has ended (the passes of the search,
-`csrdata.policy.passes`). Answers equal those of `csrdata.policy.answering.answer` up to ties in the last bits of a logit.
+Image and template are a prefix that the questions share: it is encoded once, the tokens of all questions behind it are fed
+in one pass (`csrdata.policy.question_block`), and all answers are decoded together. Answers equal those of
+`csrdata.policy.answering.answer` up to ties in the last bits of a logit.
 
 Where a shared prefix gives other logits than the whole prompt, as for a model that reads a prompt in both directions, the
 questions are answered by `answer`. That is tried once for each size of image.
@@ -10,7 +10,6 @@ questions are answered by `answer`. That is tried once for each size of image.
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,8 @@ from csrdata.policy.asking import frame_of
 from csrdata.policy.choosing import choose_path, near
 from csrdata.policy.loading import Policy
 from csrdata.policy.one_by_one import plain_logits
-from csrdata.policy.passes import Node, Passes, SharedPasses
 from csrdata.policy.prompting import answer_text, banned_ids, encode, end_ids
+from csrdata.policy.question_block import PREFIX_TOKENS, QuestionPasses, cuts
 from csrdata.progress import progress as bar_of
 from csrdata.records import Question
 
@@ -95,24 +94,12 @@ def answer_by_image(
     return [replies[index] for index in range(len(questions))]
 
 
-@dataclass
-class _Row:
-    """One question: its tokens behind the prefix, and its answer."""
-
-    tail: Sequence[int]
-    fed: int = 0
-    """Tokens of the tail that were fed."""
-    generated: list[int] = field(default_factory=list)
-    chosen: int = 0
-    """The next token of the answer, once the tail is fed."""
-
-
 class _Answering:
     """Answers questions by shared passes; remembers for which sizes of images that is right."""
 
     def __init__(self, policy: Policy, max_new_tokens: int) -> None:
         self.policy, self.limit = policy, max_new_tokens
-        self.passes: Passes | None = None
+        self.passes: QuestionPasses | None = None
         """None until an image was tried that can share a prefix."""
         self.ends = set(end_ids(policy.model, policy.processor))
         self.banned = banned_ids(policy.model, policy.processor)
@@ -121,13 +108,14 @@ class _Answering:
         self.special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
         self.before = sum(token in self.special for token in self._ids(self.frame.before))
         self.numbers = itertools.count()
-        self.right: dict[tuple[int, int], bool] = {}
+        self.tokens: dict[tuple[int, int], int] = {}
+        """By size of image: the tokens of its prefix; 0 if questions cannot share it."""
 
     def shares(self, image: Image, head: str) -> bool:
         """Return whether questions about images of this size can share a prefix; each size is tried once."""
-        if image.size not in self.right:
-            self.right[image.size] = self._try(image, head)
-        return self.right[image.size]
+        if image.size not in self.tokens:
+            self.tokens[image.size] = self._try(image, head)
+        return self.tokens[image.size] > 0
 
     def answers(self, images: Sequence[Image], questions: Sequence[Sequence[str]], head: str) -> list[Reply]:
         """Return the replies to the questions about each image, image by image.
@@ -140,59 +128,56 @@ class _Answering:
         passes = self.passes
         if not images or passes is None:
             return []
-        rows = {next(self.numbers): [_Row(self._tail(text)) for text in own] for own in questions}
-        passes.admit(list(rows), self._prefixes(images, head))
-        self._decode(passes, rows)
-        return [self._reply(row.generated) for own in rows.values() for row in own]
+        numbers = [next(self.numbers) for _ in images]
+        passes.admit_parts(self._parts(images, numbers, head))
+        owners = [number for number, own in zip(numbers, questions, strict=True) for _ in own]
+        tails = [self._tail(text) for own in questions for text in own]
+        return [self._reply(tokens) for tokens in self._decode(passes, owners, tails)]
 
-    def _try(self, image: Image, head: str) -> bool:
+    def _try(self, image: Image, head: str) -> int:
+        """Return the tokens of the image's prefix if that gives the logits of the whole prompt, else 0."""
         tail = self._tail(head)
         inputs = self._encoded([image], head)
         if not tail or inputs["input_ids"][0, -len(tail) :].tolist() != tail:
-            return False
+            return 0
         model = self.policy.model
         choice = choose_path(model, lambda _: inputs, [0], at_once=1, answer_tokens=self.limit + len(tail))
         if choice.kind != "shared":
-            return False
-        self.passes = passes = SharedPasses(model)
+            return 0
+        self.passes = passes = QuestionPasses(model)
         number = next(self.numbers)
         passes.admit([number], self._prefixes([image], head))
-        passes.begin([Node(number, (), None)], groups=1)
-        for token in tail:
-            logits = passes.feed([token])
-        return near(logits, plain_logits(model, inputs, [()]))
+        same = near(passes.begin_behind([number], [tail]), plain_logits(model, inputs, [()]))
+        return inputs["input_ids"].shape[1] - len(tail) if same else 0
 
-    def _decode(self, passes: Passes, by_prefix: Mapping[int, Sequence[_Row]]) -> None:
-        """Feed each row its question, then its own answer until it ends."""
-        most = max(len(own) for own in by_prefix.values())
-        begun = self._best(passes.begin([Node(number, (), None) for number in by_prefix], groups=most))
-        rows = [row for own in by_prefix.values() for row in own]
-        slots = [
-            place * most + group for place, own in enumerate(by_prefix.values()) for group in range(len(own))
-        ]
-        for row, slot in zip(rows, slots, strict=True):
-            row.chosen = begun[slot // most]
-        if len(slots) < most * len(by_prefix):
-            passes.keep(slots)
-        while rows:
-            fed = [self._next(row) for row in rows]
-            going = [place for place, token in enumerate(fed) if token is not None]
+    def _decode(
+        self, passes: QuestionPasses, owners: Sequence[int], tails: Sequence[Sequence[int]]
+    ) -> list[list[int]]:
+        """Return the tokens of the answer to each question; a row goes on until its answer ends."""
+        generated: list[list[int]] = [[] for _ in tails]
+        rows = list(range(len(tails)))
+        best = self._best(passes.begin_behind(owners, tails))
+        while True:
+            for row, token in zip(rows, best, strict=True):
+                generated[row].append(token)
+            going = [
+                place
+                for place, row in enumerate(rows)
+                if best[place] not in self.ends and len(generated[row]) < self.limit
+            ]
             if not going:
-                return
+                return generated
             if len(going) < len(rows):
                 passes.keep(going)
             rows = [rows[place] for place in going]
-            best = self._best(passes.feed([token for token in fed if token is not None]))
-            for row, token in zip(rows, best, strict=True):
-                row.chosen = token
+            best = self._best(passes.feed([best[place] for place in going]))
 
-    def _next(self, row: _Row) -> int | None:
-        """Return the token that a row is fed next; None if its answer has ended."""
-        if row.fed < len(row.tail):
-            row.fed += 1
-            return row.tail[row.fed - 1]
-        row.generated.append(row.chosen)
-        return None if row.chosen in self.ends or len(row.generated) == self.limit else row.chosen
+    def _parts(
+        self, images: Sequence[Image], numbers: Sequence[int], head: str
+    ) -> Iterator[tuple[Sequence[int], Mapping[str, Tensor]]]:
+        """Yield the numbers and the inputs of the prefixes, at most `PREFIX_TOKENS` tokens at a time."""
+        for start, end in cuts([self.tokens[image.size] for image in images], most=PREFIX_TOKENS):
+            yield numbers[start:end], self._prefixes(images[start:end], head)
 
     def _best(self, logits: Tensor) -> list[int]:
         logits = logits.float()

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from csrdata.errors import UserError
-from csrdata.evaluation.measured import Evaluation
+from csrdata.evaluation.measured import Evaluation, Value
+from csrdata.evaluation.pack.base import Check
 from csrdata.publishing.release.leaks import find_leak
 from csrdata.storage.disk import atomic_file
 
@@ -97,10 +98,22 @@ def _results(found: Evaluation, split: str) -> list[dict[str, Any]]:
                 "versions": versions,
             },
             "metric_type": name,
-            "metric_name": f"{one.title} ({one.unit})" if one.unit else one.title,
+            "metric_name": _name(one),
             "metric_value": one.value,
-            "metric_args": {"model": model, "low": one.low, "high": one.high, "confidence": found.confidence},
+            "metric_args": {
+                "model": model,
+                "low": one.low,
+                "high": one.high,
+                "confidence": found.confidence,
+                **({} if one.check is None else {"check": str(one.check)}),
+            },
         }
         for name, one in found.figures.items()
         if one.value is not None
     ]
+
+
+def _name(one: Value) -> str:
+    """Return the name of a metric: title and unit, and whether it is unchecked: a leaderboard shows no `args`."""
+    unit = f" ({one.unit})" if one.unit else ""
+    return f"{one.title}{unit}{', unchecked against the original' if one.check == Check.UNCHECKED else ''}"

@@ -28,6 +28,15 @@ class PopeSplitsSet(Section):
     adversarial: PathText
 
 
+class RepopeSplitsSet(Section):
+    kind: Literal["repope_splits"]
+    random: PathText
+    popular: PathText
+    adversarial: PathText
+    pope: PathTexts | None = None
+    """POPE's files in the same order."""
+
+
 class HallusionBenchSet(Section):
     kind: Literal["hallusion_bench"]
     file: PathText
@@ -59,7 +68,8 @@ PackSet = Annotated[
     | PopeBuiltSet
     | PopeSet
     | PopeSplitsSet
-    | RepopeSet,
+    | RepopeSet
+    | RepopeSplitsSet,
     Field(discriminator="kind"),
 ]
 KINDS = (
@@ -72,6 +82,7 @@ KINDS = (
     "pope_built",
     "pope_splits",
     "repope",
+    "repope_splits",
 )
 """What `--set` may be besides a name of the project."""
 

@@ -13,22 +13,22 @@ from csrdata.policy import asking
 from csrdata.policy.asking import Asker, first_tokens, frame_of
 from csrdata.policy.loading import Policy, load_policy
 from csrdata.policy.one_by_one import CachedPasses, PlainPasses
-from csrdata.policy.passes import SharedPasses
 from csrdata.policy.prompting import encode, render_prompt
+from csrdata.policy.question_block import QuestionPasses
 from tests.families import FAMILIES, unlike_pictures
 from tests.tiny import picture, tiny_llava
 
 QUESTIONS = ["Is there a star?", "Is this true of the image? A red circle. Answer yes or no.", "Yes or no?"]
 WAYS = {
-    "llava": (SharedPasses, True),
-    "llava_next": (SharedPasses, True),
-    "qwen2_vl": (SharedPasses, True),
-    "idefics3": (SharedPasses, True),
-    "internvl": (SharedPasses, True),
-    "gemma3_window": (SharedPasses, True),
-    "glm4v": (SharedPasses, True),
+    "llava": (QuestionPasses, True),
+    "llava_next": (QuestionPasses, True),
+    "qwen2_vl": (QuestionPasses, True),
+    "idefics3": (QuestionPasses, True),
+    "internvl": (QuestionPasses, True),
+    "gemma3_window": (QuestionPasses, True),
+    "glm4v": (QuestionPasses, True),
     "mllama": (CachedPasses, True),
-    "paligemma_template": (SharedPasses, False),
+    "paligemma_template": (QuestionPasses, False),
 }
 """By family: the passes, and whether the questions about an image share its prefix. PaliGemma reads prompts in both
 directions."""

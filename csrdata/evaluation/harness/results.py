@@ -174,7 +174,7 @@ def _estimate(title: str, value: float, errors: Mapping[str, float]) -> Estimate
     half = None if stderr is None else HALF_WIDTH * stderr
     low, high = (None, None) if half is None else (value - half, value + half)
     others = {kind: one for kind, one in errors.items() if kind != "figure"}
-    return Estimate(title, "", value, low, high, stderr, others)
+    return Estimate(title, "", value, low, high, None, stderr, others)
 
 
 def _answers(name: str, file: Path, *, expected: int) -> tuple[list[str], int]:

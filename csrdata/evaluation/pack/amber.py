@@ -30,6 +30,7 @@ from csrdata.evaluation.intervals import Numbers, Ratio
 from csrdata.evaluation.pack.base import (
     AGAIN,
     Bench,
+    Check,
     Item,
     rows_of,
     sha256,
@@ -173,6 +174,7 @@ def amber(annotations: Path, queries: Path, relation: Path, safe_words: Path, *,
             *(f"{claim.key}\t{claim.dimension}\t{claim.right}" for claim in claims),
         ),
         labels=LABELS,
+        checks=CHECKS,
         measure=measure,
     )
 
@@ -301,6 +303,15 @@ def _labels() -> dict[str, Label]:
 
 LABELS = _labels()
 """Every figure, in the order of the table."""
+CHECKS = {
+    **dict.fromkeys(("chair", "cover", "hal", "cog", "score"), Check.UNCHECKED),
+    **{
+        f"{dimension}{'_' if dimension else ''}{name}": Check.RULE
+        for dimension in ("", *DIMENSIONS.values())
+        for name in ("accuracy", "precision", "recall", "f1")
+    },
+}
+"""Tagger and vectors of the original were not run, and its code does not print the score."""
 
 
 def _parts_of(fact: Description | Claim) -> tuple[str, ...]:

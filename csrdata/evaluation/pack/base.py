@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,19 @@ class Item:
     prompt: str
 
 
+class Check(StrEnum):
+    """How a figure was held against the original benchmark; it goes wherever the figure goes."""
+
+    REPRODUCED = "reproduced"
+    """The original's results were computed again from its own answers."""
+    RULE = "rule"
+    """Programmed from the original's code, which was read; its results were not computed again."""
+    UNCHECKED = "unchecked"
+    """The original could not be run or read, or ours differs from it."""
+    OWN = "own"
+    """csrdata's figure: the original has none."""
+
+
 def plain_key(row: Mapping[str, Any]) -> str | None:
     """Return the key that a row has under the first of its `ID_KEYS`, as text; None if there is no text or whole number."""
     value = next((row[key] for key in ID_KEYS if key in row), None)
@@ -56,6 +70,8 @@ class Bench:
     """What is known, as lines of text: two benchmarks with equal lines know the same."""
     labels: Mapping[str, Label]
     """Every figure, in the order of the table."""
+    checks: Mapping[str, Check]
+    """Of the figures that the original has; the others are `Check.OWN`."""
     measure: Callable[[Mapping[str, str]], Measured]
     """From one text per key to the figures."""
     keys_of: Callable[[Mapping[str, Any]], str | None] = plain_key
@@ -69,6 +85,10 @@ class Bench:
     def measure_name(self) -> str:
         """Name benchmark and rules, for the protocol."""
         return self.title if self.variant is None else f"{self.title}, rule-based variant ({self.variant})"
+
+    def check(self, figure: str) -> Check:
+        """Return how a figure was held against the original."""
+        return self.checks.get(figure, Check.OWN)
 
     def hashes(self) -> tuple[str, str, str | None]:
         """Return the SHA-256 of the image list, of the questions and of the truth."""

@@ -23,7 +23,7 @@ from csrdata.errors import UserError
 from csrdata.evaluation.contrast import Formula, Measured
 from csrdata.evaluation.intervals import Numbers
 from csrdata.evaluation.pack import yes_no
-from csrdata.evaluation.pack.base import AGAIN, Bench, Item, shares, texts_at, unique, whole
+from csrdata.evaluation.pack.base import AGAIN, Bench, Check, Item, shares, texts_at, unique, whole
 from csrdata.evaluation.pack.yes_no import Fact, parse_substring
 from csrdata.evaluation.scorecard import Label
 from csrdata.records import Side
@@ -79,6 +79,7 @@ def dash_b(negatives: Path, positives: Path) -> Bench:
             "harmonic_mean": Label("harmonic mean of TNR and TPR", "%"),
             **yes_no.labels(),
         },
+        checks=dict.fromkeys(("accuracy", "tnr", "tpr", "harmonic_mean"), Check.REPRODUCED),
         measure=measure,
         keys_of=_key,
     )

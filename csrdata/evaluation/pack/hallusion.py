@@ -19,13 +19,15 @@ from typing import Any
 
 from csrdata.evaluation.contrast import Measured
 from csrdata.evaluation.intervals import Ratio, percentage
-from csrdata.evaluation.pack.base import Bench, Item, rows_of, shares, text_at, unique
+from csrdata.evaluation.pack.base import Bench, Check, Item, rows_of, shares, text_at, unique
 from csrdata.evaluation.pope import parse_yes_no
 from csrdata.evaluation.scorecard import Label
 from csrdata.records import Side
 
 PARTS = ("category", "subcategory", "set_id", "figure_id", "question_id")
 WHAT = "HallusionBench.json, a JSON array of questions"
+MEASURED = ("question", "pair", "figure", "easy", "hard")
+"""What the original has an accuracy of. It was not run: it asks a paid model whether an answer is right."""
 _SIDES = {"1": Side.YES, "0": Side.NO}
 
 
@@ -104,6 +106,7 @@ def hallusion_bench(file: Path) -> Bench:
             "yes_rate": Label("yes-rate", "%"),
             "unparsed": Label("neither yes nor no", "%"),
         },
+        checks={f"{name}_accuracy": Check.UNCHECKED for name in MEASURED},
         measure=measure,
         keys_of=_key,
     )

@@ -21,7 +21,7 @@ from csrdata.errors import UserError
 from csrdata.evaluation.chair import count_claims
 from csrdata.evaluation.contrast import Measured
 from csrdata.evaluation.intervals import mean
-from csrdata.evaluation.pack.base import AGAIN, Bench, Item, rows_of, shares, text_at, unique
+from csrdata.evaluation.pack.base import AGAIN, Bench, Check, Item, rows_of, shares, text_at, unique
 from csrdata.evaluation.prose import count_prose
 from csrdata.evaluation.scorecard import Label
 from csrdata.evaluation_sets.coco import read_captions, read_instances
@@ -93,6 +93,7 @@ def object_halbench(
             "recall": Label("recall", "% of objects"),
             "length": Label("length", "words"),
         },
+        checks=dict.fromkeys(("response_hal", "object_hal"), Check.UNCHECKED),
         measure=measure,
         aliases={
             item.image: item.key for item in items if often[item.image] == 1 and int(item.image) >= len(items)

@@ -14,8 +14,8 @@ import numpy as np
 
 from csrdata.evaluation.contrast import Formula, Measured
 from csrdata.evaluation.intervals import Numbers, Ratio, percentage
-from csrdata.evaluation.pack.base import Bench, Item, plain_key
-from csrdata.evaluation.pack.yes_no import RULES
+from csrdata.evaluation.pack.base import Bench, Check, Item, plain_key
+from csrdata.evaluation.pack.yes_no import KEYWORD, RULES
 from csrdata.evaluation.pope import YesNoAnswer, YesNoReply, accuracy_by_kind, figures_of, parse_yes_no
 from csrdata.evaluation.scorecard import Label
 from csrdata.evaluation_sets.pope_file import PopeFile
@@ -60,7 +60,7 @@ def pope_splits(files: Mapping[str, Path]) -> Bench:
             for name in FIGURES:
                 parts = {strategy: figures[name] for strategy, figures in splits.items()}
                 found |= {f"{strategy}_{prefix}{name}": part for strategy, part in parts.items()}
-                found[f"mean_{prefix}{name}"] = _mean(list(parts.values()))
+                found[f"mean_{prefix}{name}"] = mean_over(list(parts.values()))
         return found
 
     return Bench(
@@ -76,8 +76,9 @@ def pope_splits(files: Mapping[str, Path]) -> Bench:
             for name, words in FIGURES.items()
             for part in (*files, "mean")
         },
+        checks={f"{part}_{KEYWORD}{name}": Check.RULE for name in FIGURES for part in (*files, "mean")},
         measure=measure,
-        keys_of=_key,
+        keys_of=split_key,
     )
 
 
@@ -108,8 +109,8 @@ def mean_figures(replies: Sequence[YesNoReply], images: Sequence[str]) -> dict[s
     }
     return {
         **{f"pope_f1_{kind}": part for kind, part in f1.items()},
-        "pope_accuracy_mean": _mean(list(accuracy.values())),
-        "pope_f1_mean": _mean(list(f1.values())),
+        "pope_accuracy_mean": mean_over(list(accuracy.values())),
+        "pope_f1_mean": mean_over(list(f1.values())),
     }
 
 
@@ -121,7 +122,8 @@ LABELS = {
 """Titles of what `mean_figures` gives."""
 
 
-def _mean(parts: Sequence[Ratio]) -> Formula:
+def mean_over(parts: Sequence[Ratio]) -> Formula:
+    """Return the mean of ratios over the same images."""
     return Formula(tuple(parts), _over_last)
 
 
@@ -130,6 +132,7 @@ def _over_last(values: Numbers) -> Numbers:
     return found
 
 
-def _key(row: Mapping[str, Any]) -> str | None:
+def split_key(row: Mapping[str, Any]) -> str | None:
+    """Return the key of a row that names a split and a number: `random/1`; None if it names no question."""
     split, key = row.get("split"), plain_key(row)
     return f"{split}/{key}" if isinstance(split, str) and key is not None and "/" not in key else key

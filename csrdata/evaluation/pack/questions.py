@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from csrdata.errors import UserError
 from csrdata.evaluation.contrast import Measured
-from csrdata.evaluation.pack.base import Bench, Item
+from csrdata.evaluation.pack.base import Bench, Check, Item
 from csrdata.evaluation.pack.pope_splits import LABELS, mean_figures
 from csrdata.evaluation.pope import YesNoReply
 from csrdata.evaluation.scorecard import FIGURES, Known, scorecards
@@ -69,9 +69,21 @@ def questions_bench(name: str, questions: Sequence[Question], known: Known | Non
         items=items,
         truth=tuple(truth),
         labels={key: label for key, label in FIGURES.items() if key not in UNMEASURED} | LABELS,
+        checks=_checks(kind),
         measure=measure,
         aliases=_aliases(name, questions),
     )
+
+
+def _checks(kind: str) -> dict[str, Check]:
+    """Return what the original has: CHAIR on COCO, by its own table of synonyms; POPE, whose keyword rule is programmed."""
+    if kind == "coco_chair":
+        return dict.fromkeys(("chair_s", "chair_i"), Check.UNCHECKED)
+    if kind in {"pope", "pope_built"}:
+        return dict.fromkeys(
+            ("pope_keyword_accuracy", "pope_keyword_f1", "pope_keyword_yes_rate"), Check.RULE
+        )
+    return {}
 
 
 def _replies(questions: Sequence[Question], texts: Mapping[str, str]) -> list[YesNoReply]:

@@ -9,17 +9,29 @@ it cannot read leaves the denominators. That raises the accuracy of a model that
 too, and each other rule counts such an answer as wrong. The original says "no" for "not" as well, which "no" contains.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from csrdata.evaluation.contrast import Measured
+from csrdata.evaluation.contrast import Formula, Measured
+from csrdata.evaluation.intervals import Ratio
 from csrdata.evaluation.pack import yes_no
-from csrdata.evaluation.pack.base import Bench, Item, rows_of, shares, text_at, unique, whole_at
+from csrdata.evaluation.pack.base import Bench, Check, Item, rows_of, shares, text_at, unique, whole_at
+from csrdata.evaluation.pack.pope_splits import mean_over, split_key
 from csrdata.evaluation.pack.yes_no import Fact, parse_substring
 from csrdata.evaluation.scorecard import Label
 from csrdata.records import Side
 
+RULES = "RePOPE bcf22e5, and three other rules"
 WHAT = "questions with question_id, image, text and label, JSON Lines"
+
+_LABELS = {
+    "accuracy": Label("accuracy of readable answers, RePOPE's rule", "%"),
+    "f1": Label("F1, RePOPE's rule", "%"),
+    "yes_rate": Label("yes-rate, RePOPE's rule", "%"),
+    "unread": Label("answers that RePOPE's rule leaves out", "%"),
+    **yes_no.labels(),
+}
+_CHECKS = dict.fromkeys(("accuracy", "f1", "yes_rate"), Check.RULE)
 
 
 def repope(file: Path, *, strategy: str, pope: Path | None) -> Bench:
@@ -35,41 +47,85 @@ def repope(file: Path, *, strategy: str, pope: Path | None) -> Bench:
     """
     items, facts = _read(file)
     spare = frozenset(item.key for item in _read(pope)[0]) if pope else frozenset()
-
-    def measure(texts: Mapping[str, str]) -> Measured:
-        read = yes_no.said(facts, texts, parse_substring)
-        owners = [one.image for one in read]
-        readable = [one.said is not None for one in read]
-        yes = [(one.said == Side.YES) for one in read]
-        hit = [one.said == one.right == Side.YES for one in read]
-        wrong = [one.said is not None and one.said != one.right for one in read]
-        return {
-            "accuracy": shares(owners, [one.said == one.right for one in read], readable),
-            "f1": shares(
-                owners, [2 * one for one in hit], [2 * a + b for a, b in zip(hit, wrong, strict=True)]
-            ),
-            "yes_rate": shares(owners, yes, readable),
-            "unread": shares(owners, [not one for one in readable], [1] * len(read)),
-            **yes_no.by_rules(facts, texts),
-        }
-
+    images = list(dict.fromkeys(item.image for item in items))
     return Bench(
         kind="repope",
         title=f"RePOPE {strategy}",
         variant=None,
-        rules="RePOPE bcf22e5, and three other rules",
+        rules=RULES,
         items=items,
         truth=tuple(f"{fact.key}\t{fact.right}" for fact in facts),
-        labels={
-            "accuracy": Label("accuracy of readable answers, RePOPE's rule", "%"),
-            "f1": Label("F1, RePOPE's rule", "%"),
-            "yes_rate": Label("yes-rate, RePOPE's rule", "%"),
-            "unread": Label("answers that RePOPE's rule leaves out", "%"),
-            **yes_no.labels(),
-        },
-        measure=measure,
+        labels=_LABELS,
+        checks=_CHECKS,
+        measure=lambda texts: dict(_figures(facts, texts, images)),
         spare=spare - {item.key for item in items},
     )
+
+
+def repope_splits(files: Mapping[str, Path], *, pope: Mapping[str, Path]) -> Bench:
+    """Return RePOPE's three splits, and the means over them; answers name a question by split and number: `random/1`.
+
+    Args:
+        files: by name of the split: random, popular, adversarial.
+        pope: the same splits of POPE, whose answers may be in the answers file; empty: only RePOPE's.
+
+    Raises:
+        UserError: a file is missing or malformed.
+    """
+    items: list[Item] = []
+    parts: dict[str, list[Fact]] = {}
+    for split, file in files.items():
+        own, facts = _read(file)
+        items += [Item(f"{split}/{item.key}", item.image, item.prompt) for item in own]
+        parts[split] = [Fact(f"{split}/{fact.key}", fact.owner, fact.right) for fact in facts]
+    images = list(dict.fromkeys(item.image for item in items))
+
+    def measure(texts: Mapping[str, str]) -> Measured:
+        splits = {split: _figures(facts, texts, images) for split, facts in parts.items()}
+        found: dict[str, Ratio | Formula] = {}
+        for name in _LABELS:
+            own = {f"{split}_{name}": figures[name] for split, figures in splits.items()}
+            found |= {**own, f"mean_{name}": mean_over(list(own.values()))}
+        return found
+
+    return Bench(
+        kind="repope_splits",
+        title="RePOPE, three splits",
+        variant=None,
+        rules=f"{RULES}, a mean over splits",
+        items=tuple(items),
+        truth=tuple(f"{fact.key}\t{fact.right}" for facts in parts.values() for fact in facts),
+        labels={
+            f"{part}_{name}": Label(f"{label.title}, {part}", label.unit)
+            for name, label in _LABELS.items()
+            for part in (*files, "mean")
+        },
+        checks={f"{part}_{name}": check for name, check in _CHECKS.items() for part in (*files, "mean")},
+        measure=measure,
+        keys_of=split_key,
+        spare=frozenset(f"{split}/{item.key}" for split, file in pope.items() for item in _read(file)[0])
+        - {item.key for item in items},
+    )
+
+
+def _figures(facts: Sequence[Fact], texts: Mapping[str, str], images: Sequence[str]) -> dict[str, Ratio]:
+    """Return the figures of one split, one entry per image, also for an image that it does not ask about."""
+    read = yes_no.said(facts, texts, parse_substring)
+    readable = [one.said is not None for one in read]
+    hit = [one.said == one.right == Side.YES for one in read]
+    wrong = [one.said is not None and one.said != one.right for one in read]
+
+    def over(hits: Sequence[float], of: Sequence[float]) -> Ratio:
+        nothing = [0.0] * len(images)
+        return shares([*images, *(one.image for one in read)], [*nothing, *hits], [*nothing, *of])
+
+    return {
+        "accuracy": over([one.said == one.right for one in read], readable),
+        "f1": over([2 * one for one in hit], [2 * a + b for a, b in zip(hit, wrong, strict=True)]),
+        "yes_rate": over([one.said == Side.YES for one in read], readable),
+        "unread": over([not one for one in readable], [1] * len(read)),
+        **yes_no.by_rules(facts, texts, owners=images),
+    }
 
 
 def _read(path: Path) -> tuple[tuple[Item, ...], list[Fact]]:

@@ -50,9 +50,17 @@ def said(facts: Sequence[Fact], texts: Mapping[str, str], rule: Rule) -> list[Ye
     return [YesNoAnswer(fact.owner, fact.right, rule(texts[fact.key])) for fact in facts]
 
 
-def by_rules(facts: Sequence[Fact], texts: Mapping[str, str]) -> dict[str, Ratio]:
-    """Return accuracy, F1, yes-rate and unreadable answers by each of `RULES`, one entry per owner."""
-    owners = list(dict.fromkeys(fact.owner for fact in facts))
+def by_rules(
+    facts: Sequence[Fact], texts: Mapping[str, str], *, owners: Sequence[str] | None = None
+) -> dict[str, Ratio]:
+    """Return accuracy, F1, yes-rate and unreadable answers by each of `RULES`, one entry per owner.
+
+    Args:
+        facts: of the questions.
+        texts: the answers, by key.
+        owners: all of them, in the order of the entries; None: those of the facts.
+    """
+    owners = list(dict.fromkeys(fact.owner for fact in facts)) if owners is None else owners
     return {
         f"{prefix}{name}": figure
         for prefix, (rule, _) in RULES.items()

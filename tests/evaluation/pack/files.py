@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.evaluation_sets.coco_files import write_coco
+
 POPE = [
     {"question_id": 1, "image": "a.jpg", "text": "Is there a dog in the image?", "label": "yes"},
     {"question_id": 2, "image": "a.jpg", "text": "Is there a cat in the image?", "label": "no"},
@@ -98,3 +100,28 @@ def hallusion_rows() -> list[dict[str, Any]]:
         }
         for row in asked
     ]
+
+
+def options_of(kind: str, folder: Path) -> list[str]:
+    """Write the files of a kind of `csrdata evaluate --set`, and return its `--with` options."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pope = lines(folder / "pope.json", POPE)
+    splits = {name: f"{name}={pope}" for name in ("random", "popular", "adversarial")}
+    write_coco(folder)
+    instances, captions = f"instances=[{folder}/instances.json]", f"captions=[{folder}/captions.json]"
+    neg = array(folder / "neg.json", {"coco": {"dog": ["1.png", "2.png"], "cat": ["1.png"]}})
+    pos = array(folder / "pos.json", {"coco": {"dog": ["3.png"], "cat": ["4.png"]}})
+    asked = lines(folder / "asked.jsonl", [{"image_id": one, "question": "Describe it."} for one in (9, 25)])
+    amber = zip(("annotations", "queries", "relation", "safe_words"), amber_files(folder), strict=True)
+    return {
+        "amber": [f"{key}={file}" for key, file in amber],
+        "coco_chair": [instances, captions, "images=4", "seed=0"],
+        "dash_b": [f"negatives={neg}", f"positives={pos}"],
+        "hallusion_bench": [f"file={array(folder / 'hb.json', hallusion_rows())}"],
+        "object_halbench": [f"file={asked}", instances, captions],
+        "pope": [f"file={pope}", "strategy=random"],
+        "pope_built": [instances, "strategy=random", "images=2", "per_image=2", "seed=0"],
+        "pope_splits": list(splits.values()),
+        "repope": [f"file={pope}", "strategy=random"],
+        "repope_splits": list(splits.values()),
+    }[kind]

@@ -8,6 +8,7 @@ import pytest
 from csrdata.errors import UserError
 from csrdata.evaluation.contrast import entries
 from csrdata.evaluation.pack.pope_splits import mean_figures, pope_splits
+from csrdata.evaluation.pack.repope import repope, repope_splits
 from csrdata.evaluation.pope import YesNoReply
 from csrdata.records import Side
 from csrdata.storage.values import NEGATIVES
@@ -86,3 +87,33 @@ def test_kinds_of_a_project_have_a_mean(seed: int) -> None:
     assert found["pope_accuracy_mean"].value == pytest.approx(sum(a for a, _ in scores.values()) / 3)
     assert found["pope_f1_mean"].value == pytest.approx(sum(f1 for _, f1 in scores.values()) / 3)
     assert mean_figures([one for one in replies if one.negative != "random"], list("abcd")) == {}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_repopes_mean_is_over_its_splits(tmp_path: Path, seed: int) -> None:
+    """Each split has what `repope` gives for it alone, and a mean is that of three; answers to POPE's other ids are let pass."""
+    chance = random.Random(seed)
+    files, pope, said = {}, {}, {}
+    for size, split in enumerate(NEGATIVES, start=4):
+        rows = [
+            {"question_id": n, "image": f"{n % 3}.jpg", "text": "A dog?", "label": ("yes", "no")[n % 2]}
+            for n in range(1, size + 1)
+        ]
+        pope[split] = lines(tmp_path / f"pope_{split}.json", rows)
+        files[split] = lines(tmp_path / f"{split}.json", rows[:-1])
+        said[split] = {str(row["question_id"]): chance.choice([*SAID, "Yes.", "nothing"]) for row in rows}
+    bench = repope_splits(files, pope=pope)
+    texts = {f"{split}/{key}": text for split, own in said.items() for key, text in own.items()}
+    assert {item.key for item in bench.items} | bench.spare == set(texts)
+    found = bench.measure(texts)
+    assert set(found) == set(bench.labels)
+    assert {len(part.numerators) for one in found.values() for part in entries(one)} == {3}
+    alone = {
+        split: repope(files[split], strategy=split, pope=None).measure(said[split]) for split in NEGATIVES
+    }
+    for name in ("accuracy", "f1", "unread", "strict_accuracy", "word_f1"):
+        values = [alone[split][name].value for split in NEGATIVES]
+        assert [found[f"{split}_{name}"].value for split in NEGATIVES] == values
+        known = [value for value in values if value is not None]
+        expected = sum(known) / 3 if len(known) == len(values) else None
+        assert found[f"mean_{name}"].value == pytest.approx(expected)
