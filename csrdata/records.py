@@ -325,7 +325,7 @@ class Pair:
 
 
 class DropReason(StrEnum):
-    """Why a prompt has no pair."""
+    """Why a prompt has no pair, or why curation took a pair out."""
 
     NO_RESPONSE = "no_response"
     """Fewer than two finished answers that have words and are canonical."""
@@ -354,20 +354,28 @@ class DropReason(StrEnum):
     NO_CHANGE = "no_change"
     """The source's rule cannot change anything in its best answer so that it becomes false."""
     LABEL = "label"
-    """A reader labelled its pairs as ones to take out (`select_pairs.curation`)."""
+    """A reader labelled the pair as one to take out (`select_pairs.curation`)."""
     WHERE = "where"
-    """The condition of `select_pairs.curation` is not true of its pairs, or unknown."""
+    """The condition of `select_pairs.curation` is not true of the pair, or unknown."""
+
+
+BY_HAND = (DropReason.LABEL, DropReason.WHERE)
+"""The reasons of curation: a row with one of them is about a pair; any other row is about a prompt without a pair."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A prompt without a pair, and the reason: kept + dropped = prompts."""
+    """A prompt without a pair, or a pair that curation took out, and the reason.
+
+    A prompt has one row at most, or one row for each pair that curation took out of it; such a prompt may keep other pairs.
+    `csrdata.storage.dropped.lost_prompts` returns the prompts without a pair.
+    """
 
     prompt_id: str
     reason: str
     """A `DropReason`."""
     detail: str
-    """The numbers behind the reason, as text."""
+    """The numbers behind the reason, as text; of a pair, its number before curation: "pair 2 is labelled bad"."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import polars as pl
 from csrdata.errors import UserError
 from csrdata.inspection.stats import Distribution, distribution, mean, words
 from csrdata.records import Dropped, DropReason, Pair
+from csrdata.storage.dropped import lost_prompts
 from csrdata.storage.tables import read_table
 
 NO_PROMPT = "no_such_prompt"
@@ -178,12 +179,9 @@ def read_version(
     Raises:
         UserError: a table is missing or damaged, or a prompt has a pair and is dropped.
     """
-    version = Version(
-        label,
-        pairs=read_table(pairs, Pair, made_by=made_by),
-        dropped=read_table(dropped, Dropped, made_by=made_by),
-        world=world,
-    )
+    read = read_table(pairs, Pair, made_by=made_by)
+    lost = lost_prompts(read_table(dropped, Dropped, made_by=made_by).lazy(), read.lazy())
+    version = Version(label, pairs=read, dropped=lost.collect(), world=world)
     twice = version.dropped.join(version.pairs, on="prompt_id", how="semi", maintain_order="left")
     if len(twice):
         raise UserError(

@@ -112,6 +112,8 @@ def _sections(figures: Stats, paper: Paper) -> Iterator[RenderableType]:
     yield from _table(paper, "by origin", ORIGIN_COLUMNS, figures.origins)
     yield from _table(paper, "candidates by depth", DEPTH_COLUMNS, figures.by_depth)
     yield from _figures(paper, "prompts without a pair", pairs.dropped, unit="prompts")
+    if any(pairs.removed.values()):
+        yield from _figures(paper, "pairs taken out by curation", pairs.removed, unit="pairs")
     if search is not None:
         yield from _figures(paper, "the search", _single(search))
         yield from _figures(paper, "the search's time", search.spent, unit="% of the workers' seconds")

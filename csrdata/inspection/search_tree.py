@@ -2,12 +2,13 @@
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
 from csrdata.errors import UserError
-from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
+from csrdata.records import BY_HAND, Dropped, Pair, Prompt, Response, Sentence
+from csrdata.storage.dropped import lost_prompts
 from csrdata.storage.iteration_tables import LoadedIteration
 from csrdata.storage.tables import from_table
 
@@ -22,6 +23,9 @@ class SearchTree:
     pairs: list[Pair]
     """In the order of their numbers."""
     dropped: Dropped | None
+    """Why it has no pair; None if it has one."""
+    removed: list[Dropped] = field(default_factory=list)
+    """The pairs that curation took out."""
 
 
 def search_tree(iteration: LoadedIteration, prompt_id: str) -> SearchTree:
@@ -39,7 +43,8 @@ def search_tree(iteration: LoadedIteration, prompt_id: str) -> SearchTree:
             "PROMPT_ID", got=prompt_id, expected=f"a prompt such as {near}", do=f"csrdata show {near}"
         )
     pairs = from_table(iteration.pairs.filter(mine), Pair)
-    dropped = from_table(iteration.dropped.filter(mine), Dropped)
+    own = iteration.dropped.filter(mine)
+    lost = from_table(lost_prompts(own.lazy(), iteration.pairs.lazy()).collect(), Dropped)
     sentences = from_table(iteration.candidates.filter(mine), Sentence)
     for pair in pairs:
         _check_leaves(pair, sentences, iteration=iteration.name)
@@ -48,7 +53,8 @@ def search_tree(iteration: LoadedIteration, prompt_id: str) -> SearchTree:
         sentences=sentences,
         responses=from_table(iteration.responses.filter(mine), Response),
         pairs=sorted(pairs, key=lambda pair: pair.number),
-        dropped=dropped[0] if dropped else None,
+        dropped=lost[0] if lost else None,
+        removed=[row for row in from_table(own, Dropped) if row.reason in BY_HAND],
     )
 
 

@@ -22,6 +22,7 @@ from csrdata.inspection.pair_bias import (
 )
 from csrdata.records import DropReason, Fate, Stop
 from csrdata.search.pairs import Form
+from csrdata.storage.dropped import lost_prompts, removed_pairs
 from csrdata.storage.iteration_tables import LoadedIteration
 
 IS_LEAF = pl.col("fate").is_in([Fate.FINISHED.value, Fate.CUT.value])
@@ -127,6 +128,8 @@ class PairFigures:
     """Pairs, for every `Form`: of answers, of sentences, of going on and of stopping."""
     dropped: dict[str, int]
     """Prompts without a pair, for every `DropReason`."""
+    removed: dict[str, int]
+    """Pairs that curation took out, for each of its reasons."""
     mean_margin: float | None
     """On the scale that the pairs' origin has; None if they have several origins."""
     mean_chosen_words: float | None
@@ -281,12 +284,14 @@ def _best_flipped(whole: pl.DataFrame) -> float | None:
 
 
 def _pairs(table: pl.DataFrame, iteration: LoadedIteration) -> PairFigures:
+    lost = lost_prompts(iteration.dropped.lazy(), iteration.pairs.lazy())
     return PairFigures(
         kept=len(table),
         with_pairs=table["prompt_id"].n_unique(),
         by_origin=dict(sorted(table["origin"].drop_nulls().value_counts().iter_rows())),
         by_form=_by(table["form"], [form.value for form in Form]),
-        dropped=_by(iteration.dropped["reason"], [reason.value for reason in DropReason]),
+        dropped=_by(lost.collect()["reason"], [reason.value for reason in DropReason]),
+        removed=removed_pairs(iteration.dropped),
         mean_margin=mean(_margins(table)),
         mean_chosen_words=mean(table["chosen_count"]),
         mean_rejected_words=mean(table["rejected_count"]),

@@ -39,6 +39,9 @@ def _lines(tree: SearchTree, paper: Paper) -> Iterator[RenderableType]:
         yield paper.text(f"{name}: {what} ({CHOSEN} chosen, {REJECTED} rejected)", style="bold")
     if tree.dropped is not None:
         yield paper.text(f"no pair: {tree.dropped.reason}: {tree.dropped.detail}", style="bold")
+    elif tree.removed:
+        details = "; ".join(row.detail for row in tree.removed)
+        yield paper.text(f"taken out by curation (numbers before it): {details}", style="bold")
     children: dict[int, list[Sentence]] = defaultdict(list)
     for sentence in tree.sentences:
         children[sentence.parent_id].append(sentence)

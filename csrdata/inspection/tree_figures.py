@@ -63,7 +63,7 @@ class PairOfTree:
 
 @dataclass(frozen=True, slots=True)
 class ReasonOfTree:
-    """Why the prompt has no pair."""
+    """Why the prompt has no pair, or why a pair was taken out."""
 
     reason: str
     detail: str
@@ -79,6 +79,8 @@ class TreeFigures:
     prompt: str
     pairs: list[PairOfTree]
     dropped: ReasonOfTree | None
+    removed: list[ReasonOfTree]
+    """The pairs that curation took out; a detail has the pair's number before curation."""
     candidates: list[CandidateFigures]
 
 
@@ -97,6 +99,7 @@ def tree_figures(tree: SearchTree, *, iteration: str) -> TreeFigures:
         prompt=tree.prompt.text,
         pairs=[_pair(pair) for pair in tree.pairs],
         dropped=None if tree.dropped is None else _reason(tree.dropped),
+        removed=[_reason(row) for row in tree.removed],
         candidates=children[NO_PARENT],
     )
 

@@ -19,6 +19,7 @@ from csrdata.pipeline.curation import curation
 from csrdata.records import Dropped, DropReason, Fate, ImageFile, Pair, Prompt, Sentence
 from csrdata.search.pairs import Form, Outcome, form, refused
 from csrdata.sections.method import AnyPairs
+from csrdata.storage.dropped import lost_prompts
 from csrdata.storage.shard_manifest import check_shards
 from csrdata.storage.tables import (
     check_schema,
@@ -69,7 +70,7 @@ def run(params: Params, name: str) -> None:
     found.tables.clear()
     write_table(paths.pairs(name), pairs)
     write_rows(paths.dropped(name), sorted(found.dropped, key=lambda row: row.prompt_id), Dropped)
-    figures = _metrics(pairs, found.dropped, found.forms)
+    figures = _metrics(pairs, to_table(found.dropped, Dropped), found.forms)
     if params.select_pairs.curation is not None:
         figures["curated"] = dict(found.removed)
     write_json(paths.stage_metrics("select_pairs", name), figures)
@@ -154,20 +155,21 @@ def _refused(name: str) -> dict[str, Dropped]:
     return found
 
 
-def _metrics(pairs: pl.DataFrame, dropped: Sequence[Dropped], forms: Counter[Form]) -> dict[str, object]:
+def _metrics(pairs: pl.DataFrame, dropped: pl.DataFrame, forms: Counter[Form]) -> dict[str, object]:
     """Return figures of the pairs for `dvc metrics show`; a mean over nothing is null.
 
     Margins of different origins are on different scales: `by_origin` has the mean of each, and the mean of all is null if
     there are several.
     """
-    reasons = Counter(row.reason for row in dropped)
+    lost = lost_prompts(dropped.lazy(), pairs.lazy()).collect()
+    reasons = Counter(lost["reason"].to_list())
     origins = {origin: pairs.filter(origin=origin) for origin in sorted(pairs["origin"].unique())}
     with_pairs = pairs["prompt_id"].n_unique()
     means = {f"mean_{field}": _mean(pairs, field) for field in MEANS}
     if len(origins) > 1:
         means["mean_margin"] = None
     return {
-        "prompts": with_pairs + len(dropped),
+        "prompts": with_pairs + len(lost),
         "with_pairs": with_pairs,
         "kept": len(pairs),
         "dropped": {reason.value: reasons[reason.value] for reason in DropReason},

@@ -43,8 +43,9 @@ from csrdata.records import (
     Verdict,
 )
 from csrdata.sources.base import Source
+from csrdata.storage.dropped import lost_prompts
 from csrdata.storage.json_values import open_json
-from csrdata.storage.tables import atomic_file, read_rows, write_json
+from csrdata.storage.tables import atomic_file, from_table, read_rows, read_table, write_json
 
 SAMPLED = "dvc repro sample_prompts"
 MARKDOWN = paths.SUMMARY.with_suffix(".md")
@@ -71,7 +72,7 @@ def run(params: Params) -> None:
     pairs = {
         iteration: summarize_pairs(
             rows[iteration],
-            read_rows(paths.dropped(iteration), Dropped, made_by=f"dvc repro select_pairs@{iteration}"),
+            _lost(iteration),
             prefer(iteration),
             judge(iteration),
         )
@@ -123,6 +124,16 @@ def run(params: Params) -> None:
         partial.write_text(table.markdown(summary, confidence=settings.confidence), encoding="utf-8")
     write_plots(summary, analyses)
     table.show(summary, confidence=settings.confidence)
+
+
+def _lost(iteration: str) -> list[Dropped]:
+    """Return the prompts of an iteration without a pair."""
+    made_by = f"dvc repro select_pairs@{iteration}"
+    dropped, pairs = (
+        read_table(table(iteration), record, made_by=made_by).lazy()
+        for table, record in ((paths.dropped, Dropped), (paths.pairs, Pair))
+    )
+    return from_table(lost_prompts(dropped, pairs).collect(), Dropped)
 
 
 def _record(

@@ -32,7 +32,7 @@ def funnel(reader: SeriesReader, *, prompts: int) -> Funnel:
         prompts=prompts,
         pairs=pairs["pairs"][0],
         with_pairs=pairs["prompts"][0],
-        reasons=_counts(reader.dropped, "reason"),
+        reasons=_counts(reader.lost, "reason"),
         fates=_counts(reader.scan(reader.candidates), "fate"),
         finished=answers.get("true", 0),
         unfinished=answers.get("false", 0),

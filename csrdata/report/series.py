@@ -13,6 +13,7 @@ import polars as pl
 
 from csrdata.evaluation.scorecard import Known
 from csrdata.records import Dropped, Pair, Prompt, Record, Response, Sentence, Signal
+from csrdata.storage.dropped import lost_prompts
 from csrdata.storage.iteration_tables import IterationTables
 from csrdata.storage.shard_ranges import ShardRanges
 from csrdata.storage.tables import check_schema, from_table, read_parquet, schema
@@ -50,6 +51,7 @@ class Range:
     """By prompt and node."""
     pairs: dict[str, list[Pair]]
     dropped: dict[str, Dropped]
+    """Prompts without a pair."""
 
 
 class SeriesReader:
@@ -67,6 +69,7 @@ class SeriesReader:
         self.series = series
         self.pairs = _checked(tables.pairs, Pair, made_by=f"dvc repro select_pairs@{name}")
         self.dropped = _checked(tables.dropped, Dropped, made_by=f"dvc repro select_pairs@{name}")
+        self.lost = lost_prompts(self.dropped, self.pairs)
         self.prompts = (
             _checked(tables.prompts, Prompt, made_by="dvc repro sample_prompts")
             if tables.prompts.is_file()
@@ -82,29 +85,32 @@ class SeriesReader:
 
     def ids(self) -> pl.Series:
         """Return the ids of all prompts, with or without pairs, sorted."""
-        tables = [table for table in (self.prompts, self.pairs, self.dropped) if table is not None]
+        tables = [table for table in (self.prompts, self.pairs, self.lost) if table is not None]
         found = pl.concat([table.select("prompt_id") for table in tables]).unique()
         return found.collect()["prompt_id"].sort()
 
     def read(self, first: str, last: str) -> Range:
         """Return the rows of the prompts from `first` to `last`, both included."""
-        pairs = _rows(self.pairs, Pair, first, last, place=self.series.tables.pairs)
+        tables = self.series.tables
+        found = _table(self.pairs, Pair, first, last, place=tables.pairs)
+        pairs = from_table(found, Pair)
         prompts = (
             [Prompt(pair.prompt_id, pair.image, pair.prompt) for pair in pairs]
             if self.prompts is None
-            else _rows(self.prompts, Prompt, first, last, place=self.series.tables.prompts)
+            else from_table(_table(self.prompts, Prompt, first, last, place=tables.prompts), Prompt)
         )
         held_out: list[Signal] = []
         if self.signals is not None and (signals := self.signals.rows(first, last)) is not None:
             held_out = from_table(signals.filter(pl.col("name") == HELD_OUT), Signal)
-        dropped = _rows(self.dropped, Dropped, first, last, place=self.series.tables.dropped)
+        dropped = _table(self.dropped, Dropped, first, last, place=tables.dropped)
+        lost = from_table(lost_prompts(dropped.lazy(), found.lazy()).collect(), Dropped)
         return Range(
             prompts={prompt.prompt_id: prompt for prompt in prompts},
             sentences=_by_prompt(self.candidates, first, last),
             responses=_by_prompt(self.responses, first, last),
             held_out={(row.prompt_id, row.node_id): row.value for row in held_out},
             pairs=_grouped(pairs),
-            dropped={row.prompt_id: row for row in dropped},
+            dropped={row.prompt_id: row for row in lost},
         )
 
     def scan(self, shards: ShardRanges | None) -> pl.LazyFrame | None:
@@ -131,12 +137,12 @@ def _shards(folder: Path, record: Record, *, made_by: str) -> ShardRanges | None
     return ShardRanges(folder, record, made_by=made_by) if folder.is_dir() else None
 
 
-def _rows(table: pl.LazyFrame, record: type[T], first: str, last: str, *, place: Path) -> list[T]:
+def _table(table: pl.LazyFrame, record: Record, first: str, last: str, *, place: Path) -> pl.DataFrame:
     """Read the rows of a range, and check their values."""
     found = table.filter(pl.col("prompt_id").is_between(pl.lit(first), pl.lit(last))).collect()
     if len(found):  # another series may have prompts where this one has none
-        check_values(found, record, place=str(place), made_by="dvc repro")  # type: ignore[arg-type]
-    return from_table(found, record)
+        check_values(found, record, place=str(place), made_by="dvc repro")
+    return found
 
 
 def _by_prompt(shards: ShardRanges | None, first: str, last: str) -> dict[str, list[Any]]:

@@ -254,8 +254,8 @@ def curate(
 ) -> tuple[list[Outcome], dict[str, int]]:
     """Return the outcomes without the pairs that are taken out, and how many were, by reason.
 
-    A prompt that keeps a pair has its pairs numbered anew. One that loses all of them is a `Dropped` with the reason of its
-    first pair.
+    Each pair that is taken out is a `Dropped` with its reason; the detail has its number before curation. The pairs that a
+    prompt keeps are numbered anew.
 
     Args:
         outcomes: of every prompt: pairs, or one reason.
@@ -275,10 +275,11 @@ def curate(
         staying = [pair for pair, reason in zip(pairs, why, strict=True) if reason is None]
         found += [one for one in own if isinstance(one, Dropped)]
         found += numbered(staying)
-        if pairs and not staying:
-            reasons = [one for one in why if one is not None]
-            detail = "; ".join(detail for _, detail in reasons)
-            found.append(Dropped(pairs[0].prompt_id, reasons[0][0].value, detail))
+        found += [
+            Dropped(pair.prompt_id, reason[0].value, reason[1])
+            for pair, reason in zip(pairs, why, strict=True)
+            if reason is not None
+        ]
     return found, dict(counts)
 
 

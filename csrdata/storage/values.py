@@ -13,6 +13,7 @@ import polars as pl
 
 from csrdata.errors import UserError
 from csrdata.records import (
+    BY_HAND,
     CSR_SEARCH,
     NO_PARENT,
     Answer,
@@ -377,7 +378,17 @@ RULES: Mapping[Record, Mapping[str, Sequence[Rule]]] = {
         "rejected_end": (_end("rejected_complete"), *COUNT),
     },
     Dropped: {
-        "prompt_id": (*ID, once("prompt_id")),
+        "prompt_id": (
+            *ID,
+            Rule(
+                "one row for each prompt_id, or one for each pair that curation took out",
+                lambda column: (
+                    pl.when(pl.col("reason").is_in([reason.value for reason in BY_HAND]).all().over(column))
+                    .then(~pl.struct(column, "detail").is_first_distinct())
+                    .otherwise(~column.is_first_distinct())
+                ),
+            ),
+        ),
         "reason": (one_of(DropReason),),
         "detail": TEXT,
     },

@@ -252,6 +252,25 @@ def test_a_prompt_with_two_outcomes_is_refused(tmp_path: Path) -> None:
         )
 
 
+def test_a_prompt_that_keeps_a_pair_is_not_dropped(tmp_path: Path) -> None:
+    """Curation took a pair out of one prompt that keeps another, and both out of a second: one dropped prompt."""
+    write_rows(tmp_path / "pairs.parquet", [_pair(0, "cat", "dog")], Pair)
+    rows = [
+        Dropped("train-00000", DropReason.LABEL, "pair 1 is labelled bad"),
+        Dropped("train-00001", DropReason.LABEL, "pair 0 is labelled bad"),
+        Dropped("train-00001", DropReason.WHERE, "pair 1: not true: margin > 1"),
+    ]
+    write_rows(tmp_path / "dropped.parquet", rows, Dropped)
+    curated = read_version(
+        "b", pairs=tmp_path / "pairs.parquet", dropped=tmp_path / "dropped.parquet", made_by="dvc repro"
+    )
+    before = [_pair(0, "cat", "dog"), _pair(0, "cat", "fog"), _pair(1, "cat", "dog"), _pair(1, "cat", "fog")]
+    figures = diff(_version("a", before, []), curated)
+    assert (figures.prompts.b, figures.pairs.same, figures.pairs.lost) == (2, 1, 3)
+    assert (figures.dropped["label"], figures.dropped["where"]) == (Sides(a=0, b=1), Sides(a=0, b=0))
+    assert (figures.why.lost["label"], figures.why.lost["fewer_pairs"]) == (2, 1)
+
+
 TABLE = Path("data/select_pairs/1/pairs.parquet")
 
 

@@ -121,10 +121,27 @@ def test_a_prompt_without_a_pair_shows_why() -> None:
     assert "no pair: no_response: 0 answers" in _text(render_tree(search_tree(ITERATION, "train-00001")))
 
 
+def test_a_pair_that_curation_took_out_is_shown_and_counted() -> None:
+    """Its prompt keeps another pair, so it is no prompt without a pair; `show` and `stats` name what was taken out."""
+    removed = Dropped("train-00000", "label", "pair 1 is labelled bad")
+    curated = replace(ITERATION, dropped=to_table([DROPPED, removed], Dropped))
+    tree = search_tree(curated, "train-00000")
+    assert (tree.dropped, tree.removed) == (None, [removed])
+    drawn = _text(render_tree(tree))
+    assert "taken out by curation (numbers before it): pair 1 is labelled bad" in drawn
+    assert "no pair" not in drawn
+    assert tree_figures(tree, iteration="1").removed == [ReasonOfTree("label", removed.detail)]
+    figures = stats(curated)
+    assert figures.pairs.dropped == stats(ITERATION).pairs.dropped
+    assert figures.pairs.removed == {"label": 1, "where": 0}
+    assert "pairs taken out by curation" in _text(report(figures))
+
+
 def test_the_tree_as_json_holds_every_candidate_under_its_parent() -> None:
     """`show --json`: the keys are stable; an answer is with its last sentence; a prompt without a pair has its reason."""
     shown = json.loads(json_text(tree_figures(search_tree(ITERATION, "train-00000"), iteration="1")))
-    assert list(shown) == ["iteration", "prompt_id", "image", "prompt", "pairs", "dropped", "candidates"]
+    keys = ["iteration", "prompt_id", "image", "prompt", "pairs", "dropped", "removed", "candidates"]
+    assert list(shown) == keys
     assert shown["pairs"] == [
         {
             "number": 0,

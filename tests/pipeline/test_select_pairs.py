@@ -99,6 +99,30 @@ def made() -> tuple[list[Pair], list[Dropped], dict[str, Any]]:
     return pairs, dropped, metrics
 
 
+def test_a_pair_taken_out_of_a_prompt_is_a_row_and_not_a_lost_prompt() -> None:
+    """Curation takes one of two pairs: its row is in the table, and the metrics count no prompt without a pair."""
+    four = [
+        dataclasses.replace(RESPONSES[0], leaf_id=leaf, text=text, reward=reward, words=3)
+        for leaf, text, reward in (
+            (3, "A red circle.", 1.0),
+            (4, "A blue star.", 0.5),
+            (5, "A tree here.", 0.2),
+            (6, "A dog here.", 0.1),
+        )
+    ]
+    search(PROMPTS[:1], SENTENCES, four)
+    settings = {**ANSWER_PAIRS, "per_prompt": 2, "margin": 0.1}
+    run(with_pairs(**settings), "1")
+    assert len(read_rows(paths.pairs("1"), Pair, made_by="")) == 2
+    run(with_pairs(**settings, curation={"labels": None, "drop_labels": [], "where": "number > 0"}), "1")
+    (pair,) = read_rows(paths.pairs("1"), Pair, made_by="")
+    (row,) = read_rows(paths.dropped("1"), Dropped, made_by="")
+    metrics = read_json(paths.stage_metrics("select_pairs", "1"), made_by="")
+    assert (pair.number, row) == (0, Dropped(pair.prompt_id, "where", "pair 0: not true: number > 0"))
+    assert (metrics["prompts"], metrics["with_pairs"], sum(metrics["dropped"].values())) == (1, 1, 0)
+    assert metrics["curated"] == {"where": 1}
+
+
 def test_kept_and_dropped_are_the_prompts() -> None:
     """Pairs, dropped prompts and metrics agree, and a second run writes the same bytes."""
     longer = dataclasses.replace(RESPONSES[1], leaf_id=9, text="A star.", words=2)

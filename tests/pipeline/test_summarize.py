@@ -135,7 +135,10 @@ def _write_pairs(name: str) -> None:
         ),
     )
     write_rows(paths.pairs(name), [pair], Pair)
-    dropped = [Dropped(prompt.prompt_id, DropReason.UNDER_MARGIN, "") for prompt in others]
+    dropped = [
+        Dropped(pair.prompt_id, DropReason.LABEL, "pair 1 is labelled bad"),  # it keeps pair 0
+        *(Dropped(prompt.prompt_id, DropReason.UNDER_MARGIN, "") for prompt in others),
+    ]
     write_rows(paths.dropped(name), dropped, Dropped)
     write_json(paths.stage_metrics("train_dpo", name), {"pairs": 1})
 
@@ -286,7 +289,7 @@ def test_p_is_for_the_same_images(summary: Summary) -> None:
 
 
 def test_pairs_are_counted_and_their_rewards_averaged(summary: Summary) -> None:
-    """Kept + dropped = prompts; the truer answer has the higher reward, the lower likelihood, the same relevance."""
+    """Kept + dropped = prompts, also where curation took a pair out of a prompt that keeps another; the truer answer has the higher reward, the lower likelihood, the same relevance."""
     assert summary.pairs["1"] == PairSummary(
         kept=1,
         with_pairs=1,

@@ -23,12 +23,13 @@ from csrdata.publishing.release.naming import image_names
 from csrdata.publishing.release.restore import released, restore
 from csrdata.publishing.release.shards import write_pairs
 from csrdata.publishing.release.writing import tree
-from csrdata.records import Pair
-from csrdata.storage.tables import hash_path, read_rows
+from csrdata.records import Dropped, Pair
+from csrdata.storage.tables import hash_path, read_rows, write_rows
 from tests import scores
 from tests.imports import ROOT
 from tests.publishing.project import (
     MODELS,
+    PROMPTS,
     change_params,
     image_name,
     iterations,
@@ -354,6 +355,39 @@ def test_the_manifest_names_every_file(project: Path, tmp_path: Path) -> None:
     assert [
         (one.prompts, one.candidates, one.responses, one.pairs, one.dropped) for one in manifest.iterations
     ] == [(7, 28, 14, 6, {"under_margin": 1})] * 2
+
+
+def test_pairs_taken_out_are_rows_and_not_prompts(project: Path, tmp_path: Path) -> None:
+    """The table has a row for each pair that curation took out; the counts are of prompts; the table comes back as it was."""
+    table = project / paths.dropped("1")
+    rows = read_rows(table, Dropped, made_by="")
+    kept = PROMPTS[0].prompt_id
+    removed = [Dropped(kept, "label", f"pair {number} is labelled bad") for number in (1, 2)]
+    write_rows(table, [*removed, *rows], Dropped)
+    try:
+        manifest = release(project, tmp_path / "release", ("1",))
+        before = table.read_bytes()
+    finally:
+        write_rows(table, rows, Dropped)
+    assert check(tmp_path / "release") == manifest
+    (counts,) = manifest.iterations
+    assert (counts.prompts, counts.with_pairs, counts.dropped) == (7, 6, {"under_margin": 1})
+    assert (counts.removed, counts.dropped_rows) == ({"label": 2, "where": 0}, 3)
+    (back,) = iterations(tmp_path / "back", ("1",))
+    restore(tmp_path / "release", [back])
+    assert back.dropped.read_bytes() == before
+
+
+def test_a_release_without_the_count_of_pairs_taken_out_is_read(project: Path, tmp_path: Path) -> None:
+    """A manifest of an earlier version has no `removed`: each prompt without a pair has one row."""
+    release(project, tmp_path / "release", ("1",))
+    path = tmp_path / "release" / MANIFEST
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    for one in raw["iterations"]:
+        del one["removed"]
+    path.write_text(json.dumps(raw), encoding="utf-8")
+    (counts,) = check(tmp_path / "release").iterations
+    assert (counts.removed, counts.dropped_rows) == (None, 1)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from csrdata.errors import UserError
-from csrdata.records import NO_PARENT
+from csrdata.records import NO_PARENT, Dropped
 from csrdata.report.drift import findings
 from csrdata.report.figures import figure_tables
+from csrdata.report.funnel import funnel
 from csrdata.report.series import SeriesReader
 from csrdata.report.sides import AbsentObjects, key, side
 from csrdata.report.writing import MARK, Form, write_report
@@ -107,6 +108,22 @@ def test_ranges_have_all_rows_once(tmp_path: Path) -> None:
     assert reader.ids().to_list() == ids
     assert [sorted(rows.pairs) for rows in found] == [ids[:2], ids[2:]]
     assert sum(len(rows) for part in found for rows in part.sentences.values()) == 25
+
+
+def test_a_prompt_that_keeps_a_pair_is_not_in_the_funnel(tmp_path: Path) -> None:
+    """Curation took pairs out of a prompt that keeps one and of one that lost all: the funnel and the range have the second."""
+    rows = [
+        Dropped("p-000", "label", "pair 1 is labelled bad"),
+        Dropped("p-900", "label", "pair 0 is labelled bad"),
+        Dropped("p-900", "where", "pair 1: not true: margin > 1"),
+    ]
+    reader = SeriesReader(write_series(tmp_path, "1", [pair("p-000", CHOSEN, REJECTED)], dropped=rows))
+    assert reader.ids().to_list() == ["p-000", "p-900"]
+    assert funnel(reader, prompts=2).reasons == {"label": 1}
+    found = reader.read("p-000", "p-900").dropped
+    assert found == {
+        "p-900": Dropped("p-900", "label", "pair 0 is labelled bad; pair 1: not true: margin > 1")
+    }
 
 
 def test_places_are_those_of_javascript() -> None:

@@ -74,7 +74,7 @@ def test_anything_else_is_refused_in_one_line(text: str) -> None:
 
 
 def test_removed_pairs_have_their_reason() -> None:
-    """A labelled pair and one that fails the condition become `Dropped` rows; prompts stay complete."""
+    """A labelled pair and one that fails the condition become a `Dropped` row each, also where their prompt keeps others."""
     other = Pair("train-00002", "i", "p", "a", "b", "mine", number=0)
     second = Pair("train-00002", "i", "p", "c", "d", "mine", number=1)
     where = parse_condition("chosen != 'c'", place="", do="")
@@ -88,14 +88,37 @@ def test_removed_pairs_have_their_reason() -> None:
         Dropped("train-00000", DropReason.LABEL.value, "pair 0 is labelled bad"),
         DROPPED,
         other,
+        Dropped("train-00002", DropReason.WHERE.value, "pair 1: not true: chosen != 'c'"),
     ]
     assert counts == {"label": 1, "where": 1}
 
 
+def test_every_pair_that_goes_has_a_row() -> None:
+    """Pairs that stay + rows of curation = pairs, also for a prompt that loses all."""
+    pairs = [
+        Pair(prompt, "i", "q", text, "z", "mine", number=number)
+        for prompt in ("p", "q")
+        for number, text in enumerate("abc")
+    ]
+    where = parse_condition("prompt_id == 'p' and number > 1", place="", do="")
+    found, counts = curate(pairs, labels={("q", 1): Label.BAD}, drop_labels=[Label.BAD], where=where)
+    rows = [(one.prompt_id, one.reason, one.detail[:6]) for one in found if isinstance(one, Dropped)]
+    assert rows == [
+        ("p", "where", "pair 0"),
+        ("p", "where", "pair 1"),
+        ("q", "where", "pair 0"),
+        ("q", "label", "pair 1"),
+        ("q", "where", "pair 2"),
+    ]
+    assert counts == {"where": 4, "label": 1}
+    assert len(found) == len(pairs)
+
+
 def test_pairs_are_numbered_anew() -> None:
-    """If the first pair of a prompt goes, the second one becomes number 0."""
+    """If the first pair of a prompt goes, the second one becomes number 0; the row names the pair by its old number."""
     first, second = (
         Pair("p", "i", "q", text, "z", "mine", number=number) for number, text in enumerate("ab")
     )
     found, _ = curate([first, second], labels={("p", 0): Label.BAD}, drop_labels=[Label.BAD], where=None)
     assert [(one.number, one.chosen) for one in found if isinstance(one, Pair)] == [(0, "b")]
+    assert [one.detail for one in found if isinstance(one, Dropped)] == ["pair 0 is labelled bad"]

@@ -39,6 +39,7 @@ from csrdata.publishing.release.layout import (
     split_name,
 )
 from csrdata.publishing.release.untrusted import check_text, check_value, parse_json, read_bounded
+from csrdata.records import BY_HAND
 from csrdata.storage.tables import hash_path, read_json, write_json
 
 MANIFEST = "provenance/manifest.json"
@@ -92,7 +93,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """One iteration's numbers of rows: prompts with a pair + dropped = prompts."""
+    """One iteration's numbers of rows: prompts with a pair + prompts without = prompts."""
 
     __pydantic_config__ = _FORBID
 
@@ -106,11 +107,22 @@ class Counts:
     """Prompts without a pair, by reason; only reasons that occur."""
     paired: Number | None = None
     """Prompts with a pair or more; null in a release of an earlier version, whose prompts had one pair at most."""
+    removed: dict[Text, Number] | None = None
+    """Pairs that curation took out, by reason: each has a row in the table of dropped. Null where it took none out, and in a
+    release of an earlier version, in which a prompt that lost all its pairs has one row."""
 
     @property
     def with_pairs(self) -> int:
         """Return how many prompts have a pair."""
         return self.pairs if self.paired is None else self.paired
+
+    @property
+    def dropped_rows(self) -> int:
+        """Return how many rows the table of dropped has."""
+        if self.removed is None:
+            return sum(self.dropped.values())
+        whole = sum(count for reason, count in self.dropped.items() if reason not in BY_HAND)
+        return whole + sum(self.removed.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +341,7 @@ def check_counts(manifest: Manifest, *, place: str, do: str) -> None:
         for glob, rows in (
             (pair_glob(one.name), one.pairs),
             (own_table(one.name, "pairs"), one.pairs),
-            (own_table(one.name, "dropped"), sum(one.dropped.values())),
+            (own_table(one.name, "dropped"), one.dropped_rows),
             (own_table(one.name, "responses"), one.responses),
             (candidate_glob(one.name), one.candidates),
             (PROMPTS, one.prompts),

@@ -57,6 +57,7 @@ from csrdata.publishing.release.shards import (
     write_unpaired,
 )
 from csrdata.records import Dropped, Pair, Prompt
+from csrdata.storage.dropped import lost_prompts, removed_pairs
 from csrdata.storage.dvc_lock import read_lock
 from csrdata.storage.iteration_tables import IterationTables
 from csrdata.storage.shard_manifest import check_names
@@ -211,6 +212,7 @@ def _write_tables(
     """
     name = one.name
     dropped = read_table(one.dropped, Dropped, made_by=f"dvc repro select_pairs@{name}")
+    lost, removed = lost_prompts(dropped.lazy(), pairs.lazy()), removed_pairs(dropped)
     if not len(pairs):
         raise UserError(
             str(one.pairs),
@@ -231,7 +233,8 @@ def _write_tables(
             folder, name, responses, made_by=f"dvc repro score_beams@{name}", sums=sums
         ),
         pairs=len(pairs),
-        dropped=dict(sorted(dropped.group_by("reason").len().iter_rows())),
+        dropped=dict(sorted(lost.collect().group_by("reason").len().iter_rows())),
+        removed=removed if any(removed.values()) else None,
         paired=pairs["prompt_id"].n_unique(),
     )
     write_table(folder / own_table(name, "pairs"), rename(pairs, names))
