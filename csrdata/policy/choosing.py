@@ -47,9 +47,14 @@ Encode = Callable[[Sequence[int]], Mapping[str, Tensor]]
 class PathChoice:
     """The path that decoding takes."""
 
-    kind: Literal["shared", "cached", "plain"]
+    kind: Literal["graphs", "shared", "cached", "plain"]
     reason: str
     """What was compared, or what speaks against the faster paths."""
+
+    @property
+    def together(self) -> bool:
+        """Whether several prompts are decoded together."""
+        return self.kind in ("graphs", "shared")
 
     def open(self, model: PreTrainedModel) -> Passes:
         """Return the passes of this path."""
