@@ -86,7 +86,9 @@ def plan_search(
     before = max(0, answer_tokens - sentence_tokens)
     slots = before + candidates * sentence_tokens
     per_token = (4 * shape.hidden + 3 * shape.intermediate) * shape.bytes_per_number
+    copies = 1
     if graphs:
+        copies = 3  # in a fixed place, as the model gives them, and for the choice of tokens
         prompt_slots = round_up(prompt_tokens, PROMPT_TOKENS)
         slots = own_slots(before, sentence_tokens, candidates)
         prompts = prompt_slots * shape.cache
@@ -99,7 +101,7 @@ def plan_search(
     each = {
         "prompts": prompts,
         "answers": answers,
-        "logits": rows * shape.vocabulary * (shape.bytes_per_number + 3 * _FLOAT),
+        "logits": rows * shape.vocabulary * (copies * shape.bytes_per_number + 3 * _FLOAT),
         "activations": prompt_tokens * per_token,
     }
     fixed = {"weights": shape.weights + scorer_bytes}

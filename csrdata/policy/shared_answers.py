@@ -152,7 +152,7 @@ class _Answering:
             return False
         model = self.policy.model
         choice = choose_path(model, lambda _: inputs, [0], at_once=1, answer_tokens=self.limit + len(tail))
-        if choice.kind != "shared":
+        if not choice.together:
             return False
         self.passes = passes = SharedPasses(model)
         number = next(self.numbers)
