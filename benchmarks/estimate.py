@@ -23,6 +23,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from csrdata.checking import estimate
+from csrdata.checking.memory_plan import plan_search
 from csrdata.records import Pair, Prompt, Sentence
 from csrdata.relevance.base import Relevance
 
@@ -79,20 +80,22 @@ def generation(size: Size, root: Path) -> Row:
     seconds = time.perf_counter() - start
     measured = _peak() - before
     longest = max(len(row.token_ids) for row in rows)
-    parts = estimate.generation_memory(
+    plan = plan_search(
         shape,
-        at_once=PROMPTS,
+        available=0,
         prompt_tokens=_prompt_tokens(policy, root),
         keep=KEEP,
         candidates=GROUPS,
         answer_tokens=SENTENCES * TOKENS,
         sentence_tokens=longest,
+        accelerator=False,
+        graphs=False,
     )
     pace = estimate.Pace(one[1], two[1], 0.0, 0.0)
     guessed = estimate.generation_seconds(
         pace, prompts=PROMPTS, at_once=PROMPTS, depth=SENTENCES, tried_depth=max(row.depth for row in two[0])
     )
-    return Row(estimate.total(parts), measured, guessed, seconds)
+    return Row(plan.needs(PROMPTS), measured, guessed, seconds)
 
 
 def training(size: Size, root: Path, *, gradient_checkpointing: bool) -> Row:

@@ -4,36 +4,48 @@ from collections.abc import Mapping
 
 from csrdata.checking.estimate import MEASURED, total
 from csrdata.checking.findings import Finding, error, ok, warning
+from csrdata.checking.memory_plan import MemoryPlan
 from csrdata.checking.units import duration, size
 
 BUSY = 0.5
 """Load per core from which on the trial's times are said to be those of a busy machine."""
+FEW = 2
+"""`prompts_at_once` is far too small if this many times as many prompts fit, even at the limits of tokens."""
 
 
 def check_generation_memory(
-    expected: Mapping[str, int], most: Mapping[str, int], *, available: int, at_once: int
+    usual: MemoryPlan, most: MemoryPlan, *, at_once: int, useful: int, accelerator: bool
 ) -> list[Finding]:
-    """Compare generation's peak memory with the device's.
+    """Compare generation's peak memory with the device's, and propose `prompts_at_once` where it is not the right one.
+
+    The number of prompts is never changed here: another number is another plan of the shards, whose last bits can differ.
 
     Args:
-        expected: parts of the estimate, for sentences as long as the trial's.
-        most: parts of the estimate, for answers at the limits of tokens.
-        available: bytes of the device.
+        usual: for sentences as long as the trial's.
+        most: for answers at the limits of tokens.
         at_once: prompts that are searched together.
+        useful: the most prompts that can be searched together: a shard's.
+        accelerator: whether the device is one; on a CPU more prompts in flight gain nothing (docs/benchmarks.md).
     """
-    words = f"generation takes about {_parts(expected)}, at most {size(total(most))} at the token limits"
-    words = f"{words}, of {size(available)}"
-    fixed = expected["weights"]
-    if fixed > available:
+    words = f"generation takes about {_parts(usual.parts(at_once))}, at most {size(most.needs(at_once))} at the token limits"
+    words = f"{words}, of {size(usual.available)}; {usual.fits} prompts in flight fit, {most.fits} at the token limits"
+    if sum(usual.fixed.values()) > usual.available:
         do = "set compute.dtype to bfloat16, or take a smaller model or another device"
         return [error("memory", words, do=f"{do}, then: csrdata check")]
-    for parts, finding in ((expected, error), (most, warning)):
-        if total(parts) > available:
-            fits = int((available - fixed) / (total(parts) - fixed) * at_once)
-            to = f"{fits} or less" if fits else "1, and lower the token limits"
-            do = f"set generate_beams.prompts_at_once to {to}, then: csrdata check"
-            return [finding("memory", words, do=do)]
+    for plan, finding in ((usual, error), (most, warning)):
+        if plan.fits < at_once:
+            limits = "" if plan.fits else ", and lower the token limits"
+            return [finding("memory", words, do=_propose(max(1, plan.fits), words=limits))]
+    better = min(most.fits, useful)
+    if accelerator and better >= FEW * at_once:
+        return [warning("memory", words, do=_propose(better, words=", which is faster"))]
     return [ok("memory", words)]
+
+
+def _propose(prompts: int, *, words: str) -> str:
+    """Return what to write into params.yaml, and the next command."""
+    line = f"write `prompts_at_once: {prompts}` under generate_beams in params.yaml{words}"
+    return f"{line}; shards of another number are made again; then: csrdata check"
 
 
 def check_training_memory(

@@ -35,8 +35,9 @@ def decoding_path(
 
 def check_path(choice: PathChoice) -> list[Finding]:
     """Return the path in words; a warning if it is not the fastest."""
-    if choice.kind == "shared":
-        return [ok("decoding", f"shared prefix: {choice.reason}")]
+    if choice.together:
+        steps = ", in CUDA graphs" if choice.kind == "graphs" else ""
+        return [ok("decoding", f"shared prefix{steps}: {choice.reason}")]
     words = f"the {choice.kind} path, {SLOWER[choice.kind]}: {choice.reason}"
     do = "see the families with a shared prefix in docs/families.md, or lower sample_prompts.prompts"
     return [warning("decoding", words, do=do)]

@@ -1,9 +1,8 @@
 """An estimate of peak memory and time, from the model's shape and from the timing of two prompts.
 
-Memory is a sum of parts, in bytes. Generation: the weights; the keys and values of prompts and of live answers, twice,
-because a depth of the search copies those that go on; logits; the activations of encoding the prompts. Training: the
-weights; the adapter with its gradient and AdamW's two moments, all in float32; the activations that the backward pass
-needs; the logits of one chunk. What libraries and the allocator take is not part of it.
+Memory is a sum of parts, in bytes. Generation: see `csrdata.checking.memory_plan`. Training: the weights; the adapter with
+its gradient and AdamW's two moments, all in float32; the activations that the backward pass needs; the logits of one
+chunk. What libraries and the allocator take is not part of it.
 
 Time grows with the rows that are decoded at once by a fixed part and a part per prompt; both come from timing one prompt
 and two. docs/benchmarks.md compares estimates with measurements (`python -m benchmarks.estimate`).
@@ -94,43 +93,6 @@ def shape_of(model: Any, *, bytes_per_number: int | None = None) -> Shape:
         adapter_per_rank=sum(one.in_features + one.out_features for one in linear),
         bytes_per_number=bytes_per_number or model.dtype.itemsize,
     )
-
-
-def generation_memory(
-    shape: Shape,
-    *,
-    at_once: int,
-    prompt_tokens: int,
-    keep: int,
-    candidates: int,
-    answer_tokens: int,
-    sentence_tokens: int,
-    scorer_bytes: int = 0,
-) -> dict[str, int]:
-    """Return the parts of generation's peak memory, in bytes.
-
-    Args:
-        shape: the policy's.
-        at_once: prompts that are searched together.
-        prompt_tokens: of a prompt, the image's included.
-        keep: live answers of a prompt.
-        candidates: of a live answer.
-        answer_tokens: of the longest answer.
-        sentence_tokens: of the longest sentence.
-        scorer_bytes: weights of the search's scorer.
-    """
-    answers = at_once * keep
-    before = max(0, answer_tokens - sentence_tokens)
-    slots = before + candidates * sentence_tokens
-    rows = answers * candidates
-    per_token = (4 * shape.hidden + 3 * shape.intermediate) * shape.bytes_per_number
-    return {
-        "weights": shape.weights + scorer_bytes,
-        "prompts": 2 * at_once * prompt_tokens * shape.cache,
-        "answers": answers * (slots + before) * shape.cache,
-        "logits": rows * shape.vocabulary * (shape.bytes_per_number + 3 * _FLOAT),
-        "activations": at_once * prompt_tokens * per_token,
-    }
 
 
 def training_memory(

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from csrdata.engines.runlog import RunLog
 from csrdata.generation.clock import Clock
+from csrdata.generation.in_flight import InFlight
 from csrdata.storage.shard_manifest import ShardFile
 from csrdata.storage.tables import ShardStore
 
@@ -28,6 +29,8 @@ class Worker:
     """Return the rows of a shard, given its items."""
     clock: Clock = field(default_factory=Clock)
     """Measures how `make` spends its time."""
+    in_flight: InFlight = field(default_factory=InFlight)
+    """Receives the prompts in flight that `make` used, if memory ran out."""
 
 
 OpenWorker = Callable[[int], Worker]

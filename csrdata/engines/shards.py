@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from csrdata.engines.base import Shard, ShardResult, Worker
@@ -23,7 +24,7 @@ def make_shard(worker: Worker, store: ShardStore, index: int, items: Sequence[An
     start = time.perf_counter()
     rows = worker.make(items)
     with worker.clock.spend("write"):
-        written = store.write(index, rows)
+        written = replace(store.write(index, rows), prompts_at_once=worker.in_flight.take())
     return ShardResult(index, written, time.perf_counter() - start, worker.clock.take(), peak_memory())
 
 

@@ -4,16 +4,17 @@ The decoder proposes candidates and the guidance ranks them. An engine (`csrdata
 rows of a shard depend only on its prompts, the models and the settings.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from transformers import BatchFeature
 
-from csrdata.generation.admission import admit
+from csrdata.generation.admission import Admitted, admit
 from csrdata.generation.clock import Clock
 from csrdata.generation.guidance import guide
+from csrdata.generation.in_flight import InFlight, halving
 from csrdata.images import ImageRoot
 from csrdata.policy.choosing import passes_for, prompts_to_compare
 from csrdata.policy.decoding import SentenceDecoder
@@ -29,7 +30,7 @@ from csrdata.policy.prompting import (
 from csrdata.policy.proposing import Proposing
 from csrdata.records import NO_PARENT, Prompt, Sentence
 from csrdata.relevance.base import Scorer
-from csrdata.search.beam import Branch, Candidates, Guidance, Proposal, search
+from csrdata.search.beam import Branch, Candidates, Guidance, Proposal, search_each
 
 
 def generate(
@@ -51,6 +52,7 @@ def generate(
     scale: str,
     repetition_threshold: float | None,
     clock: Clock,
+    in_flight: InFlight | None = None,
 ) -> list[Sentence]:
     """Run the search for a shard of prompts and return every candidate, prompt by prompt.
 
@@ -65,16 +67,17 @@ def generate(
         keep_best, keep_worst, rank_by, max_sentences: see `search`. Where `proposing` starts several answers of a prompt
             (`SampledAnswers`), all of them are continued, and the first three are not used.
         prompts_at_once: number of prompts searched at the same time, 1 or more; when one is finished, the next one starts.
+            Each time memory runs out, half as many are (`csrdata.generation.in_flight`).
         guidance, image_weight, scale, repetition_threshold: see `guide`.
         clock: receives the time spent on read, vision, prefill, decode, clip and check.
+        in_flight: receives the numbers of prompts that were searched at the same time, if memory ran out.
 
     Raises:
-        UserError: an image is missing, or a prompt is empty or contains a special token.
+        UserError: an image is missing, or a prompt is empty or contains a special token; or memory runs out with one prompt.
     """
     for prompt in prompts:
         check_prompt(prompt.text, prompt_id=prompt.prompt_id)
     check_tokens(policy.processor, ((f"prompt {prompt.prompt_id}", prompt.text) for prompt in prompts))
-    model: Any = policy.model
     with clock.spend("read"):
         admitted, refused = admit(
             prompts,
@@ -84,6 +87,58 @@ def generate(
         )
     if not admitted:
         return refused
+
+    def attempt(left: Sequence[int], at_once: int) -> Iterator[tuple[int, list[Sentence]]]:
+        return _search(
+            [admitted[index] for index in left],
+            policy=policy,
+            scorer=scorer,
+            proposing=proposing,
+            keep_best=keep_best if proposing.roots == 1 else proposing.roots,
+            keep_worst=keep_worst if proposing.roots == 1 else 0,
+            rank_by=rank_by,
+            max_sentence_tokens=max_sentence_tokens,
+            max_sentences=max_sentences,
+            at_once=at_once,
+            guidance=guidance,
+            image_weight=image_weight,
+            scale=scale,
+            repetition_threshold=repetition_threshold,
+            clock=clock,
+        )
+
+    trees = halving(
+        len(admitted),
+        attempt,
+        at_once=prompts_at_once,
+        used=InFlight() if in_flight is None else in_flight,
+    )
+    with clock.spend("check"):
+        found = [sentence for tree in trees for sentence in mark_canonical(tree, policy=policy)]
+    order = {prompt.prompt_id: place for place, prompt in enumerate(prompts)}
+    return sorted(found + refused, key=lambda row: order[row.prompt_id])
+
+
+def _search(
+    admitted: Sequence[Admitted],
+    *,
+    policy: Policy,
+    scorer: Scorer,
+    proposing: Proposing,
+    keep_best: int,
+    keep_worst: int,
+    rank_by: str,
+    max_sentence_tokens: int,
+    max_sentences: int,
+    at_once: int,
+    guidance: str,
+    image_weight: float,
+    scale: str,
+    repetition_threshold: float | None,
+    clock: Clock,
+) -> Iterator[tuple[int, list[Sentence]]]:
+    """Search prompts that the policy can take; yield each one's place and tree as it is finished."""
+    model: Any = policy.model
     images, rendered = [one.image for one in admitted], [one.rendered for one in admitted]
 
     def encoded(indices: Sequence[int]) -> BatchFeature:
@@ -96,7 +151,7 @@ def generate(
         model,
         encoded,
         prompts_to_compare([image.size for image in images], [one.tokens for one in admitted]),
-        at_once=prompts_at_once,
+        at_once=at_once,
         answer_tokens=max(one.answer_tokens for one in admitted),
     )
     decoder = SentenceDecoder(
@@ -132,21 +187,17 @@ def generate(
         with clock.spend("clip"):
             return score_candidates(candidates)
 
-    trees = search(
+    yield from search_each(
         [one.prompt.prompt_id for one in admitted],
         propose=propose,
         guide=timed_guidance,
-        keep_best=keep_best if proposing.roots == 1 else proposing.roots,
-        keep_worst=keep_worst if proposing.roots == 1 else 0,
+        keep_best=keep_best,
+        keep_worst=keep_worst,
         rank_by=rank_by,
         max_sentences=max_sentences,
         roots=proposing.roots,
-        at_once=prompts_at_once if passes.together else 1,
+        at_once=at_once if passes.together else 1,
     )
-    with clock.spend("check"):
-        found = [sentence for tree in trees for sentence in mark_canonical(tree, policy=policy)]
-    order = {prompt.prompt_id: place for place, prompt in enumerate(prompts)}
-    return sorted(found + refused, key=lambda row: order[row.prompt_id])
 
 
 def mark_canonical(tree: Sequence[Sentence], *, policy: Policy) -> list[Sentence]:

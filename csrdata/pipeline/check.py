@@ -381,11 +381,11 @@ def _budget(params: Params, facts: _Facts, step: "Step | None", *, load: float) 
     from csrdata.checking.budget import check_generation_memory, check_time, check_training_memory
     from csrdata.checking.estimate import (
         Pace,
-        generation_memory,
         generation_seconds,
         training_memory,
         training_seconds,
     )
+    from csrdata.checking.memory_plan import MemoryPlan, plan_search
 
     settings, train, prompts = params.generate_beams, params.train_dpo, params.sample_prompts.prompts
     searched, longest = facts.searched, facts.prompt_tokens
@@ -393,26 +393,29 @@ def _budget(params: Params, facts: _Facts, step: "Step | None", *, load: float) 
     sentence = max(len(row.token_ids) for row in searched.sentences)
     usual = min(most, round(settings.max_sentences * searched.sentence_tokens))
     together = min(settings.prompts_at_once, settings.prompts_per_shard, prompts)
-    at_once = together if facts.path.kind == "shared" else 1
+    at_once = together if facts.path.together else 1
+    accelerator, available = params.compute.device != "cpu", _memory(params)
 
-    def generation(answer: int, of_sentence: int) -> dict[str, int]:
-        return generation_memory(
+    def plan(answer: int, of_sentence: int) -> MemoryPlan:
+        return plan_search(
             facts.shape,
-            at_once=at_once,
+            available=available,
             prompt_tokens=longest,
             keep=live_answers(settings),
             candidates=open_proposing(settings.proposal).candidates,
             answer_tokens=answer,
             sentence_tokens=of_sentence,
             scorer_bytes=facts.scorer_bytes,
+            accelerator=accelerator,
+            graphs=facts.path.kind == "graphs",
         )
 
-    available = _memory(params)
     findings = check_generation_memory(
-        generation(usual, sentence),
-        generation(most, settings.max_sentence_tokens),
-        available=available,
+        plan(usual, sentence),
+        plan(most, settings.max_sentence_tokens),
         at_once=at_once,
+        useful=min(settings.prompts_per_shard, prompts) if facts.path.together else 1,
+        accelerator=accelerator,
     )
     findings += check_training_memory(
         training_memory(

@@ -77,9 +77,10 @@ def _open_worker(params: Params, name: str, images: ImageRoot, number: int) -> "
     from csrdata.engines.local import take_device
     from csrdata.generation.clock import Clock
     from csrdata.generation.generating import generate
+    from csrdata.generation.in_flight import InFlight
     from csrdata.policy.loading import load_policy
 
-    settings, clock = params.generate_beams, Clock()
+    settings, clock, in_flight = params.generate_beams, Clock(), InFlight()
     previous = params.iterations[name].previous
     device = take_device(params.compute.device, number)
     policy = load_policy(
@@ -98,11 +99,14 @@ def _open_worker(params: Params, name: str, images: ImageRoot, number: int) -> "
         "scale": settings.guidance.scale,
         "repetition_threshold": settings.guidance.repetition_threshold,
         "clock": clock,
+        "in_flight": in_flight,
     }
     match settings.proposal.kind:
         case "served":
             from csrdata.pipeline.served import open_served
 
-            return Worker(partial(open_served(params, name, policy), **search), clock)
+            return Worker(partial(open_served(params, name, policy), **search), clock, in_flight)
         case _:
-            return Worker(partial(generate, proposing=open_proposing(settings.proposal), **search), clock)
+            return Worker(
+                partial(generate, proposing=open_proposing(settings.proposal), **search), clock, in_flight
+            )

@@ -20,7 +20,7 @@ from csrdata.errors import UserError
 from csrdata.policy.choosing import near, passes_for
 from csrdata.policy.loading import Policy
 from csrdata.policy.one_by_one import PlainPasses, plain_logits
-from csrdata.policy.passes import Node, Passes, SharedPasses
+from csrdata.policy.passes import Node, Passes
 from csrdata.policy.prompting import encode, special_texts
 from csrdata.policy.question_block import QuestionPasses
 
@@ -128,7 +128,7 @@ class Asker:
         )
         if isinstance(self._passes, PlainPasses):
             return
-        if isinstance(self._passes, SharedPasses):
+        if self._passes.together:
             self._passes = QuestionPasses(self.policy.model)
         expected = torch.cat(
             [plain_logits(self.policy.model, self._encoded([number]), [()]) for number in tried]

@@ -2,6 +2,7 @@
 
 | path | what is encoded | for |
 |---|---|---|
+| `graphs` | each prompt once, each token once | the same on a GPU, without windows, in steps that CUDA graphs replay |
 | `shared` | each prompt once, each token once | attention through transformers' interface, full or with a window |
 | `cached` | image, prompt and answer once per sentence | any other model whose cache can be copied |
 | `plain` | everything for every token | the rest |
@@ -10,6 +11,7 @@ The choice names no family: it tries each path on prompts of the shard, and take
 plain passes. The prompts are the longest of each image size, because the size of an image decides how many tokens it has
 and where they are placed, and the shortest prompt, so that rows are padded. The longest prompt is tried a second time
 with as many tokens after it as an answer may have: a sliding window that the search would leave has an effect there.
+On a CPU the first path is never taken: the bytes of its results are those of `shared`.
 """
 
 import itertools
@@ -23,9 +25,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from csrdata.policy.memory import is_out_of_memory
 from csrdata.policy.one_by_one import CachedPasses, PlainPasses, plain_logits
 from csrdata.policy.passes import Node, Passes, SharedPasses
 from csrdata.policy.prefill import extended
+from csrdata.policy.static_passes import StaticPasses
 
 _LOGGER = logging.getLogger(__name__)
 _TOLERANCE = 1e-3
@@ -47,9 +51,14 @@ Encode = Callable[[Sequence[int]], Mapping[str, Tensor]]
 class PathChoice:
     """The path that decoding takes."""
 
-    kind: Literal["shared", "cached", "plain"]
+    kind: Literal["graphs", "shared", "cached", "plain"]
     reason: str
     """What was compared, or what speaks against the faster paths."""
+
+    @property
+    def together(self) -> bool:
+        """Whether several prompts are decoded together."""
+        return self.kind in ("graphs", "shared")
 
     def open(self, model: PreTrainedModel) -> Passes:
         """Return the passes of this path."""
@@ -57,6 +66,7 @@ class PathChoice:
 
 
 _PASSES: Mapping[str, Callable[[PreTrainedModel], Passes]] = {
+    "graphs": StaticPasses,
     "shared": SharedPasses,
     "cached": CachedPasses,
     "plain": PlainPasses,
@@ -73,7 +83,7 @@ def passes_for(
     """
     choice = choose_path(model, encode, prompts, at_once=at_once, answer_tokens=answer_tokens)
     words = f"{type(model).__name__} takes the {choice.kind} path: {choice.reason}"
-    if choice.kind == "shared":
+    if choice.together:
         _LOGGER.info(words)
     else:
         warnings.warn(words, stacklevel=2)
@@ -116,7 +126,15 @@ def choose_path(
     compared = f"{len(expected) - 1} prompts and on {expected[-1].length} tokens with an answer"
     against = _against_sharing(model, encode, expected, at_once=at_once)
     if against is None:
-        return PathChoice("shared", f"the log-probabilities of a full pass, on {compared}")
+        words = f"the log-probabilities of a full pass, on {compared}"
+        if model.device.type != "cuda":
+            return PathChoice("shared", words)
+        graphs = _against("graphs", model, encode, expected, at_once=at_once)
+        return (
+            PathChoice("graphs", words)
+            if graphs is None
+            else PathChoice("shared", f"{words}; no graphs: {graphs}")
+        )
     reason = f"no shared prefix: {against}"
     if (also := _against("cached", model, encode, expected, at_once=1)) is None:
         return PathChoice("cached", reason)
@@ -229,9 +247,9 @@ def _against(
                 if not near(logits, full):
                     unit = "nats" if logits.dtype == torch.float32 else "of the probability"
                     return f"{gap(logits, full):.2g} {unit} from a full pass behind {prompt.length} tokens"
-    except torch.OutOfMemoryError:
-        raise
     except _FAILURES as error:
+        if is_out_of_memory(error):
+            raise
         return f"{type(error).__name__}: {' '.join(str(error).split())[:_WORDS]}"
     return None
 

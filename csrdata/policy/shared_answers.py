@@ -142,7 +142,7 @@ class _Answering:
             return 0
         model = self.policy.model
         choice = choose_path(model, lambda _: inputs, [0], at_once=1, answer_tokens=self.limit + len(tail))
-        if choice.kind != "shared":
+        if not choice.together:
             return 0
         self.passes = passes = QuestionPasses(model)
         number = next(self.numbers)

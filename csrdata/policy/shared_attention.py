@@ -12,7 +12,7 @@ decoded: one group of one answer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -385,6 +385,22 @@ class _Window:
     """Of the answers and the sentences, [N, 1, 1, n]."""
 
 
+class Attending(Protocol):
+    """A step of decoding that knows what its rows attend to: `DecodingStep`, or one with static shapes."""
+
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scaling: float,
+        *,
+        window: int | None = None,
+    ) -> Tensor:
+        """Return the attention's output, [rows, heads, d]; see `DecodingStep.attend`."""
+
+
 def shared_prefix_attention(
     module: torch.nn.Module,
     query: Tensor,
@@ -392,7 +408,7 @@ def shared_prefix_attention(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    shared_prefix: DecodingStep | None = None,
+    shared_prefix: Attending | None = None,
     scaling: float | None = None,
     sliding_window: int | None = None,
     **kwargs: Any,

@@ -110,6 +110,35 @@ def search(
         One list per prompt, in the order of `prompt_ids`: its sentences in the order of `node_id`, with `canonical` null.
     """
     trees: list[list[Sentence]] = [[] for _ in prompt_ids]
+    for index, tree in search_each(
+        prompt_ids,
+        propose=propose,
+        guide=guide,
+        keep_best=keep_best,
+        keep_worst=keep_worst,
+        rank_by=rank_by,
+        max_sentences=max_sentences,
+        roots=roots,
+        at_once=at_once,
+    ):
+        trees[index] = tree
+    return trees
+
+
+def search_each(
+    prompt_ids: Sequence[str],
+    *,
+    propose: Propose,
+    guide: Guide,
+    keep_best: int,
+    keep_worst: int,
+    rank_by: str,
+    max_sentences: int,
+    roots: int = 1,
+    at_once: int | None = None,
+) -> Iterator[tuple[int, list[Sentence]]]:
+    """Yield each prompt's index and tree as soon as it is finished; arguments are those of `search`."""
+    trees: list[list[Sentence]] = [[] for _ in prompt_ids]
     waiting = iter(range(len(prompt_ids)))
     live: list[Branch] = []
     most = len(prompt_ids) if at_once is None else at_once
@@ -135,7 +164,8 @@ def search(
                 rank_by=rank_by,
                 max_sentences=max_sentences,
             )
-    return trees
+        going_on = {branch.prompt for branch in live}
+        yield from ((index, trees[index]) for index in candidates if index not in going_on)
 
 
 def merge_equal(proposals: Sequence[Proposal]) -> list[Proposal]:

@@ -5,6 +5,9 @@
 While several processes fill a folder together (`csrdata.storage.shard_shares`), a shard may have a record next to it
 instead: `00007.json`, a manifest that lists this shard alone.
 
+If memory ran out while a shard was made, its entry has one more field, the numbers of prompts in flight that were used:
+`"prompts_at_once": [64, 32]`. Its last bits can differ from those of a shard that was made with 64 throughout.
+
 A shard is valid only if the manifest or its record lists it and its bytes are unchanged. A check reads each file once, in
 blocks (SHA-256: 0.7 to 2 GB per second on one core).
 """
@@ -27,6 +30,12 @@ class ShardFile:
 
     rows: int
     sha256: str
+    prompts_at_once: tuple[int, ...] = ()
+    """The prompts in flight that it was made with if memory ran out, in order; empty if params.yaml's number was enough."""
+
+    def same_bytes(self, other: "ShardFile") -> bool:
+        """Return whether both describe the same file."""
+        return (self.rows, self.sha256) == (other.rows, other.sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,7 @@ def shard_name(index: int) -> str:
 
 def write_manifest(folder: Path, manifest: ShardManifest) -> None:
     """Write the manifest of a folder, atomically."""
-    write_json(folder / FILE, asdict(manifest))
+    write_json(folder / FILE, _as_json(manifest))
 
 
 def load_manifest(folder: Path) -> ShardManifest | None:
@@ -78,7 +87,7 @@ def record_name(shard: str) -> str:
 def write_record(folder: Path, manifest: ShardManifest) -> None:
     """Write the record of the one shard that a manifest lists, atomically."""
     (name,) = manifest.files
-    write_json(folder / record_name(name), asdict(manifest))
+    write_json(folder / record_name(name), _as_json(manifest))
 
 
 def load_records(folder: Path, like: ShardManifest, names: Iterable[str]) -> dict[str, ShardFile]:
@@ -177,9 +186,29 @@ def _parse(raw: dict[str, Any]) -> ShardManifest | None:
         index = re.fullmatch(r"(\d{5,})\.parquet", name)
         if index is None or name != shard_name(int(index[1])) or int(index[1]) >= shards:
             return None
-        if not isinstance(one, dict) or type(one.get("rows")) is not int:
+        shard = _parse_file(one)
+        if shard is None:
             return None
-        if not re.fullmatch(r"[0-9a-f]{64}", str(one.get("sha256"))):
-            return None
-        found[name] = ShardFile(rows=one["rows"], sha256=one["sha256"])
+        found[name] = shard
     return ShardManifest(fingerprint, shards, found)
+
+
+def _parse_file(one: object) -> ShardFile | None:
+    """Return the entry of one shard; None if a field is missing or malformed."""
+    if not isinstance(one, dict) or type(one.get("rows")) is not int:
+        return None
+    used = one.get("prompts_at_once", [])
+    if not isinstance(used, list) or not all(type(number) is int and number > 0 for number in used):
+        return None
+    if not re.fullmatch(r"[0-9a-f]{64}", str(one.get("sha256"))):
+        return None
+    return ShardFile(rows=one["rows"], sha256=one["sha256"], prompts_at_once=tuple(used))
+
+
+def _as_json(manifest: ShardManifest) -> dict[str, Any]:
+    """Return the manifest as a JSON object; a shard has the numbers of prompts in flight only if memory ran out."""
+    plain = asdict(manifest)
+    for one in plain["files"].values():
+        if not one["prompts_at_once"]:
+            del one["prompts_at_once"]
+    return plain

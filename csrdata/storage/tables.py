@@ -264,7 +264,7 @@ class ShardStore:
 
     def _is_good(self, name: str, listed: ShardFile) -> bool:
         try:
-            return _describe(self.folder / name, self.record) == listed
+            return _describe(self.folder / name, self.record).same_bytes(listed)
         except UserError:
             return False
 

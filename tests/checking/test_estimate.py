@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from csrdata.checking import estimate
-from csrdata.checking.budget import check_generation_memory, check_time, check_training_memory
+from csrdata.checking.budget import check_time, check_training_memory
 from csrdata.checking.findings import Level
+from csrdata.checking.memory_plan import plan_search
 from csrdata.checking.step_clock import StepClock
 from csrdata.policy.loading import load_policy
 from csrdata.policy.training import language_layers
@@ -43,13 +44,13 @@ def test_the_shape_of_a_model(tmp_path: Path) -> None:
 
 def test_the_cache_grows_with_prompts_and_answers() -> None:
     """Keys and values are counted for each prompt once and copied once, and for each live answer and its sentences."""
-    known = {"prompt_tokens": 10, "keep": 3, "candidates": 2, "answer_tokens": 9, "sentence_tokens": 4}
-    one = estimate.generation_memory(SHAPE, at_once=1, **known)
-    assert one["prompts"] == 2 * 10 * (2 * 8 * 2)
-    assert one["answers"] == 3 * (2 * 5 + 2 * 4) * (2 * 8 * 2)
-    assert one["weights"] == 2000
-    two = estimate.generation_memory(SHAPE, at_once=2, **known)
-    assert {name: two[name] / one[name] for name in one} == dict.fromkeys(one, 2.0) | {"weights": 1.0}
+    known: dict[str, Any] = {"available": 0, "accelerator": False, "graphs": False}
+    lengths = {"prompt_tokens": 10, "keep": 3, "candidates": 2, "answer_tokens": 9, "sentence_tokens": 4}
+    plan = plan_search(SHAPE, **known, **lengths)
+    assert plan.each["prompts"] == 2 * 10 * (2 * 8 * 2)
+    assert plan.each["answers"] == 3 * (2 * 5 + 2 * 4) * (2 * 8 * 2)
+    assert plan.fixed == {"weights": 2000}
+    assert plan.needs(2) - 2000 == 2 * (plan.needs(1) - 2000)
 
 
 def test_checkpointing_keeps_one_layer() -> None:
@@ -119,22 +120,6 @@ def test_the_time_of_a_group_has_a_fixed_part() -> None:
     assert estimate.generation_seconds(pace, at_once=10, **known) == pytest.approx((2 + 10) * 2)
     assert estimate.generation_seconds(pace, at_once=1, **known) == pytest.approx((20 + 10) * 2)
     assert estimate.training_seconds(pace, pairs=10, epochs=3) == pytest.approx(5 + 60)
-
-
-def test_generation_that_does_not_fit() -> None:
-    """Too much memory names the number of prompts that fit; too much only at the limits is a warning."""
-    expected, most = {"weights": 100, "prompts": 400}, {"weights": 100, "prompts": 900}
-    for available, level in ((1000, Level.OK), (700, Level.WARNING), (300, Level.ERROR), (50, Level.ERROR)):
-        (found,) = check_generation_memory(expected, most, available=available, at_once=40)
-        assert found.level is level
-        if available == 300:
-            assert found.words == (
-                "generation takes about 500 bytes (weights 100 bytes, prompts 400 bytes), at most 1.0 kB "
-                "at the token limits, of 300 bytes"
-            )
-            assert found.do == "set generate_beams.prompts_at_once to 20 or less, then: csrdata check"
-        if available == 50:
-            assert str(found.do).startswith("set compute.dtype to bfloat16")
 
 
 def test_training_that_does_not_fit() -> None:
