@@ -18,6 +18,7 @@ from csrdata.generation.in_flight import InFlight, halving
 from csrdata.images import ImageRoot
 from csrdata.policy.choosing import passes_for, prompts_to_compare
 from csrdata.policy.decoding import SentenceDecoder
+from csrdata.policy.known_tokens import KnownPasses
 from csrdata.policy.loading import Policy
 from csrdata.policy.prompting import (
     are_canonical,
@@ -27,7 +28,7 @@ from csrdata.policy.prompting import (
     encode,
     end_ids,
 )
-from csrdata.policy.proposing import Proposing
+from csrdata.policy.proposing import Known, Proposing
 from csrdata.records import NO_PARENT, Prompt, Sentence
 from csrdata.relevance.base import Scorer
 from csrdata.search.beam import Branch, Candidates, Guidance, Proposal, search_each
@@ -154,6 +155,8 @@ def _search(
         at_once=at_once,
         answer_tokens=max(one.answer_tokens for one in admitted),
     )
+    if passes.together and isinstance(proposing, Known):
+        passes = KnownPasses(model)
     decoder = SentenceDecoder(
         passes,
         policy.tokenizer,

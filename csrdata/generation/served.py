@@ -1,8 +1,9 @@
 """A search whose sentences a server samples (docs/servers.md), each scored again by the policy here.
 
 The server sees a prompt's tokens, its image and the answer so far, and returns more tokens than a sentence can have. The
-decoder of this process (`csrdata.policy.decoding`) then goes along these tokens instead of choosing its own: it finds where
-the sentence ends, and its log-probability is the policy's own in transformers, as for every other way to propose. That is
+decoder of this process (`csrdata.policy.decoding`) then scores these tokens instead of choosing its own, all in one pass
+where the model's prefix can be shared: it finds where the sentence ends, and its log-probability is the policy's own in
+transformers, as for every other way to propose. That is
 R_T, and the reference that training checks. The server's own log-probabilities are kept beside it in the replies' file, and
 a shard in which the two differ is refused.
 
@@ -150,18 +151,20 @@ class ServedSentences:
             self._wanted[found] = (prompt_id, tuple(before), group)
         return found
 
-    def choose(self, allowed: Tensor, active: Sequence[int], rows: Sequence[Row], *, ends: Tensor) -> Tensor:  # noqa: ARG002
-        """Return the next token of each row's reply.
-
-        Behind a reply whose answer has no room for more comes an end, which only tells that no text follows.
-        """
+    def tokens(self, rows: Sequence[Row]) -> list[tuple[int, ...]]:
+        """Return the tokens of each row's reply."""
         self._fetch()
+        return [self.replies[row.key].sampled.tokens for row in rows]
+
+    def choose(self, allowed: Tensor, active: Sequence[int], rows: Sequence[Row], *, ends: Tensor) -> Tensor:  # noqa: ARG002
+        """Return the next token of each row's reply, for a model that cannot score a reply in one pass.
+
+        After a reply whose answer has no room for more comes an end, which only tells that no text follows.
+        """
         tokens = []
-        for row in rows:
-            reply = self.replies[row.key]
-            place = row.position - len(reply.before)
-            sampled = reply.sampled.tokens
-            tokens.append(sampled[place] if place < len(sampled) else int(ends[0]))
+        for row, reply in zip(rows, self.tokens(rows), strict=True):
+            place = row.position - len(self.replies[row.key].before)
+            tokens.append(reply[place] if place < len(reply) else int(ends[0]))
         return torch.tensor(tokens, dtype=torch.long, device=allowed.device)
 
     def _fetch(self) -> None:

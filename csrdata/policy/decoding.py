@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from csrdata.policy.known_tokens import KnownPasses
 from csrdata.policy.passes import Node, Passes
-from csrdata.policy.proposing import Proposing
+from csrdata.policy.proposing import Known, Proposing
 from csrdata.records import Stop
 from csrdata.search.beam import Branch, Proposal
 from csrdata.search.sentences import TERMINATORS, Boundary, boundary, ends_before
@@ -80,13 +81,30 @@ class SentenceDecoder:
     def propose(self, branches: Sequence[Branch]) -> list[list[Proposal]]:
         """Return the candidate sentences of each live answer, ordered by group."""
         answers = [self._answer(branch) for branch in branches]
-        nodes, count = [node for node, _ in answers], self.proposing.candidates
-        logits = self.passes.begin(nodes, groups=count).repeat_interleave(count, 0)
-        rows = [
+        rows = self._rows(branches, answers)
+        if isinstance(self.passes, KnownPasses) and isinstance(self.proposing, Known):
+            self._score(rows, self.proposing.tokens(rows), self.passes)
+        else:
+            self._decode(rows, [node for node, _ in answers])
+        self.rows, count = rows, self.proposing.candidates
+        return [
+            [self._proposal(rows[index], index) for index in range(start, start + count)]
+            for start in range(0, len(rows), count)
+        ]
+
+    def _rows(self, branches: Sequence[Branch], answers: Sequence[tuple[Node, int]]) -> list["_Row"]:
+        """Return the rows that continue each answer, answer by answer."""
+        count = self.proposing.candidates
+        return [
             self._row(branch.root * count + number, node, offset)
             for branch, (node, offset) in zip(branches, answers, strict=True)
             for number in range(count)
         ]
+
+    def _decode(self, rows: Sequence["_Row"], nodes: Sequence[Node]) -> None:
+        """Choose the tokens of all rows, step by step, until each has its sentence."""
+        count = self.proposing.candidates
+        logits = self.passes.begin(nodes, groups=count).repeat_interleave(count, 0)
         active = list(range(len(rows)))
         while True:
             tokens, logprobs = self._choose(logits, active, [rows[index] for index in active])
@@ -101,11 +119,17 @@ class SentenceDecoder:
                 active = [active[position] for position in unfinished]
                 self.passes.keep(unfinished)
             logits = self.passes.feed([tokens[position] for position in unfinished])
-        self.rows = rows
-        return [
-            [self._proposal(rows[index], index) for index in range(start, start + count)]
-            for start in range(0, len(rows), count)
-        ]
+
+    def _score(self, rows: Sequence["_Row"], tokens: Sequence[tuple[int, ...]], passes: KnownPasses) -> None:
+        """Score the tokens of all rows in one pass, and take each row's up to the end of its sentence.
+
+        After a row's last token comes an end, which only tells that no text follows.
+        """
+        found = passes.logprobs([row.prompt for row in rows], [row.before for row in rows], tokens)
+        for row, own, logprobs in zip(rows, tokens, found, strict=True):
+            for token, logprob in zip((*own, self.end_ids[0]), (*logprobs, 0.0), strict=True):
+                if self._take(row, token, logprob):
+                    break
 
     def _answer(self, branch: Branch) -> tuple[Node, int]:
         """Return the answer that a branch continues, and the length of its text in characters."""
@@ -118,7 +142,7 @@ class SentenceDecoder:
     def _row(self, group: int, node: Node, offset: int) -> "_Row":
         key = self.proposing.key(self.prompt_ids[node.prompt], node.tokens, group)
         limit = self.max_response_tokens[node.prompt]
-        return _Row(group, key=key, before=node.tokens, offset=offset, limit=limit)
+        return _Row(group, node.prompt, key=key, before=node.tokens, offset=offset, limit=limit)
 
     def _choose(
         self, logits: Tensor, active: Sequence[int], rows: Sequence["_Row"]
@@ -191,6 +215,8 @@ class _Row:
     """One sentence being decoded."""
 
     group: int
+    prompt: int
+    """The number of its prompt."""
     key: bytes
     """What its random numbers are derived from; see `csrdata.policy.proposing`."""
     before: tuple[int, ...]

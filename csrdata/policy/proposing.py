@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -66,6 +66,14 @@ class Proposing(Protocol):
             rows: the R rows.
             ends: the tokens that end an answer.
         """
+
+
+@runtime_checkable
+class Known(Protocol):
+    """A way to propose whose tokens are chosen elsewhere: the policy need not decode them, only score them."""
+
+    def tokens(self, rows: Sequence[Row]) -> list[tuple[int, ...]]:
+        """Return the tokens of each row, 1 or more: its sentence and perhaps more."""
 
 
 @dataclass(frozen=True, slots=True)

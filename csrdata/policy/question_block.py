@@ -15,7 +15,7 @@ from torch import Tensor
 
 from csrdata.policy.passes import SharedPasses
 from csrdata.policy.prefill import placed
-from csrdata.policy.shared_attention import AnswerCache, DecodingStep, PromptCache, _Window
+from csrdata.policy.shared_attention import AnswerCache, DecodingStep, PromptCache, Window
 
 BLOCK_TOKENS = 1024
 """Tokens of one pass, at most: their scores against a prompt need memory for tokens x heads x prompt."""
@@ -62,16 +62,17 @@ class QuestionPasses(SharedPasses):
         owners = [self.present.index(prompt) for prompt in prompts]
         blocks, logits = [], []
         for start, end in cuts([len(own) for own in questions], most=BLOCK_TOKENS):
-            block = _Block(prefix, owners[start:end], questions[start:end])
-            logits.append(self._feed_block(block, questions[start:end]))
+            block = TokenBlock(prefix, owners[start:end], questions[start:end])
+            last = torch.tensor([len(own) for own in questions[start:end]]).cumsum(0) - 1
+            logits.append(self._feed_block(block, questions[start:end])[last.to(self.model.device)])
             blocks.append(block.answers)
         answers = _as_answers(blocks, [len(own) for own in questions])
         rows = [(index, 0) for index in range(len(questions))]
         self.step, self.groups = DecodingStep(prefix, owners, answers, rows), 1
         return torch.cat(logits)
 
-    def _feed_block(self, block: "_Block", questions: Sequence[Sequence[int]]) -> Tensor:
-        """Feed all tokens of some questions; return the logits behind each question's last one."""
+    def _feed_block(self, block: "TokenBlock", questions: Sequence[Sequence[int]]) -> Tensor:
+        """Feed all tokens of some questions, T in all; return the logits behind each, [T, V]."""
         device = self.model.device
         tokens = torch.tensor([token for own in questions for token in own], device=device)
         output = self.model(
@@ -80,11 +81,10 @@ class QuestionPasses(SharedPasses):
             use_cache=False,
             shared_prefix=block,
         )
-        last = torch.tensor([len(own) for own in questions], device=device).cumsum(0) - 1
-        return output.logits[last, -1]  # type: ignore[no-any-return]
+        return output.logits[:, -1]  # type: ignore[no-any-return]
 
 
-class _Block(DecodingStep):
+class TokenBlock(DecodingStep):
     """The tokens of n questions as the rows of one step: group t of answer i is token t of question i.
 
     A row of `DecodingStep` sees its own group alone. Here it sees the groups before it, too.
@@ -129,7 +129,7 @@ class _Block(DecodingStep):
         self.share = query.shape[1] // key.shape[1]
         return super().attend(layer, query, key, value, scaling, window=window)
 
-    def _hidden_by(self, window: int) -> _Window | None:
+    def _hidden_by(self, window: int) -> Window | None:
         """Return the tokens that a window hides from each token of a question, or None if it hides none."""
         groups, length = self.answers.groups, self.prompts.mask.shape[1]
         if length + groups <= window:
@@ -138,7 +138,7 @@ class _Block(DecodingStep):
         # The distance of each token from the row's; prompts end in the last slot.
         from_prompts = length - torch.arange(length, device=self.device) + places
         own = places - torch.arange(groups, device=self.device)
-        return _Window((from_prompts >= window)[None, None], (own >= window)[None, None])
+        return Window((from_prompts >= window)[None, None], (own >= window)[None, None])
 
 
 class _Written(AnswerCache):

@@ -249,7 +249,7 @@ class DecodingStep:
             if bool(hidden.any())
             else None
         )
-        self.windows: dict[int, _Window] = {}
+        self.windows: dict[int, Window] = {}
         """The tokens that each window hides from the new token, by the window's size."""
         self._arrange_answers()
         self._arrange_rows()
@@ -350,7 +350,7 @@ class DecodingStep:
         output += self.by_prompt.collect(from_prompts, per_answer)
         return self.by_answer.collect(output, share).reshape(rows, heads, size)
 
-    def _hidden_by(self, window: int) -> "_Window | None":
+    def _hidden_by(self, window: int) -> "Window | None":
         """Return the tokens that a window hides from the new token, or None if it hides none.
 
         A window counts tokens, not positions: image tokens that share a position are counted one by one.
@@ -369,14 +369,14 @@ class DecodingStep:
             from_answers = answered + said - (self.answers.mask.cumsum(-1) - 1)
             sentence = torch.arange(said, -1, -1, device=self.device).repeat_interleave(self.answers.groups)
             own = torch.cat([from_answers, sentence.expand(len(answered), -1)], -1)
-            self.windows[window] = _Window(
+            self.windows[window] = Window(
                 (from_prompts >= window)[:, None, None], (own >= window)[:, None, None]
             )
         return self.windows[window]
 
 
 @dataclass(frozen=True, slots=True)
-class _Window:
+class Window:
     """The tokens that a layer with a sliding window does not see: True where hidden."""
 
     prompts: Tensor

@@ -16,6 +16,7 @@ from csrdata.generation import answer_server
 from csrdata.generation.answer_server import AnswerServer, Asked, Sampled, rules_of
 from csrdata.generation.clock import Clock
 from csrdata.generation.served import generate_served, read_replies
+from csrdata.policy import choosing
 from csrdata.policy.loading import Policy, load_policy
 from csrdata.policy.one_by_one import plain_logits
 from csrdata.policy.prompting import banned_ids, encode, end_ids
@@ -136,6 +137,22 @@ def test_sentences_of_a_server_have_the_policys_own_log_probability(
     assert len(lines) == server.asked
     assert all(len(line["tokens"]) == len(line["logprobs"]) for line in lines)
     assert any(len(line["tokens"]) > len(row.token_ids) for line in lines for row in rows)
+
+
+def test_a_model_that_shares_no_prefix_goes_token_by_token(
+    project: Path,
+    policy: Policy,
+    server: FaultyServer,
+    whole: tuple[list[Sentence], bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It takes the server's tokens one after the other, and gives the same tree with the same log-probabilities."""
+    monkeypatch.setattr(choosing, "_against_sharing", lambda *_, **__: "not today")
+    with pytest.warns(UserWarning, match="takes the cached path"):
+        rows = searched(project, policy, server, project / "by_token.jsonl")
+    for row, other in zip(rows, whole[0], strict=True):
+        assert row.logprob == pytest.approx(other.logprob, abs=1e-4)
+        assert (row.token_ids, row.stop, row.fate) == (other.token_ids, other.stop, other.fate)
 
 
 def test_kept_replies_are_not_asked_for_again(
