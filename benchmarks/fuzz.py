@@ -103,14 +103,15 @@ def _try(parser: Any, folder: Path, counts: Path, options: list[str]) -> NoRetur
         made.mkdir()
     parser.sound(place)
     (corpus / "sound").write_bytes((place / parser.file).read_bytes())
-    tried = {"inputs": 0, "refused": 0}
+    tried, written = {"inputs": 0, "refused": 0}, [0.0]
 
     def once(content: bytes) -> None:
         (place / parser.file).write_bytes(content)
         tried["inputs"] += 1
         tried["refused"] += parser.refuses(place)
-        if tried["inputs"] % 100 == 0:
+        if tried["inputs"] % 100 == 0 or time.monotonic() - written[-1] > 1:
             counts.write_text(json.dumps(tried))
+            written[:] = [time.monotonic()]
 
     atheris.Setup([sys.argv[0], *options, str(corpus)], once)
     atheris.Fuzz()
