@@ -123,10 +123,7 @@ def amber(annotations: Path, queries: Path, relation: Path, safe_words: Path, *,
         UserError: a file is missing or malformed, or a question has no annotation.
     """
     words = _read_words(relation, safe_words)
-    known = {
-        whole_at(row, "id", place): (place, row)
-        for place, row in rows_of(annotations, what="annotations.json")
-    }
+    known = _annotated(annotations)
     items: list[Item] = []
     described: list[Description] = []
     claims: list[Claim] = []
@@ -312,6 +309,18 @@ CHECKS = {
     },
 }
 """Tagger and vectors of the original were not run, and its code does not print the score."""
+
+
+def _annotated(path: Path) -> dict[int, tuple[str, dict[str, Any]]]:
+    """Return place and row of each annotation by its id."""
+    found: dict[int, tuple[str, dict[str, Any]]] = {}
+    for place, row in rows_of(path, what="annotations.json"):
+        number = whole_at(row, "id", place)
+        if number in found:
+            expected = f"one annotation of each id; the first is {found[number][0]}"
+            raise UserError(f"{place}: id", got=f"{number} twice", expected=expected, do=AGAIN)
+        found[number] = (place, row)
+    return found
 
 
 def _parts_of(fact: Description | Claim) -> tuple[str, ...]:
