@@ -39,18 +39,18 @@ def evaluation_page(found: Evaluation) -> Page:
 
 
 def _lines(paper: Paper, found: Evaluation) -> Iterator[RenderableType]:
-    rows = [(one.title, *_shown(one), one.unit, one.check or "") for one in found.figures.values()]
+    figures = found.figures.values()
+    checks = dict.fromkeys(one.check for one in figures if one.check is not None)
+    rows = [(one.title, *_shown(one), one.unit, *([one.check or ""] if checks else [])) for one in figures]
     title = f"{found.name}: {found.protocol.measure}"
-    headers = ("", "value", f"{found.confidence:g}% interval", "", "original")
-    yield from section(paper, title, rows, headers=headers, sides="lrrll")
+    headers = ("", "value", f"{found.confidence:g}% interval", "", *(["original"] if checks else []))
+    yield from section(paper, title, rows, headers=headers, sides="lrrll"[: len(headers)])
     facts = found.protocol.as_json()
     yield from section(
         paper, "protocol", [(name, facts[name]) for name in SHOWN if name in facts], sides="ll"
     )
-    checks = dict.fromkeys(one.check for one in found.figures.values() if one.check)
-    if checks:
-        for check in checks:
-            yield paper.text(f"{check}: {CHECKS[Check(check)]}.")
+    for check in checks:
+        yield paper.text(f"{check}: {CHECKS[Check(check)]}.")
     if found.variant is not None:
         yield paper.text(
             f"A rule-based variant ({found.variant}): these figures are not comparable with published ones."
