@@ -113,7 +113,7 @@ class Counted:
 
 
 def amber(annotations: Path, queries: Path, relation: Path, safe_words: Path, *, part: str) -> Bench:
-    """Return the benchmark or a part of it.
+    """Return the benchmark or a part of it; answers to its other parts may be in the answers file.
 
     Args:
         annotations, queries, relation, safe_words: its four files.
@@ -127,6 +127,7 @@ def amber(annotations: Path, queries: Path, relation: Path, safe_words: Path, *,
     items: list[Item] = []
     described: list[Description] = []
     claims: list[Claim] = []
+    spare: set[str] = set()
     for place, row in rows_of(queries, what="a query file of AMBER"):
         number, image = whole_at(row, "id", place), text_at(row, "image", place)
         if number not in known:
@@ -136,6 +137,7 @@ def amber(annotations: Path, queries: Path, relation: Path, safe_words: Path, *,
             )
         fact = _fact(str(number), image, *known[number])
         if part not in ("all", *_parts_of(fact)):
+            spare.add(str(number))
             continue
         items.append(Item(str(number), image, text_at(row, "query", place)))
         if isinstance(fact, Claim):
@@ -173,6 +175,7 @@ def amber(annotations: Path, queries: Path, relation: Path, safe_words: Path, *,
         labels=LABELS,
         checks=CHECKS,
         measure=measure,
+        spare=frozenset(spare),
     )
 
 

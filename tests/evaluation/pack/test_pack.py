@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from csrdata.errors import UserError
+from csrdata.evaluation.answers_file import read_answers_file
 from csrdata.evaluation.contrast import Measured, entries
 from csrdata.evaluation.pack.amber import amber
 from csrdata.evaluation.pack.dash_b import dash_b
@@ -159,8 +160,13 @@ def test_amber_counts_as_by_hand(tmp_path: Path) -> None:
 
 
 def test_a_part_of_amber_has_its_figures_alone(tmp_path: Path) -> None:
-    """One dimension asks its questions alone, by the original rule, and has no CHAIR and no score."""
+    """One dimension asks its questions alone, by the original rule, and has no CHAIR and no score.
+
+    A file with answers to all of AMBER is measured as well.
+    """
     bench = amber(*amber_files(tmp_path), part="existence")
+    whole = [{"id": int(key), "response": text} for key, text in AMBER_SAYS.items()]
+    assert set(read_answers_file(array(tmp_path / "all.json", whole), bench).texts) == {"4", "5"}
     assert [item.key for item in bench.items] == ["4", "5"]
     found = _values(bench.measure({"4": "No", "5": "Yes"}))
     assert bench.variant is None
