@@ -138,6 +138,7 @@ def test_arms_compare_over_their_seeds(project: Path) -> None:
     one = _csrdata(project, "compare", "arm:base", "shipped", "--set", "held_out", "--json")
     assert one.returncode == 0, one.stderr
     rows = {(row["split"], row["figure"]): row for row in json.loads(one.stdout)["rows"]}
+    assert {split for split, _ in rows} == {"held_out"}
     chair = rows["held_out", "chair_s"]["contrast"]
     shipped = read_json(ROOT / "metrics/ablation/shipped/0.json", made_by="")["figures"]["3"]["held_out"][
         "chair_s"

@@ -51,7 +51,7 @@ def sides(
     found = []
     for word in words:
         if _is_arm(word, names, results):
-            found.append(side_of_arm(word.removeprefix("arm:"), results=results))
+            found.append(side_of_arm(word.removeprefix("arm:"), results=results, of=of))
         elif word in names:
             found.append(side_of_policy(word, [of] if of else []))
         else:
@@ -59,11 +59,16 @@ def sides(
     return found
 
 
-def side_of_arm(name: str, *, results: Path) -> Side:
+def side_of_arm(name: str, *, results: Path, of: str | None = None) -> Side:
     """Return an arm with the results of all its seeds.
 
+    Args:
+        name: of the arm.
+        results: the folder of arms' results.
+        of: the split; None: all splits that every seed has.
+
     Raises:
-        UserError: there is no result, one is damaged, or its seeds answered different questions.
+        UserError: there is no result, one is damaged, or its seeds answered different questions; or there is no such split.
     """
     read = {
         int(path.stem): read_result(path)
@@ -86,6 +91,11 @@ def side_of_arm(name: str, *, results: Path) -> Side:
         for split in first.questions
         if all(split in one.counts.get(one.last, {}) for one in read.values())
     ]
+    if of is not None:
+        if of not in splits:
+            expected = f"one of {', '.join(splits)}, the splits of arm {name}"
+            raise UserError("--set", got=of, expected=expected, do="csrdata compare --help")
+        splits = [of]
     figures: dict[str, BySeed] = {
         split: {seed: one.counts[one.last][split].ratios() for seed, one in read.items()} for split in splits
     }

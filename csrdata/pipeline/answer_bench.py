@@ -24,7 +24,7 @@ from csrdata.pipeline.runtime import set_up_process
 from csrdata.records import Kind, Question
 
 if TYPE_CHECKING:
-    from csrdata.policy.loading import Policy
+    from csrdata.policy.shared_answers import SharedAnswers
 
 IMAGES_AT_ONCE = 32
 """Images of a block, whose questions are answered together."""
@@ -80,25 +80,23 @@ def answer_bench(name: str, bench: Bench, *, images: Path, path: Path) -> None:
         return
     set_up_process(params.compute)
     from csrdata.policy.loading import load_policy
+    from csrdata.policy.shared_answers import SharedAnswers
 
     policy = load_policy(need_policy(name), device=params.compute.device, dtype=params.compute.dtype)
+    answering = SharedAnswers(policy, max_new_tokens=limit)
     for number, block in enumerate(blocks[done:], start=done + 1):
-        texts = _answers(policy, block.items, images, limit=limit)
+        texts = _answers(answering, block.items, images)
         header, *rows = as_lines(texts, block.items, stated)
         _append(path, [header, *rows] if number == 1 else rows)
         say(f"{path}: {block.start + len(block.items):,} of {len(bench.items):,} answers")
 
 
-def _answers(policy: "Policy", items: Sequence[Item], images: Path, *, limit: int) -> dict[str, str]:
-    from csrdata.policy.shared_answers import answer_by_image
-
+def _answers(answering: "SharedAnswers", items: Sequence[Item], images: Path) -> dict[str, str]:
     questions = [
         Question(item.key, "bench", Kind.DESCRIBE, item.image, item.prompt, answer=None, negative=None)
         for item in items
     ]
-    replies = answer_by_image(
-        policy, questions, root=images, max_new_tokens=limit, images_at_once=IMAGES_AT_ONCE, progress=False
-    )
+    replies = answering.answer(questions, root=images, images_at_once=IMAGES_AT_ONCE, progress=False)
     return {item.key: reply.text for item, reply in zip(items, replies, strict=True)}
 
 

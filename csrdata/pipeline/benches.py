@@ -11,7 +11,7 @@ from ruamel.yaml.error import YAMLError
 
 from csrdata import paths
 from csrdata.errors import UserError
-from csrdata.evaluation.pack.base import Bench
+from csrdata.evaluation.pack.base import Bench, same_command
 from csrdata.evaluation.pack.questions import questions_bench
 from csrdata.evaluation.scorecard import Known
 from csrdata.evaluation_sets.base import Asked
@@ -41,7 +41,9 @@ def open_bench(word: str, options: Sequence[str]) -> Bench:
         UserError: the word names nothing, a key is unknown, missing or malformed, or a file is.
     """
     if word in KINDS:
-        return _open(_given(word, options))
+        given = _given(word, options)
+        with same_command():
+            return _open(given)
     if options:
         raise UserError(
             "--with", got=options[0], expected=f"no option: {word} is no kind", do="csrdata evaluate --help"

@@ -25,10 +25,10 @@ SHOWN = (
 
 
 CHECKS = {
-    Check.REPRODUCED: "its results were computed again",
-    Check.RULE: "programmed from its code, results not computed again",
-    Check.UNCHECKED: "not checked, or not as there",
-    Check.OWN: "csrdata's own figure",
+    Check.REPRODUCED: "the original's results were computed again",
+    Check.RULE: "programmed from the original's code, its results not computed again",
+    Check.UNCHECKED: "not checked against the original, or not as there",
+    Check.OWN: "csrdata's figure, the original has none",
 }
 """What a mark in the column `original` means."""
 
@@ -39,18 +39,18 @@ def evaluation_page(found: Evaluation) -> Page:
 
 
 def _lines(paper: Paper, found: Evaluation) -> Iterator[RenderableType]:
-    rows = [(one.title, *_shown(one), one.unit, one.check or "") for one in found.figures.values()]
+    figures = found.figures.values()
+    checks = dict.fromkeys(one.check for one in figures if one.check is not None)
+    rows = [(one.title, *_shown(one), one.unit, *([one.check or ""] if checks else [])) for one in figures]
     title = f"{found.name}: {found.protocol.measure}"
-    headers = ("", "value", f"{found.confidence:g}% interval", "", "original")
-    yield from section(paper, title, rows, headers=headers, sides="lrrll")
+    headers = ("", "value", f"{found.confidence:g}% interval", "", *(["original"] if checks else []))
+    yield from section(paper, title, rows, headers=headers, sides="lrrll"[: len(headers)])
     facts = found.protocol.as_json()
     yield from section(
         paper, "protocol", [(name, facts[name]) for name in SHOWN if name in facts], sides="ll"
     )
-    checks = dict.fromkeys(one.check for one in found.figures.values() if one.check)
-    if checks:
-        said = "; ".join(f"{check} = {CHECKS[Check(check)]}" for check in checks)
-        yield paper.text(f"original: how a figure was held against the original benchmark. {said}.")
+    for check in checks:
+        yield paper.text(f"{check}: {CHECKS[Check(check)]}.")
     if found.variant is not None:
         yield paper.text(
             f"A rule-based variant ({found.variant}): these figures are not comparable with published ones."

@@ -22,7 +22,7 @@ from csrdata.policy.loading import Policy
 from csrdata.policy.one_by_one import PlainPasses, plain_logits
 from csrdata.policy.passes import Node, Passes
 from csrdata.policy.prompting import encode, special_texts
-from csrdata.policy.question_block import QuestionPasses
+from csrdata.policy.question_block import QuestionPasses, image_shape
 
 ROWS = 256
 """Questions that are asked together, at most."""
@@ -130,13 +130,14 @@ class Asker:
             return
         if self._passes.together:
             self._passes = QuestionPasses(self.policy.model)
+        tried = list({image_shape(self._encoded([number])): number for number in tried}.values())
         expected = torch.cat(
             [plain_logits(self.policy.model, self._encoded([number]), [()]) for number in tried]
         )
         tail = self._tail(self._head)
         ends = [self._encoded([number])["input_ids"][0, -len(tail) :].tolist() == tail for number in tried]
         self._shares = bool(tail) and all(ends)
-        blocks = _blocks([(image, self._head) for image in by_size.values()])
+        blocks = _blocks([(self._prefixes[number].image, self._head) for number in tried])
         if self._shares and not near(torch.cat([self._logits(block) for block in blocks]), expected):
             self._shares = False
 

@@ -8,6 +8,7 @@ The model is called as for any other step (`csrdata.policy.shared_attention`), s
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -151,6 +152,22 @@ class _Written(AnswerCache):
         self.keys.append(key)
         self.values.append(value)
         return key, value
+
+
+def image_shape(inputs: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return what tells the image inputs of two prompts apart: shapes, and the numbers that say how an image is laid out.
+
+    Images of many sizes have one shape where the processor scales them to one, as LLaVA-1.5's does.
+
+    Args:
+        inputs: the processor's output for one prompt.
+    """
+    along = inputs["input_ids"].shape
+    return tuple(
+        (name, tuple(value.shape), None if value.is_floating_point() else tuple(value.flatten().tolist()))
+        for name, value in sorted(inputs.items())
+        if isinstance(value, Tensor) and value.shape[:2] != along
+    )
 
 
 def cuts(lengths: Sequence[int], *, most: int) -> Iterator[tuple[int, int]]:

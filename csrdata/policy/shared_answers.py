@@ -5,7 +5,7 @@ in one pass (`csrdata.policy.question_block`), and all answers are decoded toget
 `csrdata.policy.answering.answer` up to ties in the last bits of a logit.
 
 Where a shared prefix gives other logits than the whole prompt, as for a model that reads a prompt in both directions, the
-questions are answered by `answer`. That is tried once for each size of image.
+questions are answered by `answer`. That is tried once for each shape of image inputs.
 """
 
 import itertools
@@ -24,12 +24,11 @@ from csrdata.policy.choosing import choose_path, near
 from csrdata.policy.loading import Policy
 from csrdata.policy.one_by_one import plain_logits
 from csrdata.policy.prompting import answer_text, banned_ids, encode, end_ids
-from csrdata.policy.question_block import PREFIX_TOKENS, QuestionPasses, cuts
+from csrdata.policy.question_block import PREFIX_TOKENS, QuestionPasses, cuts, image_shape
 from csrdata.progress import progress as bar_of
 from csrdata.records import Question
 
 
-@torch.inference_mode()
 def answer_by_image(
     policy: Policy,
     questions: Sequence[Question],
@@ -54,50 +53,16 @@ def answer_by_image(
     Raises:
         UserError: an image is missing or unreadable, or a question is empty or contains a special token.
     """
-    rendered_prompts(policy, questions)  # refuses a bad question before any is answered
-    by_image: dict[str, list[int]] = {}
-    for index, question in enumerate(questions):
-        by_image.setdefault(question.image, []).append(index)
-    answering = _Answering(policy, max_new_tokens)
-    replies: dict[int, Reply] = {}
-    left: list[int] = []
-    with bar_of(total=len(questions), title=title, unit="answer", disable=not progress) as bar:
-        for images in _batched(by_image, images_at_once):
-            loaded = {
-                name: load_image(
-                    name, root=root, place=f"question {questions[by_image[name][0]].question_id}"
-                )
-                for name in images
-            }
-            head = questions[by_image[images[0]][0]].text
-            shared = [name for name in images if answering.shares(loaded[name], head)]
-            left += [index for name in images if name not in shared for index in by_image[name]]
-            asked = [(name, index) for name in shared for index in by_image[name]]
-            found = answering.answers(
-                [loaded[name] for name in shared],
-                [[questions[index].text for index in by_image[name]] for name in shared],
-                head,
-            )
-            replies.update(zip((index for _, index in asked), found, strict=True))
-            bar.update(len(asked))
-    if left:
-        others = answer(
-            policy,
-            [questions[index] for index in left],
-            root=root,
-            max_new_tokens=max_new_tokens,
-            batch_size=images_at_once,
-            title=title,
-            progress=progress,
-        )
-        replies.update(zip(left, others, strict=True))
-    return [replies[index] for index in range(len(questions))]
+    return SharedAnswers(policy, max_new_tokens=max_new_tokens).answer(
+        questions, root=root, images_at_once=images_at_once, title=title, progress=progress
+    )
 
 
-class _Answering:
-    """Answers questions by shared passes; remembers for which sizes of images that is right."""
+class SharedAnswers:
+    """Answers questions by shared passes; remembers for which images that is right, so that several calls try it once."""
 
-    def __init__(self, policy: Policy, max_new_tokens: int) -> None:
+    def __init__(self, policy: Policy, *, max_new_tokens: int) -> None:
+        """Prepare to answer; see `answer_by_image`."""
         self.policy, self.limit = policy, max_new_tokens
         self.passes: QuestionPasses | None = None
         """None until an image was tried that can share a prefix."""
@@ -110,14 +75,73 @@ class _Answering:
         self.numbers = itertools.count()
         self.tokens: dict[tuple[int, int], int] = {}
         """By size of image: the tokens of its prefix; 0 if questions cannot share it."""
+        self.tried: dict[tuple[object, ...], int] = {}
+        """The same by shape of the image's inputs: many sizes may have one."""
 
-    def shares(self, image: Image, head: str) -> bool:
-        """Return whether questions about images of this size can share a prefix; each size is tried once."""
+    @torch.inference_mode()
+    def answer(
+        self,
+        questions: Sequence[Question],
+        *,
+        root: Path | ImageRoot,
+        images_at_once: int,
+        title: str = "answers",
+        progress: bool = True,
+    ) -> list[Reply]:
+        """Answer each question greedily; see `answer_by_image`.
+
+        Raises:
+            UserError: an image is missing or unreadable, or a question is empty or contains a special token.
+        """
+        rendered_prompts(self.policy, questions)  # refuses a bad question before any is answered
+        by_image: dict[str, list[int]] = {}
+        for index, question in enumerate(questions):
+            by_image.setdefault(question.image, []).append(index)
+        replies: dict[int, Reply] = {}
+        left: list[int] = []
+        with bar_of(total=len(questions), title=title, unit="answer", disable=not progress) as bar:
+            for images in _batched(by_image, images_at_once):
+                loaded = {
+                    name: load_image(
+                        name, root=root, place=f"question {questions[by_image[name][0]].question_id}"
+                    )
+                    for name in images
+                }
+                head = questions[by_image[images[0]][0]].text
+                shared = [name for name in images if self._shares(loaded[name], head)]
+                left += [index for name in images if name not in shared for index in by_image[name]]
+                asked = [index for name in shared for index in by_image[name]]
+                found = self._answers(
+                    [loaded[name] for name in shared],
+                    [[questions[index].text for index in by_image[name]] for name in shared],
+                    head,
+                )
+                replies.update(zip(asked, found, strict=True))
+                bar.update(len(asked))
+        if left:
+            others = answer(
+                self.policy,
+                [questions[index] for index in left],
+                root=root,
+                max_new_tokens=self.limit,
+                batch_size=images_at_once,
+                title=title,
+                progress=progress,
+            )
+            replies.update(zip(left, others, strict=True))
+        return [replies[index] for index in range(len(questions))]
+
+    def _shares(self, image: Image, head: str) -> bool:
+        """Return whether questions about this image can share a prefix; each shape of image inputs is tried once."""
         if image.size not in self.tokens:
-            self.tokens[image.size] = self._try(image, head)
+            inputs = self._encoded([image], head)
+            shape = image_shape(inputs)
+            if shape not in self.tried:
+                self.tried[shape] = self._try(image, inputs, head)
+            self.tokens[image.size] = self.tried[shape]
         return self.tokens[image.size] > 0
 
-    def answers(self, images: Sequence[Image], questions: Sequence[Sequence[str]], head: str) -> list[Reply]:
+    def _answers(self, images: Sequence[Image], questions: Sequence[Sequence[str]], head: str) -> list[Reply]:
         """Return the replies to the questions about each image, image by image.
 
         Args:
@@ -134,10 +158,9 @@ class _Answering:
         tails = [self._tail(text) for own in questions for text in own]
         return [self._reply(tokens) for tokens in self._decode(passes, owners, tails)]
 
-    def _try(self, image: Image, head: str) -> int:
+    def _try(self, image: Image, inputs: Mapping[str, Any], head: str) -> int:
         """Return the tokens of the image's prefix if that gives the logits of the whole prompt, else 0."""
         tail = self._tail(head)
-        inputs = self._encoded([image], head)
         if not tail or inputs["input_ids"][0, -len(tail) :].tolist() != tail:
             return 0
         model = self.policy.model

@@ -7,6 +7,7 @@ and unit are a metric's `args`. A card that is there keeps its text, its other m
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from csrdata.publishing.release.leaks import find_leak
 from csrdata.storage.disk import atomic_file
 
 TASK = "image-text-to-text"
+OBJECT_HALBENCH = "object-halbench"
 MOST_CHARACTERS = 1_000_000
 """Of a card that is read."""
 
@@ -30,7 +32,8 @@ def write_card(path: Path, found: Evaluation, *, split: str) -> int:
         split: what was evaluated on, a name.
 
     Raises:
-        UserError: the file is no card, or its metadata would name a path or a token.
+        UserError: the file is no card, its metadata would name a path or a token, or it would have CHAIR and Object
+            HalBench.
     """
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
@@ -43,6 +46,7 @@ def write_card(path: Path, found: Evaluation, *, split: str) -> int:
         kept = [one for one in old if (one.unique_identifier, one.metric_type) not in same]
         name = card.data.model_name or found.protocol.model
         rest = {key: value for key, value in known.items() if key not in {"model-index", "model_name"}}
+        _check_apart(path, [*kept, *results])
         data = ModelCardData(model_name=name, eval_results=[*kept, *results], **rest)
         text = card.text
     else:
@@ -57,6 +61,16 @@ def write_card(path: Path, found: Evaluation, *, split: str) -> int:
     with atomic_file(path) as partial:
         partial.write_text(content, encoding="utf-8")
     return len(results)
+
+
+def _check_apart(path: Path, results: Sequence[Any]) -> None:
+    """Raise if a card has CHAIR and Object HalBench: their images, questions and rules differ."""
+    chair = any(one.metric_type in {"chair_s", "chair_i"} for one in results)
+    if chair and any(one.dataset_type == OBJECT_HALBENCH for one in results):
+        expected = "one of the two in a card: their figures are not comparable"
+        raise UserError(
+            str(path), got="CHAIR and Object HalBench", expected=expected, do="give another file to --card"
+        )
 
 
 def _read(path: Path) -> Any:

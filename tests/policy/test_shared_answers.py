@@ -8,7 +8,7 @@ from csrdata.errors import UserError
 from csrdata.policy import shared_answers
 from csrdata.policy.answering import answer
 from csrdata.policy.loading import load_policy
-from csrdata.policy.shared_answers import answer_by_image
+from csrdata.policy.shared_answers import SharedAnswers, answer_by_image
 from csrdata.records import Kind, Question
 from tests.families import FAMILIES, unlike_pictures
 from tests.tiny import pictures, tiny_llava, tiny_smolvlm
@@ -67,6 +67,25 @@ def test_families_that_cannot_share_are_answered_all_the_same(
     )
     assert fast == answer(policy, questions, root=tmp_path, max_new_tokens=8, batch_size=1, progress=False)
     assert sum(calls) == (0 if name == "qwen2_vl" else len(questions))
+
+
+@pytest.mark.parametrize(("name", "trials"), [("llava", 1), ("qwen2_vl", 2)])
+def test_each_shape_of_inputs_is_tried_once(
+    tmp_path: Path, name: str, trials: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images of two sizes in two calls: LLaVA scales both to one shape and is tried once, Qwen2-VL has a shape for each."""
+    policy = load_policy(FAMILIES[name](tmp_path / "policy"))
+    images = unlike_pictures(tmp_path / "images", sizes=((160, 120), (90, 200)))
+    questions = _questions(list(images), tmp_path)
+    calls: list[object] = []
+    choose = shared_answers.choose_path
+    monkeypatch.setattr(
+        shared_answers, "choose_path", lambda *words, **more: calls.append(words) or choose(*words, **more)
+    )
+    answering = SharedAnswers(policy, max_new_tokens=4)
+    found = [answering.answer([one], root=tmp_path, images_at_once=2, progress=False)[0] for one in questions]
+    assert found == answer(policy, questions, root=tmp_path, max_new_tokens=4, batch_size=1, progress=False)
+    assert len(calls) == trials
 
 
 def test_a_bad_question_is_refused_first(tmp_path: Path) -> None:

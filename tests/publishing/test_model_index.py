@@ -21,7 +21,10 @@ FOUND = Evaluation(
     PROTOCOL,
     0,
     95.0,
-    {"f1": Value("F1", "%", 81.5, 79.0, 84.25), "none": Value("no figure", "%", None, None, None)},
+    {
+        "f1": Value("F1", "%", 81.5, 79.0, 84.25, "rule"),
+        "none": Value("no figure", "%", None, None, None, "own"),
+    },
 )
 
 
@@ -31,7 +34,8 @@ def test_a_new_card_is_read_by_the_hubs_library(tmp_path: Path) -> None:
     assert write_card(path, FOUND, split="random") == 1
     (found,) = ModelCard.load(path).data.eval_results or []
     assert (found.metric_type, found.metric_value, found.dataset_split) == ("f1", 81.5, "random")
-    assert found.metric_args == {"model": "mine", "low": 79.0, "high": 84.25, "confidence": 95.0}
+    expected = {"model": "mine", "low": 79.0, "high": 84.25, "confidence": 95.0, "check": "rule"}
+    assert found.metric_args == expected
     assert found.dataset_args is not None
     assert found.dataset_args["max_new_tokens"] == "16"
     assert found.dataset_args["images_sha256"] == "i" * 64
@@ -70,3 +74,17 @@ def test_a_card_names_no_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no path and no token"):
         write_card(tmp_path / "README.md", leaking, split="random")
     assert not (tmp_path / "README.md").exists()
+
+
+def test_chair_and_object_halbench_are_never_in_one_card(tmp_path: Path) -> None:
+    """Whichever comes second is refused in one line, and the card stays as it was."""
+    path = tmp_path / "README.md"
+    chair = replace(FOUND, benchmark="coco_chair", figures={"chair_i": FOUND.figures["f1"]})
+    objects = replace(FOUND, benchmark="Object HalBench", figures={"object_hal": FOUND.figures["f1"]})
+    for first, second in ((chair, objects), (objects, chair)):
+        path.unlink(missing_ok=True)
+        write_card(path, first, split="a")
+        before = path.read_bytes()
+        with pytest.raises(UserError, match="got CHAIR and Object HalBench"):
+            write_card(path, second, split="b")
+        assert path.read_bytes() == before

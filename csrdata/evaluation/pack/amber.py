@@ -113,7 +113,7 @@ class Counted:
 
 
 def amber(annotations: Path, queries: Path, relation: Path, safe_words: Path, *, part: str) -> Bench:
-    """Return the benchmark or a part of it.
+    """Return the benchmark or a part of it; answers to its other parts may be in the answers file.
 
     Args:
         annotations, queries, relation, safe_words: its four files.
@@ -123,13 +123,11 @@ def amber(annotations: Path, queries: Path, relation: Path, safe_words: Path, *,
         UserError: a file is missing or malformed, or a question has no annotation.
     """
     words = _read_words(relation, safe_words)
-    known = {
-        whole_at(row, "id", place): (place, row)
-        for place, row in rows_of(annotations, what="annotations.json")
-    }
+    known = _annotated(annotations)
     items: list[Item] = []
     described: list[Description] = []
     claims: list[Claim] = []
+    spare: set[str] = set()
     for place, row in rows_of(queries, what="a query file of AMBER"):
         number, image = whole_at(row, "id", place), text_at(row, "image", place)
         if number not in known:
@@ -139,6 +137,7 @@ def amber(annotations: Path, queries: Path, relation: Path, safe_words: Path, *,
             )
         fact = _fact(str(number), image, *known[number])
         if part not in ("all", *_parts_of(fact)):
+            spare.add(str(number))
             continue
         items.append(Item(str(number), image, text_at(row, "query", place)))
         if isinstance(fact, Claim):
@@ -176,6 +175,7 @@ def amber(annotations: Path, queries: Path, relation: Path, safe_words: Path, *,
         labels=LABELS,
         checks=CHECKS,
         measure=measure,
+        spare=frozenset(spare),
     )
 
 
@@ -312,6 +312,18 @@ CHECKS = {
     },
 }
 """Tagger and vectors of the original were not run, and its code does not print the score."""
+
+
+def _annotated(path: Path) -> dict[int, tuple[str, dict[str, Any]]]:
+    """Return place and row of each annotation by its id."""
+    found: dict[int, tuple[str, dict[str, Any]]] = {}
+    for place, row in rows_of(path, what="annotations.json"):
+        number = whole_at(row, "id", place)
+        if number in found:
+            expected = f"one annotation of each id; the first is {found[number][0]}"
+            raise UserError(f"{place}: id", got=f"{number} twice", expected=expected, do=AGAIN)
+        found[number] = (place, row)
+    return found
 
 
 def _parts_of(fact: Description | Claim) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ Where the original asks a paid model, or uses a tagger that csrdata does not hav
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +25,7 @@ ID_KEYS = ("question_id", "id", "image_id", "image", "img_id")
 MOST_BYTES = 200_000_000
 """Of a file that is read whole."""
 AGAIN = "correct the file, then the same command again"
+MISSING, PUT = "no such file", "put it there, then the same command again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +133,10 @@ def rows_of(path: Path, *, what: str, lines: bool | None = None) -> Iterator[tup
         UserError: it is missing, too large or malformed, or a row is no object.
     """
     if not path.is_file():
-        raise UserError(
-            str(path), got="no such file", expected=what, do="put it there, then the same command again"
-        )
+        raise UserError(str(path), got=MISSING, expected=what, do=PUT)
     if lines or (lines is None and not _begins_array(path)):
-        yield from read_json_lines(path)
+        with same_command():
+            yield from read_json_lines(path)
         return
     value = whole(path, what=what)
     if not isinstance(value, list):
@@ -146,6 +147,18 @@ def rows_of(path: Path, *, what: str, lines: bool | None = None) -> Iterator[tup
         if not isinstance(row, dict):
             raise UserError(f"{path}: row {number}", got=row, expected="an object", do=AGAIN)
         yield f"{path}: row {number}", row
+
+
+@contextmanager
+def same_command() -> Iterator[None]:
+    """Let errors about files of the command line name the same command as the next step, not `dvc repro`."""
+    try:
+        yield
+    except UserError as error:
+        if "dvc repro" not in error.do:
+            raise
+        do = PUT if error.got == MISSING else AGAIN
+        raise UserError(error.place, got=error.got, expected=error.expected, do=do) from None
 
 
 def _begins_array(path: Path) -> bool:
@@ -161,9 +174,7 @@ def whole(path: Path, *, what: str) -> Any:
         UserError: it is missing, larger than `MOST_BYTES` or no JSON.
     """
     if not path.is_file():
-        raise UserError(
-            str(path), got="no such file", expected=what, do="put it there, then the same command again"
-        )
+        raise UserError(str(path), got=MISSING, expected=what, do=PUT)
     if path.stat().st_size > MOST_BYTES:
         raise UserError(str(path), got="a larger file", expected=f"at most {MOST_BYTES:,} bytes", do=AGAIN)
     try:

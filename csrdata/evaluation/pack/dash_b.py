@@ -40,11 +40,13 @@ def dash_b(negatives: Path, positives: Path) -> Bench:
         positives: the file of images with their object.
 
     Raises:
-        UserError: a file is missing or malformed, or has an image of an object twice.
+        UserError: a file is missing, malformed or without images, or has an image of an object twice.
     """
     items, facts = [], []
     for path, right, folder in ((negatives, Side.NO, "neg"), (positives, Side.YES, "pos")):
-        for dataset, name, image in _entries(path):
+        entries = _entries(path)
+        unique([Item(f"{name}/{image}", image, "") for _, name, image in entries], path)
+        for dataset, name, image in entries:
             key = f"{right}/{name}/{image}"
             items.append(Item(key, f"{folder}/{dataset}/{name}/{image}", PROMPT.format(name)))
             facts.append(Fact(key, items[-1].image, right))
@@ -70,7 +72,7 @@ def dash_b(negatives: Path, positives: Path) -> Bench:
         title="DASH-B",
         variant=None,
         rules="DASH-B 1538d01, and three other rules",
-        items=unique(items, negatives),
+        items=tuple(items),
         truth=tuple(f"{fact.key}\t{fact.right}" for fact in facts),
         labels={
             "accuracy": Label("accuracy, DASH-B's rule", "%"),
@@ -107,6 +109,8 @@ def _entries(path: Path) -> list[tuple[str, str, str]]:
     found = []
     for dataset, objects in _object(raw, str(path)).items():
         for name in _object(objects, f"{path}: {dataset}"):
+            if not name.strip():
+                raise UserError(f"{path}: {dataset}", got=name, expected="an object's name", do=AGAIN)
             found += [(dataset, name, image) for image in texts_at(objects, name, f"{path}: {dataset}")]
     return found
 

@@ -12,7 +12,7 @@ comparable with published ones. Consistency of two answers, which the original a
 A question's figures and pairs cross images; what is drawn together in intervals is a set (category, subcategory, set_id).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,8 @@ def hallusion_bench(file: Path) -> Bench:
     for place, row in rows_of(file, what=WHAT, lines=False):
         category = text_at(row, "category", place, among=("VD", "VS"))
         parts = [category, *(_number_or_text(row, name, place) for name in PARTS[1:])]
-        visual = text_at(row, "visual_input", place, among=("0", "1", "2"))
-        right = _SIDES[text_at(row, "gt_answer", place, among=("0", "1"))]
+        visual = _number_or_text(row, "visual_input", place, among=("0", "1", "2"))
+        right = _SIDES[_number_or_text(row, "gt_answer", place, among=("0", "1"))]
         key, bare = "_".join(parts), category == "VS" and parts[3] == "0"
         image = "" if row.get("filename") is None else text_at(row, "filename", place)
         items.append(Item(key, image, text_at(row, "question", place)))
@@ -119,12 +119,12 @@ def _key(row: Mapping[str, Any]) -> str | None:
     return "_".join(map(str, parts)) if all(isinstance(part, str | int) for part in parts) else None
 
 
-def _number_or_text(row: Mapping[str, Any], name: str, place: str) -> str:
-    """Return an id; the file has texts, and some copies whole numbers."""
+def _number_or_text(row: Mapping[str, Any], name: str, place: str, *, among: Sequence[str] = ()) -> str:
+    """Return an id or a code; the file has texts, and some copies whole numbers."""
     value = row.get(name)
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return text_at(row, name, place)
+        row = {name: str(value)}
+    return text_at(row, name, place, among=among)
 
 
 def _all_right(asked: list[_Asked], right: list[bool], groups: list[str | None]) -> Ratio:

@@ -47,6 +47,7 @@ def object_halbench(
     known = read_instances(instances)
     described = read_captions(captions, known.files)
     items: list[Item] = []
+    seen: set[tuple[str, str]] = set()
     truths: dict[str, Truth] = {}
     for place, row in rows_of(file, what=WHAT, lines=True):
         image = _image_id(row, place)
@@ -60,6 +61,12 @@ def object_halbench(
             )
         key = "question" if "question" in row else "prompt"
         items.append(Item(str(len(items)), str(image), text_at(row, key, place)))
+        asked = (items[-1].image, items[-1].prompt)
+        if asked in seen:
+            raise UserError(
+                place, got=f"a question about image {image} twice", expected="each question once", do=AGAIN
+            )
+        seen.add(asked)
         named = {name for caption in described[image] for name, _ in parser.names(caption)}
         truths[str(image)] = Truth(str(image), "object_halbench", sorted(known.objects[image] | named), "")
 

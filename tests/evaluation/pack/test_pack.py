@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from csrdata.errors import UserError
+from csrdata.evaluation.answers_file import read_answers_file
 from csrdata.evaluation.contrast import Measured, entries
 from csrdata.evaluation.pack.amber import amber
 from csrdata.evaluation.pack.dash_b import dash_b
@@ -18,6 +19,7 @@ from csrdata.evaluation.pack.object_hal import object_halbench
 from csrdata.evaluation.pack.repope import repope
 from csrdata.evaluation_sets.coco_claims import CocoClaimParser
 from csrdata.evaluation_sets.synonyms import coco_synonyms
+from csrdata.pipeline.benches import open_bench
 from tests.evaluation.pack.files import (
     AMBER_SAYS,
     POPE,
@@ -26,6 +28,7 @@ from tests.evaluation.pack.files import (
     array,
     hallusion_rows,
     lines,
+    options_of,
 )
 from tests.evaluation_sets.coco_files import write_coco
 
@@ -157,8 +160,13 @@ def test_amber_counts_as_by_hand(tmp_path: Path) -> None:
 
 
 def test_a_part_of_amber_has_its_figures_alone(tmp_path: Path) -> None:
-    """One dimension asks its questions alone, by the original rule, and has no CHAIR and no score."""
+    """One dimension asks its questions alone, by the original rule, and has no CHAIR and no score.
+
+    A file with answers to all of AMBER is measured as well.
+    """
     bench = amber(*amber_files(tmp_path), part="existence")
+    whole = [{"id": int(key), "response": text} for key, text in AMBER_SAYS.items()]
+    assert set(read_answers_file(array(tmp_path / "all.json", whole), bench).texts) == {"4", "5"}
     assert [item.key for item in bench.items] == ["4", "5"]
     found = _values(bench.measure({"4": "No", "5": "Yes"}))
     assert bench.variant is None
@@ -282,3 +290,51 @@ def test_an_image_without_annotation_is_refused(tmp_path: Path) -> None:
             captions=[tmp_path / "captions.json"],
             parser=CocoClaimParser(coco_synonyms()),
         )
+
+
+def test_a_doubled_annotation_is_refused(tmp_path: Path) -> None:
+    """Two annotations of one id, or one question asked twice: which of them counts is not for csrdata to choose."""
+    files = amber_files(tmp_path)
+    _edited(tmp_path / "annotations.json", lambda rows: [*rows, {**rows[0], "truth": ["table"]}])
+    with pytest.raises(UserError, match=r"annotations.json: row 8: id: got 1 twice"):
+        amber(*files, part="all")
+    write_coco(tmp_path)
+    row = {"image_id": 9, "question": "Describe it."}
+    with pytest.raises(UserError, match=r"line 2: got a question about image 9 twice"):
+        object_halbench(
+            lines(tmp_path / "q.jsonl", [row, row]),
+            instances=[tmp_path / "instances.json"],
+            captions=[tmp_path / "captions.json"],
+            parser=CocoClaimParser(coco_synonyms()),
+        )
+
+
+@pytest.mark.parametrize(
+    ("positives", "words"),
+    [
+        ({}, "pos.json: got no questions"),
+        ({"coco": {"dog": []}}, "pos.json: got no questions"),
+        ({"coco": {" ": ["1.png"]}}, "pos.json: coco: got ' ', expected an object's name"),
+        ({"coco": {"dog": ["1.png", "1.png"]}}, "pos.json: got dog/1.png twice"),
+        ({"coco": ["dog"]}, "pos.json: coco: got"),
+    ],
+)
+def test_dash_b_refuses_half_a_benchmark(tmp_path: Path, positives: object, words: str) -> None:
+    """A file without images, an object without a name and an image twice are one line each, which names the file."""
+    negatives = array(tmp_path / "neg.json", {"coco": {"dog": ["1.png"]}})
+    with pytest.raises(UserError, match=words):
+        dash_b(negatives, array(tmp_path / "pos.json", positives))
+
+
+@pytest.mark.parametrize("content", [b"{nonsense", b"\xff\xfe", None])
+@pytest.mark.parametrize("kind", ["pope", "pope_splits", "repope"])
+def test_a_bad_file_of_the_command_line_asks_for_the_same_command(
+    tmp_path: Path, kind: str, content: bytes | None
+) -> None:
+    """The next step is the same command again, not a stage of a project."""
+    options = options_of(kind, tmp_path)
+    (tmp_path / "pope.json").unlink()
+    if content is not None:
+        (tmp_path / "pope.json").write_bytes(content)
+    with pytest.raises(UserError, match="then the same command again"):
+        open_bench(kind, options)
