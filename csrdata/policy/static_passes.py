@@ -7,7 +7,7 @@ steps run as they are, which only tests do: the CPU's path, and its bytes, are t
 An answer's last token, which no row has fed yet, is token 0 of its new sentences: group 0 feeds it, and all groups see it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -43,6 +43,8 @@ class StaticPasses:
         self.places: Places | None = None
         self.axes: int | None = None
         """The number of axes that the model counts positions on; None: one."""
+        self.entering: list[tuple[list[int], list[Any], Tensor, Tensor]] = []
+        """Prompts that were admitted since the last depth began: numbers, layers of a cache, mask, following positions."""
         self.first_logits: dict[int, Tensor] = {}
         self.width = 1
         """The most live answers of a prompt so far."""
@@ -56,7 +58,7 @@ class StaticPasses:
 
     @torch.inference_mode()
     def admit(self, prompts: Sequence[int], inputs: Mapping[str, Tensor]) -> None:
-        """Encode the images and prompts, and move their keys and values into free places."""
+        """Encode the images and prompts; their keys and values move to fixed places when the next depth begins."""
         cache = DynamicCache()
         first = prefill(self.model, inputs, cache)
         layers: list[Any] = list(cache.layers)
@@ -64,18 +66,16 @@ class StaticPasses:
         for number, layer in enumerate(layers):
             if layer.keys is None or layer.keys.shape[2] != tokens:
                 raise ValueError(f"layer {number} does not keep one key for each of {tokens} tokens")
-        if self.pool.put(prompts, layers, inputs["attention_mask"].bool(), first.following):
-            self.runner.clear()
+        # Not yet: prompts that have ended keep their places until the next depth says which go on.
+        self.entering.append((list(prompts), layers, inputs["attention_mask"].bool(), first.following))
         self.axes = first.axes
         self.first_logits |= dict(zip(prompts, first.logits, strict=True))
 
     @torch.inference_mode()
     def begin(self, nodes: Sequence[Node], *, groups: int) -> Tensor:
         """Feed the last token of each non-empty answer, and give the sentences that continue the answers their places."""
-        if not self.pool.places:
-            raise ValueError("no prompt has been admitted")
         live = {node.prompt for node in nodes}
-        self.pool.leave_only(live)
+        self._enter(live)
         prompts = prompts_in_use(len(live), self.pool.capacity)
         self.pool.move_into(prompts)
         slots = self._answer_slots(nodes)  # of the depth before, whose grid is read here for the last time
@@ -132,6 +132,16 @@ class StaticPasses:
         )
         places.logits[:rows].copy_(output.logits[:, -1])
 
+    def _enter(self, live: Collection[int]) -> None:
+        """Free the places of prompts without a live answer, and give the new prompts theirs."""
+        if not self.pool.places and not self.entering:
+            raise ValueError("no prompt has been admitted")
+        self.pool.leave_only(set(live) - {prompt for prompts, *_ in self.entering for prompt in prompts})
+        for entering in self.entering:
+            if self.pool.put(*entering):
+                self.runner.clear()
+        self.entering = []
+
     def _answer_slots(self, nodes: Sequence[Node]) -> list[list[int]]:
         """Return where the tokens of each answer are, without its last one, in the grid of the depth before.
 
@@ -173,9 +183,9 @@ class StaticPasses:
         sizes, old = self._sizes(), self.pages
         capacity = self.pool.capacity * self.width
         if self.places is None or (self.places.answers, self.places.groups) != (capacity, groups):
-            vocabulary = self.model.get_output_embeddings().weight.shape[0]
+            head: Any = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
             like = self.pool.keys[0]
-            self.places = Places(answers=capacity, groups=groups, vocabulary=vocabulary, like=like)
+            self.places = Places(answers=capacity, groups=groups, vocabulary=head.weight.shape[0], like=like)
             self.pages = []
             self.runner.clear()
         self._have_pages(sizes.past_pages)
@@ -190,7 +200,7 @@ class StaticPasses:
         for layer in range(len(self.pool.keys)):
             for name in ("keys", "values"):
                 moved = _gathered([getattr(page, name)[layer] for page in old], index)
-                for page, part in zip(self.pages, moved.split(page_slots, 2), strict=False):
+                for page, part in zip(self.pages, torch.split(moved, page_slots, 2), strict=False):
                     getattr(page, name)[layer][: sizes.answers, :, : part.shape[2]] = part
 
     def _hide(self, past: Sequence[int]) -> None:

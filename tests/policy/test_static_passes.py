@@ -155,6 +155,7 @@ def test_static_steps_are_those_of_the_shared_path(tmp_path: Path, name: str, ru
     assert both.steps > 40
     assert len(both.rows) > 5
     assert both.apart < 1e-5
+    assert both.static.pool.capacity == 3  # the fourth prompt takes the place of one that has ended
     if isinstance(both.static.runner, Tape):
         assert both.static.runner.replayed > both.steps / 4
 
