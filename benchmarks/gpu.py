@@ -10,11 +10,11 @@ lengths.
 """
 
 import argparse
+import inspect
 import json
 import platform
 import random
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -130,15 +130,12 @@ class Prompts:
         ids = torch.tensor([[1] * (longest - len(one)) + one for one in own])
         mask = torch.tensor([[0] * (longest - len(one)) + [1] * len(one) for one in own])
         found = {"input_ids": ids, "attention_mask": mask}
-        if "mm_token_type_ids" in self._takes():
+        if "mm_token_type_ids" in inspect.signature(self.model.forward).parameters:
             found["mm_token_type_ids"] = (ids == self.model.config.image_token_id).long()
         for name in self.pixels[0]:
             found[name] = torch.cat([self.pixels[number][name] for number in numbers])
         found["pixel_values"] = found["pixel_values"].to(self.model.dtype)
         return {name: value.to(self.device) for name, value in found.items()}
-
-    def _takes(self) -> Sequence[str]:
-        return self.model.forward.__code__.co_varnames if hasattr(self.model.forward, "__code__") else ()
 
 
 def main() -> None:
@@ -432,4 +429,4 @@ def _command(result: Result) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

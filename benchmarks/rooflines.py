@@ -109,10 +109,10 @@ class Counted:
     nodes: Sequence[Node] = field(default_factory=list)
     groups: int = 1
     said: int = 0
+    together: bool = field(init=False)
 
-    @property
-    def together(self) -> bool:
-        return self.passes.together
+    def __post_init__(self) -> None:
+        self.together = self.passes.together
 
     def admit(self, prompts: Sequence[int], inputs: Mapping[str, Tensor]) -> None:
         start = now(self.device)
