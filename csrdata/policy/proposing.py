@@ -101,8 +101,8 @@ class DiverseGroups:
         ends: Tensor,
     ) -> Tensor:
         """Return each row's best token. All answers choose together, one group after the other."""
-        # [answers, groups]: the position of each row in `allowed`, -1 if its sentence is complete. It stays on the CPU, so that
-        # no step waits for the accelerator to say how many rows there are.
+        # [answers, groups]: the position of each row in `allowed`, -1 if its sentence is complete. It stays on the CPU: no
+        # step waits for the accelerator to say how many rows there are.
         table = torch.full(((active[-1] // self.groups + 1) * self.groups,), -1)
         table[list(active)] = torch.arange(len(active))
         table, device = table.view(-1, self.groups), allowed.device
