@@ -236,7 +236,7 @@ def _plan(settings: Settings, model: Any, prompts: Prompts) -> MemoryPlan:
 def _path(result: Result, out: Path, model: Any, prompts: Prompts) -> None:
     """Say which path a shard would take, and what it was compared with."""
     tokens = result.settings.tokens * result.settings.sentences
-    choice = choose_path(model, prompts.encode, [0, 1], at_once=2, answer_tokens=tokens)
+    choice = choose_path(model, prompts.encode, [0, 1], at_once=2, answer_tokens=tokens, graphs=True)
     result.add("path", out, kind=choice.kind, reason=choice.reason)
 
 
