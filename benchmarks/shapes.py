@@ -1,6 +1,7 @@
 """The shapes of real models, with random weights: nothing is downloaded, and speed and memory do not depend on weights.
 
-The numbers are those of the published config.json files. `tiny` has the parts of LLaVA-1.5 at a size for tests.
+The numbers are those of the published config.json files. `tiny` and `tiny-qwen` have the parts of the
+other two at a size for tests.
 """
 
 from collections.abc import Callable
@@ -125,6 +126,40 @@ def tiny() -> Any:
     )
 
 
+def tiny_qwen() -> Any:
+    """Return the configuration of a Qwen2.5-VL of two layers, with four image tokens."""
+    return hf.Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": 320,
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 512,
+            "initializer_range": 0.2,
+            "bos_token_id": 2,
+            "eos_token_id": 2,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]},
+        },
+        vision_config={
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_heads": 2,
+            "out_hidden_size": 64,
+            "patch_size": 14,
+            "spatial_merge_size": 2,
+            "window_size": 56,
+            "fullatt_block_indexes": [1],
+        },
+        image_token_id=3,
+        video_token_id=4,
+        vision_start_token_id=5,
+        vision_end_token_id=6,
+    )
+
+
 def _square(side: int) -> Callable[[int], dict[str, Tensor]]:
     return lambda count: {"pixel_values": torch.randn(count, 3, side, side)}
 
@@ -144,5 +179,6 @@ SHAPES = {
     # A picture of 640 x 480 pixels: 46 x 34 patches, of which each four become one token.
     "qwen2.5-vl-7b": Shape(qwen_25_vl_7b, hf.Qwen2_5_VLForConditionalGeneration, 391, _patches(34, 46)),
     "tiny": Shape(tiny, hf.LlavaForConditionalGeneration, 4, _square(28)),
+    "tiny-qwen": Shape(tiny_qwen, hf.Qwen2_5_VLForConditionalGeneration, 4, _patches(4, 4)),
 }
 """By the name that `--shape` takes."""

@@ -30,6 +30,7 @@ def decoding_path(
         range(len(prompts)),
         at_once=at_once,
         answer_tokens=answer_tokens,
+        graphs=True,
     )
 
 

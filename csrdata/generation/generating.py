@@ -29,6 +29,7 @@ from csrdata.policy.prompting import (
     end_ids,
 )
 from csrdata.policy.proposing import Known, Proposing
+from csrdata.policy.static_passes import forget_passes
 from csrdata.records import NO_PARENT, Prompt, Sentence
 from csrdata.relevance.base import Scorer
 from csrdata.search.beam import Branch, Candidates, Guidance, Proposal, search_each
@@ -90,7 +91,7 @@ def generate(
         return refused
 
     def attempt(left: Sequence[int], at_once: int) -> Iterator[tuple[int, list[Sentence]]]:
-        return _search(
+        found = _search(
             [admitted[index] for index in left],
             policy=policy,
             scorer=scorer,
@@ -107,6 +108,11 @@ def generate(
             repetition_threshold=repetition_threshold,
             clock=clock,
         )
+        try:
+            yield from found
+        except (RuntimeError, MemoryError):
+            forget_passes(policy.model)
+            raise
 
     trees = halving(
         len(admitted),
@@ -154,6 +160,7 @@ def _search(
         prompts_to_compare([image.size for image in images], [one.tokens for one in admitted]),
         at_once=at_once,
         answer_tokens=max(one.answer_tokens for one in admitted),
+        graphs=not isinstance(proposing, Known),
     )
     if passes.together and isinstance(proposing, Known):
         passes = KnownPasses(model)

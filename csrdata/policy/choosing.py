@@ -29,7 +29,7 @@ from csrdata.policy.memory import is_out_of_memory
 from csrdata.policy.one_by_one import CachedPasses, PlainPasses, plain_logits
 from csrdata.policy.passes import Node, Passes, SharedPasses
 from csrdata.policy.prefill import extended
-from csrdata.policy.static_passes import StaticPasses
+from csrdata.policy.static_passes import StaticPasses, has_kept_passes, kept_passes
 
 _LOGGER = logging.getLogger(__name__)
 _TOLERANCE = 1e-3
@@ -66,7 +66,7 @@ class PathChoice:
 
 
 _PASSES: Mapping[str, Callable[[PreTrainedModel], Passes]] = {
-    "graphs": StaticPasses,
+    "graphs": kept_passes,
     "shared": SharedPasses,
     "cached": CachedPasses,
     "plain": PlainPasses,
@@ -74,14 +74,20 @@ _PASSES: Mapping[str, Callable[[PreTrainedModel], Passes]] = {
 
 
 def passes_for(
-    model: PreTrainedModel, encode: Encode, prompts: Sequence[int], *, at_once: int, answer_tokens: int
+    model: PreTrainedModel,
+    encode: Encode,
+    prompts: Sequence[int],
+    *,
+    at_once: int,
+    answer_tokens: int,
+    graphs: bool = False,
 ) -> Passes:
     """Return the passes of the fastest path; log which one, warn if it is not the shared one.
 
     Args:
-        model, encode, prompts, at_once, answer_tokens: see `choose_path`.
+        model, encode, prompts, at_once, answer_tokens, graphs: see `choose_path`.
     """
-    choice = choose_path(model, encode, prompts, at_once=at_once, answer_tokens=answer_tokens)
+    choice = choose_path(model, encode, prompts, at_once=at_once, answer_tokens=answer_tokens, graphs=graphs)
     words = f"{type(model).__name__} takes the {choice.kind} path: {choice.reason}"
     if choice.together:
         _LOGGER.info(words)
@@ -109,7 +115,13 @@ def prompts_to_compare(sizes: Sequence[tuple[int, int]], lengths: Sequence[int])
 
 @torch.inference_mode()
 def choose_path(
-    model: PreTrainedModel, encode: Encode, prompts: Sequence[int], *, at_once: int, answer_tokens: int
+    model: PreTrainedModel,
+    encode: Encode,
+    prompts: Sequence[int],
+    *,
+    at_once: int,
+    answer_tokens: int,
+    graphs: bool = False,
 ) -> PathChoice:
     """Return the fastest path that gives what a plain pass gives, on each of these prompts.
 
@@ -121,20 +133,16 @@ def choose_path(
         prompts: their numbers, as `prompts_to_compare` gives them.
         at_once: the most prompts that are admitted together.
         answer_tokens: the most tokens of an answer.
+        graphs: whether CUDA graphs are tried: for a search, whose steps of equal sizes are many.
     """
     expected = _expected(model, encode, prompts, answer_tokens=answer_tokens)
     compared = f"{len(expected) - 1} prompts and on {expected[-1].length} tokens with an answer"
     against = _against_sharing(model, encode, expected, at_once=at_once)
     if against is None:
         words = f"the log-probabilities of a full pass, on {compared}"
-        if model.device.type != "cuda":
+        if not graphs or model.device.type != "cuda":
             return PathChoice("shared", words)
-        graphs = _against("graphs", model, encode, expected, at_once=at_once)
-        return (
-            PathChoice("graphs", words)
-            if graphs is None
-            else PathChoice("shared", f"{words}; no graphs: {graphs}")
-        )
+        return _with_graphs(model, encode, expected, at_once=at_once, words=words)
     reason = f"no shared prefix: {against}"
     if (also := _against("cached", model, encode, expected, at_once=1)) is None:
         return PathChoice("cached", reason)
@@ -217,6 +225,18 @@ def _expect(model: PreTrainedModel, inputs: Mapping[str, Tensor], number: int, *
     return _Expected(number, filler[:-2], (filler[-2], filler[-1]), logits, len(ids) + tokens)
 
 
+def _with_graphs(
+    model: PreTrainedModel, encode: Encode, expected: Sequence[_Expected], *, at_once: int, words: str
+) -> PathChoice:
+    """Return the shared path with CUDA graphs, or without where they fail; a model is tried once, in its first shard."""
+    against = None
+    if not has_kept_passes(model):
+        against = _against("graphs", model, encode, expected, at_once=at_once)
+    if against is not None:
+        return PathChoice("shared", f"{words}; no CUDA graphs: {against}")
+    return PathChoice("graphs", words)
+
+
 def _against_sharing(
     model: PreTrainedModel, encode: Encode, expected: Sequence[_Expected], *, at_once: int
 ) -> str | None:
@@ -258,7 +278,7 @@ def _logits(
     kind: str, model: PreTrainedModel, encode: Encode, chunk: Sequence[_Expected]
 ) -> Iterator[Tensor]:
     """Yield each prompt's logits [3, V] behind its answer: in two rows that are fed, and where a sentence begins."""
-    passes = _PASSES[kind](model)
+    passes = StaticPasses(model) if kind == "graphs" else _PASSES[kind](model)
     numbers = [prompt.prompt for prompt in chunk]
     if passes.together and not any(prompt.more for prompt in chunk):
         passes.admit(numbers, encode(numbers))

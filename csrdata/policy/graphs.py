@@ -59,7 +59,7 @@ class CudaGraphs:
 
     def _capture(self, step: Callable[[], None]) -> Any:
         # Libraries choose kernels and allocate on a first run, which a capture must not see.
-        aside = torch.cuda.Stream()
+        aside: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             step()

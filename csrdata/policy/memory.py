@@ -13,8 +13,13 @@ _TEXTS = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory could not be allocated, on an accelerator or on a CPU."""
+    """Return whether an error says that memory could not be allocated, on an accelerator or on a CPU.
+
+    A CUDA graph that is captured when memory runs out ends in another error, whose context is the first one.
+    """
     torch = _torch()
+    if error.__context__ is not None and is_out_of_memory(error.__context__):
+        return True
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _TEXTS)

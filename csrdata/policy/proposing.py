@@ -109,19 +109,21 @@ class DiverseGroups:
         ends: Tensor,
     ) -> Tensor:
         """Return each row's best token. All answers choose together, one group after the other."""
-        # [answers, groups]: the position of each row in `allowed`, -1 if its sentence is complete.
+        # [answers, groups]: the position of each row in `allowed`, -1 if its sentence is complete. It stays on the CPU: no
+        # step waits for the accelerator to say how many rows there are.
         table = torch.full(((active[-1] // self.groups + 1) * self.groups,), -1)
         table[list(active)] = torch.arange(len(active))
-        table = table.view(-1, self.groups).to(allowed.device)
-        tokens = torch.zeros(len(active), dtype=torch.long, device=allowed.device)
+        table, device = table.view(-1, self.groups), allowed.device
+        tokens = torch.zeros(len(active), dtype=torch.long, device=device)
         for group in range(self.groups):
             here = table[table[:, group] >= 0]
-            mine, later = here[:, group], here[:, group + 1 :]
+            mine, later = here[:, group].to(device), here[:, group + 1 :]
             chosen = allowed[mine].argmax(-1)
             tokens[mine] = chosen
-            penalized = (later >= 0) & ~torch.isin(chosen, ends)[:, None]
-            answer, column = penalized.nonzero(as_tuple=True)
-            allowed[later[answer, column], chosen[answer]] -= self.diversity_penalty
+            penalty = self.diversity_penalty * ~torch.isin(chosen, ends)
+            answer, column = (later >= 0).nonzero(as_tuple=True)
+            owner = answer.to(device)
+            allowed[later[answer, column].to(device), chosen[owner]] -= penalty[owner]
         return tokens
 
 

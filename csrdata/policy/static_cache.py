@@ -55,7 +55,9 @@ class PromptPool:
             following: the position of the token after each prompt.
         """
         capacity = max(self.capacity, len(self.places) + len(prompts))
-        length = max(self.length, round_up(mask.shape[1], PROMPT_TOKENS))
+        length = round_up(mask.shape[1], PROMPT_TOKENS)
+        if self.places:  # else the length is that of the first prompts, whatever was here before
+            length = max(self.length, length)
         moved = (capacity, length) != (self.capacity, self.length)
         taken = set(self.places.values())
         free = [place for place in range(capacity) if place not in taken][: len(prompts)]
@@ -65,7 +67,7 @@ class PromptPool:
                 if number == len(stored):
                     stored.append(new.new_zeros(0, new.shape[1], length, new.shape[3]))
                 if moved:
-                    stored[number] = _enlarged(stored[number], capacity, length)
+                    stored[number] = _resized(stored[number], capacity, length)
                 for index, place in enumerate(free):
                     stored[number][place, :, length - mask.shape[1] :] = new[index]
                 setattr(layer, name, None)
@@ -88,7 +90,16 @@ class PromptPool:
             self.hidden = torch.full((0, 1, 1, length), -torch.inf, dtype=dtype, device=mask.device)
             self.following = following[:0]
         if self.hidden.shape[::3] != (capacity, length):
-            more = (length - self.hidden.shape[-1], 0, 0, 0, 0, 0, 0, capacity - self.hidden.shape[0])
+            more = (
+                length - self.hidden.shape[-1],
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                capacity - self.hidden.shape[0],
+            )  # or less
             self.hidden = F.pad(self.hidden, more, value=-torch.inf)
             self.following = F.pad(self.following, (0, capacity - len(self.following)))
         for index, place in enumerate(free):
@@ -136,9 +147,9 @@ class Page:
         return sum(tensor.numel() * tensor.element_size() for tensor in [*self.keys, *self.values])
 
 
-def _enlarged(stored: Tensor, places: int, length: int) -> Tensor:
-    """Return a copy of [P, kv_heads, L, d] with more places, and more room on the left."""
+def _resized(stored: Tensor, places: int, length: int) -> Tensor:
+    """Return a copy of [P, kv_heads, L, d] with more places, and more or less room on the left."""
     before, heads, tokens, size = stored.shape
-    enlarged = stored.new_zeros(places, heads, length, size)
-    enlarged[:before, :, length - tokens :] = stored
-    return enlarged
+    resized, same = stored.new_zeros(places, heads, length, size), min(tokens, length)
+    resized[:before, :, length - same :] = stored[:, :, tokens - same :]
+    return resized

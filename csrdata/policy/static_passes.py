@@ -4,10 +4,13 @@ The same attention as `csrdata.policy.passes.SharedPasses`, in fixed places (`cs
 sizes (`csrdata.policy.buckets`). On a GPU each size is captured once and replayed (`csrdata.policy.graphs`). On a CPU the
 steps run as they are, which only tests do: the CPU's path, and its bytes, are those of `SharedPasses`.
 
+Places and graphs are kept from one shard to the next (`kept_passes`). The sizes of a step follow from its shard alone: rows
+do not depend on the shards before.
+
 An answer's last token, which no row has fed yet, is token 0 of its new sentences: group 0 feeds it, and all groups see it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -41,8 +44,17 @@ class StaticPasses:
         self.pool = PromptPool()
         self.pages: list[Page] = []
         self.places: Places | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Forget all prompts, as before a new shard; places and graphs are kept."""
+        self.pool.places.clear()
+        self.capacity = 0
+        """The most prompts in flight so far."""
         self.axes: int | None = None
         """The number of axes that the model counts positions on; None: one."""
+        self.entering: list[tuple[list[int], list[Any], Tensor, Tensor]] = []
+        """Prompts that were admitted since the last depth began: numbers, layers of a cache, mask, following positions."""
         self.first_logits: dict[int, Tensor] = {}
         self.width = 1
         """The most live answers of a prompt so far."""
@@ -56,7 +68,7 @@ class StaticPasses:
 
     @torch.inference_mode()
     def admit(self, prompts: Sequence[int], inputs: Mapping[str, Tensor]) -> None:
-        """Encode the images and prompts, and move their keys and values into free places."""
+        """Encode the images and prompts; their keys and values move to fixed places when the next depth begins."""
         cache = DynamicCache()
         first = prefill(self.model, inputs, cache)
         layers: list[Any] = list(cache.layers)
@@ -64,26 +76,25 @@ class StaticPasses:
         for number, layer in enumerate(layers):
             if layer.keys is None or layer.keys.shape[2] != tokens:
                 raise ValueError(f"layer {number} does not keep one key for each of {tokens} tokens")
-        if self.pool.put(prompts, layers, inputs["attention_mask"].bool(), first.following):
-            self.runner.clear()
+        # Not yet: prompts that have ended keep their places until the next depth says which go on.
+        self.entering.append((list(prompts), layers, inputs["attention_mask"].bool(), first.following))
         self.axes = first.axes
         self.first_logits |= dict(zip(prompts, first.logits, strict=True))
 
     @torch.inference_mode()
     def begin(self, nodes: Sequence[Node], *, groups: int) -> Tensor:
         """Feed the last token of each non-empty answer, and give the sentences that continue the answers their places."""
-        if not self.pool.places:
-            raise ValueError("no prompt has been admitted")
         live = {node.prompt for node in nodes}
-        self.pool.leave_only(live)
-        prompts = prompts_in_use(len(live), self.pool.capacity)
+        self._enter(live)
+        prompts = prompts_in_use(len(live), self.capacity)
         self.pool.move_into(prompts)
-        slots = self._answer_slots(nodes)  # of the depth before, whose grid is read here for the last time
+        # Of the depth before, whose grid is read here for the last time.
+        slots, old = self._answer_slots(nodes), self.pages[: self._used_pages()]
         answers, width = self._grid(nodes)
         past = [len(one) for one in slots]
         past_pages = pages(max(past), groups)
         self.sizes = Sizes(prompts, width, groups, rows=0, past_pages=past_pages, pages=past_pages)
-        self._move(slots, answers, groups=groups)
+        self._move(slots, answers, old, groups=groups)
         self.nodes = [(answer, len(node.tokens)) for answer, node in zip(answers, nodes, strict=True)]
         self._hide(past)
         first = {
@@ -132,6 +143,17 @@ class StaticPasses:
         )
         places.logits[:rows].copy_(output.logits[:, -1])
 
+    def _enter(self, live: Collection[int]) -> None:
+        """Free the places of prompts without a live answer, and give the new prompts theirs."""
+        if not self.pool.places and not self.entering:
+            raise ValueError("no prompt has been admitted")
+        self.pool.leave_only(set(live) - {prompt for prompts, *_ in self.entering for prompt in prompts})
+        for entering in self.entering:
+            if self.pool.put(*entering):
+                self.runner.clear()
+        self.capacity = max(self.capacity, len(self.pool.places))
+        self.entering = []
+
     def _answer_slots(self, nodes: Sequence[Node]) -> list[list[int]]:
         """Return where the tokens of each answer are, without its last one, in the grid of the depth before.
 
@@ -149,9 +171,15 @@ class StaticPasses:
             own = len(node.tokens) - before - 1
             slots = [*range(before - 1), sentence] if before else []
             slots += [sentence + token * sizes.groups + group for token in range(1, own + 1)]
-            start = answer * len(self.pages) * PAGE_TOKENS * sizes.groups
+            start = answer * self._used_pages() * PAGE_TOKENS * sizes.groups
             found.append([start + slot for slot in slots])
         return found
+
+    def _used_pages(self) -> int:
+        """Return the pages that the present depth has used."""
+        if self.sizes is None:
+            return 0
+        return self.sizes.past_pages + (self.fed - 1) // PAGE_TOKENS + 1
 
     def _grid(self, nodes: Sequence[Node]) -> tuple[list[int], int]:
         """Return the place of each node's answer, and the width of the grid: 1, or the most answers of a prompt so far."""
@@ -168,14 +196,17 @@ class StaticPasses:
         ]
         return places, width
 
-    def _move(self, slots: Sequence[Sequence[int]], answers: Sequence[int], *, groups: int) -> None:
+    def _move(
+        self, slots: Sequence[Sequence[int]], answers: Sequence[int], old: Sequence[Page], *, groups: int
+    ) -> None:
         """Move the tokens of answers from the pages of the depth before into those of this one, layer by layer."""
-        sizes, old = self._sizes(), self.pages
-        capacity = self.pool.capacity * self.width
-        if self.places is None or (self.places.answers, self.places.groups) != (capacity, groups):
-            vocabulary = self.model.get_output_embeddings().weight.shape[0]
+        sizes, answers_now = self._sizes(), self.capacity * self.width
+        if self.places is None or self.places.groups != groups or self.places.answers < answers_now:
+            head: Any = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
             like = self.pool.keys[0]
-            self.places = Places(answers=capacity, groups=groups, vocabulary=vocabulary, like=like)
+            self.places = Places(
+                answers=answers_now, groups=groups, vocabulary=head.weight.shape[0], like=like
+            )
             self.pages = []
             self.runner.clear()
         self._have_pages(sizes.past_pages)
@@ -190,7 +221,7 @@ class StaticPasses:
         for layer in range(len(self.pool.keys)):
             for name in ("keys", "values"):
                 moved = _gathered([getattr(page, name)[layer] for page in old], index)
-                for page, part in zip(self.pages, moved.split(page_slots, 2), strict=False):
+                for page, part in zip(self.pages, torch.split(moved, page_slots, 2), strict=False):
                     getattr(page, name)[layer][: sizes.answers, :, : part.shape[2]] = part
 
     def _hide(self, past: Sequence[int]) -> None:
@@ -238,6 +269,31 @@ class StaticPasses:
         if self.places is None:
             raise ValueError("no depth has begun")
         return self.places
+
+
+_KEPT = "_csrdata_static_passes"
+"""The attribute of a model that holds its passes from one shard to the next."""
+
+
+def kept_passes(model: PreTrainedModel) -> StaticPasses:
+    """Return a model's passes, without prompts: those of the shard before with their graphs, or new ones."""
+    passes: StaticPasses | None = getattr(model, _KEPT, None)
+    if passes is None:
+        passes = StaticPasses(model)
+        setattr(model, _KEPT, passes)
+    passes.start()
+    return passes
+
+
+def has_kept_passes(model: PreTrainedModel) -> bool:
+    """Return whether an earlier shard has left passes."""
+    return getattr(model, _KEPT, None) is not None
+
+
+def forget_passes(model: PreTrainedModel) -> None:
+    """Free the memory of a model's passes."""
+    if has_kept_passes(model):
+        delattr(model, _KEPT)
 
 
 def _with(sizes: Sizes, *, rows: int | None = None, pages: int | None = None) -> Sizes:

@@ -124,7 +124,9 @@ class StaticStep:
         scores = torch.cat([shared, own + hidden], -1)
         weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
         output = self._by_answer(self._by_prompt(weights[..., :length]) @ self.pool.values[layer][:prompts])
-        for page, part in zip(self.pages, weights[..., length:].split(self._page_slots, -1), strict=True):
+        for page, part in zip(
+            self.pages, torch.split(weights[..., length:], self._page_slots, -1), strict=True
+        ):
             output = output + part @ page.values[layer][:answers]
         return self._collect(output, share)
 

@@ -63,12 +63,13 @@ def test_a_plan_of_qwen_by_hand() -> None:
     """Qwen2.5-VL-7B keeps 4 of 28 heads: a ninth of LLaVA's bytes per token; its logits count more than its prompts."""
     token = 57_344
     plan = plan_search(
-        shape("qwen2.5-vl-7b"), available=H200, prompt_tokens=420, accelerator=True, graphs=False, **SEARCH
+        shape("qwen2.5-vl-7b"), available=H200, prompt_tokens=420, accelerator=True, graphs=True, **SEARCH
     )
-    assert plan.each["prompts"] == 2 * 420 * token
-    assert plan.each["answers"] == 5 * (175 + 5 * 25 + 175) * token
-    assert plan.each["logits"] == 25 * 152_064 * 14 > plan.each["prompts"]
-    assert plan.fits == 388
+    assert plan.each["prompts"] == 448 * token
+    assert plan.each["answers"] == 5 * 400 * token + 5 * 400 * token // 28
+    assert plan.each["logits"] == 25 * 152_064 * 18 > plan.each["prompts"]
+    assert sum(plan.each.values()) == 278_620_032
+    assert plan.fits == 421
 
 
 def test_prompts_are_stored_once(tmp_path: Path) -> None:

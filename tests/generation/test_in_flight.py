@@ -132,6 +132,12 @@ def test_out_of_memory_is_told_apart() -> None:
     assert is_out_of_memory(too_large.value)
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert is_out_of_memory(MemoryError())
+    with pytest.raises(RuntimeError, match="capture") as later:
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        finally:
+            raise RuntimeError("the capture was invalidated")
+    assert is_out_of_memory(later.value)
     with pytest.raises(RuntimeError) as unlike:
         torch.ones(2) @ torch.ones(3)
     assert not is_out_of_memory(unlike.value)

@@ -26,7 +26,7 @@ from csrdata.policy.loading import load_policy
 from csrdata.policy.passes import Node, Passes, SharedPasses
 from csrdata.policy.prompting import banned_ids, encode, end_ids, render_prompt
 from csrdata.policy.proposing import DiverseGroups
-from csrdata.policy.static_passes import StaticPasses
+from csrdata.policy.static_passes import StaticPasses, forget_passes, has_kept_passes, kept_passes
 from csrdata.records import NO_PARENT, Stop
 from csrdata.search.beam import Branch
 from tests.families import FAMILIES, llava_next, unlike_pictures
@@ -105,13 +105,15 @@ class Both:
         return eager + 20 * noise
 
 
-def search(passes: Passes, folder: Path, policy: Any) -> list[list[tuple[int, ...]]]:
+def search(
+    passes: Passes, folder: Path, policy: Any, texts: Sequence[str] = TEXTS
+) -> list[list[tuple[int, ...]]]:
     """Decode several depths of three prompts that enter one after the other; return the tokens of every proposal."""
     images = [
         Image.open(path).convert("RGB")
         for path in unlike_pictures(folder, ((160, 120), (90, 200), (300, 60)))
     ]
-    texts = [TEXTS[prompt % len(TEXTS)] for prompt in range(len(ENTERS))]
+    texts = [texts[prompt % len(texts)] for prompt in range(len(ENTERS))]
     decoder = SentenceDecoder(
         passes,
         policy.tokenizer,
@@ -155,6 +157,7 @@ def test_static_steps_are_those_of_the_shared_path(tmp_path: Path, name: str, ru
     assert both.steps > 40
     assert len(both.rows) > 5
     assert both.apart < 1e-5
+    assert both.static.pool.capacity == 3  # the fourth prompt takes the place of one that has ended
     if isinstance(both.static.runner, Tape):
         assert both.static.runner.replayed > both.steps / 4
 
@@ -165,6 +168,45 @@ def test_the_same_sentences(tmp_path: Path) -> None:
     one = search(SharedPasses(policy.model), tmp_path / "images", policy)
     other = search(StaticPasses(policy.model), tmp_path / "images", policy)
     assert one == other
+
+
+class Keyed(Tape):
+    """A tape that also remembers the sizes of each step, in order, and when its tapes were cleared."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys: list[Hashable] = []
+        self.cleared: list[int] = []
+        """The numbers of steps before which places moved."""
+
+    def run(self, key: Hashable, step: Callable[[], None]) -> None:
+        self.keys.append(key)
+        super().run(key, step)
+
+    def clear(self) -> None:
+        self.cleared.append(len(self.keys))
+        super().clear()
+
+
+def test_the_next_shard_replays_the_graphs_of_the_first(tmp_path: Path) -> None:
+    """Passes are kept for a model; the next shard has the sizes of a fresh start, records little again, and the same tokens."""
+    policy = load_policy(FAMILIES["llava"](tmp_path / "policy"))
+    assert not has_kept_passes(policy.model)
+    passes, runner = kept_passes(policy.model), Keyed()
+    passes.runner = runner
+    first = search(passes, tmp_path / "images", policy, TEXTS[:2])
+    keys, cleared = runner.keys, list(runner.cleared)
+    runner.keys, runner.replayed = [], 0
+    again = kept_passes(policy.model)
+    assert again is passes
+    assert search(again, tmp_path / "images", policy, TEXTS[:2]) == first
+    assert runner.keys == keys
+    # Only what the first shard recorded before its last prompt got a place is recorded again.
+    assert runner.cleared == cleared
+    assert len(keys) - runner.replayed <= len(set(keys[: cleared[-1]]))
+    assert runner.replayed > len(keys) / 2
+    forget_passes(policy.model)
+    assert kept_passes(policy.model) is not passes
 
 
 def test_half_precision(tmp_path: Path) -> None:
