@@ -158,8 +158,11 @@ class Asker:
         else:
             rows = {self._number(image, question, tail=0): [[]] for image, question in block}
         numbers = list(rows)
-        for batch in [numbers] if passes.together else [[number] for number in numbers]:
-            passes.admit(batch, self._encoded(batch))
+        if isinstance(passes, QuestionPasses):
+            passes.admit_parts([(numbers, self._encoded(numbers))])
+        else:
+            for number in numbers:
+                passes.admit([number], self._encoded([number]))
         return _feed(passes, rows)
 
     def _number(self, image: int, question: str, *, tail: int) -> int:

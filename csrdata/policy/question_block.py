@@ -30,12 +30,13 @@ class QuestionPasses(SharedPasses):
     """Shared passes that start behind questions: `admit_parts` the prefixes, `begin_behind` the questions, then `feed`."""
 
     def admit_parts(self, parts: Iterable[tuple[Sequence[int], Mapping[str, Tensor]]]) -> None:
-        """Admit prompts part by part, and join their keys and values once.
+        """Admit prompts part by part in the place of all earlier ones, and join their keys and values once.
 
         Args:
             parts: the numbers and the inputs of some prompts each, as `admit` takes them.
         """
-        caches = [self.prefix]
+        self.present, self.first_logits, self.step = [], {}, None
+        caches: list[PromptCache | None] = []
         for prompts, inputs in parts:
             self.prefix = None
             self.admit(prompts, inputs)

@@ -107,6 +107,23 @@ def test_the_answers_go_on_past_the_room_of_the_cache(tmp_path: Path) -> None:
     assert (logits.log_softmax(-1) - expected.log_softmax(-1)).abs().max() < 1e-4
 
 
+def test_earlier_prompts_are_dropped(tmp_path: Path) -> None:
+    """Prompts that are admitted take the place of those before: memory holds one block, and the logits are the same."""
+    policy = load_policy(tiny_llava(tmp_path / "policy"))
+    prompt = render_prompt(policy.processor, "Describe it.")
+    passes = QuestionPasses(policy.model)
+    words = policy.tokenizer("Is there a star?", add_special_tokens=False)["input_ids"]
+    found = []
+    for number in (0, 1, 0):
+        passes.admit_parts([([number], dict(encode(policy.processor, [picture(number)], [prompt])))])
+        assert (passes.present, passes.step) == ([number], None)
+        assert passes.prefix is not None
+        assert len(passes.prefix.mask) == 1
+        found.append(passes.begin_behind([number], [words]))
+    assert torch.equal(found[0], found[2])
+    assert not torch.equal(found[0], found[1])
+
+
 def test_a_question_without_tokens_is_refused(tmp_path: Path) -> None:
     """There is nothing to feed, so the caller is wrong."""
     policy = load_policy(tiny_llava(tmp_path / "policy"))
