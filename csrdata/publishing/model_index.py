@@ -29,7 +29,7 @@ def write_card(path: Path, found: Evaluation, *, split: str) -> int:
         split: what was evaluated on, a name.
 
     Raises:
-        UserError: the file is no card, or its metadata would name a path or a token.
+        UserError: the file is not a card, or its metadata would name a path or a token.
     """
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
