@@ -70,7 +70,7 @@ def leaving_in_words(
 ) -> Iterator[None]:
     """Run the body; turn an error or a signal into an exit code and, if there is something to report, a line on stderr.
 
-    A second Ctrl-C ends the process at once. Buffered output is written to stdout before the body counts as done.
+    A second Ctrl-C ends the process immediately. Buffered output is written to stdout before the body counts as done.
 
     Args:
         what: the command or stage, for the line after a signal.

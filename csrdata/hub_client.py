@@ -175,7 +175,7 @@ def connect(
 
 
 def hidden_failure(error: BaseException) -> Exception | None:
-    """Return the cut connection or server error (5xx) behind an error that another library raised; None if there is none."""
+    """Return the cut connection or server error (5xx) behind another library's error; None for any other error."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, _passing()) and _may_pass(seen):

@@ -28,7 +28,7 @@ FILE = Path("params.yaml")
 NAME = "1 to 32 characters of a-z, 0-9, '-' and '_', the first a letter or digit, and not base"
 """What an iteration may be called, in words; releases define the pattern."""
 RESERVED_SETS = ("record", "max_new_tokens", "stopped")
-"""Keys in the metrics of `evaluate_policy` that are no splits."""
+"""Keys in the metrics of `evaluate_policy` that are not splits."""
 
 
 class Compute(Section):
@@ -160,7 +160,7 @@ def _check_sets(sets: Mapping[str, AnySet], path: Path) -> None:
 
 
 RESERVED_SIGNALS = ("search", "held_out", "elsewhere")
-"""Signals that are no entry of `scorers.others`."""
+"""Signals that are not in `scorers.others`."""
 
 
 def _check_signals(params: Params, path: Path) -> None:

@@ -115,7 +115,7 @@ def _walk(root: Node) -> Iterator[Node]:
 
 
 def _line_of_bad_value(root: Node | None) -> int | None:
-    """Return the line of the first scalar that cannot be constructed on its own; None if there is none."""
+    """Return the line of the first scalar that cannot be constructed alone, or None."""
     for node in () if root is None else _walk(root):
         if isinstance(node, ScalarNode):
             try:

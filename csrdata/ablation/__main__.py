@@ -28,7 +28,7 @@ Profile = Annotated[
 ArmsFile = Annotated[
     Path | None, typer.Option("--arms", metavar="FILE", help="Other arms than csrdata's own.")
 ]
-Quick = Annotated[bool, typer.Option("--quick", help="Few arms at small sizes, in a folder of their own.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Few arms at small sizes, in a separate folder.")]
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Compare arms over seeds and images: pooled figures, intervals with seeds as a level of their own, and paired tests.
+"""Compare arms over seeds and images: pooled figures, intervals with seeds as a separate level, and paired tests.
 
 **Pooling.** The figure of an arm is a ratio of sums over its seeds and images. All seeds answer the same questions about
 the same images; only the models and the training differ.
@@ -95,7 +95,7 @@ def compare(
 
 
 def correct(chances: Mapping[tuple[str, str], float | None]) -> dict[tuple[str, str], float | None]:
-    """Return the p-values of a table corrected together (Holm); a test that does not exist is no member of the family."""
+    """Return the p-values of a table corrected together (Holm); a test that does not exist is not in the family."""
     known = {key: chance for key, chance in chances.items() if chance is not None}
     names = {str(number): key for number, key in enumerate(known)}
     adjusted = holm({number: known[key] for number, key in names.items()})
@@ -139,7 +139,7 @@ def _draw(arm: BySeed, names: Sequence[str], draws: Draws, *, resamples: int, se
 def _with_draws(
     sums: tuple[Numbers, Numbers], names: Sequence[str], draws: Mapping[str, tuple[Numbers, Numbers]]
 ) -> tuple[Numbers, Numbers]:
-    """Return sums in which some figures have draws of their own."""
+    """Return sums in which some figures have separate draws."""
     for index, name in enumerate(names):
         if name in draws:
             sums[0][:, index], sums[1][:, index] = draws[name]

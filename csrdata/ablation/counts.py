@@ -117,7 +117,7 @@ def encode(column: Column) -> str:
 
 
 def decode(text: str) -> Column | None:
-    """Return the counts that `encode` wrote; None if the text is no counts."""
+    """Return the counts that `encode` wrote; None if the text is not such counts."""
     for mark in "*#:":
         before, found, after = text.partition(mark)
         if not found:
@@ -144,7 +144,7 @@ def _is_number(text: str) -> bool:
 
 
 def _bits(text: str, count: int) -> Column | None:
-    """Return zeros and ones from hexadecimal digits; None if they are no digits, or too many or too few."""
+    """Return zeros and ones from hexadecimal digits; None if one is not a digit, or there are too many or too few."""
     if len(text) != -(-count // 4) or set(text) - set("0123456789abcdef"):
         return None
     bits = "".join(f"{int(one, 16):04b}" for one in text)

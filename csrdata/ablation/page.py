@@ -48,7 +48,7 @@ def markdown(table: Table, arms: Arms) -> str:
 
 
 def shown_splits(table: Table) -> list[str]:
-    """Return the splits to show: settings were chosen on validation images, so that they are no result."""
+    """Return the splits to show: settings were chosen on validation images, so they are not a result."""
     return [split for split in table.splits if split != CHOSEN_ON] or list(table.splits)
 
 

@@ -121,7 +121,7 @@ def open_campaign(
         quick: whether the runs have the sizes of `arms.quick`.
 
     Raises:
-        UserError: there is no such profile, or the file is no valid params file.
+        UserError: there is no such profile, or the file is not a valid params file.
     """
     top = top.absolute()
     text, raw = profile_text(profile), read_yaml(profile_path(profile))

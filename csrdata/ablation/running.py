@@ -177,7 +177,7 @@ class Runner:
         self._call(run, [sys.executable, "-m", "dvc", "repro", *targets], tell=tell)
 
     def _collect(self, run: Run) -> None:
-        """Write the result of a finished project; a process of its own reads it, as it works in the project's folder."""
+        """Write the result of a finished project; a separate process reads it, as it works in the project's folder."""
         campaign = self.campaign
         words = [
             "--profile",

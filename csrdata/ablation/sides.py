@@ -1,6 +1,6 @@
 """Sides of `csrdata compare`: a word is an iteration of this project, an arm of metrics/ablation, or a file of answers.
 
-An arm is compared over its seeds, each with the counts of its last policy on every image; seeds are a level of their own
+An arm is compared over its seeds, each with the counts of its last policy on every image; seeds are a separate level
 in the intervals (`csrdata.evaluation.contrast`).
 """
 

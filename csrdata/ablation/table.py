@@ -49,7 +49,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What exploratory arms are held against: base or shipped, over the seeds that these arms have."""
+    """What exploratory arms are compared with: base or shipped, over the seeds that these arms have."""
 
     title: str
     iterations: int

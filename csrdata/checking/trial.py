@@ -188,7 +188,7 @@ def try_training(pairs: Sequence[Pair], train: Train) -> tuple[Step | None, list
 
 
 def _failed(subject: str, problem: Exception, *, stage: str) -> Finding:
-    """Return the finding for an error that is no mistake of the user's, or for a lack of memory."""
+    """Return the finding for an error that is not a mistake of the user, or for a lack of memory."""
     lines = str(problem).strip().splitlines()
     got = f"{type(problem).__name__}: {lines[0] if lines else ''}"
     if "OutOfMemory" in type(problem).__name__ or "not enough memory" in got:

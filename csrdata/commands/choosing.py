@@ -119,7 +119,7 @@ def curate(
     clear: Annotated[bool, typer.Option("--clear", help="Take no pair out by hand any more.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write labels and a condition into params.yaml (select_pairs.curation); `dvc repro` then makes the pairs anew.
+    """Write labels and a condition into params.yaml (select_pairs.curation); `dvc repro` then makes the pairs again.
 
     docs/inspection.md says what a condition may be.
     """

@@ -110,7 +110,7 @@ def check(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Take two prompts the whole way; check models, limits, images, disk, memory and time; write dvc.yaml for params.yaml.
+    """Try two prompts from start to end; check models, limits, images, disk, memory and time; write dvc.yaml.
 
     Exit code 1: a stage would fail.
     """

@@ -82,7 +82,7 @@ class RayEngine:
 
 
 class Actor:
-    """A worker in a separate process. An error that is no bug is returned, because Ray would wrap an exception."""
+    """A worker in a separate process. An error that is not a bug is returned, because Ray would wrap an exception."""
 
     def __init__(self, opening: tuple[OpenWorker, ShardStore], number: int, folder: str) -> None:
         self.open_worker, self.store = opening

@@ -117,7 +117,7 @@ class _Drawn:
         return divide(self.above[:, place], self.below[:, place])
 
     def figures(self, below: NDArray[np.int64], shares: Numbers) -> Numbers:
-        """Return each draw's figures at its own place on the curve, [R, figures]; NaN where there is none."""
+        """Return each draw's figures at its own place on the curve, [R, figures]; NaN where a draw has no place."""
         rows, after = np.arange(len(below)), np.minimum(below + 1, self.above.shape[2] - 1)
 
         def mixed(sums: Numbers) -> Numbers:

@@ -23,7 +23,7 @@ class JudgingFigures:
     compared: int
     """Prompts of these whose two answers differ in truth."""
     accuracy: float | None
-    """Percent of the compared prompts in which the named answer is the truer one; None if there are none."""
+    """Percent of the compared prompts in which the named answer is the truer one; None without such prompts."""
 
 
 def judging_figures(

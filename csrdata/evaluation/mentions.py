@@ -33,7 +33,7 @@ def marks(text: str, truth: Truth, parser: ClaimParser) -> list[Mark]:
     """Return every mention of an absent object in a text, in the order of the words.
 
     Raises:
-        ValueError: the parser returns a sentence that is no part of the text.
+        ValueError: the parser returns a sentence that is not in the text.
 
     Example: "A star. A red ring." without a ring -> one mark, 14 to 18, in sentence 2
     """

@@ -23,7 +23,7 @@ UNFINISHED_SENTENCE = "counted"
 
 @dataclass(frozen=True, slots=True)
 class SetRecord:
-    """One split: equal records mean equal questions, held against equal truth by equal rules."""
+    """One split: equal records mean equal questions, compared with equal truth by equal rules."""
 
     images: int
     descriptions: int
@@ -33,7 +33,7 @@ class SetRecord:
     questions_sha256: str
     """Of image, kind, instruction and right answer of each question, in order."""
     prompt: str | None
-    """The instruction of the descriptions; None where they differ, or there are none."""
+    """The instruction of the descriptions; None where they differ or are missing."""
     truth_sha256: str | None
     """Of the images' objects and what else is known; None, here and below, where the truth is unknown."""
     rules: str | None

@@ -1,6 +1,6 @@
 """All figures of one policy's answers, split by split: what is measured, and in what unit.
 
-Answers are held against the truth once, where it is known; what remains are ratios over a split's images
+Answers are compared with the truth once, where it is known; what remains are ratios over a split's images
 (`intervals.Ratio`), the images in the order of the questions, so that two policies' ratios pair up image by image.
 A figure that a split cannot have is absent, never zero: CHAIR without truth, POPE without yes/no questions.
 """

@@ -23,7 +23,7 @@ from csrdata.sources.base import ClaimParser
 
 LIKELIHOOD = "likelihood"
 OVERHEAD = ("read", "write")
-"""Activities of the run log that are no signal."""
+"""Activities of the run log that are not signals."""
 
 
 @dataclass(frozen=True, slots=True)

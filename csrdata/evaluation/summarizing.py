@@ -117,7 +117,7 @@ def summarize_pairs(
         pairs: those kept; a prompt may have several.
         dropped: the prompts without a pair.
         preference: over all answers of the iteration's search; None where the truth is unknown.
-        judging: of the policy's verdicts on its answers; None where there are none.
+        judging: of the policy's verdicts on its answers; None without verdicts.
     """
     return PairSummary(
         kept=len(pairs),

@@ -235,7 +235,7 @@ class Headline:
     words: float | None
     """Per answer."""
     world: int | None
-    """The version of the microworld, so that `dvc metrics diff` shows where it changed; None where there is none."""
+    """The version of the microworld, so that `dvc metrics diff` shows where it changed; None without a microworld."""
 
     def as_json(self) -> dict[str, float | None]:
         """Return the headline in the form of the file; a world that is None is left out."""
@@ -312,7 +312,7 @@ def read_prepared(value: JsonValue) -> Prepared | None:
     """Return what `prepare` says of the models that it trained; None if it resolved models of others.
 
     Raises:
-        UserError: the machine or the base policy is missing, or a value is no number.
+        UserError: the machine or the base policy is missing, or a value is not a number.
     """
     if "resolved" in value.items():
         return None
@@ -335,7 +335,7 @@ def read_world(value: JsonValue) -> int | None:
     """Return the version of the microworld whose images `prepare` drew; None for other images, and for version 1.
 
     Raises:
-        UserError: it is no whole number.
+        UserError: it is not a whole number.
     """
     world = value.items().get("world")
     return None if world is None else world.count()
@@ -345,7 +345,7 @@ def read_numbers(value: JsonValue, *, needs: tuple[str, ...] = ()) -> Numbers:
     """Return numbers by name; those of a training that diverged need not be finite.
 
     Raises:
-        UserError: a name of `needs` is missing, or a value is no number.
+        UserError: a name of `needs` is missing, or a value is not a number.
     """
     return {name: one.number_or_none(finite=False) for name, one in value.items(needs=needs).items()}
 

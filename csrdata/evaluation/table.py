@@ -69,7 +69,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Lines under a heading of their own."""
+    """Lines under a separate heading."""
 
     title: str
     rows: tuple[Row, ...]

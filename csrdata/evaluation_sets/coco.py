@@ -103,7 +103,7 @@ def image_path(folder: str, name: str, *, place: str) -> str:
         place: what names it, for the error.
 
     Raises:
-        UserError: the name is no relative path with forward slashes, leads out of the folder or is too long.
+        UserError: the name is not a relative path with forward slashes, leads out of the folder or is too long.
     """
     parts = PurePosixPath(name)
     path = (PurePosixPath(folder) / parts).as_posix()

@@ -136,7 +136,7 @@ SPECIAL: Mapping[str, str] = {
     "dining room": "",
     "dining room table": "dining table",
 }
-"""Phrases that mean another category than their words; an empty text is no category."""
+"""Phrases that mean another category than their words; an empty text means no category."""
 
 _YOUNG = ("baby", "adult", "young", "mother", "father", "male", "female")
 _ANIMALS = ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe")
@@ -182,7 +182,7 @@ class Synonyms:
 
     @property
     def sha256(self) -> str:
-        """Of all phrases with their categories: two tables with the same hash read every text alike."""
+        """Of all phrases with their categories: two tables with the same hash read every text in the same way."""
         lines = sorted(f"{' '.join(phrase)}\t{name or ''}" for phrase, name in self.phrases.items())
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

@@ -8,7 +8,7 @@ import numpy as np
 from csrdata.inspection.batch_rewards import Bools, Floats, Integers
 
 NONE = -1
-"""In place of an answer: there is none."""
+"""In place of a missing answer."""
 
 
 def allowed_pairs(texts: Integers, words: Integers, there: Bools, *, max_length_gap: float) -> Bools:
@@ -58,7 +58,7 @@ def select(
 
 
 def _furthest_apart(values: Floats, left: Bools, allowed: Bools) -> tuple[Integers, Integers]:
-    """Return (higher, lower) of each prompt as `csrdata.search.pairs.furthest_apart` does; `NONE` where there are none."""
+    """Return (higher, lower) of each prompt as `csrdata.search.pairs.furthest_apart` does; `NONE` without such a pair."""
     if not values.size:
         return np.full(len(values), NONE), np.full(len(values), NONE)
     every = np.arange(len(values))

@@ -152,7 +152,7 @@ def aggregated(rewards: Sequence[Floats], counts: Integers, how: str) -> Floats:
     """Return the rewards of answers, [A], as `csrdata.search.reward.aggregate` combines those of their sentences.
 
     Args:
-        rewards: of one sentence of each answer, then of another one, and so on, [A] each; 0 where there is none.
+        rewards: of one sentence of each answer, then of another one, and so on, [A] each; 0 without a sentence.
         counts: sentences of each answer, [A].
         how: an `Aggregate`.
     """

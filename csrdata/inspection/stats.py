@@ -372,7 +372,7 @@ def _by(values: pl.Series, names: list[str]) -> dict[str, int]:
 
 
 def mean(values: pl.Series) -> float | None:
-    """Return the mean of the values that are not null; None if there are none."""
+    """Return the mean of the values that are not null; None without such values."""
     known = values.drop_nulls()
     return float(known.mean()) if len(known) else None  # type: ignore[arg-type]
 

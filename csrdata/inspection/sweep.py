@@ -221,7 +221,7 @@ class _Batch:
         return _Pairs(chosen, rejected, values[chosen] - values[rejected])
 
     def _terms(self, scale: str) -> list[tuple[Floats, Floats]]:
-        """Return both terms of the last sentence of each answer, of the one before it, and so on; 0 where there is none."""
+        """Return both terms of the last sentence of each answer, of the one before it, and so on; 0 without a sentence."""
         if scale not in self._on_scale:
             image, language = (np.append(term, 0.0) for term in self._components.on_scale(scale))
             self._on_scale[scale] = [(image[column], language[column]) for column in self._paths]

@@ -141,7 +141,7 @@ def _disk(params: Params, *, adapter: int) -> list[Finding]:
 
 
 def _try(params: Params, inputs: Inputs, models: Models) -> list[Finding]:
-    """Take two prompts the whole way; return what that shows, and the estimates of disk, memory and time."""
+    """Try two prompts from start to end; return what that shows, and the estimates of disk, memory and time."""
     from csrdata.checking.trial import PROMPTS, try_pairs, try_training
     from csrdata.pipeline.trial_pairs import selection
 
@@ -254,7 +254,7 @@ def _scorer(params: Params, models: Models, role: Role, policy: "Policy") -> "Sc
 def _text_limits(params: Params, models: Models, policy: "Policy") -> dict[str, int | None]:
     """Return the tokens of a text that each scorer reads, by its place in params.yaml; None if it does not say.
 
-    A detector and a self-check are left out: they have no limit of their own.
+    A detector and a self-check are left out: they have no limit.
     """
     found: dict[str, int | None] = {}
     for role in models.records:

@@ -50,7 +50,7 @@ class Inputs:
 
 
 def read_prompts(params: Params) -> tuple[Inputs | None, list[Finding]]:
-    """Return the prompts as stored, or else sampled in memory; None with a finding where there are none."""
+    """Return the prompts as stored, or else sampled in memory; None with a finding without prompts."""
     try:
         inputs = _stored(params) if paths.PROMPTS.exists() else _sampled(params)
     except UserError as problem:

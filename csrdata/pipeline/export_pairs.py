@@ -19,7 +19,7 @@ from csrdata.storage.tables import read_rows
 def export_pairs(folder: Path, *, to: str, iterations: Sequence[str], options: Options) -> Exported:
     """Write the pairs of iterations in a trainer's or viewer's format.
 
-    Of pairs that several iterations have alike, the first is kept.
+    Of equal pairs of several iterations, the first is kept.
 
     Pairs that continue an answer become plain text with the chat template of the base policy, which is loaded without its
     weights.

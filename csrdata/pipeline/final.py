@@ -1,6 +1,6 @@
 """`make final`: the base and the last policy on the test split, once, when every setting is final.
 
-No stage draws, asks about or answers for the test split, so nothing can be chosen by it. This module is no stage of the
+No stage draws, asks about or answers for the test split, so nothing can be chosen by it. This module is not a stage of the
 DAG: it draws the images itself, and its record is made once. A record of other settings is never replaced.
 """
 

@@ -51,7 +51,7 @@ class Node:
     stage: str
     """A key of `csrdata.pipeline.STAGES`."""
     inputs: tuple[str, ...]
-    """Files and folders with data; code is no part of it."""
+    """Files and folders with data; code is not part of it."""
     params: tuple[str, ...]
     """Sections of params.yaml, or dotted keys."""
     outputs: tuple[Output, ...]

@@ -1,6 +1,6 @@
 """A lock and one-line disk errors around each run of a stage.
 
-Two runs of the same stage and iteration would write the same files. The second one ends at once and names the process
+Two runs of the same stage and iteration would write the same files. The second one ends immediately and names the process
 that holds the lock. Different stages or iterations may run at the same time, as `dvc repro` may do. Shares of one stage
 (`--shards`) run at the same time as well: each holds the lock of its share alone, and that of the stage with the others.
 """

@@ -53,7 +53,7 @@ def drawn_image(path: str, *, place: str, to_terminal: bool) -> str:
         to_terminal: whether the output is a terminal.
 
     Raises:
-        UserError: the terminal takes images, and the file is missing or is no image.
+        UserError: the terminal takes images, and the file is missing or not an image.
     """
     from csrdata.images import load_image
     from csrdata.inspection.terminal_image import escapes, protocol_of

@@ -63,7 +63,7 @@ def pin_scorer(params: Params, role: Role, *, at: Path | None = None) -> list[Pi
     """Write the record of a scorer that is elsewhere, load it once, and return what was recorded.
 
     A scorer by folder needs no record, unless it is a member of an ensemble: the folder is the dependency. A self-check has
-    no model of its own.
+    no model.
 
     Args:
         params: the project's.

@@ -64,7 +64,7 @@ def release(
         names: the iterations; None or an empty list means all that have pairs.
         images: `embed` or `reference`.
         licence, image_licence, output_licence: see `csrdata.publishing.origins.origin`.
-        hub_may_be_away: continue if the published version cannot be read; the card's changelog then starts anew.
+        hub_may_be_away: continue if the published version cannot be read; the card's changelog then starts again.
 
     Raises:
         UserError: an argument is invalid, the project differs from its dvc.lock, something is missing, the Hub did
@@ -275,7 +275,7 @@ def _made(params: Params, names: Sequence[str] | None) -> list[str]:
 
 
 def _published(repo_id: str, *, may_fail: bool) -> Manifest | None:
-    """Return the manifest of the published version; None if there is none, or if `may_fail` and it cannot be read."""
+    """Return the manifest of the published version; None without one, or if `may_fail` and it cannot be read."""
     try:
         found = published_manifest(repo_id)
         return (

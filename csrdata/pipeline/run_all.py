@@ -61,7 +61,7 @@ def run_all(*, dry_run: bool = False) -> int:
             it writes.
 
     Raises:
-        UserError: params.yaml is wrong, or the folder is no project.
+        UserError: params.yaml is wrong, or the folder is not a project.
         StageFailed: a stage failed; what was finished before it is kept and recorded.
     """
     params, form = load_params(), form_here()

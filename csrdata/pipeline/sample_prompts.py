@@ -48,7 +48,7 @@ def run(params: Params) -> None:
 
 
 def _tell(sampled: Sampled, answerable: Answerable) -> None:
-    """Say how many prompts and questions were left out, and where the list is; a complete sample is no news."""
+    """Say how many prompts and questions were left out, and where the list is; nothing is said of a complete sample."""
     for kept, left_out, what in (
         (len(sampled.prompts), sampled.left_out, "prompts"),
         (len(answerable.asked.questions), answerable.left_out, "evaluation questions"),

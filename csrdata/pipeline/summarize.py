@@ -142,7 +142,7 @@ def _record(
     """Return what all policies were evaluated on.
 
     Raises:
-        UserError: a policy was asked other questions than the table has, others were left out, or it was held against
+        UserError: a policy was asked other questions than the table has, others were left out, or it was compared with
             another truth.
     """
     left_out = read_left_out()

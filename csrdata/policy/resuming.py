@@ -67,7 +67,7 @@ class Work:
         write_json(self.folder / KEY, key)
 
     def references(self, *, pairs: int) -> Known | None:
-        """Return the reference's log-probabilities of an earlier run; None if there are none, or they are damaged."""
+        """Return the reference's log-probabilities of an earlier run; None if they are missing or damaged."""
         path = self.folder / _REFERENCES
         if not path.is_file():
             return None
@@ -90,7 +90,7 @@ class Work:
         write_table(self.folder / _REFERENCES, table)
 
     def checkpoint(self) -> Path | None:
-        """Return the newest checkpoint that is whole; None if there is none. Newer ones are removed."""
+        """Return the newest complete checkpoint, or None. Newer ones are removed."""
         for path in sorted((self.folder / CHECKPOINTS).glob("checkpoint-*"), key=_step, reverse=True):
             if _step(path) and _is_whole(path):
                 _say(f"training goes on from step {_step(path)} ({path})")

@@ -32,7 +32,7 @@ def write_card(path: Path, found: Evaluation, *, split: str) -> int:
         split: what was evaluated on, a name.
 
     Raises:
-        UserError: the file is no card, its metadata would name a path or a token, or it would have CHAIR and Object
+        UserError: the file is not a card, its metadata would name a path or a token, or it would have CHAIR and Object
             HalBench.
     """
     from huggingface_hub import EvalResult, ModelCard, ModelCardData

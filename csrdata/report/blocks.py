@@ -228,5 +228,5 @@ def _answers(responses: Sequence[Response]) -> dict[str, object]:
 
 
 def rounded(value: float | None) -> float | None:
-    """Return a value with five significant digits: what a page shows. None for what is no finite number."""
+    """Return a value with five significant digits: what a page shows. None for anything but a finite number."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.5g}")

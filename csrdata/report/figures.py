@@ -48,7 +48,7 @@ def figure_tables(folder: Path) -> list[dict[str, object]]:
     """Return the tables of a folder: those of the pairs first, then the policies' figures in the summary's order.
 
     Raises:
-        UserError: a file is no CSV in UTF-8.
+        UserError: a file is not CSV in UTF-8.
     """
     names = {path.stem for path in folder.glob("*.csv") if path.is_file()}
     first = [name for name in _TITLES if name in names]

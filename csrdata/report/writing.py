@@ -48,7 +48,7 @@ class Content:
 
     series: Sequence[Series]
     images: Path | ImageRoot | None
-    """The root of the images; None where there are none to show."""
+    """The root of the images; None without images to show."""
     drift: Mapping[str, object] | None
     """See `csrdata.report.drift`."""
     figures: Sequence[Mapping[str, object]]

@@ -7,7 +7,7 @@ because it says less. `max_length_gap` limits the length difference of each pair
 whole set.
 
 Other orders answer what the reward is worth: `random` puts a number in its place that says nothing, `truth` the claims of
-the answer, held against the image. The oracle is for comparison alone.
+the answer, compared with the image. The oracle is for comparison alone.
 """
 
 import math
@@ -89,7 +89,7 @@ def select(
     seed: int,
     claims: CountClaims | None = None,
 ) -> list[Pair] | Dropped:
-    """Return the pairs of answers to one prompt, or the reason why there are none.
+    """Return the pairs of answers to one prompt, or the reason for no pair.
 
     Only finished, non-empty, canonical answers count. Canonical means that tokenising the text gives the generated tokens
     again, so that training sees the answer that was scored.

@@ -100,7 +100,7 @@ class _Leaning:
         return self._keys[place]
 
     def _left(self, place: int) -> int:
-        """Return the first place from `place` on whose pair is still there; the number of pairs if there is none."""
+        """Return the first place from `place` on whose pair is still there; the number of pairs if no such pair is left."""
         passed = []
         while self._next[place] != place:
             passed.append(place)

@@ -2,8 +2,8 @@
 
 An expression is a condition such as `margin >= 0.5 and not "fog" in chosen`: comparisons, `and`, `or`, `not`, `in` (a text
 within a text), `+ - * /` on numbers, parentheses, numbers, texts in quotes, and the names of `COLUMNS`. It is parsed into a
-tree whose every node is checked; nothing of it is run as Python. A value that a pair does not have is unknown, as is what is
-computed from it; a pair stays only where the condition is true.
+tree whose every node is checked; nothing of it is run as Python. A value that a pair does not have is unknown, and so is any
+value computed from it; a pair stays only where the condition is true.
 """
 
 import ast
@@ -255,7 +255,7 @@ def curate(
     """Return the outcomes without the pairs that are taken out, and how many were, by reason.
 
     Each pair that is taken out is a `Dropped` with its reason; the detail has its number before curation. The pairs that a
-    prompt keeps are numbered anew.
+    prompt keeps get new numbers.
 
     Args:
         outcomes: of every prompt: pairs, or one reason.

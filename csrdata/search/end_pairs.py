@@ -2,7 +2,7 @@
 
 A likelihood cannot tell: a policy ends where its training answers ended, and invents another sentence where they went on.
 The reward cannot either, as the end has no relevance. But the image can speak for the next sentence or against it
-(`csrdata.search.evidence`). A repetition adds nothing, so nothing speaks for it. Where the policy proposed the end beside
+(`csrdata.search.evidence`). A repetition adds nothing, so nothing speaks for it. Where the policy proposed the end next to
 sentences,
 
 - some sentence has evidence of `end_gap` or more: going on is better. Chosen is the sentence with the most evidence,

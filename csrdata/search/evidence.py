@@ -18,7 +18,7 @@ from csrdata.search.continuations import Contrast, Prefix, Values, is_repetition
 
 
 def evidence(sentence: Sentence, elsewhere: Values) -> float | None:
-    """Return the evidence for a sentence that is no repetition, -100..100; None where a term is not known.
+    """Return the evidence for a sentence that is not a repetition, -100..100; None where a term is not known.
 
     Args:
         sentence: with its R_I, 0..100, by the search's scorer.

@@ -1,4 +1,4 @@
-"""Pairs of several kinds: those of every part, one after the other, with numbers of their own."""
+"""Pairs of several kinds: those of every part, one after the other, with new numbers."""
 
 from collections.abc import Sequence
 

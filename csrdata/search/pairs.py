@@ -42,7 +42,7 @@ Outcome = Pair | Dropped
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a text says of its image, held against the truth."""
+    """What a text says of its image, compared with the truth."""
 
     false: int
     """Mentions of absent objects, or with something wrong said of a present one; each counts, repeated or not."""

@@ -1,7 +1,7 @@
 """Pairs of two sentences that continue the same beginning of an answer, and of a sentence and the end.
 
 Two whole answers to one prompt differ in many sentences and in length. Two candidates of the search with the same parent
-differ in one sentence: what is said before it is the pair's context. Where an answer should end is a question of its own,
+differ in one sentence: what is said before it is the pair's context. Where an answer should end is a separate question,
 which `csrdata.search.end_pairs` answers.
 
 A sentence may be a side of a pair if it and its beginning are whole (no limit of tokens cut them short) and tokenised as
@@ -111,7 +111,7 @@ def select(
     elsewhere: Values,
     claims: CountClaims | None = None,
 ) -> list[Pair] | Dropped:
-    """Return the pairs of one prompt, or the reason why there are none.
+    """Return the pairs of one prompt, or the reason for no pair.
 
     At each beginning, chosen is the sentence with the highest value and rejected the one with the lowest; ties go to the
     lower node. For `evidence` see `csrdata.search.evidence`. Of all beginnings, those with the largest differences give a

@@ -198,7 +198,7 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(status, json.dumps(value).encode())
 
     def reply(self, status: int, body: bytes) -> None:
-        """Send a reply; a client that is gone is none of the server's business."""
+        """Send a reply; an error of a client that has closed the connection is ignored."""
         try:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

@@ -70,7 +70,7 @@ class Mention(Protocol):
 
     @property
     def attributes_right(self) -> bool | None:
-        """Whether all statements about a present object are true; None if there are none, or if the truth is unknown."""
+        """Whether all statements about a present object are true; None without statements, or if the truth is unknown."""
 
     @property
     def mistake(self) -> str | None:
@@ -82,7 +82,7 @@ class ClaimParser(Protocol):
 
     @property
     def version(self) -> str:
-        """The rules by name: two parsers of the same version read every text alike."""
+        """The rules by name: two parsers of the same version read every text in the same way."""
 
     @property
     def tells_details(self) -> bool:

@@ -29,7 +29,7 @@ from csrdata.sources.unannotated import Unannotated
 from csrdata.storage.disk import atomic_file, hash_path
 
 UNREADABLE = "bin"
-"""Extension of what is no image: its prompt is left out when it is read."""
+"""Extension of a file that is not an image: its prompt is left out when it is read."""
 
 T = TypeVar("T")
 
@@ -192,7 +192,7 @@ class _Opened:
     def _ask(self, call: Callable[[], T], *, place: str) -> T:
         """Make a request with retries; whatever the libraries raise becomes one line.
 
-        `datasets` hides some failures of the connection behind errors of its own, such as a file that was not found.
+        `datasets` hides some failures of the connection behind other errors, such as a file that was not found.
         """
 
         def plain() -> T:

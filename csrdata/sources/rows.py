@@ -80,7 +80,7 @@ def parse_text(value: object, *, place: str) -> str:
     """Return an instruction without the image's mark and the white space around it.
 
     Raises:
-        UserError: it is no text, blank or too long, or the mark is within it or there twice.
+        UserError: it is not a text, blank or too long, or the mark is within it or there twice.
     """
     if not isinstance(value, str):
         raise wrong(f"{place}: prompt", value, "a text")

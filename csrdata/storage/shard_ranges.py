@@ -42,7 +42,7 @@ class ShardRanges:
             yield self._folder / name
 
     def scan(self) -> pl.LazyFrame | None:
-        """Return all rows, unread and in no certain order; None if there are none."""
+        """Return all rows, unread and in no certain order; None without rows."""
         return pl.scan_parquet([path for *_, path in self._spans]) if self._spans else None
 
     def rows(self, first: str, last: str) -> pl.DataFrame | None:

@@ -1,6 +1,6 @@
 """Shards that several processes make together, on any number of machines with one shared folder.
 
-Process `part` of `of` makes the shards whose number modulo `of` is `part`. It lists a finished shard in a record of its own
+Process `part` of `of` makes the shards whose number modulo `of` is `part`. It lists a finished shard in a separate record
 (`00007.json`), so that no two processes write the same file. When all shards have one, whoever comes last, or the next run
 of the stage, writes the manifest and removes the records. The folder then has the bytes that one process would have written.
 """

@@ -187,7 +187,7 @@ def seal(folder: Path, record: Record, *, fingerprint: dict[str, str]) -> None:
 class ShardStore:
     """A folder of shards, `00000.parquet`, `00001.parquet`, ..., and their manifest.
 
-    A shard is valid if the manifest or a record of its own (`csrdata.storage.shard_shares`) lists it under the current
+    A shard is valid if the manifest or a separate record (`csrdata.storage.shard_shares`) lists it under the current
     fingerprint, its bytes are unchanged, and it can be read.
     Opening a store changes no file: an invalid shard stays until a new one replaces it or `finish` removes it. Any process
     may call `write`; only one process calls `add` and `finish`.

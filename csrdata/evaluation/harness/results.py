@@ -140,7 +140,7 @@ def _task(name: str, figures: JsonValue, parts: Mapping[str, JsonValue], file: P
 
 
 def _figures(found: JsonValue) -> dict[str, Estimate]:
-    """Return the figures of one task; a value that is no number is a description of the task."""
+    """Return the figures of one task; a value that is not a number is a description of the task."""
     values = found.items()
     if len(values) > MOST_FIGURES:
         found.refuse(f"at most {MOST_FIGURES:,} values", got=f"{len(values):,}")

@@ -130,7 +130,7 @@ def rows_of(path: Path, *, what: str, lines: bool | None = None) -> Iterator[tup
         lines: whether it is JSON Lines; None: as its first character says.
 
     Raises:
-        UserError: it is missing, too large or malformed, or a row is no object.
+        UserError: it is missing, too large or malformed, or a row is not an object.
     """
     if not path.is_file():
         raise UserError(str(path), got=MISSING, expected=what, do=PUT)
@@ -162,7 +162,7 @@ def same_command() -> Iterator[None]:
 
 
 def _begins_array(path: Path) -> bool:
-    """Return whether the first character of a file that is no white space opens a JSON array."""
+    """Return whether the first character of a file that is not white space opens a JSON array."""
     with path.open("rb") as file:
         return file.read(1000).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
 

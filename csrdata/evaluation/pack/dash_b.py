@@ -1,4 +1,4 @@
-"""DASH-B: objects that vision-language models see where there are none (Augustin et al. 2025, arXiv 2503.23573).
+"""DASH-B: objects that vision-language models see in images without them (Augustin et al. 2025, arXiv 2503.23573).
 
 Files: `images/dash_benchmark_neg.json` and `..._pos.json` of the repository YanNeu/DASH-B, read at revision 1538d01: a JSON
 object {dataset: {object: [image file, ...]}}. The object is absent from an image of the first and present in one of the

@@ -129,7 +129,7 @@ def _margins(pairs: pl.DataFrame) -> pl.Series:
 
 
 def _contrast(pairs: pl.DataFrame, column: str, span: tuple[float, float]) -> Contrast | None:
-    """Return the contrast of a score over the pairs that have it for both answers; None if there are none."""
+    """Return the contrast of a score over the pairs that have it for both answers; None without such pairs."""
     known = pairs.drop_nulls([f"chosen_{column}", f"rejected_{column}"])
     if not len(known):
         return None

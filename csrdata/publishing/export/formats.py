@@ -74,7 +74,7 @@ class Format:
     key: str | None = None
     """The key of the list of rows in a `.json` file that holds an object; None if it holds the list."""
     largest_image: int | None = None
-    """Bytes, as they are stored there; here and below, None is no limit."""
+    """Bytes, as they are stored there; here and below, None means no limit."""
     most_images: int | None = None
 
 

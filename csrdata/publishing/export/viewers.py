@@ -1,6 +1,6 @@
 """Preference pairs as rows for two viewers, Argilla and FiftyOne, in which people look at pairs and judge them again.
 
-A viewer shows a pair that continues an answer as it is: the beginning is a field of its own.
+A viewer shows a pair that continues an answer as it is: the beginning is a separate field.
 
 The formats follow the source of the public loaders. Argilla: `Dataset.from_disk` of the SDK 2.8.0
 (`datasets/_io/_disk.py`, `records/_io/_json.py`, `_models/_settings`); settings and records of a test export were read

@@ -377,7 +377,7 @@ def _identity_at(connection: Connection, commit: str) -> object:
 
 
 def _manifest_at(connection: Connection, commit: str) -> bytes | None:
-    """Return the manifest in a commit; None if there is none."""
+    """Return the manifest in a commit, or None without one."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import RemoteEntryNotFoundError
 

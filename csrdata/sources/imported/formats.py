@@ -32,7 +32,7 @@ class RawPair:
 
 
 class NoPair(Exception):
-    """A row has no pair, for a reason that is no mistake in it."""
+    """A row has no pair, for a reason that is not a mistake in it."""
 
     def __init__(self, reason: DropReason, detail: str) -> None:
         super().__init__(detail)
@@ -124,7 +124,7 @@ def vlfeedback(row: Mapping[str, Any]) -> RawPair:
     left out. The fields are those of the dataset's card.
 
     Raises:
-        NoPair: fewer than two completions are rated, or all alike.
+        NoPair: fewer than two completions are rated, or all have one rating.
     """
     rated = []
     for completion in _records("completions", _value(row, "completions")):
