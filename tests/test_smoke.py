@@ -301,7 +301,10 @@ def test_dvc_and_csrdata_agree(
     said = _run(initialised, "csrdata", "run", "--all")
     assert {line.partition(":")[0] for line in said.splitlines() if ": running, " in line} == AGAIN
     ours, theirs = read_lock(initialised / LOCK), read_lock(project / LOCK)
-    for name in ours.keys() - {"summarize", "report"}:  # `make test-all` has appended an iteration there by now
+    for name in ours.keys() - {
+        "summarize",
+        "report",
+    }:  # `make test-all` has appended an iteration there by now
         assert _hashes(ours, name) == _hashes(theirs, name), name
     assert _dvc(initialised, "status").strip() == "Data and pipelines are up to date."
     assert _ran(_dvc(initialised, "repro", "--dry")) == []
