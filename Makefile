@@ -42,7 +42,7 @@ ablation: $(STAMP)  ## run every arm and write their table (hours, resumable; QU
 	python -m csrdata.ablation run $(ARMS) --jobs $(JOBS) $(if $(QUICK),--quick)
 	python -m csrdata.ablation table $(if $(QUICK),--quick)
 
-test: lint  ## lint, types, import rules, tests and one run of the smoke profile
+test: lint  ## lint, types, import rules, tests and one iteration of the smoke profile
 	OMP_NUM_THREADS=1 python -m pytest $(SIDE_BY_SIDE)
 
 test-all: lint  ## the same, with every case of the fault sweep (tests/faults)

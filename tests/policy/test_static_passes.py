@@ -31,9 +31,14 @@ from csrdata.records import NO_PARENT, Stop
 from csrdata.search.beam import Branch
 from tests.families import FAMILIES, llava_next, unlike_pictures
 
-TEXTS = ["Describe it.", "Is there a triangle? What do you see in this picture?", "Describe it now. " * 12]
+TEXTS = [
+    "Describe it.",
+    "Is there a triangle? What do you see in this picture?",
+    "Describe it now.",
+    "Describe it now. " * 12,
+]
 ENTERS = [0, 0, 1, 4]
-"""The depth at which each prompt enters; the third is longer than all places before it."""
+"""The depth at which each prompt enters; the fourth is longer than all places before it."""
 DEPTHS = 7
 ON_THE_HOST = {"_local_scalar_dense", "nonzero", "is_nonzero", "lift_fresh", "equal"}
 """Operators that read or write the host's memory: none of them can be captured."""
