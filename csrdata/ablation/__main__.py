@@ -12,6 +12,9 @@ from csrdata.errors import UserError
 
 KEPT = "; what was finished is kept. Next: the same command again"
 
+TUNING = "tuning.json"
+"""Of an arm's results: what `tune` tried and chose."""
+
 app = typer.Typer(
     help="The ablation: arms over a profile, run through DVC. `csrdata arms` lists them.",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -141,7 +144,7 @@ def tune(
             say(f"{arm.name}: failed. {error}")
             failed = True
             continue
-        path = campaign.results / arm.name / "tuning.json"
+        path = campaign.results / arm.name / TUNING
         loss = found.tuning.recall_loss
         chosen = write_record(path, trials, base, recall_loss=loss, revision=_revision())
         print(f"{arm.name}: tuned: {chosen.changes}")
@@ -171,7 +174,8 @@ def table(
         found = replace(found, by_name={name: found.named(name) for name in found.quick.arms})
     paths = [path for path in sorted(where.glob("*/*.json")) if path.stem.isdigit()]
     built = build(found, map(read_result, paths), seeds=seeds)
-    text = markdown(built, found)
+    tuned = [name for name in found.by_name if (where / name / TUNING).is_file()]
+    text = markdown(built, found, tuned=tuned)
     write_json(where.with_suffix(".json"), built.as_json())
     with atomic_file(where.with_suffix(".md")) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -24,13 +24,13 @@ TITLES = {
 }
 
 
-def markdown(table: Table, arms: Arms) -> str:
-    """Return the section of docs/results.md, without its heading."""
+def markdown(table: Table, arms: Arms, *, tuned: Sequence[str] = ()) -> str:
+    """Return the section of docs/results.md, without its heading; `tuned` names the arms that were tuned."""
     lines = [
         "Arms are sets of parameters over one profile: `csrdata arms` lists what each changes, and",
         "[ablation.md](ablation.md) says how they are run. An arm's figures are those after its last iteration.",
         "",
-        *_rule(arms.tuning),
+        *_rule(arms.tuning, tuned),
     ]
     for group in Group:
         rows = table.of(group)
@@ -52,13 +52,14 @@ def shown_splits(table: Table) -> list[str]:
     return [split for split in table.splits if split != CHOSEN_ON] or list(table.splits)
 
 
-def _rule(tuning: Tuning) -> list[str]:
-    """Say how settings were chosen."""
+def _rule(tuning: Tuning, tuned: Sequence[str]) -> list[str]:
+    """Say how settings are chosen, and for which arms that was done."""
     tried = "; ".join(f"`{key}` of {', '.join(map(_plain, values))}" for key, values in tuning.grid.items())
     return [
         f"**Tuning.** One rule for every arm: {len(tuning.trials())} runs of one iteration with seed 0 ({tried}).",
         "Chosen is the lowest CHAIR_S on validation images among the runs whose recall is at most",
         f"{tuning.recall_loss:g} points below the base's.",
+        f"Tuned so far: {', '.join(tuned) or 'none'}. All others have the rate of the profile or of the arm they extend.",
     ]
 
 

@@ -189,3 +189,5 @@ def test_without_results_the_page_says_what_is_missing(arms: Arms) -> None:
     table = build(arms, [])
     assert table.as_json() == {}
     assert "missing: base/0" in markdown(table, arms)
+    assert "Tuned so far: none." in markdown(table, arms)
+    assert "Tuned so far: base, shipped." in markdown(table, arms, tuned=["base", "shipped"])
