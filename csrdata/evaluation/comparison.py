@@ -32,7 +32,7 @@ class Side:
     """By split."""
     labels: Mapping[str, Label] = field(default_factory=dict)
     checks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """By split, then by figure: how it was held against the original benchmark."""
+    """By split, then by figure: how it was compared with the original benchmark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Row:
     title: str
     unit: str
     check: str | None
-    """How the figure was held against the original benchmark; None of arms."""
+    """How the figure was compared with the original benchmark; None of arms."""
     images: int
     contrast: Contrast
     images_needed: int | None

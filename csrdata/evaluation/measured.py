@@ -25,7 +25,7 @@ class Value:
     low: float | None
     high: float | None
     check: str | None
-    """How it was held against the original benchmark (`csrdata.evaluation.pack.base.Check`); None of another harness."""
+    """How it was compared with the original benchmark (`csrdata.evaluation.pack.base.Check`); None of another harness."""
 
 
 @dataclass(frozen=True, slots=True)

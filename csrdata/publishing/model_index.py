@@ -66,7 +66,7 @@ def write_card(path: Path, found: Evaluation, *, split: str) -> int:
 def _check_apart(path: Path, results: Sequence[Any]) -> None:
     """Raise if a card has CHAIR and Object HalBench: their images, questions and rules differ."""
     chair = any(one.metric_type in {"chair_s", "chair_i"} for one in results)
-    if chair and any(one.dataset_type == OBJECT_HALBENCH for one in results):
+    if chair and any(one.dataset_type.lower() == OBJECT_HALBENCH for one in results):
         expected = "one of the two in a card: their figures are not comparable"
         raise UserError(
             str(path), got="CHAIR and Object HalBench", expected=expected, do="give another file to --card"
@@ -89,9 +89,18 @@ def _read(path: Path) -> Any:
             str(path), got=f"{len(content):,} characters", expected=f"at most {MOST_CHARACTERS:,}", do=do
         )
     try:
-        return ModelCard(content)
+        card: Any = ModelCard(content)
     except Exception as error:  # noqa: BLE001 - the YAML is a stranger's; the library raises what its parser does
         raise UserError(str(path), got=error, expected=expected, do=do) from None
+    for one in card.data.eval_results or []:
+        names = (one.task_type, one.dataset_type, one.metric_type)
+        if one.metric_value is None or not all(isinstance(name, str) for name in names):
+            got, form = (
+                f"a result with type {names} and value {one.metric_value}",
+                "types as text, and a value",
+            )
+            raise UserError(f"{path}: model-index", got=got, expected=form, do=do)
+    return card
 
 
 def _results(found: Evaluation, split: str) -> list[dict[str, Any]]:

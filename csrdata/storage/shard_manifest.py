@@ -133,7 +133,7 @@ def check_names(folder: Path, *, made_by: str) -> ShardManifest:
             raise UserError(str(folder), got="no such table", expected="a folder of shards", do=made_by)
         got = "no readable list of shards" if (folder / FILE).exists() else "no such file"
         raise UserError(str(folder / FILE), got=got, expected="rows and hashes of the shards", do=made_by)
-    for name in manifest.names():
+    for name in map(shard_name, range(manifest.shards)):  # no list: the number may be anything
         if name not in there or name not in manifest.files:
             got = "no such file" if name not in there else "an unfinished shard"
             raise UserError(
@@ -179,11 +179,11 @@ def _parse(raw: dict[str, Any]) -> ShardManifest | None:
     fingerprint, shards, files = raw.get("fingerprint"), raw.get("shards"), raw.get("files")
     if not isinstance(fingerprint, dict) or not isinstance(files, dict) or type(shards) is not int:
         return None
-    if not all(isinstance(value, str) for value in fingerprint.values()):
+    if shards < 0 or not all(isinstance(value, str) for value in fingerprint.values()):
         return None
     found = {}
     for name, one in files.items():
-        index = re.fullmatch(r"(\d{5,})\.parquet", name)
+        index = re.fullmatch(r"([0-9]{5,18})\.parquet", name)
         if index is None or name != shard_name(int(index[1])) or int(index[1]) >= shards:
             return None
         shard = _parse_file(one)
@@ -195,14 +195,16 @@ def _parse(raw: dict[str, Any]) -> ShardManifest | None:
 
 def _parse_file(one: object) -> ShardFile | None:
     """Return the entry of one shard; None if a field is missing or malformed."""
-    if not isinstance(one, dict) or type(one.get("rows")) is not int:
+    if not isinstance(one, dict):
         return None
-    used = one.get("prompts_at_once", [])
+    rows, sha256, used = one.get("rows"), one.get("sha256"), one.get("prompts_at_once", [])
+    if type(rows) is not int or rows < 0:
+        return None
+    if not isinstance(sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        return None
     if not isinstance(used, list) or not all(type(number) is int and number > 0 for number in used):
         return None
-    if not re.fullmatch(r"[0-9a-f]{64}", str(one.get("sha256"))):
-        return None
-    return ShardFile(rows=one["rows"], sha256=one["sha256"], prompts_at_once=tuple(used))
+    return ShardFile(rows=rows, sha256=sha256, prompts_at_once=tuple(used))
 
 
 def _as_json(manifest: ShardManifest) -> dict[str, Any]:

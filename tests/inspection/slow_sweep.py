@@ -1,4 +1,4 @@
-"""A sweep tree by tree with the stages' own functions: slow, and what `csrdata.inspection.sweep` is held against."""
+"""A sweep tree by tree with the stages' own functions: slow, and what `csrdata.inspection.sweep` is compared with."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -68,6 +68,22 @@ def test_a_file_that_is_no_card_is_one_line(tmp_path: Path, content: str | bytes
     assert path.read_bytes() == raw
 
 
+@pytest.mark.parametrize(
+    ("dataset", "metric", "value"), [("d", "[1]", "1"), ("{a: 1}", "m", "1"), ("d", "m", "null")]
+)
+def test_a_malformed_result_is_one_line(tmp_path: Path, dataset: str, metric: str, value: str) -> None:
+    """A result of the card whose type is not text, or without a value, is refused, and the file stays as it was."""
+    path = tmp_path / "README.md"
+    result = f"task: {{type: t}}, dataset: {{type: {dataset}, name: n}}"
+    metrics = f"metrics: [{{type: {metric}, value: {value}}}]"
+    path.write_text(f"---\nmodel-index: [{{name: x, results: [{{{result}, {metrics}}}]}}]\n---\n")
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="model-index: got a result with type") as caught:
+        write_card(path, FOUND, split="random")
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before
+
+
 def test_a_card_names_no_folder(tmp_path: Path) -> None:
     """A model that is stated as a path of this machine is refused."""
     leaking = replace(FOUND, protocol=replace(PROTOCOL, model="/home/someone/checkpoints/a"))

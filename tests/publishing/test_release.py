@@ -18,7 +18,7 @@ from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.publishing.release.columns import pair_row
 from csrdata.publishing.release.gates import check
-from csrdata.publishing.release.manifest import MANIFEST, parse_manifest, read_manifest
+from csrdata.publishing.release.manifest import MANIFEST, check_counts, parse_manifest, read_manifest
 from csrdata.publishing.release.naming import image_names
 from csrdata.publishing.release.restore import released, restore
 from csrdata.publishing.release.shards import write_pairs
@@ -388,6 +388,25 @@ def test_a_release_without_the_count_of_pairs_taken_out_is_read(project: Path, t
     path.write_text(json.dumps(raw), encoding="utf-8")
     (counts,) = check(tmp_path / "release").iterations
     assert (counts.removed, counts.dropped_rows) == (None, 1)
+
+
+@pytest.mark.parametrize(
+    ("removed", "words"),
+    [
+        ({}, "got 0 pairs: where, expected 1 or more"),
+        ({"label": 1}, "got 0 pairs: where, expected 1 or more"),
+        ({"where": 1, "fog": 1}, "got 1 pairs: fog, expected label or where"),
+    ],
+)
+def test_pairs_taken_out_have_a_reason_of_curation(
+    project: Path, tmp_path: Path, removed: dict[str, int], words: str
+) -> None:
+    """Other reasons are refused, and so are fewer pairs than prompts that lost all of theirs."""
+    manifest = release(project, tmp_path / "release", ("1",))
+    (counts,) = manifest.iterations
+    wrong = replace(manifest, iterations=[replace(counts, dropped={"where": 1}, removed=removed)])
+    with pytest.raises(UserError, match=f"removed: {words}"):
+        check_counts(wrong, place="m", do="x")
 
 
 @pytest.mark.parametrize(

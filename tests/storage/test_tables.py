@@ -1,6 +1,7 @@
 """Tables are written whole or not at all, checked on reading, and shards survive a kill."""
 
 import dataclasses
+import json
 import os
 import re
 import shutil
@@ -217,6 +218,27 @@ def test_a_damaged_shard_is_refused_by_readers_and_made_again_by_its_stage(
         read_table(folder, Dropped, made_by="dvc repro x")
     assert make(store(tmp_path)) == made_again
     assert files(folder) == before
+
+
+HASH = "a" * 64
+FORGED = {
+    "a name of 5,000 digits": (1, {f"{'1' * 5000}.parquet": {"rows": 1, "sha256": HASH}}),
+    "a hash that is a number": (1, {"00000.parquet": {"rows": 1, "sha256": int("1" * 64)}}),
+    "negative rows": (1, {"00000.parquet": {"rows": -1, "sha256": HASH}}),
+    "a negative number of shards": (-1, {}),
+    "10^15 shards": (10**15, {}),
+}
+
+
+@pytest.mark.parametrize("case", FORGED)
+def test_a_forged_manifest_is_one_line(tmp_path: Path, case: str) -> None:
+    """Values that csrdata never writes are refused as damage, quickly and without a traceback."""
+    make(store(tmp_path))
+    path = tmp_path / "shards/manifest.json"
+    shards, listed = FORGED[case]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"shards": shards, "files": listed}))
+    with pytest.raises(UserError, match=r"got no readable list of shards|got an unfinished shard"):
+        read_table(tmp_path / "shards", Dropped, made_by="x")
 
 
 @pytest.mark.parametrize(

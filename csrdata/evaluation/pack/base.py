@@ -39,7 +39,7 @@ class Item:
 
 
 class Check(StrEnum):
-    """How a figure was held against the original benchmark; it goes wherever the figure goes."""
+    """How a figure was compared with the original benchmark; it goes wherever the figure goes."""
 
     REPRODUCED = "reproduced"
     """The original's results were computed again from its own answers."""
@@ -89,7 +89,7 @@ class Bench:
         return self.title if self.variant is None else f"{self.title}, rule-based variant ({self.variant})"
 
     def check(self, figure: str) -> Check:
-        """Return how a figure was held against the original."""
+        """Return how a figure was compared with the original."""
         return self.checks.get(figure, Check.OWN)
 
     def hashes(self) -> tuple[str, str, str | None]:

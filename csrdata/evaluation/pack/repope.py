@@ -12,6 +12,7 @@ too, and each other rule counts such an answer as wrong. The original says "no" 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from csrdata.errors import UserError
 from csrdata.evaluation.contrast import Formula, Measured
 from csrdata.evaluation.intervals import Ratio
 from csrdata.evaluation.pack import yes_no
@@ -46,7 +47,7 @@ def repope(file: Path, *, strategy: str, pope: Path | None) -> Bench:
         UserError: a file is missing or malformed, or RePOPE asks what POPE does not.
     """
     items, facts = _read(file)
-    spare = frozenset(item.key for item in _read(pope)[0]) if pope else frozenset()
+    spare = _spare(items, pope) if pope else frozenset()
     images = list(dict.fromkeys(item.image for item in items))
     return Bench(
         kind="repope",
@@ -58,7 +59,7 @@ def repope(file: Path, *, strategy: str, pope: Path | None) -> Bench:
         labels=_LABELS,
         checks=_CHECKS,
         measure=lambda texts: dict(_figures(facts, texts, images)),
-        spare=spare - {item.key for item in items},
+        spare=spare,
     )
 
 
@@ -70,13 +71,16 @@ def repope_splits(files: Mapping[str, Path], *, pope: Mapping[str, Path]) -> Ben
         pope: the same splits of POPE, whose answers may be in the answers file; empty: only RePOPE's.
 
     Raises:
-        UserError: a file is missing or malformed.
+        UserError: a file is missing or malformed, or RePOPE asks what POPE does not.
     """
     items: list[Item] = []
     parts: dict[str, list[Fact]] = {}
+    spare: set[str] = set()
     for split, file in files.items():
         own, facts = _read(file)
         items += [Item(f"{split}/{item.key}", item.image, item.prompt) for item in own]
+        if split in pope:
+            spare |= {f"{split}/{key}" for key in _spare(own, pope[split])}
         parts[split] = [Fact(f"{split}/{fact.key}", fact.owner, fact.right) for fact in facts]
     images = list(dict.fromkeys(item.image for item in items))
 
@@ -103,8 +107,7 @@ def repope_splits(files: Mapping[str, Path], *, pope: Mapping[str, Path]) -> Ben
         checks={f"{part}_{name}": check for name, check in _CHECKS.items() for part in (*files, "mean")},
         measure=measure,
         keys_of=split_key,
-        spare=frozenset(f"{split}/{item.key}" for split, file in pope.items() for item in _read(file)[0])
-        - {item.key for item in items},
+        spare=frozenset(spare),
     )
 
 
@@ -126,6 +129,22 @@ def _figures(facts: Sequence[Fact], texts: Mapping[str, str], images: Sequence[s
         "unread": over([not one for one in readable], [1] * len(read)),
         **yes_no.by_rules(facts, texts, owners=images),
     }
+
+
+def _spare(items: Sequence[Item], pope: Path) -> frozenset[str]:
+    """Return the keys of POPE's questions that RePOPE leaves out.
+
+    Raises:
+        UserError: POPE's file does not have one of RePOPE's questions, as that of another split.
+    """
+    asked = {item.key: item for item in _read(pope)[0]}
+    for item in items:
+        if asked.get(item.key) != item:
+            got = f"no question {item.key} about {item.image}: {item.prompt}"
+            raise UserError(
+                str(pope), got=got, expected="the same split of POPE", do="give another file as pope"
+            )
+    return frozenset(asked) - {item.key for item in items}
 
 
 def _read(path: Path) -> tuple[tuple[Item, ...], list[Fact]]:

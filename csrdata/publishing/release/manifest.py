@@ -108,8 +108,8 @@ class Counts:
     paired: Number | None = None
     """Prompts with a pair or more; null in a release of an earlier version, whose prompts had one pair at most."""
     removed: dict[Text, Number] | None = None
-    """Pairs that curation took out, by reason: each has a row in the table of dropped. Null where it took none out, and in a
-    release of an earlier version, in which a prompt that lost all its pairs has one row."""
+    """Pairs that curation took out, by its reasons: each has a row in the table of dropped. Null where it took none out, and
+    in a release of an earlier version, in which a prompt that lost all its pairs has one row."""
 
     @property
     def with_pairs(self) -> int:
@@ -338,6 +338,7 @@ def check_counts(manifest: Manifest, *, place: str, do: str) -> None:
         if one.with_pairs + sum(one.dropped.values()) != one.prompts or one.pairs < one.with_pairs:
             got = f"{one.pairs} pairs of {one.with_pairs} prompts and {sum(one.dropped.values())} prompts without"
             raise UserError(here, got=got, expected=f"{one.prompts} prompts in all", do=do)
+        _check_removed(one, place=here, do=do)
         for glob, rows in (
             (pair_glob(one.name), one.pairs),
             (own_table(one.name, "pairs"), one.pairs),
@@ -349,6 +350,27 @@ def check_counts(manifest: Manifest, *, place: str, do: str) -> None:
             found = sum(file.rows or 0 for file in files_of(manifest.files, glob))
             if found != rows:
                 raise UserError(f"{here}: {glob}", got=f"{found} rows", expected=f"{rows} rows", do=do)
+
+
+def _check_removed(counts: Counts, *, place: str, do: str) -> None:
+    """Check that pairs were taken out for reasons of curation, at least one of each prompt that lost all its pairs.
+
+    Raises:
+        UserError: they were not.
+    """
+    if counts.removed is None:
+        return
+    for reason, pairs in counts.removed.items():
+        if reason not in BY_HAND:
+            expected = " or ".join(BY_HAND)
+            raise UserError(f"{place}: removed", got=f"{pairs} pairs: {reason}", expected=expected, do=do)
+    for reason in BY_HAND:
+        prompts, pairs = counts.dropped.get(reason, 0), counts.removed.get(reason, 0)
+        if pairs < prompts:
+            got = f"{pairs} pairs: {reason}"
+            raise UserError(
+                f"{place}: removed", got=got, expected=f"{prompts} or more, one for each prompt", do=do
+            )
 
 
 def files_of(files: Sequence[File], glob: str) -> list[File]:

@@ -117,3 +117,17 @@ def test_repopes_mean_is_over_its_splits(tmp_path: Path, seed: int) -> None:
         known = [value for value in values if value is not None]
         expected = sum(known) / 3 if len(known) == len(values) else None
         assert found[f"mean_{name}"].value == pytest.approx(expected)
+
+
+def test_repope_and_pope_are_of_the_same_split(tmp_path: Path) -> None:
+    """A file of another split, whose questions have the same numbers and images, is refused with the first that differs."""
+    rows = [{"question_id": n, "image": "1.jpg", "text": f"A {n}?", "label": "yes"} for n in (1, 2, 3)]
+    files = {split: lines(tmp_path / f"{split}.json", rows[:2]) for split in NEGATIVES}
+    right = lines(tmp_path / "right.json", rows)
+    wrong = lines(tmp_path / "wrong.json", [rows[0], {**rows[1], "text": "A cat?"}, rows[2]])
+    words = r"wrong\.json: got no question 2 about 1\.jpg: A 2\?, expected the same split of POPE"
+    with pytest.raises(UserError, match=words):
+        repope(files["random"], strategy="random", pope=wrong)
+    with pytest.raises(UserError, match=words):
+        repope_splits(files, pope=dict(zip(files, (right, wrong, right), strict=True)))
+    assert repope(files["random"], strategy="random", pope=right).spare == {"3"}

@@ -1,4 +1,4 @@
-"""Every benchmark states how its figures were made, and how each was held against the original."""
+"""Every benchmark states how its figures were made, and how each was compared with the original."""
 
 import io
 import json
