@@ -69,9 +69,11 @@ class Nodes:
     """A Ray cluster on this machine: a head without room for workers, and a node for each worker."""
 
     def __init__(self) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # On a machine under load its processes can be too slow for its own limit; read when Ray is imported.
+        os.environ.setdefault("RAY_raylet_start_wait_time_s", str(PATIENCE))
         from ray.cluster_utils import Cluster
 
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **_SMALL})
         self._nodes: list[Any] = []
         self.fill()
