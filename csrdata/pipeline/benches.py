@@ -46,7 +46,10 @@ def open_bench(word: str, options: Sequence[str]) -> Bench:
             return _open(given)
     if options:
         raise UserError(
-            "--with", got=options[0], expected=f"no option: {word} is not a kind", do="csrdata evaluate --help"
+            "--with",
+            got=options[0],
+            expected=f"no option: {word} is not a kind",
+            do="csrdata evaluate --help",
         )
     return project_bench(word)
 
@@ -55,7 +58,7 @@ def project_bench(split: str) -> Bench:
     """Return the benchmark of a split of this project: the questions that its policies answered.
 
     Raises:
-        UserError: this is no project, or it has no such split.
+        UserError: this is not a project, or it has no such split.
     """
     place = "--set"
     if not FILE.is_file():
