@@ -52,7 +52,7 @@ class Check(StrEnum):
 
 
 def plain_key(row: Mapping[str, Any]) -> str | None:
-    """Return the key that a row has under the first of its `ID_KEYS`, as text; None if it is neither text nor whole."""
+    """Return the key that a row has under the first of its `ID_KEYS`, as text; None for another value."""
     value = next((row[key] for key in ID_KEYS if key in row), None)
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
 
