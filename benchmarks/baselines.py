@@ -9,36 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
+from transformers import DynamicCache, LogitsProcessorList
 
+from benchmarks.groups import VectorisedGroups
 from csrdata.records import Stop
 from csrdata.search.beam import Branch, Proposal
 
 Inputs = Mapping[str, Tensor]
-
-
-class Groups(LogitsProcessor):
-    """Diverse group decoding: rows g, g + groups, ... are group g, penalized for tokens that earlier groups took."""
-
-    def __init__(self, *, groups: int, penalty: float, banned: Sequence[int]) -> None:
-        self.groups, self.penalty, self.banned = groups, penalty, list(banned)
-        self.logprobs: list[Tensor] = []
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 - transformers' interface
-        logprobs = scores.float().log_softmax(-1)
-        allowed = logprobs.clone()
-        allowed[:, self.banned] = -torch.inf
-        rows = allowed.view(-1, self.groups, allowed.shape[-1])
-        tokens = []
-        for group in range(self.groups):
-            tokens.append(rows[:, group].argmax(-1))
-            rows.scatter_add_(2, tokens[-1][:, None, None].expand(-1, self.groups, 1), self._taken(rows))
-        flat = torch.stack(tokens, 1).view(-1, 1)
-        self.logprobs.append(logprobs.gather(1, flat)[:, 0])
-        return torch.full_like(scores, -torch.inf).scatter_(1, flat, 0.0)
-
-    def _taken(self, rows: Tensor) -> Tensor:
-        return torch.full_like(rows[:, :, :1], -self.penalty)
 
 
 class Straightforward:
@@ -72,7 +49,7 @@ class Straightforward:
                 more = answer if name == "input_ids" else torch.full_like(answer, name == "attention_mask")
                 own[name] = torch.cat([own[name], more], 1)
         repeated = {name: value.repeat(groups, *[1] * (value.dim() - 1)) for name, value in own.items()}
-        processor = Groups(**self.settings)
+        processor = VectorisedGroups(**self.settings)
         rows = self.model.generate(
             **repeated,
             do_sample=False,
@@ -122,7 +99,7 @@ class Batched:
         cache.batch_select_indices(prompts)
         if self.shifts is not None:
             self.model.model.rope_deltas = self.shifts[prompts]
-        processor = Groups(**self.settings)
+        processor = VectorisedGroups(**self.settings)
         ids = torch.cat([self.ids[prompts], answers], 1)
         rows = self.model.generate(
             input_ids=ids,
@@ -137,7 +114,7 @@ class Batched:
 
 
 def _proposals(
-    rows: Tensor, processor: Groups, before: Sequence[tuple[int, ...]], groups: int
+    rows: Tensor, processor: VectorisedGroups, before: Sequence[tuple[int, ...]], groups: int
 ) -> list[list[Proposal]]:
     """Return the rows of `generate` as proposals, one list per live answer."""
     logprobs = torch.stack(processor.logprobs, 1).sum(1).tolist()

@@ -65,7 +65,7 @@ class Comparison:
     power: float
     level: float
     unknown: tuple[str, ...]
-    """Facts of the protocol that are unknown of a side and were let pass."""
+    """Facts of the protocol that are unknown for a side and were accepted."""
     measures: Mapping[str, str]
     """By split: the benchmark, and whether its rules are the original ones."""
     rows: tuple[Row, ...]
@@ -93,7 +93,7 @@ def compare_sides(
         a, b: the two sides.
         resamples, confidence, seed, flips: see `contrast.contrasts`.
         points: the difference, above 0, whose number of images is asked; None: not asked.
-        accept_unknown: whether a fact that is unknown of a side is let pass.
+        accept_unknown: whether a fact that is unknown for a side is accepted.
 
     Raises:
         UserError: no split, figure or seed is common, or a split's figures were made in different ways.

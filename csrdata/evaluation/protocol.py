@@ -60,7 +60,7 @@ def check_comparable(
     Args:
         a, b: of the two sides.
         names: of the two sides, for the error.
-        accept_unknown: whether a fact that is unknown of a side is let pass.
+        accept_unknown: whether a fact that is unknown for a side is accepted.
         do: the next command, for the error.
 
     Raises:

@@ -3,12 +3,11 @@
 The server sees a prompt's tokens, its image and the answer so far, and returns more tokens than a sentence can have. The
 decoder of this process (`csrdata.policy.decoding`) then scores these tokens instead of choosing its own, all in one pass
 where the model's prefix can be shared: it finds where the sentence ends, and its log-probability is the policy's own in
-transformers, as for every other way to propose. That is
-R_T, and the reference that training checks. The server's own log-probabilities are kept beside it in the replies' file, and
-a shard in which the two differ is refused.
+transformers, as for every other way to propose. That is R_T, and the reference that training checks. The server's own
+log-probabilities are kept in the replies' file, and a shard in which the two differ is refused.
 
-A server's answers depend on its batches, so they cannot be made twice. The replies of a shard are therefore kept, in a file
-of their own, before its rows are written: a shard that is made again asks only for what is not there.
+A server's answers depend on its batches, so they cannot be made twice. The replies of a shard are therefore kept, in a
+separate file, before its rows are written: a shard that is made again asks only for what is not there.
 """
 
 import hashlib

@@ -46,7 +46,10 @@ def open_bench(word: str, options: Sequence[str]) -> Bench:
             return _open(given)
     if options:
         raise UserError(
-            "--with", got=options[0], expected=f"no option: {word} is no kind", do="csrdata evaluate --help"
+            "--with",
+            got=options[0],
+            expected=f"no option: {word} is not a kind",
+            do="csrdata evaluate --help",
         )
     return project_bench(word)
 
@@ -55,7 +58,7 @@ def project_bench(split: str) -> Bench:
     """Return the benchmark of a split of this project: the questions that its policies answered.
 
     Raises:
-        UserError: this is no project, or it has no such split.
+        UserError: this is not a project, or it has no such split.
     """
     place = "--set"
     if not FILE.is_file():
@@ -100,8 +103,8 @@ def _given(kind: str, options: Sequence[str]) -> PackSet:
             )
         try:
             raw[key] = YAML(typ="safe", pure=True).load(io.StringIO(text))
-        except (YAMLError, ValueError) as error:
-            first = str(error).splitlines()[0]
+        except (YAMLError, ValueError, RecursionError) as error:
+            first = (str(error) or "no YAML").splitlines()[0]
             raise UserError(
                 f"--with {key}", got=first, expected="a value in YAML", do="csrdata evaluate --help"
             ) from None

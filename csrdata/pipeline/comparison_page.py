@@ -44,7 +44,7 @@ def _lines(paper: Paper, found: Comparison) -> Iterator[RenderableType]:
             "(unchecked): the figure was not checked against the original benchmark, or is not as there."
         )
     if found.unknown:
-        notes.append(f"Unknown of a side, and let pass: {', '.join(found.unknown)}.")
+        notes.append(f"Unknown for a side, and accepted: {', '.join(found.unknown)}.")
     for note in notes:
         yield paper.text(note)
 

@@ -138,7 +138,7 @@ KNOWN = Protocol("POPE", "r", 1, 2, "i", "q", None, "p", "16", "greedy", "counte
     ],
 )
 def test_figures_made_otherwise_are_refused(key: str) -> None:
-    """A fact that differs is refused and named, even where unknown facts are let pass; model and versions may differ."""
+    """A fact that differs is refused and named, even where unknown facts are accepted; model and versions may differ."""
     fields = {name: getattr(KNOWN, name) for name in Protocol.__slots__} | {
         "model": "another",
         "versions": {"a": "1"},

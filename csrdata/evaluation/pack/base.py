@@ -52,7 +52,7 @@ class Check(StrEnum):
 
 
 def plain_key(row: Mapping[str, Any]) -> str | None:
-    """Return the key that a row has under the first of its `ID_KEYS`, as text; None if there is no text or whole number."""
+    """Return the key that a row has under the first of its `ID_KEYS`, as text; None for another value."""
     value = next((row[key] for key in ID_KEYS if key in row), None)
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
 
@@ -171,7 +171,7 @@ def whole(path: Path, *, what: str) -> Any:
     """Return the value of a JSON file.
 
     Raises:
-        UserError: it is missing, larger than `MOST_BYTES` or no JSON.
+        UserError: it is missing, larger than `MOST_BYTES` or not JSON.
     """
     if not path.is_file():
         raise UserError(str(path), got=MISSING, expected=what, do=PUT)
@@ -229,7 +229,7 @@ def unique(items: Sequence[Item], path: Path) -> tuple[Item, ...]:
     """Return the items.
 
     Raises:
-        UserError: there are none, or two have one key.
+        UserError: the list is empty, or two items have one key.
     """
     seen: set[str] = set()
     for item in items:

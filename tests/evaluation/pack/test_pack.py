@@ -338,3 +338,11 @@ def test_a_bad_file_of_the_command_line_asks_for_the_same_command(
         (tmp_path / "pope.json").write_bytes(content)
     with pytest.raises(UserError, match="then the same command again"):
         open_bench(kind, options)
+
+
+@pytest.mark.parametrize("value", ["[" * 3000, "&a [*a]", "!!python/object:os.system x", "9" * 5000, ".nan"])
+def test_an_option_that_is_not_a_path_is_one_line(value: str) -> None:
+    """Deep nesting, an alias of itself, a tag, too many digits and a number are refused before a file is read."""
+    with pytest.raises(UserError, match=r"^--with") as caught:
+        open_bench("repope", [f"file={value}", "strategy=random"])
+    assert "\n" not in str(caught.value)

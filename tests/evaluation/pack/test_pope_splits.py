@@ -91,7 +91,7 @@ def test_kinds_of_a_project_have_a_mean(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_repopes_mean_is_over_its_splits(tmp_path: Path, seed: int) -> None:
-    """Each split has what `repope` gives for it alone, and a mean is that of three; answers to POPE's other ids are let pass."""
+    """Each split has what `repope` gives for it alone, and a mean is that of three; answers to POPE's other ids are ignored."""
     chance = random.Random(seed)
     files, pope, said = {}, {}, {}
     for size, split in enumerate(NEGATIVES, start=4):
