@@ -187,10 +187,15 @@ def _arm(name: str, entry: _Arm, earlier: Mapping[str, Arm], path: Path) -> Arm:
     if entry.extends is not None and entry.extends not in earlier:
         expected = "an arm that is listed before it"
         raise UserError(f"{place}.extends", got=entry.extends, expected=expected, do=do)
-    above = {} if entry.extends is None else earlier[entry.extends].changes
+    above = None if entry.extends is None else earlier[entry.extends]
     # A later key replaces an earlier one of the same place, and is applied after the section that holds it.
-    changes = {key: value for key, value in above.items() if key not in entry.changes} | entry.changes
-    return Arm(name, entry.about, Group(entry.group), entry.iterations, changes, entry.tuned)
+    changes = {
+        key: value for key, value in (above.changes if above else {}).items() if key not in entry.changes
+    }
+    changes |= entry.changes
+    tuned = {key: value for key, value in (above.tuned if above else {}).items() if key not in entry.changes}
+    tuned |= entry.tuned
+    return Arm(name, entry.about, Group(entry.group), entry.iterations, changes, tuned)
 
 
 def settings(arm: Arm, raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -146,6 +146,7 @@ def test_an_arm_that_extends_another_has_its_changes() -> None:
     assert paper["generate_beams"]["guidance"].pop("scale") == "zscore"
     assert (ranks["score_beams"].pop("scale"), paper["score_beams"].pop("scale")) == ("rank", "zscore")
     assert ranks | {"iterations": {}} == paper | {"iterations": {}}
+    assert ARMS.named("paper-rank").tuned == ARMS.named("paper").tuned != {}
 
 
 def test_a_seed_goes_through_the_loop_and_not_into_the_images() -> None:
