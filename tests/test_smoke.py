@@ -231,6 +231,24 @@ def test_a_killed_search_ends_with_the_same_bytes(project: Path) -> None:
     assert _ran(_dvc(project, "repro")) == []
 
 
+def test_what_is_gone_from_the_cache_is_made_again(project: Path) -> None:
+    """Without an output and the file of DVC's cache that holds it, its stage runs again, with the same bytes, and no other."""
+    lock = (project / "dvc.lock").read_bytes()
+    (out,) = (
+        out
+        for out in read_lock(project / LOCK)["select_pairs@1"]["outs"]
+        if out["path"] == "data/select_pairs/1"
+    )
+    cached = project / ".dvc/cache/files/md5" / out["md5"][:2] / out["md5"][2:]
+    listed = json.loads(cached.read_text(encoding="utf-8"))
+    for one in listed:
+        (cached.parents[1] / one["md5"][:2] / one["md5"][2:]).unlink()
+    cached.unlink()
+    shutil.rmtree(project / "data/select_pairs/1")
+    assert _ran(_dvc(project, "repro")) == ["select_pairs@1"]
+    assert (project / "dvc.lock").read_bytes() == lock
+
+
 def _is_listed(shard: Path) -> bool:
     """Whether the manifest lists a shard: one that is not listed yet is made again."""
     manifest = shard.with_name("manifest.json")
