@@ -27,12 +27,13 @@ def test_arms_are_listed_with_what_they_change(capsys: pytest.CaptureFixture[str
         "no-anchor: Without the token loss of the chosen sides, so that equation 1 is all of the loss."
     )
     arm = read_arms().named("no-anchor")
-    about = f"  {arm.group}, {arm.iterations} iterations"
+    about = f"  {arm.group}, {arm.iterations} iteration{'s' * (arm.iterations != 1)}"
     assert lines[place + 1 : place + 3] == [about, "  train_dpo.sft_weight: 3.0 -> 0.0"]
     _csrdata("arms", "--json")
     found = json.loads(capsys.readouterr().out)
     assert list(found) == list(read_arms().by_name)
-    assert found["no-anchor"]["changes"] == {"train_dpo.sft_weight": 0.0}
+    one = {"1": {"previous": "base"}}
+    assert found["no-anchor"]["changes"] == {"train_dpo.sft_weight": 0.0, "iterations": one}
 
 
 def test_an_arm_that_does_not_fit_a_profile_says_why(capsys: pytest.CaptureFixture[str]) -> None:

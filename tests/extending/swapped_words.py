@@ -15,7 +15,7 @@ WORD = re.compile(rf"\b({'|'.join(SWAPS)})\b")
 
 
 def make_pairs(prompts: Sequence[Prompt], answers: Mapping[str, str]) -> tuple[list[Pair], list[Dropped]]:
-    """Return a pair, or the reason why there is none, for each prompt.
+    """Return a pair, or the reason for no pair, for each prompt.
 
     Args:
         prompts: in the order of their ids.

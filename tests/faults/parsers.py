@@ -16,6 +16,7 @@ import polars as pl
 from PIL import Image
 from safetensors.numpy import save_file
 
+from csrdata.entry import explain
 from csrdata.errors import UserError
 from csrdata.evaluation.answers_file import read_answers_file
 from csrdata.evaluation.harness.results import read_results as read_harness
@@ -71,12 +72,18 @@ class Parser:
     """Write sound files into the folder."""
 
     def refuses(self, folder: Path) -> bool:
-        """Read the file, and return whether it is refused in one line. Any other exception is a defect."""
+        """Read the file, and return whether it is refused in one line. Any other exception is a defect.
+
+        A system error that a user can correct, such as a path that is too long, becomes one line at the command line.
+        """
         try:
             self.read(folder)
-        except UserError as error:
-            if len(str(error).splitlines()) > 1:
-                raise AssertionError(f"an error of several lines: {error}") from error
+        except Exception as error:
+            known = error if isinstance(error, UserError) else explain(error)
+            if known is None:
+                raise
+            if len(str(known).splitlines()) > 1:
+                raise AssertionError(f"an error of several lines: {known}") from error
             return True
         return False
 

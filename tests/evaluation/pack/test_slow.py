@@ -110,7 +110,10 @@ def test_object_halbench_is_its_definition(tmp_path: Path, seed: int) -> None:
     present = _coco(tmp_path, chance)
     asked = [chance.choice(sorted(present)) for _ in range(8)]
     bench = object_halbench(
-        lines(tmp_path / "q.jsonl", [{"image_id": image, "question": "Describe it."} for image in asked]),
+        lines(
+            tmp_path / "q.jsonl",
+            [{"image_id": image, "question": f"Describe it, {n}."} for n, image in enumerate(asked)],
+        ),
         instances=[tmp_path / "instances.json"],
         captions=[tmp_path / "captions.json"],
         parser=CocoClaimParser(coco_synonyms()),
