@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-LONGEST = (
+FIRST = (
+    "policy/test_pair_trainer.py",
     "test_real_models.py",
     "test_smoke.py",
     "pipeline/test_launching.py",
@@ -15,12 +16,14 @@ LONGEST = (
     "ablation/test_running.py",
     "policy/test_resuming.py",
 )
-"""The files that take longest, the longest first; any other file takes less than half a minute."""
+"""The first file compares adapters byte for byte in one process: after some hundred other tests in the same process, all of its
+comparisons failed twice (the cause is not known; alone they hold). The others take longest, the longest first; any other file
+takes less than half a minute."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests of `LONGEST` first; all others stay in the order in which they were collected."""
-    first = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    """Put the tests of `FIRST` first; all others stay in the order in which they were collected."""
+    first = {Path(__file__).parent / name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: first.get(item.path, len(first)))
 
 
