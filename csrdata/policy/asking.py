@@ -3,7 +3,7 @@
 The questions about an image share its prefix: image and template are encoded once, then the questions' tokens are fed in
 one pass (`csrdata.policy.question_block`), or token by token where a model goes on in copies of its cache. Where that
 gives other logits than encoding the whole prompt, as for a model that reads a prompt in both directions, each question is
-encoded as a prompt of its own.
+encoded as a separate prompt.
 """
 
 import itertools

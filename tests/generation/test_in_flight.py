@@ -126,7 +126,7 @@ def test_finished_items_are_kept() -> None:
 
 
 def test_out_of_memory_is_told_apart() -> None:
-    """The CPU's allocator raises a RuntimeError with a text of its own; a wrong shape is another error."""
+    """The CPU's allocator raises a RuntimeError with a known text; a wrong shape is another error."""
     with pytest.raises(RuntimeError) as too_large:
         torch.empty(10**15)
     assert is_out_of_memory(too_large.value)

@@ -43,7 +43,7 @@ def inputs(policy: Policy, image: Path) -> Mapping[str, torch.Tensor]:
 def step_by_step(
     policy: Policy, prompts: list[Mapping[str, torch.Tensor]], questions: list[list[int]], more: list[int]
 ) -> list[torch.Tensor]:
-    """Return the logits behind each question and behind one token more, fed one at a time to a row of their own."""
+    """Return the logits after each question and after one token more, fed one at a time to a separate row."""
     found = []
     for owner, question, token in zip(OWNERS, questions, more, strict=True):
         passes = SharedPasses(policy.model)

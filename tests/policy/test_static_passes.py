@@ -1,6 +1,6 @@
 """Decoding with static shapes: the logits of the shared path, prefixes of unlike length, and steps that can be captured.
 
-There is no GPU here. `Tape` stands for a CUDA graph: it records the operators of a size's first step, and repeats them on
+There is no GPU here. `Tape` takes the place of a CUDA graph: it records the operators of a size's first step and repeats them on
 the same tensors for every later step of that size, so that a step which reads another place gives wrong logits.
 """
 
