@@ -54,8 +54,11 @@ CORPUS = (
 )
 
 
-def tiny_llava(folder: Path, *, seed: int = 0) -> Path:
-    """Save a LLaVA: CLIP tower, projector, Llama; its turns end with `</s>`."""
+def tiny_llava(folder: Path, *, seed: int = 0, width: int = 64) -> Path:
+    """Save a LLaVA: CLIP tower, projector, Llama; its turns end with `</s>`.
+
+    Its four heads have a quarter of `width` each.
+    """
     tokenizer = _tokenizer(["<pad>", "<s>", "</s>", "<image>"], bos="<s>", eos="</s>")
     image_token = tokenizer.convert_tokens_to_ids("<image>")
     config = LlavaConfig(
@@ -68,7 +71,7 @@ def tiny_llava(folder: Path, *, seed: int = 0) -> Path:
             patch_size=14,
             projection_dim=16,
         ),
-        text_config=_text_config(tokenizer),
+        text_config=_text_config(tokenizer, width=width),
         image_token_id=image_token,
         vision_feature_layer=-2,
         vision_feature_select_strategy="default",
@@ -171,11 +174,11 @@ def _tokenizer(specials: Iterable[str], *, bos: str, eos: str, pad: str = "<pad>
     )
 
 
-def _text_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+def _text_config(tokenizer: PreTrainedTokenizerFast, *, width: int = 64) -> LlamaConfig:
     # Room for the tokens that a processor adds after this: a vocabulary larger than the tokenizer, as real ones are.
     return LlamaConfig(
         vocab_size=len(tokenizer) + 64,
-        hidden_size=64,
+        hidden_size=width,
         intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=4,

@@ -5,8 +5,8 @@
 `csrdata` prints NAME, a hash of the policy's content, if the server has another one. FOLDER is a model folder of
 transformers, such as `csrdata export --to checkpoint` writes; `--adapter` is one LoRA on it. The protocol: docs/servers.md.
 
-This file needs the standard library, vLLM, and Pillow, which vLLM brings. It has not been run with vLLM yet. All but
-`VllmEngine` is tested with another engine (`tests/generation/policy_server.py`).
+This file needs the standard library, vLLM, and Pillow, which vLLM brings. It was run with vLLM 0.32 on a CPU
+(`tests/generation/test_vllm.py`); all but `VllmEngine` is also tested with another engine (`policy_server.py`, same folder).
 """
 
 import argparse
@@ -14,12 +14,15 @@ import asyncio
 import hashlib
 import io
 import json
+import os
+import signal
 import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Protocol
 
 PROTOCOL = 1
@@ -31,6 +34,8 @@ MOST_BODY = 8 << 20
 """Bytes of a request for an answer."""
 MOST_TOKENS = 1 << 17
 """Tokens of a prompt, an answer or a list of banned tokens."""
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM takes as `max_lora_rank`."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,10 @@ class Engine(Protocol):
 
     name: str
     """With its version, for the record."""
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it can answer no more."""
 
     def sample(self, request: Request, image: bytes) -> Answer:
         """Sample one continuation of an answer."""
@@ -139,6 +148,13 @@ class Server(ThreadingHTTPServer):
         self.engine, self.policy, self.images = engine, policy, Images()
         super().__init__((host, port), handler or Handler)
 
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Serve until `shutdown`, then listen no more: a client finds nobody, and waits."""
+        try:
+            super().serve_forever(poll_interval)
+        finally:
+            self.server_close()
+
 
 class Handler(BaseHTTPRequestHandler):
     """Answers the requests of one connection."""
@@ -195,6 +211,9 @@ class Handler(BaseHTTPRequestHandler):
         except Exception as error:  # noqa: BLE001 - one request must not end the server
             sys.stderr.write(f"{type(error).__name__}: {error}\n")
             status, value = 500, {"error": type(error).__name__}
+            if self.server.engine.is_dead:  # the client waits for the next server at this address
+                status = 503
+                threading.Thread(target=self.server.shutdown).start()
         self.reply(status, json.dumps(value).encode())
 
     def reply(self, status: int, body: bytes) -> None:
@@ -248,6 +267,22 @@ def _is_token(value: object) -> bool:
     return type(value) is int and 0 <= value < 2**31
 
 
+def slots(adapter: str) -> int:
+    """Return the smallest rank that vLLM can be told and that an adapter fits in; each token pays for all of it.
+
+    Raises:
+        SystemExit: the adapter has a rank above all of them, or no `adapter_config.json` with a rank.
+    """
+    try:
+        config = json.loads((Path(adapter) / "adapter_config.json").read_bytes())
+        rank = max([int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values())])
+        return next(one for one in RANKS if one >= rank)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration):
+        raise SystemExit(
+            f"{adapter}: expected adapter_config.json with r from 1 to {RANKS[-1]}. Next: csrdata export --to checkpoint"
+        ) from None
+
+
 class VllmEngine:
     """Samples with vLLM's asynchronous engine: requests of all clients share its batches and its prefix cache."""
 
@@ -269,7 +304,7 @@ class VllmEngine:
         self.vllm = vllm
         self.adapter = None if adapter is None else LoRARequest(policy, 1, adapter)
         # Raw log-probabilities: before temperature and bias. No speculative decoding: it is off unless asked for.
-        lora = {} if adapter is None else {"enable_lora": True, "max_lora_rank": 256}
+        lora = {} if adapter is None else {"enable_lora": True, "max_lora_rank": slots(adapter)}
         arguments = AsyncEngineArgs(
             model=model, logprobs_mode="raw_logprobs", enable_prefix_caching=True, **lora, **options
         )
@@ -281,6 +316,15 @@ class VllmEngine:
 
     async def _open(self, kind: Any, arguments: Any) -> Any:
         return kind.from_engine_args(arguments)
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether vLLM's own process has failed."""
+        return bool(self.engine.errored)
+
+    def close(self) -> None:
+        """End vLLM's own processes; without this they stay after a signal."""
+        self.engine.shutdown()
 
     def sample(self, request: Request, image: bytes) -> Answer:
         """Sample one continuation of an answer; see `Engine`."""
@@ -321,7 +365,7 @@ class VllmEngine:
 
 
 def main() -> None:
-    """Serve a policy until the process ends."""
+    """Serve a policy until a signal (exit code 0), or until vLLM's own process has failed (1)."""
     parser = argparse.ArgumentParser(description="Sample answers with vLLM for csrdata.")
     parser.add_argument(
         "--policy", required=True, help="the name that csrdata gives this policy: a hash of its content"
@@ -336,7 +380,15 @@ def main() -> None:
     given = parser.parse_args()
     options = json.loads(given.options)
     engine = VllmEngine(given.model, policy=given.policy, adapter=given.adapter, options=options)
-    Server(engine, policy=given.policy, host=given.host, port=given.port).serve_forever()
+    server = Server(engine, policy=given.policy, host=given.host, port=given.port)
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda *_: threading.Thread(target=server.shutdown).start())
+    server.serve_forever()
+    failed = engine.is_dead
+    if failed:
+        sys.stderr.write(f"{engine.name} has failed; start it again, and its clients go on\n")
+    engine.close()
+    os._exit(int(failed))  # a thread of vLLM's would keep the process
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ class PolicyEngine:
 
     policy: Policy
     name: str = "transformers"
+    is_dead: bool = False
     busiest: int = 0
     """The most requests that were in work at the same time."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -61,6 +62,7 @@ class ScriptedEngine:
     """Says the same to every request, at once."""
 
     name = "scripted"
+    is_dead = False
 
     def sample(self, request: Request, image: bytes) -> Answer:
         return Answer([5, 2], [-1.0, -0.5], is_full=False)
@@ -110,6 +112,11 @@ class FaultyServer(Server):
         self.slow = 0.0
         self.asked = 0
         self.seen: set[bytes] = set()
+        self.has_ended = threading.Event()
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        super().serve_forever(poll_interval)
+        self.has_ended.set()
 
     def next_fault(self, body: bytes) -> str:
         self.asked += 1

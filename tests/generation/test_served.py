@@ -21,7 +21,7 @@ from csrdata.policy.loading import Policy, load_policy
 from csrdata.policy.one_by_one import plain_logits
 from csrdata.policy.prompting import banned_ids, encode, end_ids
 from csrdata.records import NO_PARENT, Prompt, Sentence, Stop
-from csrdata.serving.vllm_worker import Images, Refused, parse
+from csrdata.serving.vllm_worker import Answer, Images, Refused, Request, parse, slots
 from tests.extending.word_scorer import SCORER
 from tests.generation.policy_server import FaultyServer, ScriptedEngine, serving
 from tests.teaching import TEXTS, teach
@@ -429,3 +429,44 @@ def test_sampled_values_are_frozen() -> None:
     """A reply cannot be changed after it was checked."""
     with pytest.raises(AttributeError):
         Sampled((1,), (-1.0,)).tokens = ()  # type: ignore[misc]
+
+
+class BreakingEngine(ScriptedEngine):
+    """Breaks at its second request."""
+
+    def sample(self, request: Request, image: bytes) -> Answer:
+        if self.is_dead or len(request.prompt) > 1:
+            self.is_dead = True
+            raise RuntimeError("out of memory")
+        return super().sample(request, image)
+
+
+def test_a_server_whose_engine_died_ends() -> None:
+    """The request counts as one to a server that is away, not as a failed try; `serve_forever` returns."""
+    rules = rules_of(vocabulary=9, ends=[2], banned=[])
+    with serving(BreakingEngine()) as server:
+        server.images.kept["0" * 64] = b"x"
+        one = AnswerServer(
+            server.address, policy=NAME, temperature=1.0, rules=rules, in_flight=1, patience=0.5, seconds=10.0
+        )
+        one._sent.add("0" * 64)
+        first, second = (Asked(prompt, "0" * 64, (), 4, 0) for prompt in ((5,), (5, 6)))
+        assert one.sample([first], lambda _: b"x") == [Sampled((5, 2), (-1.0, -0.5))]
+        with pytest.raises(UserError, match=r"got (status 503|no connection) \("):
+            one.sample([second], lambda _: b"x")
+        assert server.has_ended.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted"), [({"r": 4}, 8), ({"r": 16}, 16), ({"r": 8, "rank_pattern": {"a": 200}}, 256)]
+)
+def test_a_server_makes_room_for_the_adapters_rank(
+    tmp_path: Path, config: dict[str, Any], wanted: int
+) -> None:
+    """The next larger rank that vLLM takes; a folder without a rank, or with too large a one, is one line."""
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    assert slots(str(tmp_path)) == wanted
+    for text in ("{}", "[]", "no JSON", '{"r": 1000}', '{"r": null}'):
+        (tmp_path / "adapter_config.json").write_text(text)
+        with pytest.raises(SystemExit, match=r"expected adapter_config.json with r from 1 to 512"):
+            slots(str(tmp_path))
