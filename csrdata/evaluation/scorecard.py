@@ -66,8 +66,6 @@ AT_RECALL = {name: f"{name}_at_recall" for name in CURVE_FIGURES}
 
 TRUTH_FIGURES = ("chair_s", "chair_i", "recall", "present_per_answer")
 """Absent where the objects of the images are unknown."""
-QUESTION_FIGURES = tuple(name for name in FIGURES if name.startswith("pope_"))
-"""Absent where no yes/no question is asked; the accuracy of a kind is absent where no question of the kind is."""
 
 
 @dataclass(frozen=True, eq=False)

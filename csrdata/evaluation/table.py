@@ -29,8 +29,6 @@ from csrdata.evaluation.truth_preference import TruthPreference
 from csrdata.text import printable
 
 MISSING = "-"
-MACHINE = ("processor", "instructions", "threads", "torch")
-"""What the table says of the machine that trained the models."""
 UNBOUNDED = 10_000
 """Columns of a terminal that no table fills."""
 

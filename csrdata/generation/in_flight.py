@@ -74,6 +74,8 @@ def halving(count: int, attempt: Attempt[T], *, at_once: int, used: InFlight) ->
 def _go_on(found: dict[int, T], count: int, attempt: Attempt[T], *, at_once: int) -> str | None:
     """Add the results that are missing; return the words of the error if memory ran out, None if all are there."""
     left = [index for index in range(count) if index not in found]
+    if not left:
+        return None
     try:
         for place, result in attempt(left, at_once):
             found[left[place]] = result

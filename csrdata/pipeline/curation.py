@@ -1,4 +1,4 @@
-"""Wiring of `select_pairs.curation`: labels and a condition in, outcomes without the pairs they remove out."""
+"""Wiring of `select_pairs.curation`: labels and a condition in, outcomes without the pairs that they remove."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -33,7 +33,7 @@ def pages(slots: int, groups: int) -> int:
 def prompts_in_use(live: int, capacity: int) -> int:
     """Return the prompts that a step is computed for: `capacity` halved as long as the live ones fit.
 
-    Example: 3 live prompts of 20 -> 20 10 5 -> 5
+    Example: 3 live prompts of 20 -> 20 10 5 3 -> 3
     """
     while capacity > 1 and live <= (capacity + 1) // 2:
         capacity = (capacity + 1) // 2

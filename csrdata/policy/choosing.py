@@ -228,7 +228,10 @@ def _expect(model: PreTrainedModel, inputs: Mapping[str, Tensor], number: int, *
 def _with_graphs(
     model: PreTrainedModel, encode: Encode, expected: Sequence[_Expected], *, at_once: int, words: str
 ) -> PathChoice:
-    """Return the shared path with CUDA graphs, or without where they fail; a model is tried once, in its first shard."""
+    """Return the shared path with CUDA graphs, or without where they fail.
+
+    A model that takes them is tried once, in its first shard; where they fail, each shard tries again.
+    """
     against = None
     if not has_kept_passes(model):
         against = _against("graphs", model, encode, expected, at_once=at_once)

@@ -9,7 +9,7 @@ _TEXTS = (
     "DefaultCPUAllocator: not enough memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
-"""In a RuntimeError of torch that has no class of its own."""
+"""In a RuntimeError of torch that has no separate class."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -10,13 +10,13 @@ Shared passes keep the rows of the previous depth of the search, because the nex
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
-from csrdata.policy.prefill import placed, prefill
+from csrdata.policy.prefill import placed, prefilled
 from csrdata.policy.shared_attention import AnswerCache, DecodingStep, PromptCache, gather, use_shared_prefix
 
 
@@ -76,13 +76,7 @@ class SharedPasses:
     @torch.inference_mode()
     def admit(self, prompts: Sequence[int], inputs: Mapping[str, Tensor]) -> None:
         """Encode the images and prompts, and keep their keys and values."""
-        cache = DynamicCache()  # without the config: layers with a sliding window keep all tokens, too
-        first = prefill(self.model, inputs, cache)
-        layers: list[Any] = list(cache.layers)
-        tokens = inputs["attention_mask"].shape[1]
-        for number, layer in enumerate(layers):
-            if layer.keys is None or layer.keys.shape[2] != tokens:
-                raise ValueError(f"layer {number} does not keep one key for each of {tokens} tokens")
+        first, layers = prefilled(self.model, inputs)
         new = PromptCache(
             [layer.keys for layer in layers],
             [layer.values for layer in layers],
@@ -119,6 +113,7 @@ class SharedPasses:
         self.lengths = [len(node.tokens) for node in nodes]
         return torch.stack([first[index] for index in range(len(nodes))])
 
+    @torch.inference_mode()
     def keep(self, going: Sequence[int]) -> None:
         """Continue these rows; the others stay in memory, because the next depth may continue them."""
         self._step().keep(going)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Cache, PreTrainedModel
+from transformers import Cache, DynamicCache, PreTrainedModel
 
 from csrdata.policy.prompting import with_answers
 
@@ -73,6 +73,22 @@ def prefill(model: PreTrainedModel, inputs: Mapping[str, Tensor], cache: Cache) 
     last = positions.amax(0) if axes else positions
     following = last.expand(mask.shape).masked_fill(~mask, -1).amax(-1) + 1
     return Prefilled(output.logits[:, -1], following, axes)
+
+
+def prefilled(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> tuple[Prefilled, list[Any]]:
+    """Encode prompts into a new cache; return what they leave behind, and the cache's layers with all their keys and values.
+
+    Raises:
+        ValueError: as for `prefill`, or a layer does not keep one key for each token.
+    """
+    cache = DynamicCache()  # without the config: layers with a sliding window keep all tokens, too
+    first = prefill(model, inputs, cache)
+    layers: list[Any] = list(cache.layers)
+    tokens = inputs["attention_mask"].shape[1]
+    for number, layer in enumerate(layers):
+        if layer.keys is None or layer.keys.shape[2] != tokens:
+            raise ValueError(f"layer {number} does not keep one key for each of {tokens} tokens")
+    return first, layers
 
 
 def extended(model: PreTrainedModel, inputs: Mapping[str, Tensor], tokens: Sequence[int]) -> dict[str, Any]:

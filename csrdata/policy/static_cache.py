@@ -17,7 +17,7 @@ from csrdata.policy.buckets import PAGE_TOKENS, PROMPT_TOKENS, round_up
 
 
 class PromptPool:
-    """The prompts in flight, each in a place of its own, padded on the left to one length."""
+    """The prompts in flight, each in its own place, padded on the left to one length."""
 
     def __init__(self) -> None:
         self.keys: list[Tensor] = []

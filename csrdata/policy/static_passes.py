@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from csrdata.policy.buckets import PAGE_TOKENS, pages, prompts_in_use, rows_fed
 from csrdata.policy.graphs import Runner, runner_for
 from csrdata.policy.passes import Node
-from csrdata.policy.prefill import placed, prefill
+from csrdata.policy.prefill import placed, prefilled
 from csrdata.policy.shared_attention import use_shared_prefix
 from csrdata.policy.static_cache import Page, PromptPool
 from csrdata.policy.static_step import Places, Sizes, StaticStep
@@ -69,13 +69,7 @@ class StaticPasses:
     @torch.inference_mode()
     def admit(self, prompts: Sequence[int], inputs: Mapping[str, Tensor]) -> None:
         """Encode the images and prompts; their keys and values move to fixed places when the next depth begins."""
-        cache = DynamicCache()
-        first = prefill(self.model, inputs, cache)
-        layers: list[Any] = list(cache.layers)
-        tokens = inputs["attention_mask"].shape[1]
-        for number, layer in enumerate(layers):
-            if layer.keys is None or layer.keys.shape[2] != tokens:
-                raise ValueError(f"layer {number} does not keep one key for each of {tokens} tokens")
+        first, layers = prefilled(self.model, inputs)
         # Not yet: prompts that have ended keep their places until the next depth says which go on.
         self.entering.append((list(prompts), layers, inputs["attention_mask"].bool(), first.following))
         self.axes = first.axes

@@ -40,7 +40,6 @@ from csrdata.search.pairs import (
 )
 
 ORDERS = ("relevance", "evidence", "reward", "truth")
-ENDS = ("none", "stop", "evidence")
 
 
 def make(
