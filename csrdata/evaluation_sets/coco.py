@@ -13,6 +13,7 @@ from typing import Any
 
 from csrdata.errors import UserError
 from csrdata.evaluation_sets.base import malformed
+from csrdata.storage.strict_json import unique
 from csrdata.storage.values import MAX_NAME, MAX_PATH, MAX_TEXT
 
 _KEPT = frozenset(
@@ -120,7 +121,7 @@ def _read(path: Path, kind: str) -> dict[str, Any]:
         do = "put it there or correct evaluation_sets in params.yaml, then: dvc repro"
         raise UserError(str(path), got="no such file", expected=f"COCO's {kind}_*.json", do=do)
     try:
-        raw = json.loads(path.read_bytes(), object_hook=_without_outlines)
+        raw = json.loads(path.read_bytes(), object_pairs_hook=_without_outlines)
     except RecursionError:
         raise malformed(str(path), "JSON that is nested too deeply", f"COCO's {kind}") from None
     except ValueError as error:  # UnicodeDecodeError is one too
@@ -130,8 +131,8 @@ def _read(path: Path, kind: str) -> dict[str, Any]:
     return raw
 
 
-def _without_outlines(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in entry.items() if key in _KEPT}
+def _without_outlines(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: value for key, value in unique(pairs).items() if key in _KEPT}
 
 
 def _entries(raw: dict[str, Any], key: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -74,13 +74,13 @@ def halving(count: int, attempt: Attempt[T], *, at_once: int, used: InFlight) ->
 def _go_on(found: dict[int, T], count: int, attempt: Attempt[T], *, at_once: int) -> str | None:
     """Add the results that are missing; return the words of the error if memory ran out, None if all are there."""
     left = [index for index in range(count) if index not in found]
-    if not left:
-        return None
     try:
         for place, result in attempt(left, at_once):
             found[left[place]] = result
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
+        if len(found) == count:  # it ran out after the last result
+            return None
         return one_line(str(error) or type(error).__name__, limit=80)
     return None

@@ -16,6 +16,7 @@ from csrdata.sources.image_index import ImageIndex
 from csrdata.sources.rows import Row, parse_id, parse_image, parse_text, wrong
 from csrdata.sources.sampling import sample
 from csrdata.sources.unannotated import Unannotated
+from csrdata.storage import strict_json
 
 MAX_BYTES = 500_000_000
 """Of a file: its rows are in memory together. LLaVA-150k's files have at most about 100 MB."""
@@ -99,7 +100,7 @@ def read_list(path: Path) -> list[Any]:
             place, f"{size:,} bytes", f"at most {MAX_BYTES:,} (JSON Lines of kind table may have more)"
         )
     try:
-        found = json.loads(path.read_bytes().decode("utf-8-sig"))
+        found = strict_json.loads(path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise wrong(place, f"byte {error.start} is not UTF-8", "JSON in UTF-8") from None
     except json.JSONDecodeError as error:

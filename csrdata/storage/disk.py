@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from csrdata.errors import UserError
+from csrdata.storage import strict_json
 
 PARTIAL = ".partial"
 """Suffix of a file or folder that is being written."""
@@ -106,7 +107,7 @@ def read_json(path: Path, *, made_by: str) -> dict[str, Any]:
             text that no file can hold.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = strict_json.loads(path.read_text(encoding="utf-8"))
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except FileNotFoundError:
         raise UserError(str(path), got="no such file", expected="a JSON file", do=made_by) from None

@@ -3,12 +3,12 @@
 A file may have any size: only one line is in memory.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from csrdata.errors import UserError
+from csrdata.storage import strict_json
 
 MAX_LINE = 1_000_000
 """Bytes of one line."""
@@ -43,14 +43,16 @@ def read_json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield place and object of each line of a JSON Lines file; blank lines are skipped.
 
     Raises:
-        UserError: as for `read_lines`, or a line is not a JSON object.
+        UserError: as for `read_lines`, or a line is not a JSON object, or an object has a key twice.
     """
     for place, line in read_lines(path):
         if not line.strip():
             continue
         got = line.strip()
         try:
-            value = json.loads(line)
+            value = strict_json.loads(line)
+        except strict_json.DoubledKey as error:
+            value, got = None, str(error)
         except RecursionError:
             value, got = None, "JSON that is nested too deeply"
         except ValueError:  # also a number of more than 4,300 digits

@@ -117,6 +117,13 @@ def test_finished_items_are_kept() -> None:
     assert found == ["first of 5", "first of 2", "of 2", "of 2", "of 2"]
     assert used.take() == (5, 2)
 
+    def late(left: Sequence[int], _: int) -> Iterator[tuple[int, str]]:
+        yield from ((place, "done") for place in range(len(left)))
+        raise torch.OutOfMemoryError("none left")
+
+    assert halving(2, late, at_once=2, used=used) == ["done", "done"]
+    assert used.take() == ()
+
     def broken(_: Sequence[int], __: int) -> Iterator[tuple[int, str]]:
         raise RuntimeError("shapes do not match")
         yield

@@ -126,7 +126,7 @@ def test_one_image_shape_of_many_is_enough(tmp_path: Path, monkeypatch: pytest.M
         tall = inputs["image_grid_thw"][:, 1] > inputs["image_grid_thw"][:, 2]
         return replace(first, following=first.following + tall)
 
-    monkeypatch.setattr("csrdata.policy.passes.prefill", misplaced)
+    monkeypatch.setattr("csrdata.policy.prefill.prefill", misplaced)
     wide, tall = unlike(tmp_path)
     assert choose(policy, [wide]).kind == "shared"
     choice = choose(policy, [wide, tall])

@@ -61,6 +61,8 @@ def test_blank_lines_are_no_objects(tmp_path: Path) -> None:
         ("[1]", "[1]"),
         ("null", "null"),
         ("[" * 100_000, "JSON that is nested too deeply"),
+        ('{"a": 1, "a": 1}', "the key 'a' twice"),
+        ('{"a": [{"b": 1, "c": 2, "b": 3}]}', "the key 'b' twice"),
         (json.dumps({"a": 1})[:-1] + ", " + '"b": ' + "1" * 5000 + "}", '{"a": 1, "b": 1111'),
     ],
 )

@@ -6,7 +6,6 @@ Where the original asks a paid model, or uses a tagger that csrdata does not hav
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from csrdata.errors import UserError
 from csrdata.evaluation.contrast import Measured
 from csrdata.evaluation.intervals import Ratio, percentage
 from csrdata.evaluation.scorecard import Label
+from csrdata.storage import strict_json
 from csrdata.storage.lines import read_json_lines
 
 ID_KEYS = ("question_id", "id", "image_id", "image", "img_id")
@@ -178,7 +178,7 @@ def whole(path: Path, *, what: str) -> Any:
     if path.stat().st_size > MOST_BYTES:
         raise UserError(str(path), got="a larger file", expected=f"at most {MOST_BYTES:,} bytes", do=AGAIN)
     try:
-        return json.loads(path.read_bytes())
+        return strict_json.loads(path.read_bytes())
     except RecursionError:
         got = "JSON that is nested too deeply"
     except ValueError as error:  # UnicodeDecodeError is one too

@@ -4,13 +4,13 @@ Where a layout was compared with its card or with the authors' loader, the funct
 could not be compared; it goes into the record of an import.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from csrdata.errors import UserError
 from csrdata.records import DropReason
+from csrdata.storage import strict_json
 
 DO = "choose the layout with --from (csrdata import --help), or correct the file, then the same command again"
 
@@ -77,7 +77,7 @@ def rlhf_v(row: Mapping[str, Any]) -> RawPair:
     """Return a pair of openbmb/RLHF-V-Dataset (arXiv 2312.00849): `text` is JSON with `question`, `chosen`, `rejected`."""
     text = _value(row, "text")
     try:
-        found = json.loads(text) if isinstance(text, str) else text
+        found = strict_json.loads(text) if isinstance(text, str) else text
     except (ValueError, RecursionError):
         raise _wrong("text", text, "JSON with question, chosen and rejected") from None
     inner = _mapping("text", found)
