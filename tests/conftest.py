@@ -3,12 +3,13 @@
 Also the order of the files: the longest come first, so that two processes end at about the same time.
 """
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 FIRST = (
-    "policy/test_pair_trainer.py",
     "test_real_models.py",
     "test_smoke.py",
     "pipeline/test_launching.py",
@@ -16,15 +17,23 @@ FIRST = (
     "ablation/test_running.py",
     "policy/test_resuming.py",
 )
-"""The first file compares adapters byte for byte in one process: after some hundred other tests in the same process, all of its
-comparisons failed twice (the cause is not known; alone they hold). The others take longest, the longest first; any other file
-takes less than half a minute."""
+"""They take longest, the longest first; any other file takes less than half a minute."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests of `FIRST` first; all others stay in the order in which they were collected."""
     first = {Path(__file__).parent / name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: first.get(item.path, len(first)))
+
+
+@pytest.fixture(autouse=True)
+def own_threads() -> Iterator[None]:
+    """Undo what a stage inside a test's process did to torch's threads: later tests would compute with two, and other bytes."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else None
+    yield
+    if torch and torch.get_num_threads() != before:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

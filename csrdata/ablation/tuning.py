@@ -1,7 +1,7 @@
 """Choose an arm's settings on validation images by the one rule of the arms file, the same for every arm.
 
 Each setting of the grid is one iteration with one seed. Chosen is the lowest CHAIR_S among those whose recall is at most
-`recall_loss` points below the base's; if no value does, the highest recall.
+`recall_loss` points below the base's; if there is no such setting, the highest recall.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """The trainer: its losses are TRL's to the last bit, its gradients those of slow forward passes, one answer at a time."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,15 @@ def rows_of(policy: Policy, pairs: Sequence[Pair], **numbers: Sequence[float]) -
             }
         )
     return rows
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """With two threads, sums of the two trainers have other orders, and other last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def config(**settings: Any) -> DPOConfig:
