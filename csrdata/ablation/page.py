@@ -18,10 +18,6 @@ COLUMNS = (
     ("length", "words"),
 )
 """Of each split: the first is what arms are compared by."""
-TITLES = {
-    Group.MUST: "three seeds",
-    Group.EXPLORATORY: "exploratory: one seed",
-}
 
 
 def markdown(table: Table, arms: Arms, *, tuned: Sequence[str] = ()) -> str:
@@ -37,14 +33,23 @@ def markdown(table: Table, arms: Arms, *, tuned: Sequence[str] = ()) -> str:
         for split in shown_splits(table) if rows else ():
             lines += [
                 "",
-                f"### {split.replace('_', ' ')}, {TITLES[group]}",
+                f"### {split.replace('_', ' ')}, {_title(group, rows)}",
                 "",
                 *_figures(table, group, split),
             ]
         if rows:
-            lines += ["", f"### what it cost and what it made, {TITLES[group]}", "", *_costs(rows)]
+            lines += ["", f"### what it cost and what it made, {_title(group, rows)}", "", *_costs(rows)]
     lines += _base_curve(table)
     return "\n".join([*lines, "", *_notes(table), ""])
+
+
+def _title(group: Group, rows: Sequence[Row]) -> str:
+    """Name a group of arms, and the seeds of its results."""
+    found = sorted({seed for row in rows for seed in row.results})
+    wanted = sorted({seed for row in rows for seed in row.seeds})
+    seeds = f"seed {found[0]}" if len(found) == 1 else f"seeds {', '.join(map(str, found))}"
+    missing = "" if found == wanted else f" of {', '.join(map(str, wanted))}"
+    return f"{'main' if group is Group.MUST else 'exploratory'} arms, {seeds}{missing}"
 
 
 def shown_splits(table: Table) -> list[str]:

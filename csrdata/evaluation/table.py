@@ -224,10 +224,12 @@ def not_measured(summary: Summary) -> list[str]:
     if figures and not any("pope_accuracy" in names for names in figures.values()):
         found.append("POPE (there are no yes/no questions)")
     described = any("relevance" in names for names in figures.values())
-    if not _has_held_out(summary.pairs) or (
-        described and not any("relevance_held_out" in names for names in figures.values())
-    ):
-        found.append("R_I and rewards by a held-out scorer (scorers.held_out is null)")
+    without = described and not any("relevance_held_out" in names for names in figures.values())
+    if without:
+        found.append("R_I by a held-out scorer (scorers.held_out is null)")
+    if not _has_held_out(summary.pairs):
+        reason = "scorers.held_out is null" if without else "these pairs have none"
+        found.append(f"rewards of pairs by a held-out scorer ({reason})")
     if summary.pairs and all(entry.truth_preference is None for entry in summary.pairs.values()):
         found.append("how often rewards prefer the truer answer (the truth about the prompts is unknown)")
     return found

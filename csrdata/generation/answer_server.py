@@ -8,6 +8,7 @@ import http.client
 import json
 import threading
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ TRIES = 5
 """Tries of one request that the server took and did not answer as it should."""
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds before each further try; the last one is repeated."""
+QUIET = 3.0
+"""Seconds without an answer after which a message says what is waited for."""
 SECONDS = 300.0
 """Seconds within which one request is answered."""
 MOST_FACTS = 4096
@@ -109,6 +112,7 @@ class AnswerServer:
         self.heard = time.monotonic()
         self.engine = "unknown"
         """The server's engine and its version, as it states them."""
+        self._waits = False
         self._sent: set[str] = set()
         self._sending: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._open: set[http.client.HTTPConnection] = set()
@@ -172,6 +176,8 @@ class AnswerServer:
                 waited += 1
                 silent = time.monotonic() - self.heard
                 is_gone = error.is_away and silent > self.patience
+                if error.is_away and not is_gone and silent > QUIET:
+                    self._say_waiting(error)
                 if failed >= TRIES or is_gone or (stop is not None and stop.is_set()):
                     raise self._no_answer(error, tries=waited, silent=silent) from None
                 pause = PAUSES[min(waited, len(PAUSES)) - 1]
@@ -180,8 +186,18 @@ class AnswerServer:
                 else:
                     stop.wait(pause)
             else:
-                self.heard = time.monotonic()
+                self.heard, self._waits = time.monotonic(), False
                 return answer
+
+    def _say_waiting(self, error: BadReply) -> None:
+        """Say once between two answers what is waited for."""
+        if self._waits:
+            return
+        self._waits = True
+        warnings.warn(
+            f"server {self.address}: {error}; waiting up to {self.patience:.0f} s for one with --policy {self.policy}",
+            stacklevel=2,
+        )
 
     def _no_answer(self, error: BadReply, *, tries: int, silent: float) -> UserError:
         return UserError(

@@ -17,6 +17,7 @@ from csrdata.policy.prompting import encode, render_prompt
 from tests.tiny import picture, tiny_llava
 
 H200 = 141 * 10**9
+H100 = 80 * 10**9
 SEARCH: dict[str, Any] = {"keep": 5, "candidates": 5, "answer_tokens": 200, "sentence_tokens": 25}
 
 
@@ -57,6 +58,10 @@ def test_a_plan_of_llava_by_hand() -> None:
     assert sum(plan.each.values()) == 1_500_507_776
     assert plan.fits == (H200 - 7_050_000_000 - 14_126_854_144) // 1_500_507_776 == 79
     assert plan.needs(79) <= H200 < plan.needs(80)
+    h100 = plan_search(
+        shape("llava-1.5-7b"), available=H100, prompt_tokens=616, accelerator=True, graphs=True, **SEARCH
+    )
+    assert h100.fits == 41
 
 
 def test_a_plan_of_qwen_by_hand() -> None:
@@ -70,6 +75,10 @@ def test_a_plan_of_qwen_by_hand() -> None:
     assert plan.each["logits"] == 25 * 152_064 * 18 > plan.each["prompts"]
     assert sum(plan.each.values()) == 278_620_032
     assert plan.fits == 421
+    h100 = plan_search(
+        shape("qwen2.5-vl-7b"), available=H100, prompt_tokens=420, accelerator=True, graphs=True, **SEARCH
+    )
+    assert h100.fits == 213
 
 
 def test_prompts_are_stored_once(tmp_path: Path) -> None:

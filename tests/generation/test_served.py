@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -292,12 +293,19 @@ def test_a_dead_server_is_waited_for(
     tmp_path: Path,
     whole: tuple[list[Sentence], bytes],
 ) -> None:
-    """A server that starts later is used; one that does not come back costs its patience and one line."""
+    """A server that starts later is used, and the policy that is waited for is named; one that does not come back costs its patience and one line."""
     with serving(served) as first:
         port = first.server_address[1]
     start = time.monotonic()
-    with pytest.raises(UserError, match=r"got no connection \(.*no answer for \d+ s\), expected an answer"):
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        warnings.catch_warnings(record=True) as said,
+        pytest.raises(UserError, match=r"got no connection \(.*no answer for \d+ s\), expected an answer"),
+    ):
+        patch.setattr(answer_server, "QUIET", 0.1)
         searched(project, policy, first, tmp_path / "two.jsonl", patience=1.0)
+    (waiting_for,) = (str(one.message) for one in said if "waiting" in str(one.message))
+    assert waiting_for.endswith(f"waiting up to 1 s for one with --policy {NAME}")
     assert 1.0 < time.monotonic() - start < 20
     found: list[list[Sentence]] = []
     waiting = threading.Thread(
