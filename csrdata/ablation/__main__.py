@@ -145,8 +145,7 @@ def tune(
             failed = True
             continue
         path = campaign.results / arm.name / TUNING
-        loss = found.tuning.recall_loss
-        chosen = write_record(path, trials, base, recall_loss=loss, revision=_revision())
+        chosen = write_record(path, trials, base, revision=_revision())
         print(f"{arm.name}: tuned: {chosen.changes}")
     if failed:
         raise typer.Exit(1)
@@ -165,6 +164,7 @@ def table(
     from csrdata.ablation.page import markdown
     from csrdata.ablation.result import read_result
     from csrdata.ablation.table import build
+    from csrdata.ablation.tuning import read_record
     from csrdata.storage.disk import atomic_file, write_json
 
     found = read_arms(arms_file or FILE)
@@ -174,7 +174,11 @@ def table(
         found = replace(found, by_name={name: found.named(name) for name in found.quick.arms})
     paths = [path for path in sorted(where.glob("*/*.json")) if path.stem.isdigit()]
     built = build(found, map(read_result, paths), seeds=seeds)
-    tuned = [name for name in found.by_name if (where / name / TUNING).is_file()]
+    tuned = {
+        name: read_record(where / name / TUNING)
+        for name in found.by_name
+        if (where / name / TUNING).is_file()
+    }
     text = markdown(built, found, tuned=tuned)
     write_json(where.with_suffix(".json"), built.as_json())
     with atomic_file(where.with_suffix(".md")) as partial:

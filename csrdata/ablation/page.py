@@ -1,10 +1,12 @@
 """The table of all arms as Markdown: a section of docs/results.md."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from csrdata.ablation.arms import BASE, Arms, Group, Tuning
 from csrdata.ablation.result import cpu_seconds_a_pair
 from csrdata.ablation.table import CONFIDENCE, PRIMARY, Cell, Reference, Row, Table
+from csrdata.ablation.tuning import Tuned
 from csrdata.evaluation.holm import SIGNIFICANT
 from csrdata.evaluation.scorecard import FIGURES
 
@@ -20,13 +22,13 @@ COLUMNS = (
 """Of each split: the first is what arms are compared by."""
 
 
-def markdown(table: Table, arms: Arms, *, tuned: Sequence[str] = ()) -> str:
-    """Return the section of docs/results.md, without its heading; `tuned` names the arms that were tuned."""
+def markdown(table: Table, arms: Arms, *, tuned: Mapping[str, Tuned] | None = None) -> str:
+    """Return the section of docs/results.md, without its heading; `tuned` has what was tried for arms, by name."""
     lines = [
         "Arms are sets of parameters over one profile: `csrdata arms` lists what each changes, and",
         "[ablation.md](ablation.md) says how they are run. An arm's figures are those after its last iteration.",
         "",
-        *_rule(arms.tuning, tuned),
+        *_rule(arms.tuning, tuned or {}),
     ]
     for group in Group:
         rows = table.of(group)
@@ -57,15 +59,28 @@ def shown_splits(table: Table) -> list[str]:
     return [split for split in table.splits if split != CHOSEN_ON] or list(table.splits)
 
 
-def _rule(tuning: Tuning, tuned: Sequence[str]) -> list[str]:
-    """Say how settings are chosen, and for which arms that was done."""
+def _rule(tuning: Tuning, tuned: Mapping[str, Tuned]) -> list[str]:
+    """Say how settings are chosen, and show what was tried and chosen for each arm."""
     tried = "; ".join(f"`{key}` of {', '.join(map(_plain, values))}" for key, values in tuning.grid.items())
-    return [
+    lines = [
         f"**Tuning.** One rule for every arm: {len(tuning.trials())} runs of one iteration with seed 0 ({tried}).",
-        "Chosen is the lowest CHAIR_S on validation images among the runs whose recall is at most",
-        f"{tuning.recall_loss:g} points below the base's.",
-        f"Tuned so far: {', '.join(tuned) or 'none'}. All others have the rate of the profile or of the arm they extend.",
+        "Chosen is the lowest CHAIR_S at the base's recall, on validation images. An arm without a row has the rate of",
+        "the arm that it extends, or else of the profile; `shipped` always has the profile's.",
     ]
+    if not tuned:
+        return lines
+    settings = list(dict.fromkeys(_setting(one.changes) for each in tuned.values() for one in each.trials))
+    lines += ["", *_head(["CHAIR_S at the base's recall, validation", *settings, "chosen"])]
+    for name, each in tuned.items():
+        found = {_setting(one.changes): one.figures.chair_s_at_recall for one in each.trials}
+        cells = [_number(found.get(setting)) for setting in settings]
+        lines.append(_line([f"`{name}`", *cells, _setting(each.chosen)]))
+    return lines
+
+
+def _setting(changes: Mapping[str, Any]) -> str:
+    """Return the values of a setting, without the sections of their keys."""
+    return ", ".join(f"{key.rpartition('.')[2]} {_plain(value)}" for key, value in changes.items())
 
 
 def _figures(table: Table, group: Group, split: str) -> list[str]:
