@@ -364,6 +364,21 @@ class VllmEngine:
         return Answer(tokens, logprobs, is_full)
 
 
+def options(text: str) -> dict[str, Any]:
+    """Return the value of `--options`.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not a JSON object.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text!r}")
+    return found
+
+
 def main() -> None:
     """Serve a policy until a signal (exit code 0), or until vLLM's own process has failed (1)."""
     parser = argparse.ArgumentParser(description="Sample answers with vLLM for csrdata.")
@@ -375,11 +390,13 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8900)
     parser.add_argument(
-        "--options", default="{}", help='further arguments of AsyncEngineArgs as JSON: {"dtype": "bfloat16"}'
+        "--options",
+        type=options,
+        default={},
+        help='further arguments of AsyncEngineArgs as JSON: {"dtype": "bfloat16"}',
     )
     given = parser.parse_args()
-    options = json.loads(given.options)
-    engine = VllmEngine(given.model, policy=given.policy, adapter=given.adapter, options=options)
+    engine = VllmEngine(given.model, policy=given.policy, adapter=given.adapter, options=given.options)
     server = Server(engine, policy=given.policy, host=given.host, port=given.port)
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, lambda *_: threading.Thread(target=server.shutdown).start())

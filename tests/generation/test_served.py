@@ -1,5 +1,6 @@
 """A search whose sentences a server samples: scored here, kept, refused where the two differ, and faults survived."""
 
+import argparse
 import hashlib
 import json
 import socket
@@ -22,7 +23,7 @@ from csrdata.policy.loading import Policy, load_policy
 from csrdata.policy.one_by_one import plain_logits
 from csrdata.policy.prompting import banned_ids, encode, end_ids
 from csrdata.records import NO_PARENT, Prompt, Sentence, Stop
-from csrdata.serving.vllm_worker import Answer, Images, Refused, Request, parse, slots
+from csrdata.serving.vllm_worker import Answer, Images, Refused, Request, options, parse, slots
 from tests.extending.word_scorer import SCORER
 from tests.generation.policy_server import FaultyServer, ScriptedEngine, serving
 from tests.teaching import TEXTS, teach
@@ -478,3 +479,11 @@ def test_a_server_makes_room_for_the_adapters_rank(
         (tmp_path / "adapter_config.json").write_text(text)
         with pytest.raises(SystemExit, match=r"expected adapter_config.json with r from 1 to 512"):
             slots(str(tmp_path))
+
+
+def test_options_of_a_server_are_an_object() -> None:
+    """Anything else is an error of the command line."""
+    assert options('{"dtype": "float32"}') == {"dtype": "float32"}
+    for text in ("[]", "dtype", "1", "[" * 100_000):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected a JSON object"):
+            options(text)
