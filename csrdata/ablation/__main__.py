@@ -145,7 +145,8 @@ def tune(
             failed = True
             continue
         path = campaign.results / arm.name / TUNING
-        chosen = write_record(path, trials, base, revision=_revision())
+        loss = found.tuning.recall_loss
+        chosen = write_record(path, trials, base, recall_loss=loss, revision=_revision())
         print(f"{arm.name}: tuned: {chosen.changes}")
     if failed:
         raise typer.Exit(1)

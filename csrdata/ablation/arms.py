@@ -25,7 +25,7 @@ from csrdata.errors import UserError
 from csrdata.params import FILE as PARAMS
 from csrdata.params import Params, check_params
 from csrdata.publishing.release.layout import is_iteration_name
-from csrdata.sections.values import Line, Section
+from csrdata.sections.values import Line, NotNegative, Section
 from csrdata.strict_yaml import read_yaml
 from csrdata.validation import explain
 
@@ -83,6 +83,8 @@ class Tuning:
 
     grid: Mapping[str, tuple[Any, ...]]
     """Dotted keys of params.yaml and the values to try."""
+    recall_loss: float
+    """Points of recall, 0..100, that a setting may be under the base."""
 
     def trials(self) -> list[dict[str, Any]]:
         """Return every combination of the grid, at most `MOST_TRIALS`."""
@@ -133,6 +135,7 @@ class _Quick(Section):
 
 class _Tuning(Section):
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]]
+    recall_loss: NotNegative
 
 
 class _File(Section):
@@ -172,7 +175,7 @@ def read_arms(path: Path = FILE) -> Arms:
         path,
         by_name,
         Quick(tuple(file.quick.arms), file.quick.changes),
-        Tuning(grid),
+        Tuning(grid, file.tuning.recall_loss),
     )
 
 

@@ -64,16 +64,20 @@ def _rule(tuning: Tuning, tuned: Mapping[str, Tuned]) -> list[str]:
     tried = "; ".join(f"`{key}` of {', '.join(map(_plain, values))}" for key, values in tuning.grid.items())
     lines = [
         f"**Tuning.** One rule for every arm: {len(tuning.trials())} runs of one iteration with seed 0 ({tried}).",
-        "Chosen is the lowest CHAIR_S at the base's recall, on validation images. An arm without a row has the rate of",
-        "the arm that it extends, or else of the profile; `shipped` always has the profile's.",
+        "Chosen is the lowest CHAIR_S on validation images among the runs whose recall is at most",
+        f"{tuning.recall_loss:g} points below the base's. An arm without a row has the rate of the arm that it extends,",
+        "or else of the profile. `shipped` is the profile, whatever the rule chooses.",
     ]
     if not tuned:
         return lines
     settings = list(dict.fromkeys(_setting(one.changes) for each in tuned.values() for one in each.trials))
-    lines += ["", *_head(["CHAIR_S at the base's recall, validation", *settings, "chosen"])]
+    lines += ["", *_head(["CHAIR_S / recall on validation images", *settings, "chosen"])]
     for name, each in tuned.items():
-        found = {_setting(one.changes): one.figures.chair_s_at_recall for one in each.trials}
-        cells = [_number(found.get(setting)) for setting in settings]
+        found = {
+            _setting(one.changes): f"{one.figures.chair_s:.1f} / {one.figures.recall:.1f}"
+            for one in each.trials
+        }
+        cells = [found.get(setting, MISSING) for setting in settings]
         lines.append(_line([f"`{name}`", *cells, _setting(each.chosen)]))
     return lines
 

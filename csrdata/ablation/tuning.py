@@ -1,11 +1,11 @@
 """Choose an arm's settings on validation images by the one rule of the arms file, the same for every arm.
 
-Each setting of the grid is one iteration with one seed. Chosen is the lowest CHAIR_S at the base's recall, by which arms are
-compared, too; without any, the highest recall.
+Each setting of the grid is one iteration with one seed. Chosen is the lowest CHAIR_S among those whose recall is at most
+`recall_loss` points below the base's; if there is no such setting, the highest recall.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,15 @@ from csrdata.storage.json_values import JsonValue, open_json
 
 SPLIT = "validation"
 ONE_ITERATION = {"iterations": {"1": {"previous": paths.BASE}}}
-REACHED = ("evaluate_base", "match_base", "evaluate_policy@1", "match_recall@1")
+REACHED = ("evaluate_base", "evaluate_policy@1")
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of a policy, percent, on validation images."""
+    """What the rule looks at, percent, on validation images."""
 
     chair_s: float
     recall: float
-    chair_s_at_recall: float | None
-    """None where no bias gives the base's recall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,29 +62,33 @@ def read_figures(project: Path, policy: str) -> Figures:
     path = project / paths.stage_metrics("evaluate_policy", policy)
     metrics = open_json(path, made_by="dvc repro").items(needs=(SPLIT,))[SPLIT]
     found = metrics.items(needs=("chair_s", "recall"))
-    plain = Figures(found["chair_s"].number(), found["recall"].number(), None)
-    path = project / paths.stage_metrics("match_recall", policy)
-    matched = open_json(path, made_by="dvc repro").items(needs=("at_recall",))["at_recall"].items()
-    if SPLIT not in matched:
-        return plain
-    return replace(plain, chair_s_at_recall=matched[SPLIT].items(needs=("chair_s",))["chair_s"].number())
+    return Figures(chair_s=found["chair_s"].number(), recall=found["recall"].number())
 
 
-def choose(trials: Sequence[Trial]) -> Trial:
-    """Return the trial that the rule chooses, of one or more; of equal ones the first."""
-    matched = [(value, one) for one in trials if (value := one.figures.chair_s_at_recall) is not None]
-    if matched:
-        return min(matched, key=lambda pair: pair[0])[1]
+def choose(trials: Sequence[Trial], base: Figures, *, recall_loss: float) -> Trial:
+    """Return the trial that the rule chooses; of equal ones the first.
+
+    Args:
+        trials: one or more.
+        base: the base's figures.
+        recall_loss: points of recall that a setting may be below the base.
+    """
+    near = [one for one in trials if one.figures.recall >= base.recall - recall_loss]
+    if near:
+        return min(near, key=lambda one: one.figures.chair_s)
     return max(trials, key=lambda one: one.figures.recall)
 
 
-def write_record(path: Path, trials: Sequence[Trial], base: Figures, *, revision: str | None) -> Trial:
+def write_record(
+    path: Path, trials: Sequence[Trial], base: Figures, *, recall_loss: float, revision: str | None
+) -> Trial:
     """Write what was tried and what was chosen, and return the choice."""
-    chosen = choose(trials)
+    chosen = choose(trials, base, recall_loss=recall_loss)
     record = {
         "split": SPLIT,
         "seed": SEEDS[0],
         "iterations": 1,
+        "recall_loss": recall_loss,
         "base": asdict(base),
         "trials": [{"changes": dict(one.changes), **asdict(one.figures)} for one in trials],
         "chosen": dict(chosen.changes),
@@ -115,8 +117,8 @@ def read_record(path: Path) -> Tuned:
     trials = []
     for entry in entries["trials"].array(of="trials"):
         values = entry.fields("changes", *(one.name for one in fields(Figures)))
-        figures = {name: value.number_or_none() for name, value in values.items() if name != "changes"}
-        trials.append(Trial(_settings(values["changes"]), Figures(**figures)))  # type: ignore[arg-type]
+        figures = {name: value.number() for name, value in values.items() if name != "changes"}
+        trials.append(Trial(_settings(values["changes"]), Figures(**figures)))
     return Tuned(tuple(trials), _settings(entries["chosen"]))
 
 

@@ -27,7 +27,7 @@ from tests.ablation.made import result
 from tests.imports import ROOT
 
 FILE = """\
-tuning: {grid: {train_dpo.learning_rate: [0.0001]}}
+tuning: {grid: {train_dpo.learning_rate: [0.0001]}, recall_loss: 2.0}
 quick: {arms: [base], changes: {source.train_images: 15}}
 arms:
   base: {about: Base., group: must, iterations: 0, changes: {}}

@@ -16,7 +16,7 @@ from csrdata.ablation.sharing import Ran, adopt, publish, runs_of
 from csrdata.params import Params
 
 FILE = """\
-tuning: {grid: {train_dpo.learning_rate: [0.0001]}}
+tuning: {grid: {train_dpo.learning_rate: [0.0001]}, recall_loss: 2.0}
 quick: {arms: [base], changes: {source.train_images: 15}}
 arms:
   base: {about: Base., group: must, iterations: 0, changes: {}}

@@ -12,7 +12,7 @@ from csrdata.ablation.tuning import Figures, Trial, Tuned
 from tests.ablation.made import curve, result
 
 FILE = """\
-tuning: {grid: {train_dpo.learning_rate: [0.0001, 0.0005]}}
+tuning: {grid: {train_dpo.learning_rate: [0.0001, 0.0005]}, recall_loss: 2.0}
 quick: {arms: [base], changes: {}}
 arms:
   base: {about: Base., group: must, iterations: 0, changes: {}}
@@ -159,7 +159,7 @@ def test_a_page_shows_figures_with_marks(arms: Arms) -> None:
     assert "] b s |" in line
     assert "| off | 50 | 90.0 | 95.0 | 0.67 |" in text  # 100 seconds for 3 * 50 pairs
     assert "`train_dpo.learning_rate` of 0.0001, 0.0005" in text
-    assert "Chosen is the lowest CHAIR_S at the base's recall" in text
+    assert "at most\n2 points below the base's" in text
     assert "a processor (AVX2), 2 threads, torch 2.0; csrdata abc" in text
 
 
@@ -195,10 +195,12 @@ def test_without_results_the_page_says_what_is_missing(arms: Arms) -> None:
 def test_what_was_tuned_is_shown(arms: Arms) -> None:
     """A row for each arm, with what every setting gave and which was chosen."""
     slow, fast = ({"train_dpo.learning_rate": rate} for rate in (1e-4, 5e-4))
-    trials = (Trial(slow, Figures(30.0, 90.0, 31.0)), Trial(fast, Figures(5.0, 60.0, None)))
-    text = markdown(build(arms, []), arms, tuned={"off": Tuned(trials, slow)})
+    tuned = {"off": Tuned((Trial(slow, Figures(30.0, 90.0)), Trial(fast, Figures(5.0, 60.0))), slow)}
+    tuned["try"] = Tuned((Trial(fast, Figures(4.0, 90.0)),), fast)
+    text = markdown(build(arms, []), arms, tuned=tuned)
     assert (
-        "| CHAIR_S at the base's recall, validation | learning_rate 0.0001 | learning_rate 0.0005 | chosen |"
+        "| CHAIR_S / recall on validation images | learning_rate 0.0001 | learning_rate 0.0005 | chosen |"
         in text
     )
-    assert "| `off` | 31.0 | - | learning_rate 0.0001 |" in text
+    assert "| `off` | 30.0 / 90.0 | 5.0 / 60.0 | learning_rate 0.0001 |" in text
+    assert "| `try` | - | 4.0 / 90.0 | learning_rate 0.0005 |" in text

@@ -21,45 +21,39 @@ from csrdata.errors import UserError
 from csrdata.params import load_params
 from csrdata.storage.disk import write_json
 
-BASE = Figures(chair_s=45.0, recall=92.0, chair_s_at_recall=45.0)
+BASE = Figures(chair_s=45.0, recall=92.0)
 
 
-def _trials(*figures: tuple[float, float, float | None]) -> list[Trial]:
+def _trials(*figures: tuple[float, float]) -> list[Trial]:
     return [Trial({"train_dpo.epochs": number}, Figures(*one)) for number, one in enumerate(figures, start=1)]
 
 
 @pytest.mark.parametrize(
     ("figures", "chosen"),
     [
-        (((30.0, 92.0, 30.0), (20.0, 90.0, 28.0), (5.0, 60.0, 40.0)), 2),  # the plain CHAIR_S does not count
-        (((20.0, 91.0, 20.0), (10.0, 92.0, 20.0)), 1),  # equal: the first
-        (((5.0, 60.0, None), (30.0, 91.0, 30.0)), 2),  # the first never says as much as the base
-        (((5.0, 60.0, None), (3.0, 70.0, None)), 2),  # none does: the highest recall
+        (((30.0, 92.0), (20.0, 90.0), (5.0, 89.9)), 2),  # 89.9 is more than two points below
+        (((20.0, 91.0), (20.0, 92.0)), 1),  # equal: the first
+        (((5.0, 60.0), (3.0, 70.0)), 2),  # none is near: the highest recall
     ],
 )
-def test_the_rule(figures: tuple[tuple[float, float, float | None], ...], chosen: int) -> None:
-    """The lowest CHAIR_S at the base's recall; without any, the highest recall."""
-    assert choose(_trials(*figures)).changes == {"train_dpo.epochs": chosen}
+def test_the_rule(figures: tuple[tuple[float, float], ...], chosen: int) -> None:
+    """The lowest CHAIR_S whose recall is at most two points below the base's; if there is none, the highest recall."""
+    assert choose(_trials(*figures), BASE, recall_loss=2.0).changes == {"train_dpo.epochs": chosen}
 
 
 def test_what_was_tried_is_written_down(tmp_path: Path) -> None:
-    """Every setting with its figures, the base, and the choice; the file is read again with all its values."""
-    trials, path = _trials((30.0, 92.0, 31.0), (20.0, 91.0, None)), tmp_path / "arm/tuning.json"
+    """Every setting with its figures, the base, and the choice."""
+    trials, path = _trials((30.0, 92.0), (20.0, 91.0)), tmp_path / "arm/tuning.json"
     path.parent.mkdir()
-    assert write_record(path, trials, BASE, revision="abc") == trials[0]
+    assert write_record(path, trials, BASE, recall_loss=2.0, revision="abc") == trials[1]
     found = json.loads(path.read_text(encoding="utf-8"))
-    assert found["chosen"] == {"train_dpo.epochs": 1}
-    assert found["trials"][0] == {
-        "changes": {"train_dpo.epochs": 1},
-        "chair_s": 30.0,
-        "recall": 92.0,
-        "chair_s_at_recall": 31.0,
-    }
-    assert found["base"] == {"chair_s": 45.0, "recall": 92.0, "chair_s_at_recall": 45.0}
-    assert read_record(path) == Tuned(tuple(trials), {"train_dpo.epochs": 1})
-    del found["trials"][1]["chair_s_at_recall"]
+    assert found["chosen"] == {"train_dpo.epochs": 2}
+    assert found["trials"][0] == {"changes": {"train_dpo.epochs": 1}, "chair_s": 30.0, "recall": 92.0}
+    assert found["base"] == {"chair_s": 45.0, "recall": 92.0}
+    assert read_record(path) == Tuned(tuple(trials), {"train_dpo.epochs": 2})
+    del found["trials"][1]["recall"]
     write_json(path, found)
-    with pytest.raises(UserError, match=r"trials\.1\.chair_s_at_recall: got no such key, .* tune arm"):
+    with pytest.raises(UserError, match=r"trials\.1\.recall: got no such key, .* tune arm"):
         read_record(path)
 
 
@@ -85,11 +79,7 @@ def test_figures_are_those_of_validation_images(tmp_path: Path) -> None:
     write_json(
         path, {"validation": {"chair_s": 20.0, "recall": 91.0}, "held_out": {"chair_s": 1.0, "recall": 1.0}}
     )
-    matched = tmp_path / "metrics/match_recall/1.json"
-    write_json(matched, {"at_recall": {"validation": {"chair_s": 19.0}, "held_out": {"chair_s": 1.0}}})
-    assert read_figures(tmp_path, "1") == Figures(20.0, 91.0, 19.0)
-    write_json(matched, {"at_recall": {}})
-    assert read_figures(tmp_path, "1") == Figures(20.0, 91.0, None)
+    assert read_figures(tmp_path, "1") == Figures(20.0, 91.0)
     write_json(path, {"validation": {"length": 20.0}})
     with pytest.raises(UserError, match=r"validation\.chair_s: got no such key"):
         read_figures(tmp_path, "1")
