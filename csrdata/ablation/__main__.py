@@ -156,6 +156,7 @@ def tune(
 def table(
     *,
     quick: Quick = False,
+    profile: Profile = "microworld",
     folder: Folder = FOLDER,
     results: Results = RESULTS,
     arms_file: ArmsFile = None,
@@ -166,7 +167,9 @@ def table(
     from csrdata.ablation.result import read_result
     from csrdata.ablation.table import build
     from csrdata.ablation.tuning import read_record
+    from csrdata.pipeline.project import profile_path
     from csrdata.storage.disk import atomic_file, write_json
+    from csrdata.strict_yaml import read_yaml
 
     found = read_arms(arms_file or FILE)
     where, seeds = results.absolute(), None
@@ -180,7 +183,8 @@ def table(
         for name in found.by_name
         if (where / name / TUNING).is_file()
     }
-    text = markdown(built, found, tuned=tuned)
+    profiles = {} if quick else {Path(profile).name: read_yaml(profile_path(profile))}
+    text = markdown(built, found, tuned=tuned, profiles=profiles)
     write_json(where.with_suffix(".json"), built.as_json())
     with atomic_file(where.with_suffix(".md")) as partial:
         partial.write_text(text, encoding="utf-8")

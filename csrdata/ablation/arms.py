@@ -297,6 +297,12 @@ def differences(arm: Arm, raw: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     return dict(_differing(dict(raw), after, ()))
 
 
+def changed_since(arm: Arm, raw: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
+    """Return the keys that an arm sets otherwise today than when it made a result with these `changes`."""
+    today = {key: new for key, (_, new) in differences(arm, raw).items()}
+    return sorted(key for key in {**today, **changes} if today.get(key) != changes.get(key))
+
+
 def _differing(old: Any, new: Any, keys: tuple[str, ...]) -> Iterator[tuple[str, tuple[Any, Any]]]:
     sections = isinstance(old, dict) and isinstance(new, dict) and keys != ("iterations",)
     if sections and (old.keys() == new.keys() or "kind" not in old):

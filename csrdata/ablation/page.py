@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from csrdata.ablation.arms import BASE, Arms, Group, Tuning
+from csrdata.ablation.arms import BASE, Arms, Group, Tuning, changed_since
 from csrdata.ablation.result import cpu_seconds_a_pair
 from csrdata.ablation.table import CONFIDENCE, PRIMARY, Cell, Reference, Row, Table
 from csrdata.ablation.tuning import Tuned
@@ -11,6 +11,8 @@ from csrdata.evaluation.holm import SIGNIFICANT
 from csrdata.evaluation.scorecard import FIGURES
 
 MISSING = "-"
+Profiles = Mapping[str, Mapping[str, Any]]
+"""Parameters of params files, by the profile's name."""
 CHOSEN_ON = "validation"
 COLUMNS = (
     (PRIMARY, "CHAIR_S at the base's recall"),
@@ -22,8 +24,17 @@ COLUMNS = (
 """Of each split: the first is what arms are compared by."""
 
 
-def markdown(table: Table, arms: Arms, *, tuned: Mapping[str, Tuned] | None = None) -> str:
-    """Return the section of docs/results.md, without its heading; `tuned` has what was tried for arms, by name."""
+def markdown(
+    table: Table, arms: Arms, *, tuned: Mapping[str, Tuned] | None = None, profiles: Profiles | None = None
+) -> str:
+    """Return the section of docs/results.md, without its heading.
+
+    Args:
+        table: the results.
+        arms: of the arms file.
+        tuned: what was tried for arms, by name.
+        profiles: of the results, to say which were made with other settings than the arm has today.
+    """
     lines = [
         "Arms are sets of parameters over one profile: `csrdata arms` lists what each changes, and",
         "[ablation.md](ablation.md) says how they are run. An arm's figures are those after its last iteration.",
@@ -42,7 +53,7 @@ def markdown(table: Table, arms: Arms, *, tuned: Mapping[str, Tuned] | None = No
         if rows:
             lines += ["", f"### what it cost and what it made, {_title(group, rows)}", "", *_costs(rows)]
     lines += _base_curve(table)
-    return "\n".join([*lines, "", *_notes(table), ""])
+    return "\n".join([*lines, "", *_notes(table, profiles or {}), ""])
 
 
 def _title(group: Group, rows: Sequence[Row]) -> str:
@@ -153,7 +164,7 @@ def _base_curve(table: Table) -> list[str]:
 ON_THE_CURVE = ("chair_s", "recall", "present_per_answer", "length")
 
 
-def _notes(table: Table) -> list[str]:
+def _notes(table: Table, profiles: Profiles) -> list[str]:
     results = [result for row in table.rows for result in row.results.values()]
     notes = [
         f"value [{CONFIDENCE:g}% bootstrap interval over images, and over seeds where there are several]; "
@@ -169,14 +180,25 @@ def _notes(table: Table) -> list[str]:
         f"{one.machine.get('torch')}"
         for one in results
     )
-    profiles = _distinct(f"{one.origin.profile}{' (quick)' if one.origin.quick else ''}" for one in results)
+    names = _distinct(f"{one.origin.profile}{' (quick)' if one.origin.quick else ''}" for one in results)
     revisions = _distinct(one.origin.revision or "unknown" for one in results)
     notes.append(
-        f"profile {'; '.join(profiles)}; trained on {'; '.join(machines)}; csrdata {', '.join(revisions)}"
+        f"profile {'; '.join(names)}; trained on {'; '.join(machines)}; csrdata {', '.join(revisions)}"
     )
     if len(revisions) > 1:
         notes.append(
             "results of several revisions: `python -m csrdata.ablation run` makes those again whose code differs"
+        )
+    older = [
+        f"{row.arm.name}/{seed} ({', '.join(keys)})"
+        for row in table.rows
+        for seed, result in row.results.items()
+        if result.origin.profile in profiles
+        and (keys := changed_since(row.arm, profiles[result.origin.profile], result.origin.changes))
+    ]
+    if older:
+        notes.append(
+            f"made with other settings than the arm has today, still to be run again: {'; '.join(older)}"
         )
     reasons = [
         f"{row.arm.name}/{seed} {metrics['reason']}"

@@ -204,3 +204,20 @@ def test_what_was_tuned_is_shown(arms: Arms) -> None:
     )
     assert "| `off` | 30.0 / 90.0 | 5.0 / 60.0 | learning_rate 0.0001 |" in text
     assert "| `try` | - | 4.0 / 90.0 | learning_rate 0.0005 |" in text
+
+
+def test_results_of_other_settings_are_named(arms: Arms) -> None:
+    """A result whose arm changes other keys, or another value, today; results of another profile are not compared."""
+    raw = {"train_dpo": {"sft_weight": 3.0, "learning_rate": 5e-4}, "iterations": {"1": {"previous": "base"}}}
+    results = [
+        result("base", 0, {"base": BAD}, iterations=0, changes={"iterations": raw["iterations"]}),
+        result("off", 0, {"3": GOOD}, iterations=3, changes={"train_dpo.sft_weight": 0.0}),
+        result("try", 0, {"1": GOOD}, changes={"iterations": raw["iterations"]}),
+        result("eye", 0, {"1": GOOD}, changes={"train_dpo.learning_rate": 1.0}, profile="other.yaml"),
+    ]
+    text = markdown(build(arms, results), arms, profiles={"microworld": raw})
+    (line,) = [line for line in text.splitlines() if line.startswith("made with other settings")]
+    assert "off/0 (" in line
+    assert "train_dpo.sft_weight" in line
+    assert "eye/0" not in line
+    assert "made with other settings" not in markdown(build(arms, results), arms)
