@@ -306,7 +306,7 @@ class VllmEngine:
         # Raw log-probabilities: before temperature and bias. No speculative decoding: it is off unless asked for.
         lora = {} if adapter is None else {"enable_lora": True, "max_lora_rank": slots(adapter)}
         arguments = AsyncEngineArgs(
-            model=model, logprobs_mode="raw_logprobs", enable_prefix_caching=True, **lora, **options
+            model=model, logprobs_mode="raw_logprobs", enable_prefix_caching=True, **(lora | options)
         )
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
