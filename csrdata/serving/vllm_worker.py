@@ -2,7 +2,7 @@
 
     python vllm_worker.py --policy NAME --model FOLDER [--adapter FOLDER] [--port 8900]
 
-`csrdata` prints NAME, a hash of the policy's content, if the server has another one. FOLDER is a model folder of
+`csrdata` prints NAME, a hash of the policy's content, while it waits for a server. FOLDER is a model folder of
 transformers, such as `csrdata export --to checkpoint` writes; `--adapter` is one LoRA on it. The protocol: docs/servers.md.
 
 This file needs the standard library, vLLM, and Pillow, which vLLM brings. It was run with vLLM 0.32 on a CPU
