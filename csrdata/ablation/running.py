@@ -158,12 +158,14 @@ class Runner:
     def _share(self, run: Run, runs: Sequence[Ran]) -> None:
         """Take the results of others, and bring what the project has into its folder."""
         project = self.campaign.project(run)
-        present, taken = adopt(self.campaign.store, project, runs)
-        if taken:
-            say(f"{run.name}: {len(taken)} of {len(runs)} stages are shared: {', '.join(taken)}")
-        if present:
+        found = adopt(self.campaign.store, project, runs)
+        if found.taken:
+            say(f"{run.name}: {len(found.taken)} of {len(runs)} stages are shared: {', '.join(found.taken)}")
+        if found.started:
+            say(f"{run.name}: {', '.join(found.started)} starts from what another arm has made")
+        if here := [*found.present, *found.started]:
             try:
-                self._call(run, [sys.executable, "-m", "dvc", "checkout", "--force", *present])
+                self._call(run, [sys.executable, "-m", "dvc", "checkout", "--force", *here])
             except Failed:  # the cache lacks something: make it again
                 (project / LOCK).unlink(missing_ok=True)
 

@@ -5,13 +5,17 @@ scores) and stages without inputs (`prepare`), which are the ones that cost. Her
 command, parameters, code and outputs, and of the keys of the runs whose outputs it reads. Equal keys mean equal results. A
 finished run is stored under its key: its entry of dvc.lock, the outputs that are not in the cache, and its line of the
 log. A project that needs the key gets the entry, and `dvc checkout` brings the outputs.
+
+`prepare` trains several models, and keeps those that a project already has with the same settings. Where no run has its
+key, a project starts from the outputs of the one whose parameters differ least: an arm with another scorer trains that one
+alone.
 """
 
 import functools
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +31,18 @@ from csrdata.storage.dvc_lock import dvc_hash, read_lock, write_stages
 
 ENTRY, LOG, FILES = "entry.json", "log.json", "files"
 """In the folder of a key: the entry of dvc.lock, the lines of the log, the outputs that no cache holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """What a project has from itself and from others; the names of stages as DVC has them."""
+
+    present: list[str]
+    """Those that its dvc.lock has as they are to be."""
+    taken: list[str]
+    """Those of them that come from others."""
+    started: list[str]
+    """Those that will run, and find there what another project has made with other parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +107,19 @@ def publish(store: Path, project: Path, runs: Sequence[Ran], *, names: Collectio
         if (names is not None and name not in names) or (target / ENTRY).is_file():
             continue
         with atomic_folder(target, replaces=ENTRY) as partial:
-            write_json(partial / ENTRY, {"stage": name, "entry": lock[name]})
+            write_json(
+                partial / ENTRY, {"stage": name, "entry": lock[name], "code": _all_code(ran.step.node.stage)}
+            )
             write_json(partial / LOG, {"lines": [line for line in log if _is_of(line, ran.step)]})
             for output in ran.step.node.outputs:
                 if not output.cached:
                     _copy(project / output.path, partial / FILES / output.path)
 
 
-def adopt(store: Path, project: Path, runs: Sequence[Ran]) -> tuple[list[str], list[str]]:
-    """Give a project the entries of runs that others have finished.
-
-    Returns:
-        The stages that its dvc.lock has now as they are to be, and those of them that come from others: `dvc checkout` of
-        the first brings their outputs.
-    """
+def adopt(store: Path, project: Path, runs: Sequence[Ran]) -> Adopted:
+    """Give a project the entries of runs that others have finished; `dvc checkout` then brings their outputs."""
     lock = read_lock(project / LOCK) if (project / LOCK).is_file() else {}
-    present, taken, lines = [], {}, []
+    present, taken, started, lines = [], {}, {}, []
     for ran in runs:
         folder = store / ran.key
         if ran.is_recorded(lock):
@@ -115,10 +128,38 @@ def adopt(store: Path, project: Path, runs: Sequence[Ran]) -> tuple[list[str], l
             taken[ran.step.name] = read_json(folder / ENTRY, made_by="")["entry"]
             lines += read_json(folder / LOG, made_by="")["lines"]
             _copy(folder / FILES, project)
-    if taken:
+        elif not ran.step.node.inputs and ran.step.name not in lock and (near := _nearest(store, ran)):
+            started[ran.step.name] = near
+    if taken or started:
         _append_log(project, lines)
-        write_stages(project / LOCK, taken)
-    return [*present, *taken], list(taken)
+        write_stages(project / LOCK, taken | started)
+    return Adopted([*present, *taken], list(taken), list(started))
+
+
+def _nearest(store: Path, ran: Ran) -> dict[str, Any] | None:
+    """Return the entry of the finished run whose parameters differ least, if one of the same code is stored."""
+    found = []
+    for path in sorted(store.glob(f"*/{ENTRY}")):
+        stored = read_json(path, made_by="")
+        if stored["stage"] == ran.step.name and stored.get("code") == _all_code(ran.step.node.stage):
+            found.append(stored["entry"])
+    own = dict(_leaves(ran.params[str(FILE)]))
+    return max(found, key=lambda entry: _in_common(own, entry["params"][str(FILE)]), default=None)
+
+
+def _in_common(own: Mapping[str, Any], other: Mapping[str, Any]) -> int:
+    """Return how many values two sets of parameters have in common."""
+    theirs = dict(_leaves(other))
+    return sum(key in theirs and theirs[key] == value for key, value in own.items())
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value that is no section, under its dotted key."""
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{key}.{name}" if key else name)
+    else:
+        yield key, value
 
 
 def code_of(params: Params) -> dict[str, str]:
@@ -143,6 +184,12 @@ def _frozen(params: Params) -> tuple[tuple[str, tuple[str, ...]], ...]:
 @functools.cache
 def _code(stage: str, kinds: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
     return stage_hash(stage, kinds=dict(kinds))
+
+
+@functools.cache
+def _all_code(stage: str) -> str:
+    """Return the hash of the code behind a stage, whatever kinds are in use."""
+    return stage_hash(stage)
 
 
 def _value(raw: Mapping[str, Any], key: str) -> Any:

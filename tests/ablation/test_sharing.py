@@ -12,7 +12,7 @@ import pytest
 from csrdata import paths
 from csrdata.ablation.arms import read_arms
 from csrdata.ablation.projects import Campaign, Run, make_project, open_campaign
-from csrdata.ablation.sharing import Ran, adopt, publish, runs_of
+from csrdata.ablation.sharing import Adopted, Ran, adopt, publish, runs_of
 from csrdata.params import Params
 
 FILE = """\
@@ -22,6 +22,7 @@ arms:
   base: {about: Base., group: must, iterations: 0, changes: {}}
   shipped: {about: Shipped., group: must, iterations: 2, changes: {}}
   other-loss: {about: Off., group: must, iterations: 2, changes: {train_dpo.beta: 0.2}}
+  other-scorer: {about: Off., group: must, iterations: 2, changes: {prepare.held_out_scorer_steps: 11}}
   other-images: {about: Off., group: must, iterations: 2, changes: {source.train_images: 15}}
 """
 BEFORE_TRAINING = {
@@ -105,9 +106,10 @@ def test_the_second_arm_takes_what_the_first_has_made(campaign: Campaign) -> Non
     _dvc(first, "commit", "--force", "--quiet")
     publish(campaign.store, first, runs)
     second, _, own = _make(campaign, "other-loss")
-    present, taken = adopt(campaign.store, second, own)
-    assert set(present) == set(taken) == BEFORE_TRAINING
-    _dvc(second, "checkout", "--force", *present)
+    found = adopt(campaign.store, second, own)
+    assert set(found.present) == set(found.taken) == BEFORE_TRAINING
+    assert found.started == []
+    _dvc(second, "checkout", "--force", *found.present)
     changed = json.loads(_dvc(second, "status", "--json"))
     assert set(changed) & BEFORE_TRAINING == set()
     assert "train_dpo@1" in changed
@@ -117,7 +119,39 @@ def test_the_second_arm_takes_what_the_first_has_made(campaign: Campaign) -> Non
                 assert (second / output.path).exists(), output.path
     log = (second / paths.STAGE_LOG).read_text(encoding="utf-8").splitlines()
     assert len(log) == len(BEFORE_TRAINING)
-    assert adopt(campaign.store, second, own) == (present, [])
+    assert adopt(campaign.store, second, own) == Adopted(found.present, [], [])
+
+
+def test_prepare_starts_from_the_models_of_the_nearest_project(campaign: Campaign) -> None:
+    """An arm with another scorer finds the base and the first scorer of its own seed there; DVC runs the stage all the same."""
+    for seed in (1, 0):
+        project, _, runs = _make(campaign, "shipped", seed)
+        _fill(project, runs)
+        _dvc(project, "commit", "--force", "--quiet")
+        (project / "policies/base/part.bin").write_bytes(b"seed %d" % seed)
+        _dvc(project, "commit", "--force", "--quiet", "prepare")
+        publish(campaign.store, project, runs, names=["prepare"])
+    for seed in (0, 1):
+        project, _, runs = _make(campaign, "other-scorer", seed)
+        found = adopt(campaign.store, project, runs)
+        assert (found.present, found.taken, found.started) == ([], [], ["prepare"])
+        _dvc(project, "checkout", "--force", "prepare")
+        assert (project / "policies/base/part.bin").read_bytes() == b"seed %d" % seed
+        assert (project / "scorers/search/part.bin").is_file()
+        assert "prepare" in json.loads(_dvc(project, "status", "--json"))
+        assert adopt(campaign.store, project, runs) == Adopted([], [], [])
+
+
+def test_models_of_other_code_are_no_start(campaign: Campaign) -> None:
+    """The settings of a model do not say which code trained it."""
+    project, _, runs = _make(campaign, "shipped")
+    _fill(project, runs)
+    _dvc(project, "commit", "--force", "--quiet")
+    publish(campaign.store, project, runs, names=["prepare"])
+    (stored,) = campaign.store.glob("*/entry.json")
+    stored.write_text(json.dumps(json.loads(stored.read_text()) | {"code": "other"}), encoding="utf-8")
+    other, _, runs = _make(campaign, "other-scorer")
+    assert adopt(campaign.store, other, runs) == Adopted([], [], [])
 
 
 def test_only_what_is_recorded_today_is_published(campaign: Campaign) -> None:

@@ -16,21 +16,18 @@ import pytest
 from csrdata.errors import UserError
 from csrdata.generation import answer_server
 from csrdata.generation.answer_server import AnswerServer, Asked, Sampled, rules_of
-from csrdata.generation.clock import Clock
-from csrdata.generation.served import generate_served, read_replies
+from csrdata.generation.served import read_replies
 from csrdata.policy import choosing
 from csrdata.policy.loading import Policy, load_policy
 from csrdata.policy.one_by_one import plain_logits
-from csrdata.policy.prompting import banned_ids, encode, end_ids
-from csrdata.records import NO_PARENT, Prompt, Sentence, Stop
+from csrdata.policy.prompting import encode
+from csrdata.records import NO_PARENT, Sentence, Stop
 from csrdata.serving.vllm_worker import Answer, Images, Refused, Request, options, parse, slots
-from tests.extending.word_scorer import SCORER
+from tests.generation import served_search
 from tests.generation.policy_server import FaultyServer, ScriptedEngine, serving
-from tests.teaching import TEXTS, teach
+from tests.generation.served_search import NAME, PROMPTS, client
+from tests.teaching import teach
 from tests.tiny import picture, pictures, tiny_llava
-
-PROMPTS = [Prompt(f"p{index}", f"images/{index}.png", text) for index, text in enumerate(TEXTS[:3])]
-NAME = "p" * 32
 
 
 @pytest.fixture(scope="module")
@@ -60,17 +57,6 @@ def server(served: Policy, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultySe
         yield server
 
 
-def client(server: FaultyServer, policy: Policy, *, named: str = NAME, **keys: Any) -> AnswerServer:
-    model: Any = policy.model
-    rules = rules_of(
-        vocabulary=model.config.get_text_config().vocab_size,
-        ends=end_ids(policy.model, policy.processor),
-        banned=banned_ids(policy.model, policy.processor),
-    )
-    settings = {"in_flight": 8, "patience": 5.0, "seconds": 30.0, "temperature": 1.0}
-    return AnswerServer(server.address, policy=named, rules=rules, **(settings | keys))
-
-
 def searched(
     project: Path,
     policy: Policy,
@@ -80,28 +66,9 @@ def searched(
     tolerance: float = 1e-4,
     **keys: Any,
 ) -> list[Sentence]:
-    return generate_served(
-        PROMPTS,
-        root=project,
-        policy=policy,
-        scorer=SCORER,
-        server=client(server, policy, **keys),
-        replies=replies,
-        count=3,
-        seed=0,
-        tolerance=tolerance,
-        keep_best=1,
-        keep_worst=1,
-        rank_by="sentence",
-        max_sentence_tokens=10,
-        max_response_tokens=24,
-        max_sentences=3,
-        prompts_at_once=2,
-        guidance="reward",
-        image_weight=0.5,
-        scale="unit",
-        repetition_threshold=None,
-        clock=Clock(),
+    """Search with some of the client's settings changed."""
+    return served_search.searched(
+        project, policy, client(server.address, policy, **keys), replies, tolerance=tolerance
     )
 
 
@@ -355,7 +322,7 @@ def test_a_server_of_another_policy_is_one_line(
         searched(project, policy, server, tmp_path / "one.jsonl", named="q" * 32)
     asked = Asked((5,), hashlib.sha256(b"").hexdigest(), (), 4, 0)
     with pytest.raises(UserError, match=r"got status 409: this server has the policy p+, expected an answer"):
-        client(server, policy, named="q" * 32).sample([asked], lambda _: b"")
+        client(server.address, policy, named="q" * 32).sample([asked], lambda _: b"")
 
 
 def test_an_image_is_sent_once(

@@ -12,27 +12,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
 
 from csrdata.errors import UserError
-from csrdata.generation.answer_server import AnswerServer, rules_of
-from csrdata.generation.clock import Clock
-from csrdata.generation.served import generate_served
 from csrdata.policy.loading import Policy, load_policy, new_chain
-from csrdata.policy.prompting import banned_ids, end_ids
-from csrdata.records import NO_PARENT, Prompt, Sentence, Stop
+from csrdata.policy.prompting import banned_ids
+from csrdata.records import NO_PARENT, Sentence, Stop
 from csrdata.serving import vllm_worker
-from tests.extending.word_scorer import SCORER
+from tests.generation import served_search
+from tests.generation.served_search import NAME, PROMPTS, client
 from tests.policy.test_loading import write_adapter
-from tests.teaching import TEXTS, teach
+from tests.teaching import teach
 from tests.tiny import pictures, tiny_llava
 
 PYTHON = os.environ.get("CSRDATA_VLLM_PYTHON", "")
-PROMPTS = [Prompt(f"p{index}", f"images/{index}.png", text) for index, text in enumerate(TEXTS[:3])]
-NAME = "p" * 32
 OPTIONS = {
     "dtype": "float32",
     "enforce_eager": True,
@@ -154,43 +149,13 @@ def serving(project: Project, *words: str, port: int | None = None) -> Iterator[
         process.wait()
 
 
-def searched(project: Project, policy: Policy, worker: Worker, replies: Path, **keys: Any) -> list[Sentence]:
-    model: Any = policy.model
-    rules = rules_of(
-        vocabulary=model.config.get_text_config().vocab_size,
-        ends=end_ids(policy.model, policy.processor),
-        banned=banned_ids(policy.model, policy.processor),
-    )
-    return generate_served(
-        PROMPTS,
-        root=project.root,
-        policy=policy,
-        scorer=SCORER,
-        server=AnswerServer(
-            worker.address,
-            policy=NAME,
-            rules=rules,
-            in_flight=8,
-            patience=240.0,
-            seconds=60.0,
-            temperature=1.0,
-        ),
-        replies=replies,
-        count=4,
-        seed=0,
-        keep_best=2,
-        keep_worst=1,
-        rank_by="sentence",
-        max_sentence_tokens=10,
-        max_response_tokens=24,
-        max_sentences=3,
-        prompts_at_once=2,
-        guidance="reward",
-        image_weight=0.5,
-        scale="unit",
-        repetition_threshold=None,
-        clock=Clock(),
-        **({"tolerance": 1e-4} | keys),
+def searched(
+    project: Project, policy: Policy, worker: Worker, replies: Path, *, tolerance: float = 1e-4
+) -> list[Sentence]:
+    """Search with the patience that an engine on a CPU asks for."""
+    server = client(worker.address, policy, patience=240.0, seconds=60.0)
+    return served_search.searched(
+        project.root, policy, server, replies, count=4, keep_best=2, tolerance=tolerance
     )
 
 
