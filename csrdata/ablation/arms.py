@@ -102,6 +102,8 @@ class Arms:
     """In the order of the file."""
     quick: Quick
     tuning: Tuning
+    weaker_scorers: tuple[str, ...] = ()
+    """Arms that differ in the scorer of the search: what they gain is shown against its accuracy."""
 
     def named(self, name: str) -> Arm:
         """Return an arm.
@@ -141,6 +143,7 @@ class _Tuning(Section):
 class _File(Section):
     tuning: _Tuning
     quick: _Quick
+    weaker_scorers: list[Line] = Field(default_factory=list)
     arms: dict[str, _Arm]
 
 
@@ -167,7 +170,7 @@ def read_arms(path: Path = FILE) -> Arms:
     by_name: dict[str, Arm] = {}
     for name, entry in file.arms.items():
         by_name[name] = _arm(name, entry, by_name, path)
-    for name in (BASE, SHIPPED, *file.quick.arms):
+    for name in (BASE, SHIPPED, *file.quick.arms, *file.weaker_scorers):
         if name not in by_name:
             raise UserError(f"{path}: arms.{name}", got="no such arm", expected="an arm", do=do)
     grid = {key: tuple(values) for key, values in file.tuning.grid.items()}
@@ -176,6 +179,7 @@ def read_arms(path: Path = FILE) -> Arms:
         by_name,
         Quick(tuple(file.quick.arms), file.quick.changes),
         Tuning(grid, file.tuning.recall_loss),
+        tuple(file.weaker_scorers),
     )
 
 

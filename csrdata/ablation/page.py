@@ -5,6 +5,7 @@ from typing import Any
 
 from csrdata.ablation.arms import BASE, Arms, Group, Tuning, changed_since
 from csrdata.ablation.result import cpu_seconds_a_pair
+from csrdata.ablation.scorer_curve import Point, break_even, scorer_curve
 from csrdata.ablation.table import CONFIDENCE, PRIMARY, Cell, Reference, Row, Table
 from csrdata.ablation.tuning import Tuned
 from csrdata.evaluation.holm import SIGNIFICANT
@@ -52,6 +53,8 @@ def markdown(
             ]
         if rows:
             lines += ["", f"### what it cost and what it made, {_title(group, rows)}", "", *_costs(rows)]
+    for split in shown_splits(table):
+        lines += _scorer_curve(scorer_curve(table, arms.weaker_scorers, split), split)
     lines += _base_curve(table)
     return "\n".join([*lines, "", *_notes(table, profiles or {}), ""])
 
@@ -135,6 +138,37 @@ def _costs(rows: Sequence[Row]) -> list[str]:
             )
         )
     return lines
+
+
+def _scorer_curve(points: Sequence[Point], split: str) -> list[str]:
+    """Show what one iteration gains with each scorer; nothing where fewer than two were measured."""
+    if len(points) < 2:
+        return []
+    limit = break_even(points)
+    return [
+        "",
+        f"### {split.replace('_', ' ')}, the gain of one iteration against the accuracy of the scorer",
+        "",
+        *_head(
+            ["arm", "R_I prefers the truer, %", "reward prefers the truer, %", COLUMNS[0][1], "gain, points"]
+        ),
+        *(
+            _line(
+                [
+                    point.arm,
+                    _number(point.accuracy),
+                    _number(point.reward_accuracy),
+                    _cell(point.cell, PRIMARY),
+                    _number(point.gain),
+                ]
+            )
+            for point in points
+        ),
+        "",
+        "No scorer did harm."
+        if limit is None
+        else f"Under {limit:.1f}% an iteration does harm (linear between the points).",
+    ]
 
 
 def _base_curve(table: Table) -> list[str]:

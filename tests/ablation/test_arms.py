@@ -32,7 +32,7 @@ from csrdata.strict_yaml import read_yaml
 ARMS = read_arms()
 RAW = read_yaml(profile_path("microworld"))
 REAL = read_yaml(profile_path("llava15-7b"))
-OF_THE_MICROWORLD = {"weaker-eye-100", "weaker-eye-50"}
+OF_THE_MICROWORLD = {"weaker-eye-100", "weaker-eye-50", "weaker-eye-25", "weaker-eye-12"}
 """Arms that change how the microworld's models are trained."""
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from csrdata.ablation.arms import Arms, read_arms
 from csrdata.ablation.page import markdown
+from csrdata.ablation.result import Result
+from csrdata.ablation.scorer_curve import break_even, scorer_curve
 from csrdata.ablation.table import build
 from csrdata.ablation.tuning import Figures, Trial, Tuned
 from tests.ablation.made import curve, result
@@ -14,6 +16,7 @@ from tests.ablation.made import curve, result
 FILE = """\
 tuning: {grid: {train_dpo.learning_rate: [0.0001, 0.0005]}, recall_loss: 2.0}
 quick: {arms: [base], changes: {}}
+weaker_scorers: [try, eye]
 arms:
   base: {about: Base., group: must, iterations: 0, changes: {}}
   shipped: {about: Shipped., group: must, iterations: 3, changes: {}}
@@ -221,3 +224,46 @@ def test_results_of_other_settings_are_named(arms: Arms) -> None:
     assert "train_dpo.sft_weight" in line
     assert "eye/0" not in line
     assert "made with other settings" not in markdown(build(arms, results), arms)
+
+
+def test_the_gain_of_an_iteration_is_shown_against_the_accuracy_of_the_scorer(arms: Arms) -> None:
+    """The base is at 50. With accuracies of 95, 75 and 55 arms are at 0, 50 and 100: an iteration does harm under 75."""
+    results = [
+        result("base", 0, {"base": HALF}, iterations=0),
+        at_recall(result("shipped", 0, {"1": GOOD})),
+        accurate(at_recall(result("try", 0, {"1": HALF})), 75.0),
+        accurate(at_recall(result("eye", 0, {"1": BAD})), 55.0),
+    ]
+    points = scorer_curve(build(arms, results), arms.weaker_scorers, "held_out")
+    assert [(one.arm, one.accuracy, one.gain) for one in points] == [
+        ("shipped", 95.0, 50.0),
+        ("try", 75.0, 0.0),
+        ("eye", 55.0, -50.0),
+    ]
+    assert break_even(points) == 75.0
+    assert break_even([points[0], points[2]]) == 75.0
+    assert break_even(points[:2]) is None
+    text = markdown(build(arms, results), arms)
+    assert "| eye | 55.0 | 90.0 | 100.0 [100.0, 100.0] b s | -50.0 |" in text
+    assert "Under 75.0% an iteration does harm (linear between the points)." in text
+
+
+def test_without_another_scorer_there_is_no_curve(arms: Arms) -> None:
+    """One point is no curve."""
+    results = [
+        result("base", 0, {"base": HALF}, iterations=0),
+        at_recall(result("shipped", 0, {"1": GOOD})),
+        result("try", 0, {"1": HALF}),
+    ]
+    assert "against the accuracy" not in markdown(build(arms, results), arms)
+
+
+def at_recall(one: Result) -> Result:
+    """Give the last policy a curve on which its figure at the base's recall is its plain one."""
+    false = one.counts[one.last]["held_out"].false
+    return replace(one, curves={one.last: curve({-1.0: false, 0.0: false}, {-1.0: 1, 0.0: 1})})
+
+
+def accurate(one: Result, share: float) -> Result:
+    """Set how often R_I prefers the truer answer."""
+    return replace(one, pairs={"1": one.pairs["1"] | {"relevance_prefers_truer": share}})
