@@ -5,19 +5,21 @@ code takes plain keyword arguments. The comments in params.yaml state the meanin
 test checks that none is missing.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, ValidationError
 
+from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.publishing.release.layout import is_iteration_name, same_split
 from csrdata.sections.engines import AnyEngine
 from csrdata.sections.engines import problem_of as engine_problem
 from csrdata.sections.evaluation import AnySet, EvaluatePolicy, MatchRecall, MeasureAttention, Summarize
 from csrdata.sections.method import AnyPairs, GenerateBeams, ScoreBeams, TrainDpo
-from csrdata.sections.models import AnyModels, Scorers
+from csrdata.sections.models import AnyModels, JudgeScorer, Scorers
 from csrdata.sections.sources import AnySource, Images, SamplePrompts
 from csrdata.sections.stopping import StopWhen, problem_of
 from csrdata.sections.values import Count, Numbers, Section
@@ -133,6 +135,7 @@ def _check_relations(params: Params, path: Path) -> None:
     _check_chain(params.iterations, path)
     _check_sets(params.evaluation_sets, path)
     _check_signals(params, path)
+    _check_judges(params.scorers, path)
     _check_training(params.train_dpo, path)
     _check_matching(params, path)
     _check_stopping(params, path)
@@ -181,6 +184,20 @@ def _check_signals(params: Params, path: Path) -> None:
         expected = f"one of {', '.join(['search', *others])} (search, or a name of scorers.others)"
         place = f"{path}: score_beams.signal"
         raise UserError(place, got=params.score_beams.signal, expected=expected, do=_fix(path))
+
+
+def _check_judges(scorers: Scorers, path: Path) -> None:
+    """Check that no judge is a policy that an iteration makes: it would be needed before it is there."""
+    places = {f"others.{name}": scorer for name, scorer in scorers.others.items()}
+    for place, scorer in {"search": scorers.search, "held_out": scorers.held_out, **places}.items():
+        if not isinstance(scorer, JudgeScorer):
+            continue
+        folder, base = Path(os.path.normpath(scorer.folder)), paths.policy(paths.BASE)
+        if folder != base and folder.is_relative_to(base.parent):
+            expected = f"{base}, or a folder outside {base.parent}"
+            raise UserError(
+                f"{path}: scorers.{place}.folder", got=scorer.folder, expected=expected, do=_fix(path)
+            )
 
 
 def _check_training(section: TrainDpo, path: Path) -> None:

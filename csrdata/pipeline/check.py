@@ -254,7 +254,7 @@ def _scorer(params: Params, models: Models, role: Role, policy: "Policy") -> "Sc
 def _text_limits(params: Params, models: Models, policy: "Policy") -> dict[str, int | None]:
     """Return the tokens of a text that each scorer reads, by its place in params.yaml; None if it does not say.
 
-    A detector and a self-check are left out: they have no limit.
+    A detector, a self-check and a judge are left out: they have no limit.
     """
     found: dict[str, int | None] = {}
     for role in models.records:

@@ -12,7 +12,14 @@ from csrdata.params import Params
 from csrdata.pipeline.code import stage_hash
 from csrdata.pipeline.inputs import need, need_images, need_policy, need_scorer
 from csrdata.pipeline.runtime import set_up_process
-from csrdata.pipeline.scorers import asks_the_policy, open_scorer, scorer_folder, scorer_of, scorer_roles
+from csrdata.pipeline.scorers import (
+    asks_questions,
+    asks_the_policy,
+    open_scorer,
+    scorer_folder,
+    scorer_of,
+    scorer_roles,
+)
 from csrdata.pipeline.shards import run_shards
 from csrdata.records import Prompt, Sentence, Signal
 from csrdata.storage.shard_manifest import check_shards
@@ -95,7 +102,7 @@ def _open_worker(
         images=images,
         root=root,
         search=opened.pop("search"),
-        other_images=OTHER_IMAGES_ASKED if asks_the_policy(params.scorers, "search") else OTHER_IMAGES,
+        other_images=OTHER_IMAGES_ASKED if asks_questions(params.scorers, "search") else OTHER_IMAGES,
         scorers=opened,
         clock=clock,
     )

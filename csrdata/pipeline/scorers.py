@@ -14,6 +14,7 @@ from csrdata.sections.models import (
     AnyScorer,
     DetectorScorer,
     EnsembleScorer,
+    JudgeScorer,
     OpenClipScorer,
     Scorers,
     SelfCheckScorer,
@@ -44,7 +45,9 @@ def scorer_of(settings: Scorers, role: Role) -> AnyScorer:
 
 def own_folder(settings: AnyScorer) -> Path | None:
     """Return the folder of a scorer that is one; None for any other kind."""
-    return Path(settings.folder) if isinstance(settings, OpenClipScorer | DetectorScorer) else None
+    return (
+        Path(settings.folder) if isinstance(settings, OpenClipScorer | DetectorScorer | JudgeScorer) else None
+    )
 
 
 def has_record(settings: AnyScorer) -> bool:
@@ -73,13 +76,18 @@ def scorer_place(role: Role) -> str:
 
 
 def asks_the_policy(settings: Scorers, role: Role) -> bool:
-    """Return whether a scorer asks a policy, so that its values depend on one."""
+    """Return whether a scorer asks a policy of the project, so that its values depend on one."""
     return isinstance(scorer_of(settings, role), SelfCheckScorer)
+
+
+def asks_questions(settings: Scorers, role: Role) -> bool:
+    """Return whether a scorer asks a vision-language model about each sentence, which costs far more than a cosine."""
+    return isinstance(scorer_of(settings, role), SelfCheckScorer | JudgeScorer)
 
 
 def embeds_texts(settings: Scorers, role: Role) -> bool:
     """Return whether a scorer reads texts up to a limit of tokens, as CLIP does."""
-    return not isinstance(scorer_of(settings, role), DetectorScorer | SelfCheckScorer)
+    return not isinstance(scorer_of(settings, role), DetectorScorer | SelfCheckScorer | JudgeScorer)
 
 
 TOWER = Path("scorers/tower")
@@ -174,6 +182,10 @@ def open_scorer(
             from csrdata.pipeline.self_check import open_self_check
 
             return open_self_check(params, policy, device=device)
+        case "judge":
+            from csrdata.pipeline.self_check import open_judge
+
+            return open_judge(params, settings, device=device)
         case _:
             return _open_one(settings, record, device=device)
 

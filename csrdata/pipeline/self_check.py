@@ -1,7 +1,8 @@
-"""Open a self-check: a scorer that asks a policy of the project, with the questions of the project's source."""
+"""Open a scorer that asks questions: a self-check asks a policy of the project, a judge another model."""
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csrdata import paths
@@ -10,6 +11,7 @@ from csrdata.params import Params
 from csrdata.pipeline.inputs import need_policy
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.wordings import read_wordings
+from csrdata.sections.models import JudgeScorer
 
 if TYPE_CHECKING:
     from csrdata.policy.loading import Policy
@@ -38,3 +40,23 @@ def open_self_check(params: Params, policy: "Callable[[], Policy] | str", *, dev
         )
 
     return SelfCheck(load, open_source(params.source).checks)
+
+
+def open_judge(params: Params, settings: JudgeScorer, *, device: str) -> SelfCheck:
+    """Return a judge: a model of the user's own that is asked about each sentence, as in VQAScore (arXiv 2404.01291).
+
+    Args:
+        params: the project's.
+        settings: the judge's. Without a question of its own it is asked the source's.
+        device: a torch device.
+
+    Raises:
+        UserError: the folder holds no model that can be asked, or is damaged. Code in it never runs.
+    """
+    from csrdata.policy.loading import load_policy
+
+    model = load_policy(Path(settings.folder), device=device, dtype=params.compute.dtype)
+    question = settings.question
+    if question is None:
+        return SelfCheck(lambda: model, open_source(params.source).checks)
+    return SelfCheck(lambda: model, lambda sentence: [question.format(sentence=sentence)])

@@ -8,6 +8,7 @@ from csrdata.pinned import Pixels
 from csrdata.sections.values import (
     Count,
     HubName,
+    Line,
     PathText,
     Positive,
     Revision,
@@ -92,6 +93,12 @@ class SelfCheckScorer(Section):
     kind: Literal["self_check"]
 
 
+class JudgeScorer(Section):
+    kind: Literal["judge"]
+    folder: PathText
+    question: Annotated[Line, Field(pattern=r"^[^{}]*\{sentence\}[^{}]*$")] | None
+
+
 SingleScorer = Annotated[OpenClipScorer | OpenClipNameScorer | OpenClipHubScorer, Field(discriminator="kind")]
 """The kinds of scorer that are one model."""
 
@@ -114,7 +121,8 @@ AnyScorer = Annotated[
     | OpenClipHubScorer
     | EnsembleScorer
     | DetectorScorer
-    | SelfCheckScorer,
+    | SelfCheckScorer
+    | JudgeScorer,
     Field(discriminator="kind"),
 ]
 """The kinds of scorer; another one is added in the same way."""

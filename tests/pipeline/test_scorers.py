@@ -1,21 +1,26 @@
 """Scorers of every kind in the DAG: what each stage depends on, what `prepare` makes, and which policy a self-check asks."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from csrdata import paths
+from csrdata.errors import UserError
 from csrdata.evaluation.answers import mean_relevance
 from csrdata.generation.self_check import SelfCheck
 from csrdata.images import load_image
-from csrdata.params import Params
+from csrdata.params import Params, load_params
 from csrdata.pipeline import evaluate_policy, sample_prompts
 from csrdata.pipeline.code import reached, wiring
 from csrdata.pipeline.dag import Form, dvc_yaml, kinds_in_use
 from csrdata.pipeline.graph import Node, nodes, steps
 from csrdata.pipeline.scorers import (
     TOWER,
+    asks_questions,
+    asks_the_policy,
     embeds_texts,
     open_scorer,
     own_folder,
@@ -27,16 +32,18 @@ from csrdata.pipeline.scorers import (
 )
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.wordings import read_wordings
+from csrdata.policy.asking import Asker
 from csrdata.policy.loading import load_policy
 from csrdata.records import Answer, Question
 from csrdata.storage.tables import read_rows
 from tests.pipeline.world import draw_world, small_params
 from tests.teaching import teach
-from tests.tiny import tiny_llava
+from tests.tiny import picture, tiny_llava
 
 CLIP = {"kind": "open_clip", "folder": "scorers/clip"}
 DETECTOR = {"kind": "detector", "folder": "scorers/spots"}
 SELF_CHECK = {"kind": "self_check"}
+JUDGE = {"kind": "judge", "folder": "models/judge", "question": None}
 NAMED = {"kind": "open_clip_name", "name": "ViT-B-32", "tag": "openai"}
 
 
@@ -110,36 +117,49 @@ def test_a_recorded_scorer_has_its_record() -> None:
 @pytest.mark.parametrize("form", list(Form))
 def test_every_mix_gives_a_dag(form: Form) -> None:
     """dvc.yaml can be written for every kind in every role, and no output has two makers."""
-    for search in (CLIP, DETECTOR, SELF_CHECK, NAMED):
-        for held_out in (None, DETECTOR | {"folder": "scorers/other"}, SELF_CHECK, CLIP | {"folder": "h"}):
-            settings = params(
-                search=search, held_out=held_out, others={"spots": DETECTOR, "asked": SELF_CHECK}
-            )
+    of_the_base = JUDGE | {"folder": "policies/base"}
+    for search in (CLIP, DETECTOR, SELF_CHECK, NAMED, of_the_base):
+        for held_out in (
+            None,
+            DETECTOR | {"folder": "scorers/other"},
+            SELF_CHECK,
+            CLIP | {"folder": "h"},
+            JUDGE,
+        ):
+            others = {"spots": DETECTOR, "asked": SELF_CHECK, "judge": of_the_base}
+            settings = params(search=search, held_out=held_out, others=others)
             assert dvc_yaml(settings, form)
             outputs = [one.path for step in steps(settings) for one in step.node.outputs]
             assert len(outputs) == len(set(outputs))
 
 
 def test_the_code_of_other_kinds_is_no_dependency() -> None:
-    """A project without a self-check or a detector depends on neither; with them, `measure_signals` does."""
+    """A project without a self-check, a judge or a detector depends on none; with them, `measure_signals` does."""
     kinds = {"detector": "csrdata.relevance.detector", "self_check": "csrdata.policy.asking"}
     for stage in ("generate_beams", "measure_signals"):
         assert not set(kinds.values()) & set(reached(wiring(stage), kinds=kinds_in_use(params())))
-    settings = params(others={"spots": DETECTOR, "asked": SELF_CHECK})
+    for asks in (SELF_CHECK, JUDGE):
+        settings = params(others={"spots": DETECTOR, "asked": asks})
+        code = reached(wiring("measure_signals"), kinds=kinds_in_use(settings))
+        assert set(kinds.values()) <= set(code)
     assert set(kinds.values()) <= set(reached(wiring("measure_signals"), kinds=kinds_in_use(settings)))
 
 
 def test_what_reads_texts_and_what_is_a_folder() -> None:
-    """Only scorers that embed texts have a text limit; only two kinds are folders themselves."""
-    settings = params(held_out=None, others={"spots": DETECTOR, "asked": SELF_CHECK, "big": NAMED})
+    """Only scorers that embed texts have a text limit; three kinds are folders themselves; two ask questions."""
+    others = {"spots": DETECTOR, "asked": SELF_CHECK, "big": NAMED, "judge": JUDGE}
+    settings = params(held_out=None, others=others)
     roles = scorer_roles(settings.scorers)
-    assert roles == ["search", "spots", "asked", "big"]
-    assert [embeds_texts(settings.scorers, role) for role in roles] == [True, False, False, True]
+    assert roles == ["search", "spots", "asked", "big", "judge"]
+    assert [embeds_texts(settings.scorers, role) for role in roles] == [True, False, False, True, False]
+    assert [asks_questions(settings.scorers, role) for role in roles] == [False, False, True, False, True]
+    assert [asks_the_policy(settings.scorers, role) for role in roles] == [False, False, True, False, False]
     assert [own_folder(scorer_of(settings.scorers, role)) for role in roles] == [
         Path("scorers/search"),
         Path("scorers/spots"),
         None,
         None,
+        Path("models/judge"),
     ]
 
 
@@ -157,6 +177,62 @@ def test_a_self_check_asks_what_it_is_given() -> None:
         scorer.open([])
     checks = scorer.checks("There is a red star at the top.")  # type: ignore[attr-defined]
     assert (checks, given) == (["Is there a star in the image?"], ["asked"])
+
+
+def test_a_judge_is_an_input_and_no_output() -> None:
+    """It is the user's own, in the microworld too, unless it is the base; its folder is what `measure_signals` depends on."""
+    settings = params(others={"judge": JUDGE})
+    assert "models/judge" in node(settings, "measure_signals").inputs
+    assert written(settings) == written(params())
+    assert trained_scorers(settings) == trained_scorers(params())
+    step = next(
+        one
+        for one in steps(params(others={"judge": JUDGE | {"folder": "policies/base"}}))
+        if one.name == "measure_signals@2"
+    )
+    assert "policies/base" in step.node.inputs
+    assert "policies/1" not in step.node.inputs
+
+
+def test_a_judge_asks_its_own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its value is 100 times the share of yes to its question about each sentence, or to that of the source."""
+    monkeypatch.chdir(tmp_path)
+    teach(tiny_llava(Path("models/judge"), seed=1))
+    judge, shown = load_policy(Path("models/judge")), picture(0)
+    sentence = "There is a red star at the top."
+    for question, asked in (
+        ("Is it so? {sentence}", "Is it so? There is a red star at the top."),
+        (None, "Is there a star in the image?"),
+    ):
+        settings = params(others={"judge": JUDGE | {"question": question}})
+        scorer = open_scorer(settings, "judge", device="cpu", policy="base")
+        (found,) = scorer.open([shown]).relevance([0], [f" {sentence} "])
+        (share,) = Asker(judge, [shown]).ask([0], [asked])
+        assert found.value == pytest.approx(100 * share)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"folder": "policies/1"},
+            "scorers.others.judge.folder: got policies/1, expected policies/base, or a folder outside",
+        ),
+        ({"folder": "./policies/../policies/1"}, "expected policies/base, or a folder outside policies"),
+        ({"question": "Is it so?"}, "scorers.others.judge.question"),
+        ({"question": "{sentence} {sentence.__class__}"}, "scorers.others.judge.question"),
+    ],
+)
+def test_a_judge_that_cannot_be_asked_is_refused(
+    tmp_path: Path, changes: dict[str, str], message: str
+) -> None:
+    """A policy that an iteration makes is not there yet; a question has the sentence once, and no other field."""
+    path = tmp_path / "params.yaml"
+    raw = params().model_dump()
+    raw["scorers"]["others"] = {"judge": JUDGE | changes}
+    path.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_params(path)
 
 
 def test_the_base_judges_the_answers_of_every_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
