@@ -261,6 +261,7 @@ def _text_limits(params: Params, models: Models, policy: "Policy") -> dict[str, 
         if not embeds_texts(params.scorers, role):
             continue
         opened: Any = _scorer(params, models, role, policy)
+        opened = getattr(opened, "scorer", opened)  # of a noisy one, what is under the noise
         members = [one for _, one in getattr(opened, "members", [(1.0, opened)])]
         limits = [getattr(one, "context_length", None) for one in members]
         found[scorer_place(role)] = min((one for one in limits if one is not None), default=None)

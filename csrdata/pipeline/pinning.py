@@ -79,7 +79,7 @@ def pin_scorer(params: Params, role: Role, *, at: Path | None = None) -> list[Pi
             return _pin_members(settings, folder, role=role)
         case "self_check":
             return []
-        case "open_clip" | "detector" | "judge":
+        case "open_clip" | "noisy" | "detector" | "judge":
             open_scorer(params, role, device="cpu", policy=paths.BASE)
             return []
         case "open_clip_name" | "open_clip_hub":

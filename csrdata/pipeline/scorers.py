@@ -15,6 +15,7 @@ from csrdata.sections.models import (
     DetectorScorer,
     EnsembleScorer,
     JudgeScorer,
+    NoisyScorer,
     OpenClipScorer,
     Scorers,
     SelfCheckScorer,
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 Role = str
 """`search` guides the search; `held_out` judges it; any other name is one of `scorers.others`."""
+
+
+BY_FOLDER = OpenClipScorer | NoisyScorer | DetectorScorer | JudgeScorer
+"""The kinds that are a folder themselves."""
 
 
 def scorer_roles(settings: Scorers) -> list[Role]:
@@ -45,9 +50,7 @@ def scorer_of(settings: Scorers, role: Role) -> AnyScorer:
 
 def own_folder(settings: AnyScorer) -> Path | None:
     """Return the folder of a scorer that is one; None for any other kind."""
-    return (
-        Path(settings.folder) if isinstance(settings, OpenClipScorer | DetectorScorer | JudgeScorer) else None
-    )
+    return Path(settings.folder) if isinstance(settings, BY_FOLDER) else None
 
 
 def has_record(settings: AnyScorer) -> bool:
@@ -174,6 +177,11 @@ def open_scorer(
                     for number, member in enumerate(settings.members)
                 ]
             )
+        case "noisy":
+            from csrdata.relevance.noisy import Noisy
+            from csrdata.relevance.open_clip import load_open_clip
+
+            return Noisy(load_open_clip(settings.folder, device=device), settings.deviation, settings.seed)
         case "detector":
             from csrdata.relevance.detector import load_detector
 

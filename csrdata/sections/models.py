@@ -89,6 +89,13 @@ class DetectorScorer(Section):
     folder: PathText
 
 
+class NoisyScorer(Section):
+    kind: Literal["noisy"]
+    folder: PathText
+    deviation: Annotated[Positive, Field(le=100)]
+    seed: Seed
+
+
 class SelfCheckScorer(Section):
     kind: Literal["self_check"]
 
@@ -120,6 +127,7 @@ AnyScorer = Annotated[
     | OpenClipNameScorer
     | OpenClipHubScorer
     | EnsembleScorer
+    | NoisyScorer
     | DetectorScorer
     | SelfCheckScorer
     | JudgeScorer,

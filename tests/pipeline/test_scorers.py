@@ -43,6 +43,7 @@ from tests.tiny import picture, tiny_llava
 CLIP = {"kind": "open_clip", "folder": "scorers/clip"}
 DETECTOR = {"kind": "detector", "folder": "scorers/spots"}
 SELF_CHECK = {"kind": "self_check"}
+NOISY = {"kind": "noisy", "folder": "scorers/search", "deviation": 10.0, "seed": 0}
 JUDGE = {"kind": "judge", "folder": "models/judge", "question": None}
 NAMED = {"kind": "open_clip_name", "name": "ViT-B-32", "tag": "openai"}
 
@@ -118,7 +119,7 @@ def test_a_recorded_scorer_has_its_record() -> None:
 def test_every_mix_gives_a_dag(form: Form) -> None:
     """dvc.yaml can be written for every kind in every role, and no output has two makers."""
     of_the_base = JUDGE | {"folder": "policies/base"}
-    for search in (CLIP, DETECTOR, SELF_CHECK, NAMED, of_the_base):
+    for search in (CLIP, NOISY, DETECTOR, SELF_CHECK, NAMED, of_the_base):
         for held_out in (
             None,
             DETECTOR | {"folder": "scorers/other"},
