@@ -35,6 +35,7 @@ from csrdata.pipeline.check_inputs import (
     check_sets,
     find_models,
     read_prompts,
+    with_base_at,
 )
 from csrdata.pipeline.dag import FILE, Form, dvc_yaml, project_files
 from csrdata.pipeline.proposing import live_answers, open_proposing
@@ -86,7 +87,7 @@ def check(params: Params, *, all_images: bool = False) -> list[Finding]:
         findings += resolved
         if models is not None and inputs is not None and not fails(said):
             with _quietly():
-                return [*findings, *_try(params, inputs, models)]
+                return [*findings, *_try(with_base_at(params, models.policy), inputs, models)]
     if (models is None and not fails(resolved)) or (inputs is None and not fails(said)):
         stage = "prepare" if models is None else "sample_prompts"
         words = "it has not run: two prompts could not be tried, nor memory and time estimated"

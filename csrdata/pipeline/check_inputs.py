@@ -29,7 +29,7 @@ from csrdata.pipeline.scorers import (
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.wordings import read_wordings
 from csrdata.records import Prompt
-from csrdata.sections.models import MicroworldModels
+from csrdata.sections.models import AnyScorer, JudgeScorer, MicroworldModels
 from csrdata.sections.sources import MicroworldSource
 from csrdata.sources.sampled import ImageReader, in_words
 from csrdata.storage.tables import read_rows
@@ -180,6 +180,27 @@ def find_models(params: Params, scratch: Path) -> tuple[Models | None, list[Find
     return None if missing or fails(findings) else Models(policy, records), findings
 
 
+def with_base_at(params: Params, folder: Path) -> Params:
+    """Return the parameters with a judge that is the base in another folder: until `prepare` has run it is elsewhere."""
+
+    def moved(scorer: AnyScorer) -> AnyScorer:
+        return scorer.model_copy(update={"folder": str(folder)}) if _is_base(scorer) else scorer
+
+    own = params.scorers
+    scorers = own.model_copy(
+        update={
+            "search": moved(own.search),
+            "held_out": None if own.held_out is None else moved(own.held_out),
+            "others": {role: moved(scorer) for role, scorer in own.others.items()},
+        }
+    )
+    return params.model_copy(update={"scorers": scorers})
+
+
+def _is_base(scorer: AnyScorer) -> bool:
+    return isinstance(scorer, JudgeScorer) and Path(scorer.folder) == paths.policy(paths.BASE)
+
+
 def _untrained(params: Params) -> list[Role]:
     """Return the scorers that `prepare` trains and has not trained yet."""
     if not isinstance(params.prepare, MicroworldModels):
@@ -198,6 +219,8 @@ def _find_scorer(params: Params, role: Role, scratch: Path) -> tuple[str, Path |
     folder = scorer_folder(settings, role=role)
     if folder is None:
         return "asks the policy", None
+    if _is_base(settings):
+        return "asks the base", None
     if own_folder(settings) is not None or folder.exists():
         return f"{need_scorer(folder)}, as it was written", None
     pinned = pin_scorer(params, role, at=scratch / role)

@@ -120,6 +120,28 @@ def test_other_signals_are_found_and_measured(project: Path) -> None:
     assert "scorers/spots/detector.json: kind: got no such key" in error
 
 
+def test_a_judge_that_is_the_base_is_asked_before_prepare_has_run(project: Path) -> None:
+    """The base of others is where it is until `prepare` records it; the trial asks it there."""
+    raw = load_params().model_dump()
+    judge = {"kind": "judge", "folder": "policies/base", "question": "Is it so? {sentence}"}
+    raw["scorers"]["others"] = {"judge": judge}
+    raw["score_beams"]["signal"] = "judge"
+    (project / "policies/base").rename(project / "mine")
+    raw["prepare"] = {
+        "kind": "pretrained",
+        "policy": {"folder": "mine"},
+        "min_pixels": None,
+        "max_pixels": None,
+    }
+    params = Params.model_validate(raw)
+    write_project_files(params)
+    findings = check(params)
+    assert _errors(findings) == []
+    words = {one.subject: one.words for one in findings if one.level is Level.OK}
+    assert words["scorers.others.judge"] == "asks the base"
+    assert words["score"].endswith("answers")
+
+
 def test_a_damaged_policy_is_an_error(project: Path) -> None:
     """Weights that are cut are found before anything runs."""
     weights = project / "policies/base/model.safetensors"

@@ -329,7 +329,7 @@ def test_scorers_are_recorded_too(hub: Hub, model: Path, clip: Path, tmp_path: P
 
 
 def test_other_signals_are_recorded_too(hub: Hub, model: Path, clip: Path, tmp_path: Path) -> None:
-    """Each of `scorers.others` is recorded under its name or loaded once; a self-check is neither."""
+    """Each of `scorers.others` is recorded under its name or loaded once, the base as a judge too; a self-check is neither."""
     upload(hub, "them/clip", clip)
     spots = tmp_path / "spots"
     spots.mkdir()
@@ -341,6 +341,7 @@ def test_other_signals_are_recorded_too(hub: Hub, model: Path, clip: Path, tmp_p
         "others": {
             "big": {"kind": "open_clip_hub", "id": "them/clip", "revision": None},
             "spots": {"kind": "detector", "folder": str(spots)},
+            "judge": {"kind": "judge", "folder": "policies/base", "question": None},
         },
     }
     prepare.run(settings(clip, policy={"folder": str(model)}, scorers=scorers))
