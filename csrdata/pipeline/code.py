@@ -13,6 +13,7 @@ name that is computed at run time; other packages and their versions; the machin
 """
 
 import ast
+import functools
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -89,16 +90,8 @@ def reached(
 
 def imported(module: str, *, package: Path = PACKAGE, kinds: Kinds | None = None) -> list[str]:
     """Return the modules of the package that one module imports directly, without any `__init__.py`."""
-    names: set[str] = set()
-    for node in _walk(_parse(module, package=package), (kinds or {}).get(module)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            # In `a.b.c`, `from . import x` imports from `a.b`; each further dot goes one package up.
-            above = module.split(".")[: -node.level] if node.level else []
-            source = ".".join([*above, *([node.module] if node.module else [])])
-            names.add(source)
-            names.update(f"{source}.{alias.name}" for alias in node.names)
+    own = (kinds or {}).get(module)
+    names = _names(module, _source(module, package=package), None if own is None else frozenset(own))
     return sorted(name for name in names if _is_module(name, package=package))
 
 
@@ -106,7 +99,7 @@ def hash_code(modules: Iterable[str], *, package: Path = PACKAGE) -> str:
     """Return the SHA-256 of the names and statements of modules; the module docstring says what it covers."""
     digest = hashlib.sha256()
     for module in modules:
-        digest.update(f"{module}\n{_normal_form(_parse(module, package=package))}\n".encode())
+        digest.update(f"{module}\n{_statements(_source(module, package=package))}\n".encode())
     return digest.hexdigest()
 
 
@@ -145,8 +138,29 @@ def _is_module(name: str, *, package: Path) -> bool:
     return name.startswith("csrdata.") and source_path(name, package=package).is_file()
 
 
-def _parse(module: str, *, package: Path) -> ast.Module:
-    return ast.parse(source_path(module, package=package).read_text(encoding="utf-8"))
+def _source(module: str, *, package: Path) -> str:
+    return source_path(module, package=package).read_text(encoding="utf-8")
+
+
+@functools.cache
+def _names(module: str, source: str, kinds: frozenset[str] | None) -> frozenset[str]:
+    """Return the names that a module's source imports; some may be no modules of the package."""
+    names: set[str] = set()
+    for node in _walk(ast.parse(source), kinds):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # In `a.b.c`, `from . import x` imports from `a.b`; each further dot goes one package up.
+            above = module.split(".")[: -node.level] if node.level else []
+            start = ".".join([*above, *([node.module] if node.module else [])])
+            names.add(start)
+            names.update(f"{start}.{alias.name}" for alias in node.names)
+    return frozenset(names)
+
+
+@functools.cache
+def _statements(source: str) -> str:
+    return _normal_form(ast.parse(source))
 
 
 def _normal_form(node: Any) -> str:
