@@ -12,7 +12,6 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.publishing.release.layout import is_iteration_name, same_split
 from csrdata.sections.engines import AnyEngine
@@ -186,13 +185,17 @@ def _check_signals(params: Params, path: Path) -> None:
         raise UserError(place, got=params.score_beams.signal, expected=expected, do=_fix(path))
 
 
+BASE_POLICY = Path("policies/base")
+"""The one policy of a project that no iteration makes."""
+
+
 def _check_judges(scorers: Scorers, path: Path) -> None:
     """Check that no judge is a policy that an iteration makes: it would be needed before it is there."""
     places = {f"others.{name}": scorer for name, scorer in scorers.others.items()}
     for place, scorer in {"search": scorers.search, "held_out": scorers.held_out, **places}.items():
         if not isinstance(scorer, JudgeScorer):
             continue
-        folder, base = Path(os.path.normpath(scorer.folder)), paths.policy(paths.BASE)
+        folder, base = Path(os.path.normpath(scorer.folder)), BASE_POLICY
         if folder != base and folder.is_relative_to(base.parent):
             expected = f"{base}, or a folder outside {base.parent}"
             raise UserError(

@@ -186,7 +186,7 @@ def test_a_step_that_is_no_binary_fraction_is_a_grid(tmp_path: Path) -> None:
     ("edits", "words"),
     [
         (
-            {"dpo_weight: 1.0": "dpo_weight: 0", "sft_weight: 3.0": "sft_weight: 0"},
+            {"dpo_weight: 1.0": "dpo_weight: 0", "sft_weight: 30.0": "sft_weight: 0"},
             "dpo_weight: got 0.0, expected above 0, or sft_weight above 0",
         ),
         (
@@ -265,7 +265,7 @@ def test_no_file_and_no_yaml(tmp_path: Path) -> None:
 )
 def test_a_rate_is_written_as_dvc_writes_it(tmp_path: Path, written: str, value: float) -> None:
     """`dvc exp run -S train_dpo.learning_rate=1e-05` leaves a file that loads; a whole number will do."""
-    path = edited(tmp_path, "  learning_rate: 5.0e-4", f"  learning_rate: {written}")
+    path = edited(tmp_path, "  learning_rate: 1.0e-3", f"  learning_rate: {written}")
     assert load_params(path).train_dpo.learning_rate == value
 
 
@@ -274,7 +274,7 @@ def test_a_rate_is_written_as_dvc_writes_it(tmp_path: Path, written: str, value:
 )
 def test_what_is_no_number_is_refused(tmp_path: Path, written: str) -> None:
     """Text and bools are not taken as numbers, and a number is finite."""
-    path = edited(tmp_path, "  learning_rate: 5.0e-4", f"  learning_rate: {written}")
+    path = edited(tmp_path, "  learning_rate: 1.0e-3", f"  learning_rate: {written}")
     assert line(path).startswith("params.yaml: train_dpo.learning_rate: got ")
 
 

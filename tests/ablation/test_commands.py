@@ -28,7 +28,7 @@ def test_arms_are_listed_with_what_they_change(capsys: pytest.CaptureFixture[str
     )
     arm = read_arms().named("no-anchor")
     about = f"  {arm.group}, {arm.iterations} iteration{'s' * (arm.iterations != 1)}"
-    assert lines[place + 1 : place + 3] == [about, "  train_dpo.sft_weight: 3.0 -> 0.0"]
+    assert lines[place + 1 : place + 3] == [about, "  train_dpo.sft_weight: 30.0 -> 0.0"]
     _csrdata("arms", "--json")
     found = json.loads(capsys.readouterr().out)
     assert list(found) == list(read_arms().by_name)
@@ -51,7 +51,7 @@ def test_a_project_of_an_arm(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     mine = tmp_path / "one/params.yaml"
     text = mine.read_text(encoding="utf-8")
     assert text.startswith("# The arm no-anchor (csrdata arms): Without the token loss")
-    assert "\n# changed: train_dpo.sft_weight: 3.0 -> 0.0\n" in text
+    assert "\n# changed: train_dpo.sft_weight: 30.0 -> 0.0\n" in text
     assert "# 0..1: how often a caption names an absent stereotype" in text
     assert load_params(mine).train_dpo.sft_weight == 0.0
     _csrdata("init", str(tmp_path / "two"), "--profile", str(mine), "--arm", "penalty-0.5")

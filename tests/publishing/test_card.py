@@ -288,7 +288,7 @@ def test_the_card_names_the_policy_that_wrote_each_iteration(made: Path, tmp_pat
     assert "base policy wrote the answers" not in second
     assert (
         "- Iteration 2: policy 1 wrote the answers. It was trained on the pairs of iteration 1 (not in this release), by "
-        "DPO plus 3 times the chosen answers' mean token loss, starting from the base policy."
+        "DPO plus 30 times the chosen answers' mean token loss, starting from the base policy."
     ) in second
     assert "- Iteration 1: the base policy wrote the answers." in card
     assert (
