@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from csrdata.sections.values import Count, NotNegative, Positive, Section
+from csrdata.sections.values import Count, NotNegative, Positive, Section, matching
 
 
 class LocalProcesses(Section):
@@ -17,7 +17,12 @@ class RayActors(Section):
     workers: Count
     gpus_per_worker: NotNegative
     address: (
-        Annotated[str, Field(pattern=r"^(auto|[A-Za-z0-9][A-Za-z0-9.-]*:[0-9]{1,5})$", max_length=300)] | None
+        Annotated[
+            str,
+            Field(max_length=300),
+            matching(r"auto|[A-Za-z0-9][A-Za-z0-9.-]*:[0-9]{1,5}", "auto, or a host and a port: HOST:PORT"),
+        ]
+        | None
     )
     patience: Positive
 

@@ -14,6 +14,7 @@ from csrdata.sections.values import (
     Seed,
     Strategy,
     Tokens,
+    matching,
 )
 from csrdata.storage.values import MAX_PROMPT
 
@@ -26,7 +27,11 @@ class CocoChairSet(Section):
     synonyms: PathText | None
     images: Count
     seed: Seed
-    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT, pattern=r"\S")]
+    prompt: Annotated[
+        str,
+        Field(min_length=1, max_length=MAX_PROMPT),
+        matching(r"(?s).*\S.*", "text that is not only white space"),
+    ]
 
 
 class PopeSet(Section):

@@ -15,6 +15,7 @@ from csrdata.sections.values import (
     Seed,
     Share,
     Tokens,
+    matching,
 )
 
 
@@ -52,7 +53,11 @@ class ServedSampling(Section):
     count: Count
     temperature: Positive
     seed: Seed
-    server: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*:[0-9]{1,5}$", max_length=300)]
+    server: Annotated[
+        str,
+        Field(max_length=300),
+        matching(r"[A-Za-z0-9][A-Za-z0-9.-]*:[0-9]{1,5}", "a host and a port: HOST:PORT"),
+    ]
     tolerance: Positive
     in_flight: Annotated[int, Field(ge=1, le=4096)]
     patience: Positive

@@ -15,6 +15,7 @@ from csrdata.sections.values import (
     Section,
     Seed,
     Share,
+    matching,
 )
 
 
@@ -72,10 +73,17 @@ class OpenClipScorer(Section):
     folder: PathText
 
 
+OpenClipName = Annotated[
+    str,
+    Field(max_length=100),
+    matching(r"[A-Za-z0-9_.-]+", "a name of open_clip: letters, digits, '_', '.' and '-'"),
+]
+
+
 class OpenClipNameScorer(Section):
     kind: Literal["open_clip_name"]
-    name: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9_.-]+$")]
-    tag: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9_.-]+$")]
+    name: OpenClipName
+    tag: OpenClipName
 
 
 class OpenClipHubScorer(Section):
@@ -103,7 +111,15 @@ class SelfCheckScorer(Section):
 class JudgeScorer(Section):
     kind: Literal["judge"]
     folder: PathText
-    question: Annotated[Line, Field(pattern=r"^[^{}]*\{sentence\}[^{}]*$")] | None
+    question: (
+        Annotated[
+            Line,
+            matching(
+                r"[^{}]*\{sentence\}[^{}]*", "a question with {sentence} in it once, and no other braces"
+            ),
+        ]
+        | None
+    )
 
 
 SingleScorer = Annotated[OpenClipScorer | OpenClipNameScorer | OpenClipHubScorer, Field(discriminator="kind")]

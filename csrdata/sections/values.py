@@ -1,10 +1,25 @@
 """Types of single values in params.yaml, and what all sections have in common."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from csrdata.storage.values import MAX_PATH, MAX_TOKENS
+
+
+def matching(pattern: str, words: str) -> AfterValidator:
+    """Return a check that the whole of a text matches a regular expression; its error says in words what is expected."""
+    form = re.compile(pattern)
+
+    def check(text: str) -> str:
+        if form.fullmatch(text) is None:
+            raise PydanticCustomError("text_form", "{words}", {"words": words})
+        return text
+
+    return AfterValidator(check)
+
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Tokens = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
@@ -16,13 +31,19 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Strategy = Literal["random", "popular", "adversarial"]
 Even = Annotated[int, Field(ge=0, le=10**9, multiple_of=2)]
-PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
-PathText = Annotated[str, Field(min_length=1, max_length=MAX_PATH, pattern=PRINTABLE)]
+PRINTABLE = matching(r"[^\x00-\x1f\x7f]+", "one line without control characters")
+PathText = Annotated[str, Field(min_length=1, max_length=MAX_PATH), PRINTABLE]
 """A file or folder: relative to the project, or absolute; or, where params.yaml says so, relative to the images root."""
 PathTexts = Annotated[list[PathText], Field(min_length=1, max_length=100)]
-Line = Annotated[str, Field(min_length=1, max_length=MAX_PATH, pattern=PRINTABLE)]
-HubName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$", max_length=200)]
-Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w./-]*$", max_length=200)]
+Line = Annotated[str, Field(min_length=1, max_length=MAX_PATH), PRINTABLE]
+HubName = Annotated[
+    str,
+    Field(max_length=200),
+    matching(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", "the name of a repository, such as owner/name"),
+]
+Revision = Annotated[
+    str, Field(max_length=200), matching(r"[A-Za-z0-9][\w./-]*", "a commit, a branch or a tag")
+]
 ScaleName = Literal["raw", "unit", "geometric", "rank", "zscore", "sibling_rank"]
 
 
@@ -34,4 +55,8 @@ class Section(BaseModel):
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Numbers = Literal[Dtype, "nf4"]
-LicenceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=100)]
+LicenceName = Annotated[
+    str,
+    Field(max_length=100),
+    matching(r"[a-z0-9][a-z0-9.-]*", "the short name of a licence in small letters, such as cc-by-4.0"),
+]

@@ -220,7 +220,10 @@ def test_a_judge_asks_its_own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             "scorers.others.judge.folder: got policies/1, expected policies/base, or a folder outside",
         ),
         ({"folder": "./policies/../policies/1"}, "expected policies/base, or a folder outside policies"),
-        ({"question": "Is it so?"}, "scorers.others.judge.question"),
+        (
+            {"question": "Is it so?"},
+            "judge.question: got Is it so?, expected a question with {sentence} in it once",
+        ),
         ({"question": "{sentence} {sentence.__class__}"}, "scorers.others.judge.question"),
     ],
 )
