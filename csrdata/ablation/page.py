@@ -145,6 +145,12 @@ def _scorer_curve(points: Sequence[Point], split: str) -> list[str]:
     if len(points) < 2:
         return []
     limit = break_even(points)
+    if limit is not None:
+        verdict = f"Under {limit:.1f}% an iteration does harm (linear between the points)."
+    elif all(point.gain >= 0 for point in points):
+        verdict = "No scorer did harm."
+    else:
+        verdict = "The accuracy does not say where harm begins."
     return [
         "",
         f"### {split.replace('_', ' ')}, the gain of one iteration against the accuracy of the scorer",
@@ -165,9 +171,7 @@ def _scorer_curve(points: Sequence[Point], split: str) -> list[str]:
             for point in points
         ),
         "",
-        "No scorer did harm."
-        if limit is None
-        else f"Under {limit:.1f}% an iteration does harm (linear between the points).",
+        verdict,
     ]
 
 

@@ -37,7 +37,10 @@ def scorer_curve(table: Table, arms: Sequence[str], split: str) -> list[Point]:
     shipped = next((one for one in references if one.title == SHIPPED and one.iterations == 1), None)
     cells = {} if shipped is None else {SHIPPED: shipped.cells.get(metric)}
     cells |= {row.arm.name: row.cells.get(metric) for row in table.rows if row.arm.name in arms}
-    base = next((one.cells[metric].figure.value for one in references if one.title == BASE), None)
+    base = next(
+        (one.cells[metric].figure.value for one in references if one.title == BASE and metric in one.cells),
+        None,
+    )
     results = {row.arm.name: list(row.results.values()) for row in table.rows}
     found = []
     for name, cell in cells.items():

@@ -248,6 +248,18 @@ def test_the_gain_of_an_iteration_is_shown_against_the_accuracy_of_the_scorer(ar
     assert "Under 75.0% an iteration does harm (linear between the points)." in text
 
 
+def test_harm_by_every_scorer_is_not_called_harmless(arms: Arms) -> None:
+    """No point of the curve is above the base: there is no accuracy to name."""
+    results = [
+        result("base", 0, {"base": HALF}, iterations=0),
+        at_recall(result("shipped", 0, {"1": BAD})),
+        accurate(at_recall(result("try", 0, {"1": BAD})), 75.0),
+    ]
+    text = markdown(build(arms, results), arms)
+    assert "No scorer did harm" not in text
+    assert "The accuracy does not say where harm begins." in text
+
+
 def test_without_another_scorer_there_is_no_curve(arms: Arms) -> None:
     """One point is no curve."""
     results = [
