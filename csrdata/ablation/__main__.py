@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from csrdata.ablation.projects import FOLDER, QUICK_SEEDS, RESULTS, quick_results
+from csrdata.ablation.projects import FOLDER, QUICK_SEEDS, RESULTS
 from csrdata.entry import leaving_in_words, say
 from csrdata.errors import UserError
 
@@ -41,7 +41,7 @@ def run(
     ] = None,
     *,
     seeds: Annotated[
-        str | None, typer.Option(metavar="S,S", help="By default three for an arm that must be, else one.")
+        str | None, typer.Option(metavar="S,S", help="By default three for a main arm, else one.")
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Runs at a time.")] = 1,
     quick: Quick = False,
@@ -163,28 +163,27 @@ def table(
 ) -> None:
     """Write the table of all results: RESULTS.json, and RESULTS.md for docs/results.md; missing runs are listed."""
     from csrdata.ablation.arms import FILE, read_arms
+    from csrdata.ablation.collecting import outdated
     from csrdata.ablation.page import markdown
+    from csrdata.ablation.projects import open_campaign
     from csrdata.ablation.result import read_result
     from csrdata.ablation.table import build
     from csrdata.ablation.tuning import read_record
-    from csrdata.pipeline.project import profile_path
     from csrdata.storage.disk import atomic_file, write_json
-    from csrdata.strict_yaml import read_yaml
 
     found = read_arms(arms_file or FILE)
-    where, seeds = results.absolute(), None
     if quick:
-        where, seeds = quick_results(folder.absolute()), QUICK_SEEDS
         found = replace(found, by_name={name: found.named(name) for name in found.quick.arms})
-    paths = [path for path in sorted(where.glob("*/*.json")) if path.stem.isdigit()]
-    built = build(found, map(read_result, paths), seeds=seeds)
+    campaign = open_campaign(found, top=folder, results=results, profile=profile, quick=quick)
+    where = campaign.results
+    read = [read_result(path) for path in sorted(where.glob("*/*.json")) if path.stem.isdigit()]
+    built = build(found, read, seeds=QUICK_SEEDS if quick else None)
     tuned = {
         name: read_record(where / name / TUNING)
         for name in found.by_name
         if (where / name / TUNING).is_file()
     }
-    profiles = {} if quick else {Path(profile).name: read_yaml(profile_path(profile))}
-    text = markdown(built, found, tuned=tuned, profiles=profiles)
+    text = markdown(built, found, tuned=tuned, outdated=outdated(campaign, read))
     write_json(where.with_suffix(".json"), built.as_json())
     with atomic_file(where.with_suffix(".md")) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -36,7 +36,7 @@ BASE, SHIPPED = "base", "shipped"
 MOST_TRIALS = 8
 """The most settings that an arm may be tuned over."""
 SEEDS = (0, 1, 2)
-"""Of an arm of the group `must`; an exploratory one has the first."""
+"""Of an arm of the group `must`. An exploratory one has the last: settings are chosen with the first."""
 SEEDED = ("prepare", "sample_prompts", "generate_beams", "select_pairs", "train_dpo")
 """Sections whose keys `seed` a run's seed replaces. The others draw the images and questions on which all are compared."""
 
@@ -65,7 +65,7 @@ class Arm:
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds of a whole run."""
-        return SEEDS if self.group is Group.MUST else SEEDS[:1]
+        return SEEDS if self.group is Group.MUST else SEEDS[-1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,12 +299,6 @@ def differences(arm: Arm, raw: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """
     after = apply(raw, settings(arm, raw), place=f"arm {arm.name}")
     return dict(_differing(dict(raw), after, ()))
-
-
-def changed_since(arm: Arm, raw: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
-    """Return the keys that an arm sets otherwise today than when it made a result with these `changes`."""
-    today = {key: new for key, (_, new) in differences(arm, raw).items()}
-    return sorted(key for key in {**today, **changes} if today.get(key) != changes.get(key))
 
 
 def _differing(old: Any, new: Any, keys: tuple[str, ...]) -> Iterator[tuple[str, tuple[Any, Any]]]:

@@ -1,7 +1,7 @@
 """From a finished project to the result of an arm: wherever the project was run, with this module or by hand."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,27 @@ def is_of_today(result: Result, params: Params, *, any_code: bool = False) -> bo
     return origin.params_sha256 == params_hash(params) and (
         any_code or origin.code_sha256 == hash_of(code_of(params))
     )
+
+
+def outdated(campaign: Campaign, results: Iterable[Result]) -> list[str]:
+    """Return the results made with other parameters than their run has today, each with the keys that the arm changes.
+
+    Args:
+        campaign: of today.
+        results: those of other profiles, and of arms that the campaign does not have, are left out.
+    """
+    found = []
+    for result in results:
+        origin, arm = result.origin, campaign.arms.by_name.get(result.origin.arm)
+        if arm is None or origin.profile != Path(campaign.profile).name:
+            continue
+        if origin.params_sha256 != params_hash(campaign.params(Run(arm, origin.seed))[0]):
+            today = {key: new for key, (_, new) in differences(arm, campaign.raw).items()}
+            keys = sorted(
+                key for key in {**today, **origin.changes} if today.get(key) != origin.changes.get(key)
+            )
+            found.append(f"{arm.name}/{origin.seed} ({', '.join(keys) or 'the profile'})")
+    return found
 
 
 def params_hash(params: Params) -> str:

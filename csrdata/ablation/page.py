@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from csrdata.ablation.arms import BASE, Arms, Group, Tuning, changed_since
+from csrdata.ablation.arms import BASE, Arms, Group, Tuning
 from csrdata.ablation.result import cpu_seconds_a_pair
 from csrdata.ablation.scorer_curve import Point, break_even, scorer_curve
 from csrdata.ablation.table import CONFIDENCE, PRIMARY, Cell, Reference, Row, Table
@@ -12,8 +12,6 @@ from csrdata.evaluation.holm import SIGNIFICANT
 from csrdata.evaluation.scorecard import FIGURES
 
 MISSING = "-"
-Profiles = Mapping[str, Mapping[str, Any]]
-"""Parameters of params files, by the profile's name."""
 CHOSEN_ON = "validation"
 COLUMNS = (
     (PRIMARY, "CHAIR_S at the base's recall"),
@@ -26,7 +24,7 @@ COLUMNS = (
 
 
 def markdown(
-    table: Table, arms: Arms, *, tuned: Mapping[str, Tuned] | None = None, profiles: Profiles | None = None
+    table: Table, arms: Arms, *, tuned: Mapping[str, Tuned] | None = None, outdated: Sequence[str] = ()
 ) -> str:
     """Return the section of docs/results.md, without its heading.
 
@@ -34,7 +32,7 @@ def markdown(
         table: the results.
         arms: of the arms file.
         tuned: what was tried for arms, by name.
-        profiles: of the results, to say which were made with other settings than the arm has today.
+        outdated: results that were made with other settings than the arm has today, each in words.
     """
     lines = [
         "Arms are sets of parameters over one profile: `csrdata arms` lists what each changes, and",
@@ -56,7 +54,7 @@ def markdown(
     for split in shown_splits(table):
         lines += _scorer_curve(scorer_curve(table, arms.weaker_scorers, split), split)
     lines += _base_curve(table)
-    return "\n".join([*lines, "", *_notes(table, profiles or {}), ""])
+    return "\n".join([*lines, "", *_notes(table, outdated), ""])
 
 
 def _title(group: Group, rows: Sequence[Row]) -> str:
@@ -102,14 +100,15 @@ def _setting(changes: Mapping[str, Any]) -> str:
 
 
 def _figures(table: Table, group: Group, split: str) -> list[str]:
-    lines = _head(["arm", "iterations", *(title for _, title in COLUMNS), "by seed"])
+    lines = _head(["arm", "seeds", "iterations", *(title for _, title in COLUMNS), "by seed"])
     rows: list[Reference | Row] = [*table.references[group], *table.of(group)]
     for row in rows:
         found = [(name, row.cells.get(f"{split}/{name}")) for name, _ in COLUMNS]
-        seeds = next((cell.figure.seeds for _, cell in found if cell is not None), ())
+        by_seed = next((cell.figure.seeds for _, cell in found if cell is not None), ())
         cells = [_cell(cell, name) for name, cell in found]
-        spread = " / ".join(map(_number, seeds)) or MISSING
-        lines.append(_line([row.title, str(row.iterations), *cells, spread]))
+        spread = " / ".join(map(_number, by_seed)) or MISSING
+        seeds = ", ".join(map(str, row.found))
+        lines.append(_line([row.title, seeds, str(row.iterations), *cells, spread]))
     return lines
 
 
@@ -202,7 +201,7 @@ def _base_curve(table: Table) -> list[str]:
 ON_THE_CURVE = ("chair_s", "recall", "present_per_answer", "length")
 
 
-def _notes(table: Table, profiles: Profiles) -> list[str]:
+def _notes(table: Table, outdated: Sequence[str]) -> list[str]:
     results = [result for row in table.rows for result in row.results.values()]
     notes = [
         f"value [{CONFIDENCE:g}% bootstrap interval over images, and over seeds where there are several]; "
@@ -227,16 +226,9 @@ def _notes(table: Table, profiles: Profiles) -> list[str]:
         notes.append(
             "results of several revisions: `python -m csrdata.ablation run` makes those again whose code differs"
         )
-    older = [
-        f"{row.arm.name}/{seed} ({', '.join(keys)})"
-        for row in table.rows
-        for seed, result in row.results.items()
-        if result.origin.profile in profiles
-        and (keys := changed_since(row.arm, profiles[result.origin.profile], result.origin.changes))
-    ]
-    if older:
+    if outdated:
         notes.append(
-            f"made with other settings than the arm has today, still to be run again: {'; '.join(older)}"
+            f"made with other settings than the arm has today, still to be run again: {'; '.join(outdated)}"
         )
     reasons = [
         f"{row.arm.name}/{seed} {metrics['reason']}"

@@ -29,25 +29,33 @@ def scorer_curve(table: Table, arms: Sequence[str], split: str) -> list[Point]:
 
     Args:
         table: of all arms.
-        arms: exploratory arms of one iteration that differ in the scorer of the search.
+        arms: exploratory arms of one iteration that differ in the scorer of the search. Those with other seeds than the
+            first one with results are left out.
         split: to measure on.
     """
     metric = f"{split}/{PRIMARY}"
-    references = table.references[Group.EXPLORATORY]
-    shipped = next((one for one in references if one.title == SHIPPED and one.iterations == 1), None)
-    cells = {} if shipped is None else {SHIPPED: shipped.cells.get(metric)}
-    cells |= {row.arm.name: row.cells.get(metric) for row in table.rows if row.arm.name in arms}
-    base = next(
-        (one.cells[metric].figure.value for one in references if one.title == BASE and metric in one.cells),
-        None,
-    )
-    results = {row.arm.name: list(row.results.values()) for row in table.rows}
+    rows = [row for row in table.rows if row.arm.name in arms and row.results]
+    if not rows:
+        return []
+    seeds = rows[0].found
+    cells = {row.arm.name: row.cells.get(metric) for row in rows if row.found == seeds}
+    references = {
+        (one.title, one.iterations): one.cells.get(metric)
+        for one in table.references[Group.EXPLORATORY]
+        if one.found == seeds
+    }
+    cells[SHIPPED], base = references.get((SHIPPED, 1)), references.get((BASE, 0))
+    results = {
+        row.arm.name: [row.results[seed] for seed in seeds if seed in row.results] for row in table.rows
+    }
     found = []
     for name, cell in cells.items():
         accuracy = _mean(results[name], "relevance_prefers_truer")
-        if cell is not None and cell.figure.value is not None and accuracy is not None and base is not None:
+        if cell is None or base is None or accuracy is None:
+            continue
+        if cell.figure.value is not None and base.figure.value is not None:
             reward = _mean(results[name], "reward_prefers_truer")
-            found.append(Point(name, accuracy, reward, cell, base - cell.figure.value))
+            found.append(Point(name, accuracy, reward, cell, base.figure.value - cell.figure.value))
     return sorted(found, key=lambda point: -point.accuracy)
 
 

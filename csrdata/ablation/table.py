@@ -49,9 +49,11 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What exploratory arms are compared with: base or shipped, over the seeds that these arms have."""
+    """What some exploratory arms are compared with: base or shipped, with the seeds of these arms."""
 
     title: str
+    found: tuple[int, ...]
+    """The seeds."""
     iterations: int
     cells: Mapping[str, Cell]
 
@@ -77,6 +79,11 @@ class Row:
     def iterations(self) -> int:
         """How many the arm has."""
         return self.arm.iterations
+
+    @property
+    def found(self) -> tuple[int, ...]:
+        """The seeds with a result."""
+        return tuple(self.results)
 
     @property
     def missing(self) -> list[int]:
@@ -112,8 +119,9 @@ def build(arms: Arms, results: Iterable[Result], *, seeds: tuple[int, ...] | Non
 
     Args:
         arms: of the arms file.
-        results: in any order; those of arms that the file does not have, and those that answered other questions than the
-            first result of the base (or else of any arm), are left out.
+        results: in any order; left out are those of arms that the file does not have, those that answered other questions
+            than the first result of the base (or else of any arm), and those trained on another machine than the base with
+            the same seed: they started from other models.
         seeds: of a whole run; None: each arm's own.
     """
     by_arm: dict[str, dict[int, Result]] = {name: {} for name in arms.by_name}
@@ -128,6 +136,8 @@ def build(arms: Arms, results: Iterable[Result], *, seeds: tuple[int, ...] | Non
             left_out.append(
                 f"{name}: other questions, truth or rules than {first.origin.arm}/{first.origin.seed}"
             )
+        elif (why := _other_machine(result, by_arm[BASE].get(result.origin.seed))) is not None:
+            left_out.append(f"{name}: {why}")
         else:
             by_arm[result.origin.arm][result.origin.seed] = result
     splits = _splits(by_arm)
@@ -172,29 +182,42 @@ def figures_of(
 
 def _references(arms: Arms, by_arm: ByArm, splits: Sequence[str]) -> tuple[Reference, ...]:
     """Return base and shipped with the seeds and the numbers of iterations of the exploratory arms that have results."""
-    members = [
-        result
-        for arm in arms.by_name.values()
-        if arm.group is Group.EXPLORATORY
-        for result in by_arm[arm.name].values()
-    ]
-    seeds = {result.origin.seed for result in members}
-    counts = sorted({len(result.iterations) - 1 for result in members})
+    counts: dict[tuple[int, ...], set[int]] = {}
+    for arm in arms.by_name.values():
+        if arm.group is Group.EXPLORATORY and by_arm[arm.name]:
+            own = by_arm[arm.name]
+            counts.setdefault(tuple(own), {0}).update(len(one.iterations) - 1 for one in own.values())
     found = []
-    for name, iterations in [(BASE, 0), *((SHIPPED, count) for count in counts if count)]:
-        policies = {
-            seed: result.iterations[iterations]
-            for seed, result in by_arm[name].items()
-            if seed in seeds and iterations < len(result.iterations)
-        }
-        cells: dict[str, Cell] = {}
-        for split in splits:
-            by_seed = _by_seed(by_arm, name, policies, split)
-            pooled = _pool(by_arm, name, policies, by_seed, split) if by_seed else {}
-            cells |= {f"{split}/{figure}": Cell(one, None, None) for figure, one in pooled.items()}
-        if cells:
-            found.append(Reference(name, iterations, cells))
+    for seeds, numbers in sorted(counts.items()):
+        for iterations in sorted(numbers):
+            name = SHIPPED if iterations else BASE
+            policies = {
+                seed: by_arm[name][seed].iterations[iterations]
+                for seed in seeds
+                if seed in by_arm[name] and iterations < len(by_arm[name][seed].iterations)
+            }
+            cells: dict[str, Cell] = {}
+            for split in splits:
+                by_seed = _by_seed(by_arm, name, policies, split)
+                pooled = _pool(by_arm, name, policies, by_seed, split) if by_seed else {}
+                cells |= {f"{split}/{figure}": Cell(one, None, None) for figure, one in pooled.items()}
+            if cells:
+                found.append(Reference(name, tuple(policies), iterations, cells))
     return tuple(found)
+
+
+def _other_machine(result: Result, base: Result | None) -> str | None:
+    """Return why a result has other models than the base with its seed, if the machines say so; None: they do not."""
+    if (
+        base is None or base is result or BASE in result.counts
+    ):  # with counts of its base, it is compared with that one
+        return None
+    theirs, own = (
+        ", ".join(str(one.machine.get(key)) for key in ("processor", "instructions", "torch"))
+        for one in (base, result)
+    )
+    seed = result.origin.seed
+    return None if own == theirs else f"trained on {own}, and base/{seed} on {theirs}: other models"
 
 
 def _cells(members: Sequence[Arm], by_arm: ByArm, split: str) -> dict[str, dict[str, Cell]]:

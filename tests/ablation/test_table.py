@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from csrdata.ablation.arms import Arms, read_arms
+from csrdata.ablation.collecting import outdated, params_hash
 from csrdata.ablation.page import markdown
+from csrdata.ablation.projects import Run, open_campaign
 from csrdata.ablation.result import Result
 from csrdata.ablation.scorer_curve import break_even, scorer_curve
 from csrdata.ablation.table import build
 from csrdata.ablation.tuning import Figures, Trial, Tuned
-from tests.ablation.made import curve, result
+from tests.ablation.made import MACHINE, curve, result
 
 FILE = """\
 tuning: {grid: {train_dpo.learning_rate: [0.0001, 0.0005]}, recall_loss: 2.0}
@@ -26,6 +28,7 @@ arms:
 """
 BAD, GOOD = (1,) * 20, (0,) * 20
 HALF = (0, 1) * 10
+OFF = "Off., group: must, iterations: 3, changes: {train_dpo.sft_weight: 0.0}"
 
 
 @pytest.fixture
@@ -78,8 +81,8 @@ def test_an_exploratory_arm_is_compared_after_as_many_iterations(arms: Arms) -> 
     assert table.as_json()["try"]["held_out/chair_s"]["p_vs_shipped"] == 1.0
     text = markdown(table, arms)
     section = text.partition("### held out, exploratory")[2].partition("###")[0]
-    rows = [line.split(" | ")[:2] for line in section.splitlines() if line.startswith("| ")]
-    assert rows[2:] == [["| base", "0"], ["| shipped", "1"], ["| try", "1"]]
+    rows = [line.split(" | ")[:3] for line in section.splitlines() if line.startswith("| ")]
+    assert rows[2:] == [["| base", "0", "0"], ["| shipped", "0", "1"], ["| try", "0", "1"]]
 
 
 def test_an_arm_with_another_base_is_compared_with_its_own(arms: Arms) -> None:
@@ -123,7 +126,7 @@ def test_an_arm_whose_recall_no_bias_reaches_has_no_such_figure(arms: Arms) -> N
     table = build(arms, [result("base", 0, {"base": BAD}, iterations=0), short])
     assert "held_out/chair_s_at_recall" not in table.as_json()["shipped"]
     text = markdown(table, arms)
-    assert "| shipped | 3 | - | 0.0 [0.0, 0.0] b |" in text
+    assert "| shipped | 0 | 3 | - | 0.0 [0.0, 0.0] b |" in text
     assert "no CHAIR_S at the base's recall: shipped/0 outside the curve" in text
 
 
@@ -154,10 +157,10 @@ def test_a_page_shows_figures_with_marks(arms: Arms) -> None:
     ]
     text = markdown(build(arms, results), arms)
     assert (
-        "| shipped | 3 | - | 0.0 [0.0, 0.0] b | 50.0 [50.0, 50.0] | 1.00 [1.00, 1.00] | 8.0 [8.0, 8.0] | 0.0 / 0.0 / 0.0 |"
+        "| shipped | 0, 1, 2 | 3 | - | 0.0 [0.0, 0.0] b | 50.0 [50.0, 50.0] | 1.00 [1.00, 1.00] | 8.0 [8.0, 8.0] | 0.0 / 0.0 / 0.0 |"
         in text
     )
-    (line,) = [line for line in text.splitlines() if line.startswith("| off | 3 | - | 66.7 [")]
+    (line,) = [line for line in text.splitlines() if line.startswith("| off | 0, 1, 2 | 3 | - | 66.7 [")]
     assert line.endswith("| 100.0 / 50.0 / 50.0 |")
     assert "] b s |" in line
     assert "| off | 50 | 90.0 | 95.0 | 0.67 |" in text  # 100 seconds for 3 * 50 pairs
@@ -175,7 +178,7 @@ def test_what_is_missing_is_listed(arms: Arms) -> None:
     ]
     text = markdown(build(arms, results), arms)
     assert (
-        "missing: base/1, base/2, shipped/0, shipped/1, shipped/2, off/0, off/1, off/2, try/0, eye/0" in text
+        "missing: base/1, base/2, shipped/0, shipped/1, shipped/2, off/0, off/1, off/2, try/2, eye/2" in text
     )
     assert "left out: gone/0: no such arm" in text
     assert "left out: off/1: other questions, truth or rules than base/0" in text
@@ -209,20 +212,65 @@ def test_what_was_tuned_is_shown(arms: Arms) -> None:
     assert "| `try` | - | 4.0 / 90.0 | learning_rate 0.0005 |" in text
 
 
-def test_results_of_other_settings_are_named(arms: Arms) -> None:
-    """A result whose arm changes other keys, or another value, today; results of another profile are not compared."""
-    raw = {"train_dpo": {"sft_weight": 3.0, "learning_rate": 5e-4}, "iterations": {"1": {"previous": "base"}}}
+def test_an_exploratory_arm_is_beside_base_and_shipped_of_its_seed(arms: Arms) -> None:
+    """Arms with other seeds have other references, and are not points of the same curve."""
     results = [
-        result("base", 0, {"base": BAD}, iterations=0, changes={"iterations": raw["iterations"]}),
-        result("off", 0, {"3": GOOD}, iterations=3, changes={"train_dpo.sft_weight": 0.0}),
-        result("try", 0, {"1": GOOD}, changes={"iterations": raw["iterations"]}),
-        result("eye", 0, {"1": GOOD}, changes={"train_dpo.learning_rate": 1.0}, profile="other.yaml"),
+        *(result("base", seed, {"base": BAD if seed else HALF}, iterations=0) for seed in (0, 2)),
+        *(at_recall(result("shipped", seed, {"1": HALF if seed else GOOD})) for seed in (0, 2)),
+        accurate(at_recall(result("try", 2, {"1": HALF})), 75.0),
+        accurate(at_recall(result("eye", 0, {"1": HALF})), 75.0),
     ]
-    text = markdown(build(arms, results), arms, profiles={"microworld": raw})
-    (line,) = [line for line in text.splitlines() if line.startswith("made with other settings")]
-    assert "off/0 (" in line
-    assert "train_dpo.sft_weight" in line
-    assert "eye/0" not in line
+    table = build(arms, results)
+    section = markdown(table, arms).partition("### held out, exploratory")[2].partition("###")[0]
+    rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    assert [(row[0], *row[1:3], row[4].partition(" ")[0]) for row in rows[2:]] == [
+        ("| base", "0", "0", "50.0"),
+        ("| shipped", "0", "1", "0.0"),
+        ("| base", "2", "0", "100.0"),
+        ("| shipped", "2", "1", "50.0"),
+        ("| try", "2", "1", "50.0"),
+        ("| eye", "0", "1", "50.0"),
+    ]
+    assert [(one.arm, one.gain) for one in scorer_curve(table, arms.weaker_scorers, "held_out")] == [
+        ("shipped", 50.0),
+        ("try", 50.0),
+    ]
+
+
+def test_a_result_of_another_machine_than_its_base_is_left_out(arms: Arms) -> None:
+    """It started from other models. One that has its own base's counts is compared with that one."""
+    other = MACHINE | {"processor": "another"}
+    results = [
+        result("base", 0, {"base": BAD}, iterations=0),
+        replace(result("off", 0, {"3": GOOD}, iterations=3), machine=other),
+        replace(result("eye", 0, {"base": GOOD, "1": GOOD}), machine=other),
+        replace(result("try", 2, {"1": GOOD}), machine=other),
+    ]
+    table = build(arms, results)
+    assert list(table.as_json()) == ["base", "try", "eye"]
+    why = "left out: off/0: trained on another, AVX2, 2.0, and base/0 on a processor, AVX2, 2.0: other models"
+    assert why in markdown(table, arms)
+
+
+def test_results_of_other_settings_are_named(tmp_path: Path) -> None:
+    """A result of other parameters than its arm has today, with the keys; results of another profile are not compared."""
+    path = tmp_path / "arms.yaml"
+    path.write_text(FILE.replace("Off., group: must, iterations: 3, changes: {}", OFF), encoding="utf-8")
+    arms = read_arms(path)
+    campaign = open_campaign(arms, top=tmp_path, results=tmp_path, profile="microworld")
+    params, _ = campaign.params(Run(arms.named("off"), 0))
+    today = {"changes": {"train_dpo.sft_weight": 0.0}, "params_sha256": params_hash(params)}
+    results = [
+        result("off", 0, {"3": GOOD}, iterations=3, **today),
+        result("off", 1, {"3": GOOD}, iterations=3, **today | {"changes": {"train_dpo.sft_weight": 1.0}}),
+        result("shipped", 0, {"3": GOOD}, iterations=3, **today | {"changes": {}}),
+        result("try", 0, {"1": GOOD}, profile="other.yaml"),
+        result("gone", 0, {"1": GOOD}),
+    ]
+    found = outdated(campaign, results)
+    assert found == ["off/1 (train_dpo.sft_weight)", "shipped/0 (the profile)"]
+    text = markdown(build(arms, results), arms, outdated=found)
+    assert f"still to be run again: {found[0]}; {found[1]}\n" in text
     assert "made with other settings" not in markdown(build(arms, results), arms)
 
 
