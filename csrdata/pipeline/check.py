@@ -241,7 +241,7 @@ def _search(
         shape_of(policy.model),
         path,
         prompt_tokens=max(one.whole for one in measured),
-        scorer_bytes=_weights_of(search_scorer),
+        scorer_bytes=_weights_of(search_scorer, policy),
     )
     return facts, [*findings, *searched.findings]
 
@@ -280,12 +280,21 @@ def _policy(params: Params, inputs: Inputs, models: Models) -> "Policy":
     )
 
 
-def _weights_of(scorer: "Scorer") -> int:
-    """Return the bytes of the weights of a scorer or of an ensemble's members; 0 for one without a model."""
+def _weights_of(scorer: "Scorer", policy: "Policy") -> int:
+    """Return the bytes of the weights that a scorer, or an ensemble's members, have beside the policy's.
+
+    They are those of a judge's model too. A self-check asks the policy itself, and a detector may have none: 0.
+    """
+    from csrdata.generation.self_check import SelfCheck
+
     opened: Any = scorer
-    models = [getattr(one, "model", None) for _, one in getattr(opened, "members", [(1.0, opened)])]
-    weights = [one for model in models if model is not None for one in model.parameters()]
-    return sum(one.numel() * one.element_size() for one in weights)
+    opened = getattr(opened, "scorer", opened)  # of a noisy one, what is under the noise
+    size = 0
+    for _, one in getattr(opened, "members", [(1.0, opened)]):
+        model = one.policy().model if isinstance(one, SelfCheck) else getattr(one, "model", None)
+        if model is not None and model is not policy.model:
+            size += sum(own.numel() * own.element_size() for own in model.parameters())
+    return size
 
 
 def _generate(

@@ -142,6 +142,29 @@ def test_a_judge_that_is_the_base_is_asked_before_prepare_has_run(project: Path)
     assert words["score"].endswith("answers")
 
 
+def test_a_search_holds_what_guides_it_beside_the_policy(project: Path) -> None:
+    """The weights of a search by the policy itself are the policy's; those of a judge, or of a CLIP with noise, are added."""
+    raw = load_params().model_dump()
+    clip = "scorers/search"
+    settings = {
+        "policy": {"kind": "self_check"},
+        "judge": {"kind": "judge", "folder": "policies/base", "question": "Is it so? {sentence}"},
+        "clip": {"kind": "open_clip", "folder": clip},
+        "noisy": {"kind": "noisy", "folder": clip, "deviation": 10.0, "seed": 0},
+    }
+    raw["scorers"]["others"] = {"tower": settings["clip"]}
+    weights = {}
+    for name, search in settings.items():
+        raw["scorers"]["search"] = search
+        params = Params.model_validate(raw)
+        write_project_files(params)
+        said = [one.words for one in check(params) if one.words.startswith("generation takes")]
+        number, unit = said[0].partition("weights ")[2].partition(",")[0].split()
+        weights[name] = float(number) * {"kB": 1e3, "MB": 1e6}[unit]
+    assert weights["judge"] == pytest.approx(2 * weights["policy"], rel=0.05)
+    assert weights["noisy"] == weights["clip"] > 2 * weights["policy"]
+
+
 def test_a_damaged_policy_is_an_error(project: Path) -> None:
     """Weights that are cut are found before anything runs."""
     weights = project / "policies/base/model.safetensors"
