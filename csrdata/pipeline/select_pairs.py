@@ -98,7 +98,9 @@ def _of_the_search(params: Params, name: str) -> Iterator[list[Outcome]]:
         yield select(some)
 
 
-def selector(prompts: Sequence[Prompt], settings: AnyPairs, *, params: Params, name: str) -> Select:
+def selector(  # noqa: PLR0911 - one for each kind
+    prompts: Sequence[Prompt], settings: AnyPairs, *, params: Params, name: str
+) -> Select:
     """Return what selects the pairs of iteration `name` by the way that `kind` names.
 
     Args:
@@ -116,6 +118,10 @@ def selector(prompts: Sequence[Prompt], settings: AnyPairs, *, params: Params, n
             from csrdata.pipeline import answer_pairs
 
             return answer_pairs.selector(prompts, settings, params=params, name=name)
+        case "ranked":
+            from csrdata.pipeline import ranked_pairs
+
+            return ranked_pairs.selector(prompts, settings, params=params, name=name)
         case "sentences":
             from csrdata.pipeline import sentence_pairs
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 
 from csrdata.params import Params
 from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
-from csrdata.search import answer_pairs, mixed_pairs, sentence_pairs
+from csrdata.search import answer_pairs, mixed_pairs, ranked_pairs, sentence_pairs
 from csrdata.search.continuations import Scored
 from csrdata.search.pairs import Outcome
 from csrdata.search.responses import sentence_rewards
-from csrdata.sections.method import AnswerPairs, AnyPairs, ScoreBeams, SentencePairs
+from csrdata.sections.method import AnswerPairs, AnyPairs, RankedPairs, ScoreBeams, SentencePairs
 
 Select = Callable[[Prompt, Sequence[Sentence], Sequence[Response]], list[Outcome]]
 """The pairs of one prompt, or one reason for none, from its candidates and answers."""
@@ -39,6 +39,9 @@ def _select(
     if settings.kind == "mixed":
         parts = [(part.kind, _select(part, reward, prompt, tree, answers)) for part in settings.parts]
         return mixed_pairs.make([prompt], parts)
+    if isinstance(settings, RankedPairs):
+        listed = settings.model_dump(exclude={"curation", "kind"})
+        return ranked_pairs.make([prompt], {prompt.prompt_id: answers}, **listed)
     own = settings if isinstance(settings, AnswerPairs) else None
     found = answer_pairs.select(
         prompt,

@@ -114,6 +114,15 @@ class AnswerPairs(Curated):
     seed: Seed
 
 
+class RankedPairs(Curated):
+    """Every two of an ordered list of whole answers of the search."""
+
+    kind: Literal["ranked"]
+    answers: Annotated[int, Field(ge=2, le=8)]
+    margin: NotNegative
+    max_length_gap: Share
+
+
 class SentencePairs(Curated):
     """Pairs of sentences that continue the same beginning of an answer."""
 
@@ -160,7 +169,7 @@ class ImportedPairs(Curated):
 
 
 AnyPairs = Annotated[
-    AnswerPairs | SentencePairs | MixedPairs | JudgedPairs | CorruptedPairs | ImportedPairs,
+    AnswerPairs | RankedPairs | SentencePairs | MixedPairs | JudgedPairs | CorruptedPairs | ImportedPairs,
     Field(discriminator="kind"),
 ]
 """The ways to make pairs."""

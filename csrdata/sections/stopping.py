@@ -3,12 +3,20 @@
 A limit that could not hold or not fire is refused when params.yaml is read: a loop would otherwise search for hours first.
 """
 
+import math
 from typing import Annotated
 
 from pydantic import Field
 
 from csrdata.sections.evaluation import AnySet
-from csrdata.sections.method import AnswerPairs, AnyPairs, ImportedPairs, MixedPairs, SentencePairs
+from csrdata.sections.method import (
+    AnswerPairs,
+    AnyPairs,
+    ImportedPairs,
+    MixedPairs,
+    RankedPairs,
+    SentencePairs,
+)
 from csrdata.sections.sources import AnySource, MicroworldSource
 from csrdata.sections.values import Count, Line, Section
 
@@ -85,6 +93,8 @@ def most_pairs(settings: AnyPairs, *, prompts: int) -> int | None:
             return prompts * sum(map(_of_a_prompt, settings.parts))
         case AnswerPairs() | SentencePairs():
             return prompts * _of_a_prompt(settings)
+        case RankedPairs():
+            return prompts * math.comb(settings.answers, 2)
     return prompts
 
 

@@ -24,7 +24,7 @@ from csrdata.records import (
     Sentence,
     Verdict,
 )
-from csrdata.search import corrupted_pairs, judged_pairs, sentence_pairs
+from csrdata.search import corrupted_pairs, judged_pairs, ranked_pairs, sentence_pairs
 from csrdata.search.balance import gaps, leave_out, to_leave_out
 from csrdata.search.continuations import Scored
 from csrdata.search.mixed_pairs import make as mix
@@ -209,6 +209,19 @@ def test_the_balance_is_one_of_all_batches(tables: tuple[list[Sentence], list[Re
     assert 0 < len(left_out) < len(pairs)
     run(with_pairs(**own), "1")
     assert written()[2] == bytes_of([one for one in leave_out(pairs, left_out) if isinstance(one, Pair)])
+
+
+def test_lists_in_batches(tables: tuple[list[Sentence], list[Response]]) -> None:
+    """Every two of a list of answers: one call with all answers gives the same bytes."""
+    by_prompt = {
+        prompt.prompt_id: [row for row in tables[1] if row.prompt_id == prompt.prompt_id]
+        for prompt in PROMPTS
+    }
+    own = {"answers": 3, "margin": 0.1, "max_length_gap": 1.0}
+    pairs = [one for one in ranked_pairs.make(PROMPTS, by_prompt, **own) if isinstance(one, Pair)]
+    assert len(pairs) > len({pair.prompt_id for pair in pairs})
+    run(with_pairs(kind="ranked", **own), "1")
+    assert written()[2] == bytes_of(pairs)
 
 
 def test_sentences_and_mixed_pairs_in_batches(tables: tuple[list[Sentence], list[Response]]) -> None:

@@ -23,6 +23,7 @@ from csrdata.pipeline.looking import read_project
 from csrdata.pipeline.publish import release
 from csrdata.pipeline.stated import known_origin
 from csrdata.records import Dropped, ImageFile, Pair
+from csrdata.sections.method import RankedPairs
 from csrdata.sources.imported.formats import Columns
 from csrdata.storage.tables import read_json, read_rows
 from tests.pipeline.world import draw_world, real_params, small_params
@@ -70,6 +71,8 @@ def test_the_time_of_training_is_that_of_the_imported_pairs(project: Path) -> No
     """The check counts the pairs of the import, three, whatever the number of prompts; other pairs are counted by prompt."""
     assert most_pairs(params().select_pairs, prompts=1000) == 3
     assert most_pairs(small_params(select_pairs={"per_prompt": 2}).select_pairs, prompts=1000) == 2000
+    ranked = RankedPairs(kind="ranked", answers=4, margin=0.0, max_length_gap=1.0)
+    assert most_pairs(ranked, prompts=1000) == 6000
     assert most_pairs(params("nowhere").select_pairs, prompts=1000) == 0
 
 

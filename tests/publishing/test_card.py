@@ -151,6 +151,13 @@ def test_pairs_of_sentences_are_said_in_words() -> None:
     assert "end" not in str(rule(selection | {"order": "truth", "ends": "none"}))[-40:]
 
 
+def test_pairs_of_a_list_are_said_in_words() -> None:
+    """How long the list is, and how far apart two of its answers are."""
+    said = str(rule({"kind": "ranked", "answers": 4, "margin": 0.5, "max_length_gap": 1.0}))
+    assert "4 are listed: the best, the worst, and evenly spaced ones between" in said
+    assert "Every two of them make a pair (at least 0.5 apart)." in said
+
+
 def test_the_reward_is_said_in_words() -> None:
     """Aggregate, scale, weights and the signal; a section of an earlier version has no signal."""
     scoring = {"image_weight": 0.9, "scale": "zscore", "repetition_threshold": None, "aggregate": "sum"}

@@ -83,23 +83,28 @@ def _rule(selection: Mapping[str, Any]) -> str:
     match selection["kind"]:
         case "answers":
             return _of_answers(selection)
+        case "ranked":
+            return _of_lists(selection)
         case "sentences":
             return _of_sentences(selection)
         case "mixed":
             return " ".join(_rule(part) for part in selection["parts"])
-        case "judged":
-            return (
-                "The policy that wrote the answers judged two answers of a prompt, shown in both orders. Where it named the "
-                "same one twice, that one is chosen; the other prompts have no pair."
-            )
         case "corrupted":
             return (
                 "The chosen answer is the finished one with the highest reward. A rule changed one claim in it, or added "
                 f"one (seed {selection['seed']}): that is the rejected answer. The rule did not know what is in the image."
             )
-        case "imported":
-            return "The pairs were imported: no policy of this project wrote them."
+        case kind if kind in WITHOUT_KEYS:
+            return WITHOUT_KEYS[kind]
     raise ValueError(f"no words for pairs of kind {selection['kind']}")
+
+
+WITHOUT_KEYS = {
+    "judged": "The policy that wrote the answers judged two answers of a prompt, shown in both orders. Where it named the "
+    "same one twice, that one is chosen; the other prompts have no pair.",
+    "imported": "The pairs were imported: no policy of this project wrote them.",
+}
+"""How pairs are made that nothing in params.yaml changes, by kind."""
 
 
 def _of_answers(selection: Mapping[str, Any]) -> str:
@@ -116,16 +121,24 @@ def _of_answers(selection: Mapping[str, Any]) -> str:
     return f"{by}{_conditions(selection)}.{again}{excluded}"
 
 
+def _of_lists(selection: Mapping[str, Any]) -> str:
+    return (
+        f"Of a prompt's finished answers in the order of their rewards, {selection['answers']} are listed: the best, the "
+        f"worst, and evenly spaced ones between. Every two of them make a pair{_conditions(selection)}. An answer whose "
+        "tokens change when its text is tokenized again is excluded."
+    )
+
+
 def _conditions(selection: Mapping[str, Any]) -> str:
     """Return the conditions on pairs of answers, in brackets."""
     found = []
-    if selection["margin"] and selection["order"] == "reward":
+    if selection["margin"] and selection.get("order", "reward") == "reward":
         found.append(f"at least {selection['margin']:g} apart")
     if selection["max_length_gap"] < 1:
         found.append(
             f"in words, not more than {100 * selection['max_length_gap']:g}% shorter than the longer"
         )
-    if selection["length_balance"] is not None:
+    if selection.get("length_balance") is not None:
         found.append(f"mean lengths over the set within {selection['length_balance']:g} words")
     return f" ({'; '.join(found)})" if found else ""
 
