@@ -2,8 +2,8 @@
 
 docs/map.md      every file with the first sentence of its docstring
 docs/cli.md      every command with its help text
-docs/results.md  the full table of the record (metrics/summary.md), of the test split (metrics/final.md) and of the
-                 ablation (metrics/ablation.md)
+docs/results.md  the full table of the record (metrics/summary.md), its main figures on other processors
+                 (metrics/processors/), the test split (metrics/final.md) and the ablation (metrics/ablation.md)
 docs/families.md the families of models that the tests try (docs/families.json, written by `make families`)
 README.md        its arms, its five rows of results and its table of families, each between two marks
 """
@@ -12,7 +12,7 @@ import ast
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,9 @@ def results_page() -> str:
     """Return docs/results.md: the tables of the record, the test split and the ablation, where there are any."""
     table = (ROOT / "metrics/summary.md").read_text(encoding="utf-8").strip()
     final, ablation = ROOT / "metrics/final.md", ROOT / "metrics/ablation.md"
+    others = sorted((ROOT / "metrics/processors").glob("*.json"))
+    if others:
+        table += f"\n\n# On other processors\n\n{processors_table([ROOT / 'metrics/summary.json', *others])}"
     if final.is_file():
         table += f"\n\n# The test split\n\n{final.read_text(encoding='utf-8').strip()}"
     arms = f"\n# The ablation\n\n{ablation.read_text(encoding='utf-8')}" if ablation.is_file() else ""
@@ -73,6 +76,48 @@ def results_page() -> str:
         "What the figures mean and what they do not show: [evaluation.md](evaluation.md#what-the-figures-mean).\n\n"
         f"{table}\n{arms}"
     )
+
+
+def processors_table(summaries: Sequence[Path]) -> str:
+    """Return the main figures of the same params.yaml on several processors, each with its base and its last iteration.
+
+    Args:
+        summaries: files of `metrics/summary.json`, the record's first.
+    """
+    from csrdata.evaluation.scorecard import FIGURES
+
+    read = [json.loads(path.read_text(encoding="utf-8")) for path in summaries]
+    columns = [
+        (f"{summary['prepared']['machine']['processor']}: {words}", summary["splits"], policy)
+        for summary in read
+        for last in [summary["iterations"][-1]]
+        for words, policy in (("base", "base"), (f"iteration {last}", last))
+    ]
+    lines = [
+        "Another processor adds numbers in another order, so that the base and the scorers are other models. The same",
+        "`params.yaml` and seeds, `make repro` from nothing on each; the record is the first.",
+    ]
+    for split in ("held_out", "out_of_distribution"):
+        heads = " | ".join(title for title, _, _ in columns)
+        lines += ["", f"## {split.replace('_', ' ')}, base and last iteration", "", f"| figure | {heads} |"]
+        lines.append(f"| {' | '.join(['---'] * (1 + len(columns)))} |")
+        for name in PROCESSOR_FIGURES:
+            cells = [
+                _interval(splits[split][policy].get(name), FIGURES[name].digits)
+                for _, splits, policy in columns
+            ]
+            lines.append(f"| {' | '.join((FIGURES[name].title, *cells))} |")
+    return "\n".join(lines)
+
+
+def _interval(figure: dict[str, Any] | None, digits: int) -> str:
+    """Show a figure of a summary. Example: `14.4 [12.2, 16.5]`."""
+    if figure is None or figure["value"] is None:
+        return "-"
+    value, low, high = (
+        "-" if figure[key] is None else f"{figure[key]:.{digits}f}" for key in ("value", "low", "high")
+    )
+    return f"{value} [{low}, {high}]"
 
 
 def families_page() -> str:
@@ -180,6 +225,17 @@ FAMILIES, RESULTS, ARMS = "families", "results", "arms"
 HELD_OUT = "held_out"
 README_ARMS = ("base", "shipped", "answers", "paper", "best-of-n", "only-ri", "sft-chosen", "self-rewarding")
 """The arms of the README, in its order."""
+PROCESSOR_FIGURES = (
+    "chair_s_at_recall",
+    "chair_s",
+    "recall",
+    "present_per_answer",
+    "length",
+    "attribute_errors",
+    "well_formed",
+    "pope_accuracy",
+)
+"""Figures that are shown for every processor."""
 ROWS = ("CHAIR_S", "recall", "length", "POPE accuracy", "R_I by the held-out scorer")
 PAGES = {
     "docs/map.md": map_page,

@@ -140,3 +140,25 @@ def test_arms_of_the_readme_are_those_with_results(tmp_path: Path) -> None:
     assert set(write.README_ARMS) <= set(read_arms().by_name)
     shown = README.partition("<!-- arms: ")[2].partition("<!-- end of arms -->")[0].strip().splitlines()[1:]
     assert len(README.splitlines()) - len(shown) + len(lines) + 1 <= 120
+
+
+def test_figures_of_other_processors_stand_beside_the_record(tmp_path: Path) -> None:
+    """Base and last iteration of each; a figure that one of them does not have is a dash."""
+    sys.path.insert(0, str(ROOT / "docs"))
+    write = importlib.import_module("write")
+    summaries = []
+    for processor, last, value in (("first", "2", 12.34), ("second", "1", None)):
+        own = {"chair_s": {"value": value, "low": 10.0, "high": None}}
+        splits = dict.fromkeys(
+            ("held_out", "out_of_distribution"), {"base": own, "1": {}, "2": {}, last: own}
+        )
+        found = {
+            "prepared": {"machine": {"processor": processor}},
+            "iterations": ["base", "1", "2"][: int(last) + 1],
+            "splits": splits,
+        }
+        summaries.append(tmp_path / f"{processor}.json")
+        summaries[-1].write_text(json.dumps(found))
+    lines = write.processors_table(summaries).splitlines()
+    assert "| figure | first: base | first: iteration 2 | second: base | second: iteration 1 |" in lines
+    assert "| CHAIR_S | 12.3 [10.0, -] | 12.3 [10.0, -] | - | - |" in lines
