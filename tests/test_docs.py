@@ -149,9 +149,8 @@ def test_figures_of_other_processors_stand_beside_the_record(tmp_path: Path) -> 
     summaries = []
     for processor, last, value in (("first", "2", 12.34), ("second", "1", None)):
         own = {"chair_s": {"value": value, "low": 10.0, "high": None}}
-        splits = dict.fromkeys(
-            ("held_out", "out_of_distribution"), {"base": own, "1": {}, "2": {}, last: own}
-        )
+        by_policy = {"base": own, "1": {}, "2": {}, last: own}
+        splits = {"held_out": by_policy, "out_of_distribution": by_policy}
         found = {
             "prepared": {"machine": {"processor": processor}},
             "iterations": ["base", "1", "2"][: int(last) + 1],
