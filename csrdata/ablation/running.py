@@ -210,11 +210,15 @@ class Runner:
         last: list[str] = []
         with (project / LOG).open("a", encoding="utf-8", buffering=1) as log:
             process = self._start(run, words, project if folder is None else folder)
-            for line in process.stdout or ():
-                log.write(line)
-                tell(line)
-                last = [*last[-4:], line.split("\r")[-1].strip()]
-            code = process.wait()
+            try:
+                for line in process.stdout or ():
+                    log.write(line)
+                    tell(line)
+                    last = [*last[-4:], line.split("\r")[-1].strip()]
+                code = process.wait()
+            except BaseException:  # a signal: the process has a session of its own, and would go on
+                self._stop()
+                raise
         with self._lock:
             self._started.discard(process)
         if code:

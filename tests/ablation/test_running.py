@@ -49,10 +49,10 @@ def _shipped(campaign: Campaign, seed: int = 0) -> Run:
 
 
 def test_a_campaign_goes_seed_by_seed(campaign: Campaign) -> None:
-    """After an interruption whole comparisons are there: all arms with the first seed come before the second seed."""
+    """After an interruption whole comparisons are there: all arms with a seed come before the next seed."""
     arms = list(campaign.arms.by_name.values())
     assert [run.name for run in runs_of_arms(arms)] == [
-        "base/0", "shipped/0", "twin/0", "other-loss/0", "base/1", "shipped/1", "base/2", "shipped/2",
+        "base/0", "shipped/0", "base/1", "shipped/1", "base/2", "shipped/2", "twin/2", "other-loss/2",
     ]  # fmt: skip
     assert [run.name for run in runs_of_arms(arms[:2], seeds=[4])] == ["base/4", "shipped/4"]
 
@@ -149,6 +149,21 @@ def test_a_stopped_runner_ends_what_it_started(campaign: Campaign) -> None:
     assert errors[0].startswith("on (all of it: ")
     with pytest.raises(Failed, match="stopped"):
         runner._call(run, [sys.executable, "-c", ""])
+
+
+def test_an_interrupted_runner_ends_what_it_started(campaign: Campaign) -> None:
+    """As with Ctrl-C in `tune`, where the signal arrives while the runner reads what a command prints."""
+    run, runner = _shipped(campaign), Runner(campaign)
+    campaign.project(run).mkdir(parents=True)
+    code = "import os, signal, time; os.kill(os.getppid(), signal.SIGUSR1); time.sleep(60)"
+    before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            runner._call(run, [sys.executable, "-c", code])
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    (process,) = runner._started
+    assert process.wait(timeout=20) == -signal.SIGTERM
 
 
 def test_a_failed_arm_is_reported_and_the_others_run(campaign: Campaign, tmp_path: Path) -> None:
