@@ -23,6 +23,7 @@ from csrdata.evaluation.summary import read_summary
 from csrdata.evaluation_sets.base import Asked
 from csrdata.params import Params
 from csrdata.pipeline.inputs import read_left_out
+from csrdata.pipeline.signal_cards import iteration_cards
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth
 from csrdata.records import Answer, BiasedAnswer, Question, Truth
@@ -45,6 +46,9 @@ SHOWN = (
     "well_formed",
     "relevance_held_out",
     "pope_accuracy",
+    "pope_accuracy_random",
+    "pope_accuracy_popular",
+    "pope_accuracy_adversarial",
 )
 """Figures of the summary that a result keeps."""
 PAIR_STAGES = ("generate_beams", "measure_signals", "score_beams", "judge_answers", "select_pairs")
@@ -93,7 +97,13 @@ class Result:
     match_recall: Json
     """By policy: metrics/match_recall; figures at every bias for the base alone, where the result is about it."""
     pairs: Json
-    """By iteration: how many were kept, and how often reward, likelihood and relevance prefer the truer answer, percent."""
+    """By iteration: how many were kept, and how often reward, likelihood and relevance prefer the truer answer, percent.
+
+    "judging" is the `JudgingFigures`, where the policy judged its answers.
+    """
+    cards: Mapping[str, Json]
+    """The report card of each signal in the first iteration's search (`csrdata.evaluation.signal_cards`), by its name; empty
+    where nothing was searched or no truth is known, and in results from before cards were kept."""
     models: Json
     """What `prepare` measured of the scorers, by model."""
     cpu_seconds: Mapping[str, float] = field(default_factory=dict)
@@ -145,6 +155,7 @@ def measure(params: Params, *, policies: Sequence[str], count_for: Sequence[str]
         },
         "match_recall": _match_recall(policies),
         "pairs": _pairs(policies[1:]),
+        "cards": _cards(params, policies[1:]),
         "models": {name: value for name, value in prepared.items() if name in {"scorer", "held_out_scorer"}},
         "cpu_seconds": _cpu_seconds(),
     }
@@ -247,6 +258,7 @@ def read_result(path: Path) -> Result:
         curves={name: read_curve(one) for name, one in parts["curves"].items().items()},
         match_recall=_plain(parts["match_recall"]),
         pairs=_plain(parts["pairs"]),
+        cards=_plain(parts["cards"]),
         models=_plain(parts["models"]),
         cpu_seconds={name: one.number() for name, one in parts["cpu_seconds"].items().items()},
     )
@@ -286,7 +298,17 @@ def _pairs(iterations: Sequence[str]) -> dict[str, Any]:
         found[name] = {"kept": entry["kept"]} | {
             f"{key}_prefers_truer": preference.get(key) for key in PREFERENCES
         }
+        if "judging" in entry:
+            found[name]["judging"] = entry["judging"]
     return found
+
+
+def _cards(params: Params, iterations: Sequence[str]) -> dict[str, Any]:
+    """Return the card of each signal in the first iteration's search, by its name; empty where no truth is known."""
+    if not iterations or open_source(params.source).claim_parser() is None:
+        return {}
+    cards = [asdict(card) for card in iteration_cards(params, iterations[0])]
+    return {card.pop("name"): card for card in cards}
 
 
 PREFERENCES = ("reward", "likelihood", "relevance")

@@ -83,6 +83,16 @@ def result(
             }
             for name in policies[1:]
         },
+        cards={
+            "search": {
+                "sentences": 400,
+                "auc": 93.0,
+                "comparisons": 120,
+                "sibling_preference": 96.0,
+                "likelihood_correlation": 0.2,
+                "seconds_per_sentence": 0.01,
+            }
+        },
         models={"scorer": {"prefers_true_shape": 99.0}},
         cpu_seconds={"prepare": 100.0, "generate_beams@1": 90.0, "select_pairs@1": 10.0, "train_dpo@1": 70.0},
     )

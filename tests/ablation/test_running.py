@@ -253,6 +253,8 @@ def test_two_arms_share_their_stages_and_a_kill_loses_nothing(tmp_path: Path) ->
     assert found["twin"].figures == found["shipped"].figures
     assert found["other-loss"].questions == found["shipped"].questions
     assert found["twin"].cpu_seconds["generate_beams@1"] > 0
+    assert found["shipped"].cards["search"]["sentences"] > 0
+    assert "pope_accuracy_popular" in found["shipped"].figures["1"]["held_out"]
     assert (
         subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stderr.count(
             ": done"
