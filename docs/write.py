@@ -69,7 +69,11 @@ def results_page() -> str:
         table += f"\n\n# On other processors\n\n{processors_table([ROOT / 'metrics/summary.json', *others])}"
     if final.is_file():
         table += f"\n\n# The test split\n\n{final.read_text(encoding='utf-8').strip()}"
-    arms = f"\n# The ablation\n\n{ablation.read_text(encoding='utf-8')}" if ablation.is_file() else ""
+    arms = (
+        f"\n# The ablation\n\n{ARMS_PICTURE}\n\n{ablation.read_text(encoding='utf-8')}"
+        if ablation.is_file()
+        else ""
+    )
     return (
         "# Results\n\n"
         "The whole table of the record, as `make repro` printed it. `make docs` writes this page.\n"
@@ -185,16 +189,18 @@ def arms_table(path: Path) -> str:
     if not arms:
         return "No arm of this version of the microworld has been run yet: `make ablation`."
     columns = {
-        PRIMARY: "CHAIR_S at the base's recall",
-        "chair_s": "CHAIR_S",
-        "recall": "recall",
-        "length": "words",
+        f"{HELD_OUT}/{PRIMARY}": "CHAIR_S at the base's recall",
+        f"{OUT_OF_DISTRIBUTION}/{PRIMARY}": "the same, out of distribution",
+        f"{HELD_OUT}/chair_s": "CHAIR_S",
+        f"{HELD_OUT}/recall": "recall",
+        f"{HELD_OUT}/length": "words",
     }
-    lines = [f"| {' | '.join(('arm', *columns.values(), 'seeds'))} |", f"| {' | '.join(['---'] * 6)} |"]
+    heads = ("arm", *columns.values(), "first column by seed")
+    lines = [f"| {' | '.join(heads)} |", f"| {' | '.join(['---'] * len(heads))} |"]
     for name in arms:
-        cells = [_arm_cell(found[name].get(f"{HELD_OUT}/{figure}")) for figure in columns]
-        seeds = len(found[name][f"{HELD_OUT}/{PRIMARY}"]["seeds"])
-        lines.append(f"| {' | '.join((name, *cells, str(seeds)))} |")
+        cells = [_arm_cell(found[name].get(metric)) for metric in columns]
+        seeds = " / ".join(f"{one:.1f}" for one in found[name][f"{HELD_OUT}/{PRIMARY}"]["seeds"])
+        lines.append(f"| {' | '.join((name, *cells, seeds))} |")
     return "\n".join(lines)
 
 
@@ -222,7 +228,10 @@ def _between(text: str, name: str, new: str) -> str:
 
 FAMILIES, RESULTS, ARMS = "families", "results", "arms"
 """What the README has between two marks."""
-HELD_OUT = "held_out"
+HELD_OUT, OUT_OF_DISTRIBUTION = "held_out", "out_of_distribution"
+ARMS_PICTURE = (
+    "![Recall and CHAIR_S of all arms, and the curve of the base with an end bias](../metrics/ablation.svg)"
+)
 README_ARMS = ("base", "shipped", "answers", "paper", "best-of-n", "only-ri", "sft-chosen", "self-rewarding")
 """The arms of the README, in its order."""
 PROCESSOR_FIGURES = (

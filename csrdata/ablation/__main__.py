@@ -161,10 +161,11 @@ def table(
     results: Results = RESULTS,
     arms_file: ArmsFile = None,
 ) -> None:
-    """Write the table of all results: RESULTS.json, and RESULTS.md for docs/results.md; missing runs are listed."""
+    """Write the table of all results: RESULTS.json, RESULTS.md for docs/results.md, RESULTS.svg; it lists missing runs."""
     from csrdata.ablation.arms import FILE, read_arms
     from csrdata.ablation.collecting import outdated
-    from csrdata.ablation.page import markdown
+    from csrdata.ablation.page import markdown, shown_splits
+    from csrdata.ablation.picture import picture
     from csrdata.ablation.projects import open_campaign
     from csrdata.ablation.result import read_result
     from csrdata.ablation.table import build
@@ -185,8 +186,9 @@ def table(
     }
     text = markdown(built, found, tuned=tuned, outdated=outdated(campaign, read))
     write_json(where.with_suffix(".json"), built.as_json())
-    with atomic_file(where.with_suffix(".md")) as partial:
-        partial.write_text(text, encoding="utf-8")
+    for suffix, content in ((".md", text), (".svg", picture(built, shown_splits(built)))):
+        with atomic_file(where.with_suffix(suffix)) as partial:
+            partial.write_text(content, encoding="utf-8")
     print(text, end="")
 
 

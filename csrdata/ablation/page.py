@@ -3,7 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from csrdata.ablation.arms import BASE, Arms, Group, Tuning
+from csrdata.ablation.arms import Arms, Group, Tuning
+from csrdata.ablation.base_curve import Point as BasePoint
+from csrdata.ablation.base_curve import base_at_recalls, base_curves, mean_points
+from csrdata.ablation.details import other_figures, report_cards, verdicts
+from csrdata.ablation.markdown import MISSING, head, line, mean, number
 from csrdata.ablation.result import cpu_seconds_a_pair
 from csrdata.ablation.scorer_curve import Point, break_even, scorer_curve
 from csrdata.ablation.table import CONFIDENCE, PRIMARY, Cell, Reference, Row, Table
@@ -11,7 +15,6 @@ from csrdata.ablation.tuning import Tuned
 from csrdata.evaluation.holm import SIGNIFICANT
 from csrdata.evaluation.scorecard import FIGURES
 
-MISSING = "-"
 CHOSEN_ON = "validation"
 COLUMNS = (
     (PRIMARY, "CHAIR_S at the base's recall"),
@@ -21,6 +24,8 @@ COLUMNS = (
     ("length", "words"),
 )
 """Of each split: the first is what arms are compared by."""
+SAME_RECALL = "CHAIR_S of the base at this recall"
+"""What ending earlier or later does to the base, without training."""
 
 
 def markdown(
@@ -43,17 +48,20 @@ def markdown(
     for group in Group:
         rows = table.of(group)
         for split in shown_splits(table) if rows else ():
-            lines += [
-                "",
-                f"### {split.replace('_', ' ')}, {_title(group, rows)}",
-                "",
-                *_figures(table, group, split),
-            ]
+            title = f"{split.replace('_', ' ')}, {_title(group, rows)}"
+            beside: list[Reference | Row] = [*table.references[group], *rows]
+            lines += ["", f"### {title}", "", *_figures(beside, base_curves(table, split), split)]
+            lines += ["", f"### other figures, {title}", "", *other_figures(beside, split)]
         if rows:
             lines += ["", f"### what it cost and what it made, {_title(group, rows)}", "", *_costs(rows)]
+    for title, found in (
+        ("what the policy's verdicts on its own answers are worth", verdicts(table.rows)),
+        ("how well each signal knows the truth, in the first iteration's search", report_cards(table.rows)),
+    ):
+        lines += ["", f"### {title}", "", *found] if found else []
     for split in shown_splits(table):
         lines += _scorer_curve(scorer_curve(table, arms.weaker_scorers, split), split)
-    lines += _base_curve(table)
+        lines += _base_curve(base_curves(table, split), split)
     return "\n".join([*lines, "", *_notes(table, outdated), ""])
 
 
@@ -83,14 +91,14 @@ def _rule(tuning: Tuning, tuned: Mapping[str, Tuned]) -> list[str]:
     if not tuned:
         return lines
     settings = list(dict.fromkeys(_setting(one.changes) for each in tuned.values() for one in each.trials))
-    lines += ["", *_head(["CHAIR_S / recall on validation images", *settings, "chosen"])]
+    lines += ["", *head(["CHAIR_S / recall on validation images", *settings, "chosen"])]
     for name, each in tuned.items():
         found = {
             _setting(one.changes): f"{one.figures.chair_s:.1f} / {one.figures.recall:.1f}"
             for one in each.trials
         }
         cells = [found.get(setting, MISSING) for setting in settings]
-        lines.append(_line([f"`{name}`", *cells, _setting(each.chosen)]))
+        lines.append(line([f"`{name}`", *cells, _setting(each.chosen)]))
     return lines
 
 
@@ -99,16 +107,16 @@ def _setting(changes: Mapping[str, Any]) -> str:
     return ", ".join(f"{key.rpartition('.')[2]} {_plain(value)}" for key, value in changes.items())
 
 
-def _figures(table: Table, group: Group, split: str) -> list[str]:
-    lines = _head(["arm", "seeds", "iterations", *(title for _, title in COLUMNS), "by seed"])
-    rows: list[Reference | Row] = [*table.references[group], *table.of(group)]
+def _figures(
+    rows: Sequence[Reference | Row], curves: Mapping[int, Sequence[BasePoint]], split: str
+) -> list[str]:
+    lines = head(["arm", "seeds", "iterations", *(title for _, title in COLUMNS), SAME_RECALL, "by seed"])
     for row in rows:
         found = [(name, row.cells.get(f"{split}/{name}")) for name, _ in COLUMNS]
         by_seed = next((cell.figure.seeds for _, cell in found if cell is not None), ())
         cells = [_cell(cell, name) for name, cell in found]
-        spread = " / ".join(map(_number, by_seed)) or MISSING
-        seeds = ", ".join(map(str, row.found))
-        lines.append(_line([row.title, seeds, str(row.iterations), *cells, spread]))
+        cells += [number(base_at_recalls(row, curves, split)), " / ".join(map(number, by_seed)) or MISSING]
+        lines.append(line([row.title, ", ".join(map(str, row.found)), str(row.iterations), *cells]))
     return lines
 
 
@@ -117,22 +125,22 @@ def _costs(rows: Sequence[Row]) -> list[str]:
         "arm",
         "pairs of an iteration",
         "reward prefers the truer, %",
-        "R_I prefers the truer, %",
+        "the scored signal prefers the truer, %",
         "CPU-seconds a pair",
     ]
-    lines = _head(heads)
+    lines = head(heads)
     for row in rows:
         entries = [entry for result in row.results.values() for entry in result.pairs.values()]
         first = [result.pairs[result.iterations[1]] for result in row.results.values() if result.pairs]
         costs = [cpu_seconds_a_pair(result) for result in row.results.values()]
         lines.append(
-            _line(
+            line(
                 [
                     row.arm.name,
-                    _number(_mean(entry.get("kept") for entry in entries), 0),
-                    _number(_mean(entry.get("reward_prefers_truer") for entry in first)),
-                    _number(_mean(entry.get("relevance_prefers_truer") for entry in first)),
-                    _number(_mean(costs), 2),
+                    number(mean(entry.get("kept") for entry in entries), 0),
+                    number(mean(entry.get("reward_prefers_truer") for entry in first)),
+                    number(mean(entry.get("relevance_prefers_truer") for entry in first)),
+                    number(mean(costs), 2),
                 ]
             )
         )
@@ -154,17 +162,17 @@ def _scorer_curve(points: Sequence[Point], split: str) -> list[str]:
         "",
         f"### {split.replace('_', ' ')}, the gain of one iteration against the accuracy of the scorer",
         "",
-        *_head(
+        *head(
             ["arm", "R_I prefers the truer, %", "reward prefers the truer, %", COLUMNS[0][1], "gain, points"]
         ),
         *(
-            _line(
+            line(
                 [
                     point.arm,
-                    _number(point.accuracy),
-                    _number(point.reward_accuracy),
+                    number(point.accuracy),
+                    number(point.reward_accuracy),
                     _cell(point.cell, PRIMARY),
-                    _number(point.gain),
+                    number(point.gain),
                 ]
             )
             for point in points
@@ -174,27 +182,16 @@ def _scorer_curve(points: Sequence[Point], split: str) -> list[str]:
     ]
 
 
-def _base_curve(table: Table) -> list[str]:
-    """Show what a bias on end-of-sequence alone does to the base, on each split; nothing where it was not measured."""
-    curves = [
-        metrics["curves"]
-        for row in table.rows
-        if row.arm.name == BASE
-        for result in row.results.values()
-        if "curves" in (metrics := result.match_recall.get(BASE, {}))
-    ]
-    lines = []
-    for split in shown_splits(table) if curves else ():
-        points: dict[float, list[dict[str, float | None]]] = {}
-        for point in (point for curve in curves for point in curve.get(split, ())):
-            points.setdefault(point["bias"], []).append(point)
-        lines += ["", f"### {split.replace('_', ' ')}, the base with a bias on end-of-sequence", ""]
-        lines += _head(["bias, nats", *(FIGURES[name].title for name in ON_THE_CURVE)])
-        for bias, found in sorted(points.items()):
-            means = [
-                _number(_mean(one.get(name) for one in found), FIGURES[name].digits) for name in ON_THE_CURVE
-            ]
-            lines.append(_line([f"{bias:g}", *means]))
+def _base_curve(curves: Mapping[int, Sequence[BasePoint]], split: str) -> list[str]:
+    """Show what a bias on end-of-sequence alone does to the base; nothing where it was not measured."""
+    if not curves:
+        return []
+    lines = ["", f"### {split.replace('_', ' ')}, the base with a bias on end-of-sequence", ""]
+    lines += head(["bias, nats", *(FIGURES[name].title for name in ON_THE_CURVE)])
+    for bias, found in mean_points(curves, ON_THE_CURVE).items():
+        lines.append(
+            line([f"{bias:g}", *(number(found[name], FIGURES[name].digits) for name in ON_THE_CURVE)])
+        )
     return lines
 
 
@@ -208,8 +205,14 @@ def _notes(table: Table, outdated: Sequence[str]) -> list[str]:
         "b: differs from the base; s: differs from `shipped` after as many iterations (paired test over images, two-sided "
         f"p < {SIGNIFICANT:g} after Holm's correction over all tests of the table; it is about these models, not about "
         "other seeds); by seed: the first figure of each seed",
-        "prefers the truer: how often the reward, and R_I of the search's scorer, is higher for the truer of two answers of "
-        "the first iteration's search that differ in truth",
+        "the base at this recall: with a bias on end-of-sequence alone, linear between the points of its curve",
+        "other figures: means over the seeds whose results have them, without tests",
+        "prefers the truer: how often the reward, and the mean over an answer's sentences of the scored signal (R_I of the "
+        "search's scorer, unless the arm names another), is higher for the truer of two answers of the first iteration's "
+        "search that differ in truth",
+        "how well a signal knows the truth: AUC, how often a true sentence has a higher value than a false one; truer "
+        "sibling, how often the truer of two sentences that continue the same beginning has; seconds of one worker. "
+        "`search` is the R_I that guided, `likelihood` the mean ln p of a token",
         "CPU-seconds a pair: search, signals, scores and selection, on all cores",
     ]
     machines = _distinct(
@@ -255,19 +258,8 @@ def _cell(cell: Cell | None, name: str) -> str:
         for mark, chance in (("b", cell.p_vs_base), ("s", cell.p_vs_shipped))
         if chance is not None and chance < SIGNIFICANT
     ]
-    value, low, high = (
-        _number(one, digits) for one in (cell.figure.value, cell.figure.low, cell.figure.high)
-    )
+    value, low, high = (number(one, digits) for one in (cell.figure.value, cell.figure.low, cell.figure.high))
     return " ".join([f"{value} [{low}, {high}]", *marks])
-
-
-def _number(value: float | None, digits: int = 1) -> str:
-    return MISSING if value is None else f"{value:.{digits}f}"
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
 
 
 def _distinct(values: Iterable[str]) -> list[str]:
@@ -276,11 +268,3 @@ def _distinct(values: Iterable[str]) -> list[str]:
 
 def _plain(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _head(cells: Sequence[str]) -> list[str]:
-    return [_line(cells), _line(["---"] * len(cells))]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

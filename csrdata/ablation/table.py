@@ -2,10 +2,12 @@
 
     {ARM: {METRIC: {"value", "low", "high", "seeds": [...], "p_vs_base", "p_vs_shipped"}, ...}, ...}
 
-METRIC is `SPLIT/FIGURE`, a figure of the plain answers, or `SPLIT/chair_s_at_recall`, CHAIR_S at the base's recall: a bias
-on end-of-sequence, set on validation images; the interval covers how it is set, the test takes it as given. "seeds" has
-the value of each seed. The p-values are two-sided, from 20,000 swaps, and corrected over all tests of a split and group of
-arms (Holm). What was not measured is absent; a test that does not exist is null.
+METRIC is `SPLIT/FIGURE`, a figure of the plain answers by its name in metrics/summary.json, or
+`SPLIT/chair_s_at_recall`, CHAIR_S at the base's recall: a bias on end-of-sequence, set on validation images; the interval
+covers how it is set, the test takes it as given. "seeds" has the value of each seed. The p-values are two-sided, from
+20,000 swaps, and corrected over all tests of a split and group of arms (Holm). What was not measured is absent; a test
+that does not exist is null. Only what is counted image by image has tests (`csrdata.ablation.counts.FIGURES`); of other
+figures there is the mean over the seeds that have them, with the run's own interval if there is one seed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,15 +15,17 @@ from dataclasses import dataclass
 
 from csrdata.ablation.arms import BASE, SHIPPED, Arm, Arms, Group
 from csrdata.ablation.comparing import BySeed, Pooled, compare, correct, pool
-from csrdata.ablation.counts import Counts
+from csrdata.ablation.counts import FIGURES, Counts
 from csrdata.ablation.curves import draw_at_recall, ratio_at_recall
-from csrdata.ablation.result import Result
+from csrdata.ablation.result import SHOWN, Result
 from csrdata.evaluation.intervals import Ratio, seed_for
 from csrdata.evaluation.scorecard import AT_RECALL
 
 PRIMARY = AT_RECALL["chair_s"]
 """The figure that arms are compared by."""
 CONFIDENCE, RESAMPLES, SEED = 95.0, 2000, 0
+UNCOUNTED = tuple(name for name in SHOWN if name not in {PRIMARY, *FIGURES})
+"""Figures that a result has from its own summary alone."""
 ByArm = Mapping[str, Mapping[int, Result]]
 """Results by arm and seed."""
 
@@ -147,6 +151,9 @@ def build(arms: Arms, results: Iterable[Result], *, seeds: tuple[int, ...] | Non
             members = [arm for arm in arms.by_name.values() if arm.group is group and by_arm[arm.name]]
             for arm_name, found in _cells(members, by_arm, split).items():
                 cells[arm_name] |= found
+    for name, own in by_arm.items():
+        last = {seed: result.last for seed, result in own.items()}
+        cells[name] = _of_summaries(own, last, splits) | cells[name]
     rows = tuple(
         Row(arm, by_arm[name], cells[name], arm.seeds if seeds is None else seeds)
         for name, arm in arms.by_name.items()
@@ -180,6 +187,24 @@ def figures_of(
     return plain if matched is None else {PRIMARY: matched, **plain}
 
 
+def _of_summaries(
+    results: Mapping[int, Result], policies: Mapping[int, str], splits: Sequence[str]
+) -> dict[str, Cell]:
+    """Return `UNCOUNTED` by metric: the mean over the seeds that have a figure."""
+    found = {}
+    for split in splits:
+        figures = {seed: one.figures.get(policies[seed], {}).get(split, {}) for seed, one in results.items()}
+        for name in UNCOUNTED:
+            own = [one.get(name) for one in figures.values()]
+            values = [None if one is None else one.value for one in own]
+            known = [value for value in values if value is not None]
+            if known:
+                (low, high) = (own[0].low, own[0].high) if len(own) == 1 and own[0] else (None, None)
+                pooled = Pooled(sum(known) / len(known), low, high, tuple(values))
+                found[f"{split}/{name}"] = Cell(pooled, None, None)
+    return found
+
+
 def _references(arms: Arms, by_arm: ByArm, splits: Sequence[str]) -> tuple[Reference, ...]:
     """Return base and shipped with the seeds and the numbers of iterations of the exploratory arms that have results."""
     counts: dict[tuple[int, ...], set[int]] = {}
@@ -202,6 +227,8 @@ def _references(arms: Arms, by_arm: ByArm, splits: Sequence[str]) -> tuple[Refer
                 pooled = _pool(by_arm, name, policies, by_seed, split) if by_seed else {}
                 cells |= {f"{split}/{figure}": Cell(one, None, None) for figure, one in pooled.items()}
             if cells:
+                own = {seed: by_arm[name][seed] for seed in policies}
+                cells = _of_summaries(own, policies, splits) | cells
                 found.append(Reference(name, tuple(policies), iterations, cells))
     return tuple(found)
 

@@ -13,6 +13,7 @@ from csrdata.ablation.result import Result
 from csrdata.ablation.scorer_curve import break_even, scorer_curve
 from csrdata.ablation.table import build
 from csrdata.ablation.tuning import Figures, Trial, Tuned
+from csrdata.evaluation.intervals import Figure
 from tests.ablation.made import MACHINE, curve, result
 
 FILE = """\
@@ -157,7 +158,7 @@ def test_a_page_shows_figures_with_marks(arms: Arms) -> None:
     ]
     text = markdown(build(arms, results), arms)
     assert (
-        "| shipped | 0, 1, 2 | 3 | - | 0.0 [0.0, 0.0] b | 50.0 [50.0, 50.0] | 1.00 [1.00, 1.00] | 8.0 [8.0, 8.0] | 0.0 / 0.0 / 0.0 |"
+        "| shipped | 0, 1, 2 | 3 | - | 0.0 [0.0, 0.0] b | 50.0 [50.0, 50.0] | 1.00 [1.00, 1.00] | 8.0 [8.0, 8.0] | - | 0.0 / 0.0 / 0.0 |"
         in text
     )
     (line,) = [line for line in text.splitlines() if line.startswith("| off | 0, 1, 2 | 3 | - | 66.7 [")]
@@ -167,6 +168,67 @@ def test_a_page_shows_figures_with_marks(arms: Arms) -> None:
     assert "`train_dpo.learning_rate` of 0.0001, 0.0005" in text
     assert "at most\n2 points below the base's" in text
     assert "a processor (AVX2), 2 threads, torch 2.0; csrdata abc" in text
+
+
+def test_figures_that_are_not_counted_come_from_the_summaries(arms: Arms) -> None:
+    """The mean over the seeds that have one; the run's own interval with one seed; no test. A figure nobody has is no column."""
+    one = {"well_formed": Figure(98.0, 97.0, 99.0, None)}
+    results = [
+        result("base", 0, {"base": BAD}, iterations=0),
+        *(
+            replace(result("off", seed, {"3": HALF}, iterations=3), figures={"3": {"held_out": figures}})
+            for seed, figures in ((0, one), (1, one | {"pope_accuracy": Figure(90.0, 80.0, 95.0, None)}))
+        ),
+        replace(result("try", 0, {"1": HALF}), figures={"1": {"held_out": one}}),
+    ]
+    table = build(arms, results)
+    cells = table.as_json()
+    none = {"p_vs_base": None, "p_vs_shipped": None}
+    assert cells["off"]["held_out/well_formed"] == none | {
+        "value": 98.0, "low": None, "high": None, "seeds": [98.0, 98.0]
+    }  # fmt: skip
+    assert cells["off"]["held_out/pope_accuracy"]["seeds"] == [None, 90.0]
+    assert cells["off"]["held_out/pope_accuracy"]["value"] == 90.0
+    assert cells["try"]["held_out/well_formed"] == none | {
+        "value": 98.0, "low": 97.0, "high": 99.0, "seeds": [98.0]
+    }  # fmt: skip
+    text = markdown(table, arms)
+    assert "| arm | seeds | iterations | well-formed sentences | POPE accuracy |" in text
+    assert "| off | 0, 1 | 3 | 98.0 | 90.0 |" in text
+    assert "POPE accuracy, popular objects" not in text
+
+
+def test_verdicts_of_a_policy_are_shown(arms: Arms) -> None:
+    """How often it agrees with itself and with the truth, by iteration; arms without verdicts have no row."""
+    judging = {"judged": 400, "agreed": 75.0, "compared": 200, "accuracy": 60.0}
+    one = result("try", 2, {"1": HALF})
+    judged = replace(one, pairs={"1": one.pairs["1"] | {"judging": judging}})
+    text = markdown(build(arms, [result("off", 0, {"3": GOOD}, iterations=3), judged]), arms)
+    section = text.partition("verdicts on its own answers")[2].partition("###")[0]
+    assert [line for line in section.splitlines() if line.startswith("| ")][2:] == [
+        "| try | 1 | 400 | 75.0 | 60.0 | 200 |"
+    ]
+    assert "verdicts on its own" not in markdown(build(arms, [one]), arms)
+
+
+def test_report_cards_are_those_of_shipped_and_of_arms_with_a_signal_of_their_own(tmp_path: Path) -> None:
+    """Other arms have the same signals. Results from before cards were kept have no row."""
+    path = tmp_path / "arms.yaml"
+    changed = "Try., group: exploratory, iterations: 1, changes: {scorers.others: {one: {kind: self_check}}}"
+    path.write_text(
+        FILE.replace("Try., group: exploratory, iterations: 1, changes: {}", changed), encoding="utf-8"
+    )
+    arms = read_arms(path)
+    results = [
+        result("shipped", 0, {"3": GOOD}, iterations=3),
+        replace(result("shipped", 1, {"3": GOOD}, iterations=3), cards={}),
+        result("off", 0, {"3": GOOD}, iterations=3),
+        result("try", 2, {"1": GOOD}),
+    ]
+    text = markdown(build(arms, results), arms)
+    section = text.partition("how well each signal knows the truth")[2].partition("###")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")][2:]
+    assert rows == [f"| {name} | `search` | 93.0 | 96.0 | 0.20 | 0.0100 |" for name in ("shipped", "try")]
 
 
 def test_what_is_missing_is_listed(arms: Arms) -> None:
