@@ -36,7 +36,7 @@ class Contrast:
     rejected: Sentence
     gap: float
     """How far apart they are: the contrasts of a prompt with the largest gaps become pairs."""
-    margin: float
+    margin: float | None
     """`PairScores.margin`."""
     origin: str
     """`Pair.origin`."""

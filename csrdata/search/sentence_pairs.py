@@ -14,7 +14,7 @@ the end), ending is part of the candidate, and the stored log-probability contai
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from csrdata.records import CSR_SENTENCES, ORACLE, Dropped, DropReason, Pair, Prompt, Sentence
+from csrdata.records import CSR_SENTENCES, ORACLE, RANDOM, Dropped, DropReason, Pair, Prompt, Sentence
 from csrdata.search.continuations import (
     Contrast,
     Prefix,
@@ -34,12 +34,15 @@ from csrdata.search.pairs import (
     Entry,
     Outcome,
     apart,
+    drawn,
     furthest_apart,
     numbered,
     truth_values,
 )
 
-ORDERS = ("relevance", "evidence", "reward", "truth")
+ORDERS = ("relevance", "evidence", "reward", "random", "truth")
+WITHOUT_GAP = ("random", "truth")
+"""Orders whose values are on no scale that `min_gap` could be on."""
 
 
 def make(
@@ -120,9 +123,10 @@ def select(
         prompt: the prompt of `tree`.
         tree: its candidates, in the order of `node_id`.
         order: what the value of a sentence is. `relevance`: the image term R_I. `evidence`: how much better it fits its
-            image than others. `reward`: its calibrated reward. `truth`: fewest false claims first, then most true ones.
+            image than others. `reward`: its calibrated reward. `random`: a number drawn from the seed and its ids, which
+            says nothing. `truth`: fewest false claims first, then most true ones.
         min_gap: smallest allowed difference, >= 0: of R_I or evidence (0..100), or of rewards on the scale of
-            `score_beams`; not for `truth`. A difference of 0 never makes a pair.
+            `score_beams`; not for `random` and `truth`. A difference of 0 never makes a pair.
         chosen_share, rejected_share: for `evidence` alone, see `csrdata.search.evidence.evidence_contrast`.
         repetition_threshold: a sentence whose `repetition` is at or above it is a repetition, and no side of a pair of
             sentences; for `evidence`, and where the answer may end, nothing speaks for it. None turns the rule off.
@@ -130,7 +134,7 @@ def select(
         ends: which pairs with the end there are: `none`; `stop`: those where the end is chosen; `evidence`: also those where
             a sentence is. See `csrdata.search.end_pairs`.
         end_gap: least evidence for or against a sentence, 0..100.
-        seed: decides between beginnings with equal differences; 0 or more.
+        seed: decides between beginnings with equal differences, and draws the numbers of `random`; 0 or more.
         scored: the rewards and relevances of the tree's sentences.
         elsewhere: mean R_I with images of other prompts, 0..100; for evidence, in `order` or
             `ends`.
@@ -161,9 +165,10 @@ def select(
         ]
         compared = [each for each in found_by_evidence if each]
     else:
-        ordered = _order(prompt, [one for own in sides.values() for one in own], order, scored, claims)
+        whole_sides = [one for own in sides.values() for one in own]
+        ordered = _order(prompt, whole_sides, order, scored, seed=seed, claims=claims)
         compared = [each for prefix in beginnings if (each := _contrast(prefix, sides[prefix.node], ordered))]
-    smallest = 0.0 if order == "truth" else min_gap
+    smallest = 0.0 if order in WITHOUT_GAP else min_gap
     differing = [each for each in compared if each.gap > 0 and each.gap >= smallest]
     found = widest(differing, most=per_prompt, prompt=prompt, seed=seed)
     if ends != "none":
@@ -193,6 +198,8 @@ class _Ordered:
     """The sentences of a tree in an order."""
 
     values: Values
+    origin: str
+    """Of the pairs."""
     claims: Mapping[int, Claims] | None
     """For an order by truth."""
 
@@ -202,18 +209,23 @@ def _order(
     sides: Sequence[Sentence],
     order: str,
     scored: Scored,
+    *,
+    seed: int,
     claims: CountClaims | None,
 ) -> _Ordered:
     match order:
         case "relevance":
-            return _Ordered(scored.relevances, None)
+            return _Ordered(scored.relevances, CSR_SENTENCES, None)
         case "reward":
-            return _Ordered(scored.rewards, None)
+            return _Ordered(scored.rewards, CSR_SENTENCES, None)
+        case "random":
+            numbers = {one.node_id: drawn(seed, prompt.prompt_id, one.node_id) for one in sides}
+            return _Ordered(numbers, RANDOM, None)
         case "truth":
             if claims is None:
                 raise ValueError("an order by truth needs the count of claims")
             counted = {one.node_id: claims(prompt, one.text) for one in sides}
-            return _Ordered(truth_values(counted), counted)
+            return _Ordered(truth_values(counted), ORACLE, counted)
     raise ValueError(f"the order is {order}, expected one of {', '.join(ORDERS)}")
 
 
@@ -229,12 +241,11 @@ def _contrast(prefix: Prefix, sides: Sequence[Sentence], ordered: _Ordered) -> C
         return None
     high, low = furthest
     nodes = {one.node_id: one for one in sides}
-    gap = margin = apart(furthest)
-    origin = CSR_SENTENCES
+    gap = apart(furthest)
+    margin = None if ordered.origin == RANDOM else gap
     if ordered.claims is not None:
         margin = float(ordered.claims[low.node].false - ordered.claims[high.node].false)
-        origin = ORACLE
-    return Contrast(prefix, nodes[high.node], nodes[low.node], gap=gap, margin=margin, origin=origin)
+    return Contrast(prefix, nodes[high.node], nodes[low.node], gap=gap, margin=margin, origin=ordered.origin)
 
 
 def _why_none(

@@ -127,7 +127,7 @@ class SentencePairs(Curated):
     """Pairs of sentences that continue the same beginning of an answer."""
 
     kind: Literal["sentences"]
-    order: Literal["relevance", "evidence", "reward", "truth"]
+    order: Literal["relevance", "evidence", "reward", "random", "truth"]
     min_gap: NotNegative
     chosen_share: Share
     rejected_share: Share

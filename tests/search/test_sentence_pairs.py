@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from csrdata.records import NO_PARENT, Dropped, Pair, PairScores, Prompt, Sentence, Stop
 from csrdata.search.continuations import Scored
 from csrdata.search.pairs import Claims, Form, form
-from csrdata.search.sentence_pairs import make, select
+from csrdata.search.sentence_pairs import ORDERS, make, select
 from tests.search.trees import PROMPT, end, node
 
 TREE = [
@@ -137,6 +137,20 @@ CLAIMS = {
     " A cat.": Claims(0, 1),
     " A fog.": Claims(0, 0),
 }
+
+
+def test_a_random_order_says_nothing_of_relevance() -> None:
+    """At each beginning either sentence wins as often, whatever min_gap; the seed decides; nothing gives a margin."""
+    found = [pairs_of(order="random", min_gap=1000.0, seed=seed) for seed in range(400)]
+    assert nodes(found[0]) == nodes(pairs_of(order="random", min_gap=0.0, seed=0))
+    pairs = [pair for own in found if not isinstance(own, Dropped) for pair in own]
+    assert len(pairs) == 3 * len(found)
+    assert {(pair.origin, pair.scores.margin) for pair in pairs} == {("random", None)}
+    for beginning in (" A red circle.", " A blue star."):
+        after = [pair.scores for pair in pairs if pair.context == beginning]
+        more = sum(one.chosen_relevance > one.rejected_relevance for one in after)
+        assert len(after) == len(found)
+        assert 160 <= more <= 240  # 200 expected, four standard deviations on either side
 
 
 def test_the_truth_orders_sentences() -> None:
@@ -285,7 +299,7 @@ PROMPTS = [Prompt(f"p{index}", "i.png", "?") for index in range(3)]
 @settings(deadline=None)
 @given(
     st.lists(trees(), min_size=0, max_size=3),
-    st.sampled_from(["relevance", "evidence", "reward", "truth"]),
+    st.sampled_from(ORDERS),
     st.integers(1, 3),
     st.sampled_from(["none", "evidence"]),
 )

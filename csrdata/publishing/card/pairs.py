@@ -24,7 +24,7 @@ MEANING = {
     CSR_SEARCH: ("two answers of the search", "a reward"),
     CSR_SENTENCES: ("two sentences of the search after the same beginning", "a score of the sentence"),
     CSR_ENDS: ("a sentence of the search and the end of the answer", "the evidence for the sentence"),
-    RANDOM: ("two answers of the search", "chance"),
+    RANDOM: ("two answers or sentences of the search", "chance"),
     ORACLE: ("two answers or sentences of the search", "the truth about the image"),
     SELF_REWARDING: ("two answers of the search", "the policy's own judgement, the same in both orders"),
     CORRUPTED: (
@@ -155,11 +155,17 @@ def _of_sentences(selection: Mapping[str, Any]) -> str:
             f"apart; {again}"
         )
     else:
-        order = {"relevance": "relevance R_I", "reward": "reward", "truth": "truth"}[selection["order"]]
-        gap = f", at least {selection['min_gap']:g} apart" if selection["order"] != "truth" else ""
+        order = {
+            "relevance": "relevance R_I",
+            "reward": "reward",
+            "random": "random number",
+            "truth": "truth",
+        }
+        scaled = selection["order"] not in {"random", "truth"}
+        gap = f", at least {selection['min_gap']:g} apart" if scaled else ""
         text = (
             "Of the sentences of the search that continue the same beginning of an answer, the one with the highest and the "
-            f"one with the lowest {order} become the chosen and the rejected side{gap}; {again}"
+            f"one with the lowest {order[selection['order']]} become the chosen and the rejected side{gap}; {again}"
         )
     if selection["repetition_threshold"] is not None:
         of = "has no evidence" if by_evidence else "is no side"
