@@ -1,6 +1,7 @@
 """What the page of all arms shows beside the figures that arms are compared by.
 
-Other figures of each arm, what a policy's verdicts on its answers are worth, and how well each signal knows the truth.
+Other figures of each arm, its pairs before training, what a policy's verdicts on its answers are worth, and how well each
+signal knows the truth.
 """
 
 from collections.abc import Iterator, Sequence
@@ -65,6 +66,31 @@ def report_cards(rows: Sequence[Row]) -> list[str]:
         "seconds a sentence",
     ]
     return [*head(titles), *lines] if lines else []
+
+
+def pairs_before_training(rows: Sequence[Row]) -> list[str]:
+    """Return a table of the first iteration's pairs: their rewards (Table 10), and likelihoods by origin (Figure 8)."""
+    lines = []
+    for row in rows:
+        own = [result.pairs[result.iterations[1]] for result in row.results.values() if result.pairs]
+        for origin in dict.fromkeys(origin for one in own for origin in one.get("likelihood", {})):
+            found = [one["likelihood"][origin] for one in own if origin in one.get("likelihood", {})]
+            cells = [number(mean(one["pairs"] for one in found), 0)]
+            cells += [number(mean(one[key] for one in found), 3) for key in ("chosen", "rejected")]
+            cells += [number(mean(one["chosen_preferred"] for one in found))]
+            cells += [
+                number(mean(one[f"{side}_reward"] for one in own), 2) for side in ("chosen", "rejected")
+            ]
+            lines.append(line([row.title, f"`{origin}`", *cells]))
+    titles = [
+        "arm",
+        "origin",
+        "pairs",
+        "chosen, nats a token",
+        "rejected, nats a token",
+        "chosen is likelier, %",
+    ]
+    return [*head([*titles, "reward of chosen", "reward of rejected"]), *lines] if lines else []
 
 
 def _has_own_signals(row: Row) -> bool:

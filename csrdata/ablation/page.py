@@ -6,7 +6,7 @@ from typing import Any
 from csrdata.ablation.arms import Arms, Group, Tuning
 from csrdata.ablation.base_curve import Point as BasePoint
 from csrdata.ablation.base_curve import base_at_recalls, base_curves, mean_points
-from csrdata.ablation.details import other_figures, report_cards, verdicts
+from csrdata.ablation.details import other_figures, pairs_before_training, report_cards, verdicts
 from csrdata.ablation.markdown import MISSING, head, line, mean, number
 from csrdata.ablation.result import cpu_seconds_a_pair
 from csrdata.ablation.scorer_curve import Point, break_even, scorer_curve
@@ -55,6 +55,7 @@ def markdown(
         if rows:
             lines += ["", f"### what it cost and what it made, {_title(group, rows)}", "", *_costs(rows)]
     for title, found in (
+        ("the first iteration's pairs, before training", pairs_before_training(table.rows)),
         ("what the policy's verdicts on its own answers are worth", verdicts(table.rows)),
         ("how well each signal knows the truth, in the first iteration's search", report_cards(table.rows)),
     ):
@@ -210,6 +211,9 @@ def _notes(table: Table, outdated: Sequence[str]) -> list[str]:
         "prefers the truer: how often the reward, and the mean over an answer's sentences of the scored signal (R_I of the "
         "search's scorer, unless the arm names another), is higher for the truer of two answers of the first iteration's "
         "search that differ in truth",
+        "pairs before training: means over the seeds whose results have them; likelihood under the policy that training "
+        "starts from, by origin of the pairs (the paper's Figure 8); rewards on the scale of `score_beams`, over all pairs "
+        "of the iteration (Table 10), comparable between arms with the same scale",
         "how well a signal knows the truth: AUC, how often a true sentence has a higher value than a false one; truer "
         "sibling, how often the truer of two sentences that continue the same beginning has; seconds of one worker. "
         "`search` is the R_I that guided, `likelihood` the mean ln p of a token",

@@ -4,6 +4,7 @@
 counts (`csrdata.ablation.counts`); the figures with their intervals are those of the run's own summary.
 """
 
+import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 from csrdata import paths
 from csrdata.ablation.counts import Counts, count, read_counts, texts_of
 from csrdata.ablation.curves import EndCurve, read_curve
+from csrdata.evaluation.analyses import likelihood
 from csrdata.evaluation.equal_recall import describing
 from csrdata.evaluation.intervals import Figure
 from csrdata.evaluation.record import describe_evaluation
@@ -97,9 +99,10 @@ class Result:
     match_recall: Json
     """By policy: metrics/match_recall; figures at every bias for the base alone, where the result is about it."""
     pairs: Json
-    """By iteration: how many were kept, and how often reward, likelihood and relevance prefer the truer answer, percent.
+    """By iteration: how many were kept, how often reward, likelihood and relevance prefer the truer answer, percent, the
+    mean reward of the chosen and of the rejected sides (Table 10), and their likelihood before training by origin (Fig. 8).
 
-    "judging" is the `JudgingFigures`, where the policy judged its answers.
+    "judging" is the `JudgingFigures`, where the policy judged its answers. Older results lack the last three.
     """
     cards: Mapping[str, Json]
     """The report card of each signal in the first iteration's search (`csrdata.evaluation.signal_cards`), by its name; empty
@@ -290,16 +293,36 @@ def _pairs(iterations: Sequence[str]) -> dict[str, Any]:
     """Return what the summary says of the pairs of each iteration; empty where nothing was trained."""
     if not iterations:
         return {}
-    summary = read_json(paths.SUMMARY, made_by="dvc repro summarize")
+    summary, likelihoods = read_json(paths.SUMMARY, made_by="dvc repro summarize"), _likelihoods()
     found = {}
     for name in iterations:
         entry = summary["pairs"][name]
         preference = entry["truth_preference"] or {}
-        found[name] = {"kept": entry["kept"]} | {
-            f"{key}_prefers_truer": preference.get(key) for key in PREFERENCES
-        }
+        found[name] = {key: entry[key] for key in ("kept", "chosen_reward", "rejected_reward")}
+        found[name] |= {f"{key}_prefers_truer": preference.get(key) for key in PREFERENCES}
+        found[name]["likelihood"] = likelihoods.get(name, {})
         if "judging" in entry:
             found[name]["judging"] = entry["judging"]
+    return found
+
+
+def _likelihoods() -> dict[str, Any]:
+    """Return what plots/pair_likelihood.csv says by iteration and origin, nats per token.
+
+    "chosen" and "rejected" are means over the pairs, "chosen_preferred" how often the chosen side is the likelier one,
+    percent. Empty where the file is not there.
+    """
+    path = paths.PLOTS / f"{likelihood.NAME}.csv"
+    found: dict[str, Any] = {}
+    if not path.is_file():
+        return found
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["measure"] == "token":
+                own = found.setdefault(row["iteration"], {}).setdefault(row["origin"], {})
+                own[row["answer"]] = float(row["mean"])
+                if row["answer"] == "chosen":
+                    own |= {"pairs": int(row["count"]), "chosen_preferred": float(row["preferred"])}
     return found
 
 

@@ -77,6 +77,11 @@ def result(
         pairs={
             name: {
                 "kept": 50,
+                "chosen_reward": 0.5,
+                "rejected_reward": -2.0,
+                "likelihood": {
+                    "csr_search": {"pairs": 50, "chosen": -0.4, "rejected": -0.5, "chosen_preferred": 75.0}
+                },
                 "reward_prefers_truer": 90.0,
                 "likelihood_prefers_truer": None,
                 "relevance_prefers_truer": 95.0,

@@ -211,6 +211,24 @@ def test_verdicts_of_a_policy_are_shown(arms: Arms) -> None:
     assert "verdicts on its own" not in markdown(build(arms, [one]), arms)
 
 
+def test_pairs_before_training_are_shown_by_origin(arms: Arms) -> None:
+    """Means over the seeds that have them; a result from before they were kept has no row."""
+    one, other = (result("off", seed, {"3": GOOD}, iterations=3) for seed in (0, 1))
+    quiet = {"csr_search": {"pairs": 30, "chosen": -0.6, "rejected": -0.7, "chosen_preferred": 25.0}}
+    changed = other.pairs["1"] | {"likelihood": quiet, "chosen_reward": 1.5, "rejected_reward": -3.0}
+    older = {key: value for key, value in one.pairs["1"].items() if key != "likelihood"}
+    results = [
+        one,
+        replace(other, pairs=dict(other.pairs) | {"1": changed}),
+        replace(result("try", 2, {"1": GOOD}), pairs={"1": older}),
+    ]
+    text = markdown(build(arms, results), arms)
+    section = text.partition("first iteration's pairs, before training")[2].partition("###")[0]
+    assert [line for line in section.splitlines() if line.startswith("| ")][2:] == [
+        "| off | `csr_search` | 40 | -0.500 | -0.600 | 50.0 | 1.00 | -2.50 |"
+    ]
+
+
 def test_report_cards_are_those_of_shipped_and_of_arms_with_a_signal_of_their_own(tmp_path: Path) -> None:
     """Other arms have the same signals. Results from before cards were kept have no row."""
     path = tmp_path / "arms.yaml"
