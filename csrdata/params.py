@@ -14,10 +14,11 @@ from pydantic import Field, ValidationError
 
 from csrdata.errors import UserError
 from csrdata.publishing.release.layout import is_iteration_name, same_split
+from csrdata.search.reward import REWARD_SCALES
 from csrdata.sections.engines import AnyEngine
 from csrdata.sections.engines import problem_of as engine_problem
 from csrdata.sections.evaluation import AnySet, EvaluatePolicy, MatchRecall, MeasureAttention, Summarize
-from csrdata.sections.method import AnyPairs, GenerateBeams, ScoreBeams, TrainDpo
+from csrdata.sections.method import AnyPairs, GenerateBeams, Guidance, ScoreBeams, TrainDpo
 from csrdata.sections.models import AnyModels, JudgeScorer, Scorers
 from csrdata.sections.sources import AnySource, Images, SamplePrompts
 from csrdata.sections.stopping import StopWhen, problem_of
@@ -134,6 +135,7 @@ def _check_relations(params: Params, path: Path) -> None:
     _check_chain(params.iterations, path)
     _check_sets(params.evaluation_sets, path)
     _check_signals(params, path)
+    _check_guidance(params.generate_beams.guidance, path)
     _check_judges(params.scorers, path)
     _check_training(params.train_dpo, path)
     _check_matching(params, path)
@@ -183,6 +185,14 @@ def _check_signals(params: Params, path: Path) -> None:
         expected = f"one of {', '.join(['search', *others])} (search, or a name of scorers.others)"
         place = f"{path}: score_beams.signal"
         raise UserError(place, got=params.score_beams.signal, expected=expected, do=_fix(path))
+
+
+def _check_guidance(section: Guidance, path: Path) -> None:
+    """Check that a calibrated reward has a scale with an image term."""
+    if section.kind == "reward" and section.scale == "mean_log":
+        expected = f"one of {', '.join(REWARD_SCALES)} where kind is reward (mean_log is for likelihood)"
+        place = f"{path}: generate_beams.guidance.scale"
+        raise UserError(place, got=section.scale, expected=expected, do=_fix(path))
 
 
 BASE_POLICY = Path("policies/base")

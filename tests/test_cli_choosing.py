@@ -97,6 +97,7 @@ def test_sweep_needs_no_model(project: Path) -> None:
     for words in (
         ("--image-weight", "0:2:0.5"),
         ("--scale", "log"),
+        ("--scale", "mean_log"),
         ("--margin", "a"),
         ("--margin", "0:1:0"),
     ):

@@ -123,11 +123,33 @@ def test_the_shipped_file_is_valid() -> None:
             "params.yaml: generate_beams.guidance.repetition_threshold: got high, expected a valid number. "
             "Next: fix params.yaml, then: dvc repro",
         ),
+        (
+            "    scale: zscore ",
+            "    scale: mean_log ",
+            "params.yaml: generate_beams.guidance.scale: got mean_log, expected one of raw, unit, geometric, rank, zscore, "
+            "sibling_rank where kind is reward (mean_log is for likelihood). Next: fix params.yaml, then: dvc repro",
+        ),
+        (
+            "  scale: zscore               # the same names",
+            "  scale: mean_log             # the same names",
+            "params.yaml: score_beams.scale: got mean_log, expected a value 'raw', 'unit', 'geometric', 'rank', 'zscore' or "
+            "'sibling_rank'. Next: fix params.yaml, then: dvc repro",
+        ),
     ],
 )
 def test_a_wrong_key_is_one_line(tmp_path: Path, old: str, new: str, words: str) -> None:
     """Place, value, expectation and next command, for unknown, missing, out-of-range, mistyped and misplaced keys."""
     assert line(edited(tmp_path, old, new)) == words
+
+
+@pytest.mark.parametrize("kind", ["likelihood", "none"])
+def test_guidance_without_an_image_term_may_have_mean_log(tmp_path: Path, kind: str) -> None:
+    """The scale that is refused for a reward is valid for likelihood, and where nothing is ranked."""
+    path = edited(tmp_path, "    scale: zscore ", "    scale: mean_log ")
+    text = path.read_text(encoding="utf-8").replace("    kind: reward  ", f"    kind: {kind}  ", 1)
+    path.write_text(text, encoding="utf-8")
+    guidance = load_params(path).generate_beams.guidance
+    assert (guidance.kind, guidance.scale) == (kind, "mean_log")
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,11 @@ class Components:
     trees: Groups
 
     def on_scale(self, scale: str) -> tuple[Floats, Floats]:
-        """Return the image term and the language term on a scale, [N] each; see `csrdata.search.reward.calibrate`."""
+        """Return the image term and the language term on a scale, [N] each; see `csrdata.search.reward.calibrate`.
+
+        Raises:
+            ValueError: the scale is `mean_log`.
+        """
         match Scale(scale):
             case Scale.RAW:
                 return self.relevances, _exp(self.logprobs)
@@ -111,6 +115,8 @@ class Components:
                 return self.relevances / 100, _exp(self.logprobs)
             case Scale.GEOMETRIC:
                 return self.relevances / 100, _exp(self.logprobs / self.tokens)
+            case Scale.MEAN_LOG:
+                raise ValueError("the scale mean_log has no image term")
             case Scale.RANK:
                 return _midranks(self.relevances, self.trees), _midranks(self.logprobs, self.trees)
             case Scale.ZSCORE:

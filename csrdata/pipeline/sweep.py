@@ -1,7 +1,7 @@
 """Wiring of `csrdata sweep`: an iteration's candidates and signals in, what each setting would select out; no stage."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import polars as pl
 
@@ -16,7 +16,7 @@ from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import source_truths
 from csrdata.records import Fate, Prompt, Sentence, Signal, Truth
 from csrdata.search.responses import SEARCH
-from csrdata.search.reward import Aggregate, Scale
+from csrdata.search.reward import REWARD_SCALES, Aggregate
 from csrdata.sections.method import AnswerPairs, AnyPairs
 from csrdata.storage.shard_manifest import check_shards
 from csrdata.storage.tables import from_table, read_rows, read_table
@@ -53,8 +53,8 @@ def sweep(
     present = Setting(scoring.image_weight, scoring.scale, scoring.aggregate, rule.margin)
     settings = grid(
         image_weights=_numbers("--image-weight", image_weights, high=1.0) or [present.image_weight],
-        scales=_names("--scale", scales, Scale) or [present.scale],
-        aggregates=_names("--aggregate", aggregates, Aggregate) or [present.aggregate],
+        scales=_names("--scale", scales, REWARD_SCALES) or [present.scale],
+        aggregates=_names("--aggregate", aggregates, list(Aggregate)) or [present.aggregate],
         margins=_numbers("--margin", margins) or [present.margin],
     )
     if len(settings) > MOST_POINTS:
@@ -170,7 +170,7 @@ def _numbers(option: str, text: str | None, *, high: float = 1e9) -> list[float]
     return list(dict.fromkeys(parts))
 
 
-def _names(option: str, names: Sequence[str], known: type[Scale | Aggregate]) -> list[str]:
+def _names(option: str, names: Sequence[str], known: Collection[str]) -> list[str]:
     """Return distinct names of a scale or an aggregate."""
     for name in names:
         if name not in set(known):

@@ -21,6 +21,10 @@ class Scale(StrEnum):
     """R_I / 100 and R_T, both in 0..1."""
     GEOMETRIC = "geometric"
     """R_I / 100 and the geometric mean of the token probabilities, which does not approach 0 with length; both in 0..1."""
+    MEAN_LOG = "mean_log"
+    """The mean ln p of a sentence's tokens, in nats, <= 0: the logarithm of what `geometric` has. The authors' released code
+    guides by its sum along the path. There is no image term: R_I in 0..100 and nats without a lower bound have no common
+    unit, so the image weight must be 0."""
     RANK = "rank"
     """The mid-rank of each component among the given sentences, 0 (lowest) to 1 (highest)."""
     ZSCORE = "zscore"
@@ -30,6 +34,10 @@ class Scale(StrEnum):
     """The authors' released code: minus the rank of each component among the sentences that continue the same beginning,
     divided by their number. The best of n siblings has -1/n, the worst -1. The language component is ln R_T divided by the
     number of tokens, as in the beam scores that the released code reads. Equal values keep the order of the sentences."""
+
+
+REWARD_SCALES = tuple(scale for scale in Scale if scale is not Scale.MEAN_LOG)
+"""The scales on which R_I and R_T can be weighted; `mean_log` is for guidance by likelihood alone."""
 
 
 class Aggregate(StrEnum):
@@ -67,7 +75,8 @@ def calibrate(
         parents: the sentence that each sentence continues, [N], by any number; only `sibling_rank` needs it.
 
     Raises:
-        ValueError: a log-probability or a relevance is not finite, or `sibling_rank` has no parents.
+        ValueError: a log-probability or a relevance is not finite, `sibling_rank` has no parents, or `mean_log` has an image
+            weight above 0.
 
     Example: one sentence of probability 0.5 and relevance 30, image_weight 0.9 -> raw 27.05, unit 0.32
     """
@@ -84,6 +93,13 @@ def calibrate(
         case Scale.GEOMETRIC:
             language = [math.exp(logprob / count) for logprob, count in zip(logprobs, tokens, strict=True)]
             image = shares
+        case Scale.MEAN_LOG:
+            if image_weight:
+                raise ValueError(
+                    f"the scale mean_log has no image term: the image weight is {image_weight}, expected 0"
+                )
+            language = [logprob / count for logprob, count in zip(logprobs, tokens, strict=True)]
+            image = [0.0] * len(language)
         case Scale.RANK:
             language, image = _midranks(logprobs), _midranks(relevances)
         case Scale.ZSCORE:

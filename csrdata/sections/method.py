@@ -22,7 +22,7 @@ from csrdata.sections.values import (
 class Guidance(Section):
     kind: Literal["reward", "likelihood", "none"]
     image_weight: Share
-    scale: ScaleName
+    scale: Literal[ScaleName, "mean_log"]
     repetition_threshold: Share | None
 
 

@@ -45,6 +45,7 @@ Revision = Annotated[
     str, Field(max_length=200), matching(r"[A-Za-z0-9][\w./-]*", "a commit, a branch or a tag")
 ]
 ScaleName = Literal["raw", "unit", "geometric", "rank", "zscore", "sibling_rank"]
+"""The scales of a reward; guidance by likelihood has one more (`csrdata.search.reward.Scale`)."""
 
 
 class Section(BaseModel):

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from csrdata.inspection.batch_rewards import Groups, sums
+from csrdata.inspection.batch_rewards import Components, Groups, sums
 from csrdata.inspection.sweep import Searches, Setting, SweepRow, grid, sweep
 from csrdata.records import NO_PARENT, Fate, Pair, Prompt, Sentence
 from csrdata.search.answer_pairs import make
@@ -183,6 +183,14 @@ def test_the_figures_are_those_of_a_loop_over_the_trees(
     assert found == slow
     assert sum(row.pairs for row in found) > 100 or gap == 0
     assert any(row.flipped and row.comparisons for row in found) or gap == 0
+
+
+def test_a_scale_without_an_image_term_is_refused() -> None:
+    """`mean_log` guides a search by likelihood; a reward on it has no image term to weigh."""
+    one = np.ones(1)
+    components = Components(-one, np.array([1]), one, np.array([NO_PARENT]), Groups.of(np.array([1])))
+    with pytest.raises(ValueError, match="the scale mean_log has no image term"):
+        components.on_scale("mean_log")
 
 
 def test_sums_are_rounded_once() -> None:

@@ -1,10 +1,7 @@
 """The answers of a small tree, against values computed by hand."""
 
 import math
-import random
-from collections.abc import Iterator
 from dataclasses import replace
-from fractions import Fraction
 
 import pytest
 
@@ -147,6 +144,17 @@ def test_every_scale_and_aggregate_by_hand(scale: str, how: str, parts: tuple[in
     assert [row.reward for row in found] == pytest.approx([a / one, (a + c) / two, (a + d) / two], rel=1e-6)
 
 
+@pytest.mark.parametrize(("how", "parts"), [("sum", (1, 1)), ("mean", (1, 2)), ("mean_plus_one", (2, 3))])
+def test_mean_log_and_aggregates_by_hand(how: str, parts: tuple[int, int]) -> None:
+    """The likelihoods of A, A C and A D: -1, -2 and -0.5 ln 2 per token, added up, divided by 1, n or n + 1."""
+    found = responses(
+        FAMILY, None, image_weight=0.0, scale="mean_log", repetition_threshold=None, aggregate_by=how
+    )
+    one, two = parts
+    assert [row.reward for row in found] == pytest.approx([-LN2 / one, -3 * LN2 / two, -1.5 * LN2 / two])
+    assert [row.likelihood for row in found] == [row.reward for row in found]
+
+
 def measured(name: str, *values: float | None) -> list[Signal]:
     """Return the rows of a signal for the four sentences of `FAMILY`."""
     return [Signal("p", number, name, value) for number, value in enumerate(values)]
@@ -225,79 +233,3 @@ def test_a_refused_prompt_has_no_answers() -> None:
         aggregate_by="mean",
     )
     assert with_refused == scored()
-
-
-class Read:
-    """A sentence as docs/paper_to_code.md reads the released code: a node with children and two costs."""
-
-    def __init__(self, row: Sentence | None, rows: list[Sentence]) -> None:
-        self.row = row
-        own = NO_PARENT if row is None else row.node_id
-        self.children = [Read(child, rows) for child in rows if child.parent_id == own and child.text]
-        self.ends = [child.node_id for child in rows if child.parent_id == own and not child.text]
-        self.language = self.image = Fraction(0)
-        for name, value in (("language", self._language), ("image", self._image)):
-            for place, child in enumerate(sorted(self.children, key=value, reverse=True)):
-                setattr(child, name, Fraction(place + 1, len(self.children)))
-
-    @staticmethod
-    def _language(child: "Read") -> float:
-        assert child.row is not None
-        return child.row.logprob / len(child.row.token_ids)
-
-    @staticmethod
-    def _image(child: "Read") -> float:
-        assert child.row is not None
-        assert child.row.relevance is not None
-        return child.row.relevance
-
-    def answers(self, weight: Fraction, so_far: Fraction, parts: int) -> Iterator[tuple[int, Fraction]]:
-        """Yield each answer's leaf and mean cost: the instruction is one more part, and costs nothing."""
-        cost = so_far + weight * self.image + (1 - weight) * self.language
-        for leaf in self.ends:
-            yield leaf, cost / (parts + 1)
-        for child in self.children:
-            yield from child.answers(weight, cost, parts + 1)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_the_released_code_against_a_slow_reading(seed: int) -> None:
-    """Rewards are minus the mean costs of the released code, so that the best and the worst answers are the same."""
-    rng = random.Random(seed)
-    rows: list[Sentence] = []
-    beginnings = [NO_PARENT]
-    for _ in range(rng.randint(2, 5)):
-        grown = []
-        for parent in beginnings:
-            for _ in range(rng.randint(1, 4)):
-                row = node(
-                    len(rows),
-                    parent,
-                    " A.",
-                    relevance=float(rng.randint(0, 5)),
-                    fate=Fate.KEPT_BEST,
-                    logprob=-rng.randint(1, 8) / 2,
-                    tokens=2 ** rng.randint(0, 2),
-                )
-                rows.append(row)
-                grown.append(row.node_id)
-        for parent in grown:
-            if rng.random() < 0.5:
-                rows.append(node(len(rows), parent, "", relevance=None, fate=Fate.FINISHED))
-        beginnings = rng.sample(grown, min(3, len(grown)))
-    for parent in beginnings:
-        rows.append(node(len(rows), parent, "", relevance=None, fate=Fate.FINISHED))
-    costs = dict(Read(None, rows).answers(Fraction(9, 10), Fraction(0), 0))
-    found = responses(
-        rows,
-        None,
-        image_weight=0.9,
-        scale="sibling_rank",
-        repetition_threshold=None,
-        aggregate_by="mean_plus_one",
-    )
-    assert {row.leaf_id: row.reward for row in found} == pytest.approx(
-        {leaf: -float(cost) for leaf, cost in costs.items()}
-    )
-    assert min(costs.values()) == costs[max(found, key=lambda row: round(row.reward, 9)).leaf_id]
-    assert max(costs.values()) == costs[min(found, key=lambda row: round(row.reward, 9)).leaf_id]

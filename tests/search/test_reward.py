@@ -5,6 +5,7 @@ import math
 import pytest
 
 from csrdata.search.reward import (
+    REWARD_SCALES,
     Aggregate,
     Scale,
     aggregate,
@@ -52,7 +53,7 @@ def test_zscore_does_not_reward_empty_words() -> None:
     assert rewards == pytest.approx([0.707107, 0.707107, -1.414214], abs=1e-6)
 
 
-@pytest.mark.parametrize("scale", list(Scale))
+@pytest.mark.parametrize("scale", REWARD_SCALES)
 def test_weights_pick_the_component(scale: Scale) -> None:
     """Weight 0 ranks by likelihood alone, weight 1 by relevance alone, whatever the scale."""
     logprobs, tokens, relevances = [-1.0, -2.0, -3.0], [2, 2, 2], [10.0, 20.0, 30.0]
@@ -61,6 +62,33 @@ def test_weights_pick_the_component(scale: Scale) -> None:
     by_image = calibrate(logprobs, tokens, relevances, image_weight=1.0, scale=scale, parents=siblings)
     assert by_language == sorted(by_language, reverse=True)
     assert by_image == sorted(by_image)
+
+
+def test_mean_log_by_hand() -> None:
+    """The mean ln p of a token: a quarter over two tokens is ln 0.5; an eighth over six, half of that; length alone is free."""
+    rewards = calibrate(
+        [2 * HALF, 3 * HALF, 6 * HALF], [2, 6, 6], [30.0, 0.0, 90.0], image_weight=0.0, scale="mean_log"
+    )
+    assert rewards == pytest.approx([-0.693147, -0.346574, -0.693147], abs=1e-6)
+    geometric = calibrate([2 * HALF, 3 * HALF], [2, 6], [30.0, 0.0], image_weight=0.0, scale="geometric")
+    assert rewards[:2] == pytest.approx([math.log(value) for value in geometric])
+
+
+def test_sums_of_mean_log_and_of_geometric_order_otherwise() -> None:
+    """A sure and a doubtful sentence (-0.1, -3) sum to -3.1, two middling ones (-1, -1) to -2; exponentiated, 0.955 and 0.736."""
+    paths = [-0.1, -3.0], [-1.0, -1.0]
+    logs = [sum(calibrate(path, [1, 1], [0.0, 0.0], image_weight=0.0, scale="mean_log")) for path in paths]
+    means = [sum(calibrate(path, [1, 1], [0.0, 0.0], image_weight=0.0, scale="geometric")) for path in paths]
+    assert logs == pytest.approx([-3.1, -2.0])
+    assert means == pytest.approx([0.954624, 0.735759], abs=1e-6)
+
+
+def test_mean_log_has_no_image_term() -> None:
+    """Every scale but `mean_log` can weigh an image term, and with a weight above 0 it is refused."""
+    assert set(Scale) - set(REWARD_SCALES) == {Scale.MEAN_LOG}
+    words = "the scale mean_log has no image term: the image weight is 0.9, expected 0"
+    with pytest.raises(ValueError, match=words):
+        calibrate([HALF], [1], [30.0], image_weight=0.9, scale="mean_log")
 
 
 def test_sibling_rank_by_hand() -> None:
