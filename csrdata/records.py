@@ -260,7 +260,7 @@ class PairScores:
 
     By `origin`: `csr_search`: chosen_reward - rejected_reward, on the scale and aggregate of `score_beams`. `csr_sentences`:
     the difference of R_I, 0..100, or of rewards. `csr_ends`: the evidence for or against the sentence, 0..100. `oracle`: how
-    many false claims rejected has more."""
+    many false claims rejected has more. Imported: the difference of mean ratings, 0..4, of VLFeedback; else null."""
     chosen_reward_held_out: float | None = None
     rejected_reward_held_out: float | None = None
     chosen_relevance: float | None = None
@@ -350,7 +350,7 @@ class DropReason(StrEnum):
     JUDGE_UNREADABLE = "judge_unreadable"
     """The policy judged its two answers, and in one order or both it named neither answer or both."""
     BAD_ROW = "bad_row"
-    """An imported row lacks a text or an image, has control characters, or has another layout."""
+    """An imported row lacks a text or an image, has control characters, several turns, or another layout."""
     NO_CHANGE = "no_change"
     """The source's rule cannot change anything in its best answer so that it becomes false."""
     LABEL = "label"

@@ -126,7 +126,8 @@ def export(
     short_help="Pairs that others made.",
     epilog=examples(
         "csrdata import RLAIF-V-Dataset_000.parquet --from rlaif-v --name rlaif_v",
-        "csrdata import povid.json --from povid --name povid --images coco/train2014",
+        "csrdata import povid.json --from povid --name povid --images .",
+        "csrdata import vlfeedback.parquet --from vlfeedback-all --name vlfeedback --images vlfeedback",
         "csrdata import pairs.jsonl --name mine --chosen-column good --rejected-column bad",
     ),
 )
@@ -143,7 +144,8 @@ def import_(
         typer.Option(
             "--from",
             metavar="LAYOUT",
-            help="rlhf-v, rlaif-v, povid, vlfeedback or llava-rlhf; columns: any table with the columns below.",
+            help="rlhf-v, rlaif-v, povid, llava-rlhf, vlfeedback (best against worst rating) or vlfeedback-all (every two "
+            "with unequal ratings); columns: any table with the columns below.",
         ),
     ] = "columns",
     images: Annotated[
@@ -174,6 +176,10 @@ def import_(
         files, layout=layout, name=name, columns=columns, images=images, folder=folder
     )
     left = f"; rows without a pair: {in_words(done.dropped)}" if done.dropped else ""
+    if done.commonest is not None:
+        left += f" (the commonest: {done.commonest})"
+    if done.left_out:
+        left += f"; of the other rows, two answers that are no pair: {in_words(done.left_out)}"
     say(
         f"{name}: {done.pairs:,} pairs, {done.images:,} images{left}. What could not be checked: {target / RECORD}"
     )

@@ -4,7 +4,7 @@ No policy of the project wrote the texts. They get the white space with which th
 reads them as it reads an answer of the policy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from csrdata.errors import UserError
 from csrdata.params import FILE, Params
 from csrdata.pipeline.batches import Select
 from csrdata.pipeline.inputs import images_folder, need_policy
-from csrdata.records import Dropped, DropReason, ImageFile, Prompt
+from csrdata.records import Dropped, DropReason, ImageFile, Pair, Prompt
 from csrdata.search.pairs import Outcome
 from csrdata.sections.method import ImportedPairs
 from csrdata.sources.imported.folder import read
@@ -40,17 +40,26 @@ def selector(prompts: Sequence[Prompt], settings: ImportedPairs, *, params: Para
     processor = load_processor(need_policy(paths.BASE))
     opening, special = answer_opening(processor), special_texts(processor)
     outcomes: list[Outcome] = [*brought.dropped]
+    by_prompt: dict[str, list[Pair]] = {}
     for pair in brought.pairs:
-        texts = (pair.prompt, pair.chosen, pair.rejected)
-        token = next((token for token in special for text in texts if token in text), None)
-        if token is None:
+        by_prompt.setdefault(pair.prompt_id, []).append(pair)
+    for prompt_id, pairs in by_prompt.items():
+        tokens = [_spelled_out(pair, special) for pair in pairs]
+        kept = [pair for pair, token in zip(pairs, tokens, strict=True) if token is None]
+        for number, pair in enumerate(kept):
             image = (below / pair.image).as_posix()
             chosen, rejected = opening + pair.chosen, opening + pair.rejected
-            outcomes.append(replace(pair, image=image, chosen=chosen, rejected=rejected))
-        else:
-            detail = f"a text spells out {token}, a special token of the policy"
-            outcomes.append(Dropped(pair.prompt_id, DropReason.BAD_ROW.value, detail))
+            outcomes.append(replace(pair, number=number, image=image, chosen=chosen, rejected=rejected))
+        if not kept:
+            detail = f"a text spells out {tokens[0]}, a special token of the policy"
+            outcomes.append(Dropped(prompt_id, DropReason.BAD_ROW.value, detail))
     return lambda _: outcomes
+
+
+def _spelled_out(pair: Pair, special: Collection[str]) -> str | None:
+    """Return a special token that a text of the pair spells out; None if there is none."""
+    texts = (pair.prompt, pair.chosen, pair.rejected)
+    return next((token for token in special for text in texts if token in text), None)
 
 
 def count(settings: ImportedPairs) -> int:

@@ -24,7 +24,7 @@ from csrdata.pipeline.publish import release
 from csrdata.pipeline.stated import known_origin
 from csrdata.records import Dropped, ImageFile, Pair
 from csrdata.sections.method import RankedPairs
-from csrdata.sources.imported.formats import Columns
+from csrdata.sources.imported.formats import RATED, Columns
 from csrdata.storage.tables import read_json, read_rows
 from tests.pipeline.world import draw_world, real_params, small_params
 
@@ -100,6 +100,36 @@ def test_imported_pairs_are_trained_on(project: Path) -> None:
     train_dpo.run(params(), "1")
     assert (paths.policy("1") / "adapters/1/adapter_model.safetensors").is_file()
     assert read_json(paths.stage_metrics("train_dpo", "1"), made_by="")["references_checked"] == 0
+
+
+def test_several_pairs_of_a_prompt_are_numbered_again(project: Path) -> None:
+    """A pair that spells out a special token is left out; a prompt is dropped only if it has no other pair."""
+    answers = [("A </s> cat.", 5), ("A dog.", 4), ("An owl.", 3), ("A ring.", 1)]
+    rows = [
+        {
+            "prompt": "Describe it.",
+            "img_path": json.loads(line)["image"],
+            "completions": [
+                {"response": text, "annotations": {name: {"Rating": rating} for name in RATED}}
+                for text, rating in answers[:count]
+            ],
+        }
+        for line, count in zip(Path("pairs.jsonl").read_text().splitlines(), (4, 2), strict=False)
+    ]
+    Path("rated.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    target, done = import_pairs(
+        [Path("rated.jsonl")], layout="vlfeedback-all", name="rated", columns=Columns()
+    )
+    assert done.pairs == 7
+    select_pairs.run(params(str(target)), "1")
+    pairs = read_rows(paths.pairs("1"), Pair, made_by="")
+    assert [(one.prompt_id, one.number, one.rejected, one.scores.margin) for one in pairs] == [
+        ("rated-000000000", 0, " An owl.", 1.0),
+        ("rated-000000000", 1, " A ring.", 3.0),
+        ("rated-000000000", 2, " A ring.", 2.0),
+    ]
+    (dropped,) = read_rows(paths.dropped("1"), Dropped, made_by="")
+    assert (dropped.prompt_id, dropped.reason) == ("rated-000000001", "bad_row")
 
 
 def test_an_image_that_changed_is_refused(project: Path) -> None:
@@ -217,5 +247,8 @@ def test_the_command_says_what_to_do_next(project: Path) -> None:
         [sys.executable, "-m", "csrdata.cli", *words], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "data/import/again\n"), done.stderr
-    assert "again: 3 pairs, 2 images; rows without a pair: 1 equal_texts." in done.stderr
+    assert (
+        "again: 3 pairs, 2 images; rows without a pair: 1 equal_texts (the commonest: chosen and"
+        in done.stderr
+    )
     assert "select_pairs: {kind: imported, folder: data/import/again}" in done.stderr

@@ -1,10 +1,10 @@
 """The folder of an import: pairs, what was left out and why, the images, and a record of where they came from.
 
 pairs.parquet     `Pair` rows; an image is named by its content, relative to the folder: images/SHA256.EXT
-dropped.parquet   `Dropped` rows: pairs + dropped = rows of the files
+dropped.parquet   `Dropped` rows: rows of the files with a pair + dropped = rows of the files
 images.parquet    `ImageFile` rows
 images/           the image files
-record.json       the files with their hashes, counts, and what could not be checked
+record.json       the files with their hashes, counts, the commonest reasons, and what was and was not checked
 
 The files are a stranger's. A row that cannot be used is left out with its reason; a file that cannot be read stops the
 import.
@@ -13,7 +13,7 @@ import.
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from csrdata.errors import UserError
 from csrdata.images import MAX_BYTES, describe_image, image_extension
 from csrdata.records import Dropped, DropReason, ImageFile, Pair, PairScores
 from csrdata.search.words import word_count
-from csrdata.sources.imported.formats import DO, Format, NoPair
+from csrdata.sources.imported.formats import DO, Format, NoPair, RawPair
 from csrdata.sources.imported.reading import rows
 from csrdata.sources.rows import parse_image, parse_text
 from csrdata.storage.disk import atomic_folder, hash_path
@@ -34,6 +34,8 @@ PAIRS, DROPPED, IMAGES = "pairs.parquet", "dropped.parquet", "images.parquet"
 FILES, RECORD = "images", "record.json"
 
 AGAIN = "csrdata import"
+COMMONEST = 10
+"""Details of dropped rows that the record counts."""
 
 NOT_CHECKED = (
     "who wrote the answers, and what decided which one is chosen",
@@ -46,12 +48,16 @@ NOT_CHECKED = (
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import brought: pairs + dropped = rows."""
+    """What an import brought."""
 
     pairs: int
     dropped: dict[str, int]
     """Rows without a pair, by the `DropReason`s that occur."""
     images: int
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Of rows with a pair: two answers that are no pair, by the `DropReason`s that occur."""
+    commonest: str | None = None
+    """The commonest detail of the rows without a pair; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,7 @@ def bring(files: Sequence[Path], *, to: Path, name: str, layout: str, form: Form
         if not reader.pairs:
             first = reader.dropped[0].detail if reader.dropped else "no row"
             raise UserError(f"{len(files)} files", got=f"no pair; {first}", expected="1 or more pairs", do=DO)
+        details = Counter((row.reason, row.detail) for row in reader.dropped).most_common(COMMONEST)
         check_values(to_table(reader.pairs, Pair), Pair, place="the imported pairs", made_by=AGAIN)
         write_rows(partial / PAIRS, reader.pairs, Pair)
         write_rows(partial / DROPPED, reader.dropped, Dropped)
@@ -94,19 +101,27 @@ def bring(files: Sequence[Path], *, to: Path, name: str, layout: str, form: Form
         known = [file for image, file in sorted(reader.images.items()) if image in used]
         write_rows(partial / IMAGES, known, ImageFile)
         dropped = dict(sorted(Counter(row.reason for row in reader.dropped).items()))
+        left_out = dict(sorted(reader.left_out.items()))
         record = {
             "name": name,
             "layout": layout,
             "files": described,
-            "rows": len(reader.pairs) + len(reader.dropped),
+            "rows": reader.rows_with_pair + len(reader.dropped),
+            "rows_with_pair": reader.rows_with_pair,
             "pairs": len(reader.pairs),
+            "left_out": left_out,
             "dropped": dropped,
+            "commonest": [
+                {"rows": count, "reason": reason, "detail": detail} for (reason, detail), count in details
+            ],
             "images": len(known),
+            "compared_with": list(form.compared_with),
             "not_checked": [*form.not_checked, *NOT_CHECKED],
             "csrdata": csrdata.__version__,
         }
         write_json(partial / RECORD, record)
-    return Imported(len(reader.pairs), dropped, len(known))
+    commonest = details[0][0][1] if details else None
+    return Imported(len(reader.pairs), dropped, len(known), left_out, commonest)
 
 
 def read(folder: Path) -> Brought:
@@ -126,11 +141,13 @@ def read(folder: Path) -> Brought:
 
 
 class _Reader:
-    """Takes rows one by one: each becomes a pair or a reason."""
+    """Takes rows one by one: each becomes pairs or a reason."""
 
     def __init__(self, name: str, form: Format, *, images: Path, folder: Path) -> None:
         self.pairs: list[Pair] = []
         self.dropped: list[Dropped] = []
+        self.rows_with_pair = 0
+        self.left_out: Counter[str] = Counter()
         self.images: dict[str, ImageFile] = {}
         """By path in the folder."""
         self._name, self._form = name, form
@@ -138,17 +155,46 @@ class _Reader:
         self._by_path: dict[str, str | NoPair] = {}
 
     def take(self, number: int, row: Mapping[str, Any]) -> None:
-        """Keep the pair of a row, or the reason why it has none."""
+        """Keep the pairs of a row, or the reason why it has none."""
         row_id = f"{self._name}-{number:09d}"
         try:
-            self.pairs.append(self._pair(row_id, row))
+            kept, left_out = self._pairs(row_id, row)
         except NoPair as none:
             self.dropped.append(Dropped(row_id, none.reason.value, str(none)))
         except UserError as error:
             self.dropped.append(Dropped(row_id, DropReason.BAD_ROW.value, _detail(error)))
+        else:
+            self.pairs += kept
+            self.rows_with_pair += 1
+            self.left_out.update(none.reason.value for none in left_out)
 
-    def _pair(self, row_id: str, row: Mapping[str, Any]) -> Pair:
-        raw = self._form.pair(row)
+    def _pairs(self, row_id: str, row: Mapping[str, Any]) -> tuple[list[Pair], list[NoPair]]:
+        """Return the pairs of a row, numbered from 0, and why others of its answers are none; one or more pairs.
+
+        Raises:
+            NoPair, UserError: the row has no pair: the reason of its first two answers, or its image.
+        """
+        kept: list[Pair] = []
+        left_out: list[NoPair] = []
+        image: object = None
+        for raw in self._form.pairs(row):
+            if isinstance(raw, NoPair):
+                left_out.append(raw)
+                continue
+            image = raw.image
+            try:
+                kept.append(self._pair(row_id, len(kept), raw))
+            except NoPair as none:
+                left_out.append(none)
+            except UserError as error:
+                left_out.append(NoPair(DropReason.BAD_ROW, _detail(error)))
+        if not kept:
+            raise left_out[0]
+        path = self._image(image)
+        return [replace(pair, image=path) for pair in kept], left_out
+
+    def _pair(self, row_id: str, number: int, raw: RawPair) -> Pair:
+        """Return a pair whose texts are checked; its image is not yet known."""
         prompt = parse_text(raw.prompt, place="row")
         chosen, rejected = (
             _text(value, name) for name, value in (("chosen", raw.chosen), ("rejected", raw.rejected))
@@ -157,12 +203,17 @@ class _Reader:
             raise NoPair(DropReason.EQUAL_TEXTS, "chosen and rejected have one text")
         return Pair(
             prompt_id=row_id,
-            image=self._image(raw.image),
+            number=number,
+            image="",
             prompt=prompt,
             chosen=chosen,
             rejected=rejected,
             origin=self._name,
-            scores=PairScores(chosen_words=word_count(chosen), rejected_words=word_count(rejected)),
+            scores=PairScores(
+                margin=raw.margin,
+                chosen_words=word_count(chosen),
+                rejected_words=word_count(rejected),
+            ),
         )
 
     def _image(self, value: object) -> str:

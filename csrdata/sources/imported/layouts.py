@@ -5,10 +5,11 @@ The forms are those that `csrdata export` writes and the trainers' loaders read:
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from csrdata.errors import UserError
-from csrdata.sources.imported.formats import Columns, RawPair, by_columns, povid, said
+from csrdata.sources.imported.formats import Columns, RawPair, of_columns, povid, said
 from csrdata.sources.rows import MARK
 
 LAYOUTS = "the columns prompt, chosen and rejected, or a form of TRL, LLaVA, LLaMA-Factory or ms-swift"
@@ -42,7 +43,7 @@ def layout_of(row: Mapping[str, Any], *, place: str) -> tuple[str, Read]:
 def _columns(row: Mapping[str, Any]) -> RawPair:
     image = next((row[name] for name in ("image", "images", "file_names") if row.get(name) is not None), None)
     named = {**row, "image": image, "prompt": row.get("prompt", row.get("question"))}
-    return _without_mark(by_columns(Columns()).pair(named))
+    return _without_mark(of_columns(named, Columns()))
 
 
 def _llava(row: Mapping[str, Any]) -> RawPair:
@@ -72,7 +73,7 @@ def _without_mark(pair: RawPair) -> RawPair:
     """Return a pair whose instruction has no mark of the image."""
     if not isinstance(pair.prompt, str):
         return pair
-    return RawPair(pair.image, pair.prompt.replace(MARK, "").strip(), pair.chosen, pair.rejected)
+    return replace(pair, prompt=pair.prompt.replace(MARK, "").strip())
 
 
 def _first(images: object) -> object:

@@ -68,7 +68,10 @@ def test_every_row_is_a_pair_or_has_its_reason(folder: Path, suffix: str) -> Non
     """Pairs + dropped = rows; texts are trimmed, images copied once under the hash of their bytes, ids are numbers."""
     file = write(folder / f"pairs{suffix}", [*GOOD, *(one for one, _, _ in BAD)])
     done = import_(folder, file)
-    assert done == Imported(3, {"bad_image": 2, "bad_row": 10, "equal_texts": 1}, 2)
+    commonest = "chosen and rejected have one text"
+    assert done == Imported(
+        3, {"bad_image": 2, "bad_row": 10, "equal_texts": 1}, 2, left_out={}, commonest=commonest
+    )
     brought = read(folder / "out")
     assert [pair.prompt_id for pair in brought.pairs] == [f"mine-{number:09d}" for number in range(3)]
     first, second, third = brought.pairs
@@ -99,9 +102,13 @@ def test_the_record_says_what_could_not_be_checked(folder: Path) -> None:
     ]
     assert (record["rows"], record["pairs"], record["dropped"]) == (4, 3, {"equal_texts": 1})
     assert (record["name"], record["layout"], record["images"]) == ("mine", "columns", 2)
+    assert (record["rows_with_pair"], record["left_out"]) == (3, {})
+    assert record["commonest"] == [
+        {"rows": 1, "reason": "equal_texts", "detail": "chosen and rejected have one text"}
+    ]
+    assert record["compared_with"] == []
     assert any("licences" in one for one in record["not_checked"])
     assert str(folder) not in (folder / "out/record.json").read_text()
-    assert FORMATS["rlhf-v"].not_checked
 
 
 def test_bytes_of_images_come_from_parquet(folder: Path) -> None:
