@@ -15,7 +15,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from csrdata import paths
-from csrdata.cli import main
+from csrdata.cli import app
 from csrdata.errors import UserError
 from csrdata.pinned import Pinned, write_pinned
 from csrdata.pipeline.project import profile_text
@@ -337,18 +337,13 @@ def test_pairs_made_again_after_training_do_not_hide_the_truth(project: Path) ->
     )
 
 
-def test_an_exported_policy_comes_with_a_warning(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_exported_policy_comes_with_a_warning(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder for one's own use is written; a line says which pairs of its chain the truth chose."""
     _state("smoke")
     for pairs, lines in ((pairs_of("1"), 0), (_told("1"), 1)):
         rewrite(project, pairs, "1")
         folder = f"out{lines}"
-        monkeypatch.setattr(
-            "sys.argv", ["csrdata", "export", "--to", "checkpoint", folder, "--iteration", "2"]
-        )
-        main()
+        app(["export", "--to", "checkpoint", folder, "--iteration", "2"], standalone_mode=False)
         told = [
             line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: the truth")
         ]
