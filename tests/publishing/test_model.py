@@ -319,7 +319,7 @@ def test_pairs_that_cannot_be_looked_at_are_refused(project: Path) -> None:
 def test_pairs_made_again_after_training_do_not_hide_the_truth(project: Path) -> None:
     """By dvc.lock the policy was trained on other pairs than those that are there now."""
     _state("smoke")
-    stages = {}
+    stages: dict[str, Any] = {}
     for name in ("1", "2"):
         rewrite(project, _told(name), name)
         read, wrote = (
