@@ -27,7 +27,7 @@ from csrdata.publishing.origins import of_source
 from csrdata.publishing.release.manifest import Model
 from csrdata.publishing.release.results import Results
 from csrdata.publishing.release.writing import write_release
-from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
+from csrdata.records import ORACLE, Dropped, Pair, Prompt, Response, Sentence
 from csrdata.sources.microworld.source import ORIGIN
 from csrdata.storage.tables import seal, write_rows
 from tests.imports import ROOT
@@ -122,6 +122,33 @@ def test_export_as_json(project: Path, tmp_path: Path) -> None:
     assert (found["to"], found["iterations"], found["pairs"], found["images"]) == ("trl", ["1"], 1, 1)
     page = Path("docs/inspection.md").read_text(encoding="utf-8")
     assert [name for name in found if f"`{name}`" not in page] == []
+
+
+def test_an_export_warns_of_pairs_that_the_truth_chose(
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """They are written, as rows that name no origin; a line on stderr says so. Without such pairs there is none."""
+    monkeypatch.chdir(project)
+    chosen = [dataclasses.replace(PAIR, number=0), dataclasses.replace(FLIPPED, number=1, origin=ORACLE)]
+    with monkeypatch.context() as patch:
+        patch.setattr(paths, "pairs", lambda name: tmp_path / name / "pairs.parquet")
+        for name, rows in (("1", [PAIR]), ("2", chosen)):
+            write_rows(paths.pairs(name), rows, Pair)
+        for name, told in (
+            ("1", ""),
+            ("2", "(1 of iteration 2; origin oracle)"),
+            ("all", "(1 of iteration 2;"),
+        ):
+            which = ["--iterations", name] if name == "all" else ["--iteration", name]
+            words = ["export", "--to", "trl", str(tmp_path / f"out-{name}"), *which, "--json"]
+            app(words, standalone_mode=False)
+            said = capsys.readouterr()
+            assert json.loads(said.out)["pairs"] == (1 if name == "1" else 2)
+            assert ("warning: the truth about the images chose pairs" in said.err) == bool(told)
+            assert told in said.err
 
 
 def test_diff_of_two_iterations(project: Path) -> None:

@@ -13,8 +13,9 @@ from csrdata import paths
 from csrdata.params import Params, load_params
 from csrdata.pipeline import STAGES, Needs
 from csrdata.pipeline.dag import Form, dependencies, dvc_yaml
-from csrdata.pipeline.graph import Node, nodes
+from csrdata.pipeline.graph import KEY, PREVIOUS, Node, nodes
 from tests.imports import ROOT
+from tests.pipeline.ways import KINDS, ORACLES, WAYS, with_way
 
 DAG: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 BODIES: dict[str, dict[str, Any]] = {name: stage.get("do", stage) for name, stage in DAG["stages"].items()}
@@ -202,21 +203,67 @@ def test_profiles_pin_nothing_that_was_not_read(path: Path) -> None:
         assert params.prepare.min_pixels is params.prepare.max_pixels is None
 
 
-@pytest.mark.parametrize(
-    "name", ["generate_beams", "measure_signals", "score_beams", "select_pairs", "train_dpo"]
-)
-def test_no_stage_that_makes_pairs_reads_the_truth(name: str) -> None:
-    """Stages that make pairs read neither the truth nor the questions."""
-    secret = ("truth.parquet", "scenes.parquet", "questions", "data/sample_prompts/", "data/prepare/")
-    open_to_all = {
-        "data/sample_prompts/prompts.parquet",
-        "data/sample_prompts/wordings.parquet",
-        "data/sample_prompts/images.parquet",
+def _behind_a_policy(params: Params) -> list[Node]:
+    """Return the stages that a trained policy comes from, without the two that draw and sample: these write the truth."""
+    waiting, found = ["train_dpo"], dict[str, Node]()
+    stages = {node.name: node for node in nodes(params)}
+    while waiting:
+        name = waiting.pop()
+        if name in found or name in {"prepare", "sample_prompts"}:
+            continue
+        found[name] = stages[name]
+        for path in (one.replace(PREVIOUS, KEY) for one in stages[name].inputs):
+            waiting += [
+                node.name
+                for node in stages.values()
+                for out in node.outputs
+                if f"{path}/".startswith(f"{out.path}/") or f"{out.path}/".startswith(f"{path}/")
+            ]
+    return list(found.values())
+
+
+SECRET = ("truth.parquet", "scenes.parquet", "questions", "data/sample_prompts/", "data/prepare/")
+OPEN_TO_ALL = {str(path) for path in (paths.PROMPTS, paths.WORDINGS, paths.IMAGES)}
+KNOWING = {"csrdata/pipeline/oracle.py", "csrdata/pipeline/truth.py", "csrdata/evaluation/claims.py"}
+"""The modules that read the truth."""
+
+
+def _secrets(params: Params) -> set[str]:
+    """Return what the stages behind a policy read of truth and questions: files, parameters and code."""
+    found: set[str] = set()
+    for node in _behind_a_policy(params):
+        code = dependencies(node.stage, params)
+        read = {path for path in node.inputs if f"{path}/".startswith(SECRET) or "questions" in path}
+        found |= read - OPEN_TO_ALL
+        found |= {"evaluation_sets"} & set(node.params)
+        found |= KNOWING & set(code)
+        found |= {path for path in code if "paths.TRUTH" in (ROOT / path).read_text(encoding="utf-8")}
+    return found
+
+
+def test_every_kind_of_pairs_is_looked_at() -> None:
+    """The ways below are of every kind, and of those with an order also an oracle's."""
+    assert {way["kind"] for way in WAYS.values()} == KINDS
+    assert {way["kind"] for way in ORACLES.values()} == {"answers", "sentences"}
+    stages = {
+        name: {node.name for node in _behind_a_policy(with_way(PARAMS, way))} for name, way in WAYS.items()
     }
-    read = [dep for dep in BODIES[name]["deps"] if f"{dep}/".startswith(secret) or "questions" in dep]
-    assert set(read) <= open_to_all
-    assert "data/sample_prompts" not in BODIES[name]["deps"]
-    assert "data/prepare" not in BODIES[name]["deps"]
+    search = {"generate_beams", "measure_signals", "score_beams"}
+    assert stages.pop("imported") == {"select_pairs", "train_dpo"}
+    assert stages.pop("judged") == {*search, "judge_answers", "select_pairs", "train_dpo"}
+    assert all(found == {*search, "select_pairs", "train_dpo"} for found in stages.values())
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_no_stage_that_makes_pairs_reads_the_truth(name: str) -> None:
+    """Whatever the way to make pairs, the stages behind a policy read neither the truth nor the questions."""
+    assert _secrets(with_way(PARAMS, WAYS[name])) == set()
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_an_oracle_is_the_exception(name: str) -> None:
+    """It reads the truth, and the test above would see it."""
+    assert {str(paths.TRUTH), "evaluation_sets", *KNOWING} <= _secrets(with_way(PARAMS, ORACLES[name]))
 
 
 def _select_pairs(**settings: object) -> Node:
@@ -261,12 +308,3 @@ def test_an_oracle_reads_the_truth_and_nothing_else_does() -> None:
     for profile in PROFILES:
         shipped = next(node for node in nodes(load_params(profile)) if node.name == "select_pairs")
         assert truth not in shipped.inputs
-
-
-def test_only_an_oracle_depends_on_what_reads_the_truth() -> None:
-    """The code behind other pairs knows no truth; that of an oracle does."""
-    raw = PARAMS.model_dump()
-    raw["select_pairs"] |= {"order": "truth"}
-    knowing = {"csrdata/pipeline/oracle.py", "csrdata/pipeline/truth.py", "csrdata/evaluation/claims.py"}
-    assert knowing & set(dependencies("select_pairs", PARAMS)) == set()
-    assert knowing <= set(dependencies("select_pairs", Params.model_validate(raw)))

@@ -69,6 +69,7 @@ def export(
 ) -> None:
     """Write an iteration's pairs and images in the format of another trainer, or its policy as one model."""
     from csrdata.pipeline.checkpoint import CHECKPOINT, export_checkpoint
+    from csrdata.pipeline.chosen_by_truth import trained_on, warning
     from csrdata.pipeline.export_pairs import export_pairs, iterations_of
     from csrdata.publishing.export.formats import FORMATS
     from csrdata.publishing.export.writing import Options
@@ -92,6 +93,7 @@ def export(
         merged = export_checkpoint(folder, iteration=chosen, dtype=dtype)
         left = "" if merged.kept is None else f"; {merged.kept:.1%} of their update is left after rounding"
         say(f"policy {chosen}: {merged.adapters} adapters merged into its base{left}")
+        _warn(warning(trained_on(chosen)))
         about = {"to": to, "folder": printable(folder), "iterations": [chosen]}
         print(
             json_text({**about, "adapters": merged.adapters, "kept": merged.kept})
@@ -110,6 +112,7 @@ def export(
     names = [chosen_iteration(iteration)] if iterations is None else iterations_of(iterations)
     options = Options(scores=scores, parquet=parquet, validation=validation, seed=seed or 0)
     done = export_pairs(folder, to=to, iterations=names, options=options)
+    _warn(warning(names))
     split = "".join(f", {count} for {part}" for part, count in done.parts.items())
     what = "look at" if FORMATS[to].viewer else "train on"
     say(
@@ -311,6 +314,11 @@ def pull(
     names = bring(found, target, max_size=parse_size(max_size))
     say(f"iteration {', '.join(names)} of {found}; to look at it, run there: csrdata stats")
     print(printable(target))
+
+
+def _warn(line: str | None) -> None:
+    if line is not None:
+        say(f"warning: {line}")
 
 
 def _push_model(

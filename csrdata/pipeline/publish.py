@@ -13,6 +13,7 @@ from typing import Any
 from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.params import FILE, Params, load_params
+from csrdata.pipeline.chosen_by_truth import check_policy
 from csrdata.pipeline.inputs import images_folder, need_exclusion
 from csrdata.pipeline.pulled import DAG, changed_since, read_pulled
 from csrdata.pipeline.results import find_results
@@ -67,8 +68,8 @@ def release(
         hub_may_be_away: continue if the published version cannot be read; the card's changelog then starts again.
 
     Raises:
-        UserError: an argument is invalid, the project differs from its dvc.lock, something is missing, the Hub did
-            not answer, the disk is full, or a check fails.
+        UserError: an argument is invalid, the project differs from its dvc.lock, something is missing, a policy that wrote
+            pairs was trained on pairs that the truth chose, the Hub did not answer, the disk is full, or a check fails.
     """
     params = load_params()
     _refuse_imported(params)
@@ -90,10 +91,14 @@ def release(
         outs = [out.as_posix() for group in folders for out in group]
         check_run(lock, outs, params=params.model_dump(), root=Path())
     sampled, origins = _sampled_images(), _pulled_manifest()
-    if origins is None:  # whoever published a pulled project's pairs had the file of what is excluded
-        _check_excluded(params, iterations, sampled)
-    places = _places(params)
     wrote = [params.iterations[one.name].previous for one in iterations]
+    if (
+        origins is None
+    ):  # whoever published a pulled project's pairs had the file of what is excluded, and the policies
+        _check_excluded(params, iterations, sampled)
+        for name in wrote:
+            check_policy(name)
+    places = _places(params)
     models = {
         "base policy": paths.policy(paths.BASE),
         **{f"policy {name}": paths.policy(name) for name in wrote if name != paths.BASE},

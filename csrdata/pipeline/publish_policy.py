@@ -14,6 +14,7 @@ from csrdata.errors import UserError
 from csrdata.evaluation.summary import BASE
 from csrdata.params import Params, load_params
 from csrdata.pinned import read_pinned
+from csrdata.pipeline.chosen_by_truth import check_policy
 from csrdata.pipeline.inputs import images_folder
 from csrdata.pipeline.results import LOCK, find_results
 from csrdata.pipeline.stated import known_origin, stated_origin
@@ -49,8 +50,9 @@ def write_policy(
             microworld for a base that csrdata trained on it.
 
     Raises:
-        UserError: the dataset does not hold the pairs of this iteration, the policy is missing or differs from
-            dvc.lock, or the licence is neither known nor given.
+        UserError: the dataset does not hold the pairs of this iteration; the policy is missing or differs from dvc.lock;
+            it was trained on pairs that the truth chose, in this iteration or one before it; or the licence is neither
+            known nor given.
     """
     params = load_params()
     need_ran(iteration)
@@ -58,11 +60,12 @@ def write_policy(
     own = model_licence(
         known_origin(params), stated=stated_origin(params), licence=licence, base=base.repo_id
     )
-    if dataset is not None:
-        _check_pairs(params, dataset, iteration)
     if LOCK.is_file():
         trained = paths.policy(iteration).as_posix()
         check_run(LOCK, [trained], params=params.model_dump(), root=Path())
+    check_policy(iteration)
+    if dataset is not None:
+        _check_pairs(params, dataset, iteration)
     return write_model(
         folder,
         repo_id=repo_id,
@@ -91,9 +94,7 @@ def _base() -> BaseModel:
 
 
 def _origins(iteration: str) -> dict[str, int]:
-    """Return the numbers of an iteration's pairs, by their origin; empty if the table is not there."""
-    if not paths.pairs(iteration).is_file():
-        return {}
+    """Return the numbers of an iteration's pairs, by their origin."""
     pairs = read_rows(paths.pairs(iteration), Pair, made_by=f"dvc repro select_pairs@{iteration}")
     return dict(sorted(Counter(pair.origin for pair in pairs).items()))
 

@@ -14,6 +14,8 @@ from huggingface_hub import snapshot_download
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
+from csrdata import paths
+from csrdata.cli import app
 from csrdata.errors import UserError
 from csrdata.pinned import Pinned, write_pinned
 from csrdata.pipeline.project import profile_text
@@ -24,9 +26,12 @@ from csrdata.publishing.hub.fetch import Source
 from csrdata.publishing.hub.pushing import push_folder
 from csrdata.publishing.release.policy import BaseModel, write_model
 from csrdata.publishing.release.results import Measured, Results
+from csrdata.records import ORACLE, Pair
+from csrdata.storage.dvc_lock import dvc_hash, write_stages
 from csrdata.storage.tables import hash_path, read_json
 from tests.publishing.hub_server import online, serve
 from tests.publishing.hub_state import TOKEN
+from tests.publishing.project import make_project, pairs_of, rewrite
 from tests.publishing.rendered import parts_of
 from tests.tiny import FAMILIES
 
@@ -52,8 +57,8 @@ RESULTS = Results(
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project's root with a tiny base and a policy of two adapters of different ranks and scales."""
-    monkeypatch.chdir(tmp_path)
+    """A project's root with the pairs of two iterations, a tiny base and a policy of two adapters of different ranks."""
+    monkeypatch.chdir(make_project(tmp_path))
     previous = next(iter(FAMILIES.values()))(Path("policies/base"))
     for name, rank in (("1", 2), ("2", 4)):
         with new_chain(Path("policies") / name, previous=previous, name=name) as folder:
@@ -251,7 +256,8 @@ def test_a_policy_of_a_hub_base_needs_a_stated_licence(project: Path) -> None:
         assert "see the licence of llava-hf/llava-1.5-7b-hf" in str(caught.value)
         assert not (project / "out").exists()
     assert _push(project / "out", licence="llama2") == "llama2"
-    _state("llava15-7b", source=source | {"origin": source["origin"] | {"policy": "other"}})
+    stated = {"origin": source["origin"] | {"policy": "other"}}
+    _state("llava15-7b", source=source | stated, images={"root": "."})
     assert _push(project / "out") == "other"
 
 
@@ -259,3 +265,88 @@ def test_a_policy_of_the_microworld_has_its_licence(project: Path) -> None:
     """Csrdata trained the base from nothing, on its own drawings."""
     _state("smoke")
     assert _push(project / "out") == "apache-2.0"
+
+
+def _told(name: str) -> list[Pair]:
+    """Return the pairs of an iteration, of which the truth chose the fifth."""
+    return [replace(pair, origin=ORACLE) if n == 4 else pair for n, pair in enumerate(pairs_of(name))]
+
+
+def _refusal(folder: Path, **options: str) -> str:
+    """Return the line with which a policy is refused; no folder is left."""
+    with pytest.raises(UserError) as caught:
+        _push(folder, **options)
+    assert not folder.exists()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["1", "2"])
+def test_a_policy_of_pairs_that_the_truth_chose_is_refused(project: Path, name: str) -> None:
+    """One such pair of its own iteration, or of one before it, is one line; with a licence given it is refused, too."""
+    _state("smoke")
+    rewrite(project, _told(name), name)
+    for options in ({}, {"licence": "mit"}):
+        assert _refusal(project / "out", **options) == (
+            f"data/select_pairs/{name}/pairs.parquet: row 4: origin: got oracle, expected pairs that were made without the "
+            "truth about their images (policy 2 was trained on them). Next: take another select_pairs.order in params.yaml, "
+            "then: dvc repro, and push again"
+        )
+
+
+def test_pairs_that_a_policy_was_not_trained_on_do_not_count(project: Path) -> None:
+    """A later iteration's, and those of an iteration that is not in its chain of adapters."""
+    _state("smoke")
+    rewrite(project, _told("2"), "2")
+    write_policy(project / "out", repo_id="me/one", iteration="1", dataset=None, tag=None, licence=None)
+    rewrite(project, pairs_of("2"), "2")
+    rewrite(project, _told("1"), "1")
+    shutil.rmtree(project / "policies/2")
+    with new_chain(Path("policies/2"), previous=Path("policies/base"), name="2") as folder:
+        shutil.copytree(project / "policies/1/adapters/1", folder, dirs_exist_ok=True)
+    assert _push(project / "again") == "apache-2.0"
+
+
+def test_pairs_that_cannot_be_looked_at_are_refused(project: Path) -> None:
+    """Without an earlier iteration's table nobody can say what the policy was trained on."""
+    _state("smoke")
+    paths.pairs("1").unlink()
+    assert _refusal(project / "out") == (
+        "data/select_pairs/1/pairs.parquet: got no such table, expected a Parquet file. "
+        "Next: dvc repro select_pairs@1"
+    )
+
+
+def test_pairs_made_again_after_training_do_not_hide_the_truth(project: Path) -> None:
+    """By dvc.lock the policy was trained on other pairs than those that are there now."""
+    _state("smoke")
+    stages: dict[str, Any] = {}
+    for name in ("1", "2"):
+        rewrite(project, _told(name), name)
+        read, wrote = (
+            {"path": str(one), "md5": dvc_hash(one)} for one in (paths.pairs(name), paths.policy(name))
+        )
+        stages[f"train_dpo@{name}"] = {"cmd": "train", "deps": [read], "outs": [wrote]}
+    stages["train_dpo@2"]["deps"].append({"path": str(paths.policy("1"))})
+    write_stages(Path("dvc.lock"), stages)
+    assert "row 4: origin: got oracle" in _refusal(project / "out")
+    for name in ("1", "2"):
+        rewrite(project, pairs_of(name), name)
+    assert _refusal(project / "out") == (
+        "data/select_pairs/1/pairs.parquet: got other content, expected what dvc.lock lists as train_dpo@1's input. "
+        "Next: dvc repro"
+    )
+
+
+def test_an_exported_policy_comes_with_a_warning(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder for one's own use is written; a line says which pairs of its chain the truth chose."""
+    _state("smoke")
+    for pairs, lines in ((pairs_of("1"), 0), (_told("1"), 1)):
+        rewrite(project, pairs, "1")
+        folder = f"out{lines}"
+        app(["export", "--to", "checkpoint", folder, "--iteration", "2"], standalone_mode=False)
+        told = [
+            line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: the truth")
+        ]
+        assert len(told) == lines
+        assert (project / folder / "config.json").is_file()
+    assert "chose pairs (1 of iteration 1; origin oracle): they are for comparison alone" in told[0]

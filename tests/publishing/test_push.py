@@ -1,5 +1,6 @@
 """`csrdata push` from end to end: this project's tables to a Hub on this machine, and back by `datasets`."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from csrdata import paths
-from csrdata.records import Dropped
+from csrdata.records import ORACLE, Dropped
 from csrdata.storage.tables import read_rows, write_json, write_rows
 from tests.imports import ROOT
 from tests.publishing.hub_server import environment, serve
@@ -129,6 +130,24 @@ def test_what_is_wrong_is_one_line_and_nothing_is_sent(hub: Hub, project: Path) 
         assert (one["code"], one["out"]) == (1, "")
         assert "AbCdEf" not in one["err"]
     assert hub.asked("POST") == []
+
+
+def test_what_a_policy_wrote_that_was_told_the_truth_is_refused(
+    hub: Hub, project: Path, tmp_path: Path
+) -> None:
+    """Pairs of iteration 2 come from policy 1: they are refused if the truth chose a pair of iteration 1, in a dry run, too."""
+    first, *others = pairs_of()
+    rewrite(project, [dataclasses.replace(first, origin=ORACLE), *others])
+    words = ["me/set", "--iteration", "2"]
+    for done in push(hub, project, words, [*words, "--dry-run", str(tmp_path / "out")]):
+        assert (done["code"], done["out"]) == (1, "")
+        assert done["err"].startswith(
+            "data/select_pairs/1/pairs.parquet: row 0: origin: got oracle, expected pairs that were made without the truth "
+            "about their images (policy 1 was trained on them). Next: take another select_pairs.order in params.yaml"
+        )
+        assert len(done["err"].splitlines()) == 1
+    assert hub.asked("POST") == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_cannot_be_is_one_line(hub: Hub, project: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from csrdata import paths
 from csrdata.evaluation.intervals import Figure
 from csrdata.evaluation.summary import PairSummary, PolicySummary, Summary
-from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
+from csrdata.records import ORACLE, Dropped, Pair, Prompt, Response, Sentence
 from csrdata.storage.tables import hash_path, read_rows, seal, write_json, write_rows
 from tests.imports import ROOT
 from tests.inspection.made import DROPPED, PAIR, PROMPTS, RESPONSES, SENTENCES
@@ -350,3 +350,21 @@ def test_a_policy_is_not_said_to_come_from_other_pairs(
     dry = run(project, *words[:-2], "--dry-run", str(tmp_path / "out"))
     assert "base/config.json" in dry.stdout
     assert (tmp_path / "out/README.md").is_file()
+
+
+def test_a_policy_of_pairs_that_the_truth_chose_stays(
+    hub: Hub, run: Run, project: Path, tmp_path: Path
+) -> None:
+    """One line, nothing on the Hub, and no folder of a dry run."""
+    shutil.copytree(project, tmp_path / "told")
+    (pair,) = read_rows(project / paths.pairs("1"), Pair, made_by="")
+    write_rows(tmp_path / "told" / paths.pairs("1"), [dataclasses.replace(pair, origin=ORACLE)], Pair)
+    words = ["push", "me/told", "--model", "--iteration", "1"]
+    for more in ([], ["--dry-run", str(tmp_path / "out")]):
+        done = run(tmp_path / "told", *words, *more)
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+        assert done.stderr.startswith(
+            "data/select_pairs/1/pairs.parquet: row 0: origin: got oracle, expected"
+        )
+    assert ("model", "me/told") not in hub.repos
+    assert not (tmp_path / "out").exists()

@@ -108,6 +108,29 @@ def check(folder: Path, *, secrets: Sequence[str] = (), decoded: Collection[str]
     return manifest
 
 
+def check_origins(file: str, rows: pl.DataFrame, *, first: int = 0, behind: str = "") -> None:
+    """Check that the truth about the images chose no pair.
+
+    Args:
+        file: named in the error.
+        rows: pairs, with a column `origin`.
+        first: the number of the first row.
+        behind: what else the error says of the pairs that were expected.
+
+    Raises:
+        UserError: the origin of a pair is an oracle; the error names the first one.
+    """
+    _refuse(
+        file,
+        first,
+        rows,
+        "origin",
+        pl.col("origin") == ORACLE,
+        expected=f"pairs that were made without the truth about their images{behind}",
+        do="take another select_pairs.order in params.yaml, then: dvc repro, and push again",
+    )
+
+
 def _check_files(folder: Path, manifest: Manifest) -> None:
     """Check that the folder holds exactly the manifest's files, each with its size, hash and rows."""
     named = {file.path: file for file in manifest.files}
@@ -188,15 +211,7 @@ def _check_pairs(folder: Path, file: str, *, images: Images, seen: set[str], dec
             if column.name in rows.columns and column.name not in CONVERSATION
         ]
         _check_values(file, first, rows, kept)
-        _refuse(
-            file,
-            first,
-            rows,
-            "origin",
-            pl.col("origin") == ORACLE,
-            expected="pairs that were made without the truth about their images",
-            do="take another select_pairs.order in params.yaml, then: dvc repro, and push again",
-        )
+        check_origins(file, rows, first=first)
         _check_image_names(file, rows[IMAGE_PATH], first=first)
         for index, row in enumerate(rows.select(*CONVERSATION, *SIDES).iter_rows(named=True), start=first):
             _check_conversation(f"{file}: row {index}", row)

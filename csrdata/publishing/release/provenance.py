@@ -109,6 +109,28 @@ def check_outs(stages: Mapping[str, Any], tables: Sequence[str], *, root: Path, 
                 )
 
 
+def check_read(lock: Path, tables: Sequence[str], *, root: Path) -> None:
+    """Compare tables with the hashes that dvc.lock has of them as the inputs of stages: they may have been made again since.
+
+    Args:
+        lock: dvc.lock.
+        tables: files, as paths of dvc.lock.
+        root: the project's folder.
+
+    Raises:
+        UserError: a stage read another table, or the table is missing.
+    """
+    for name, stage in read_lock(lock).items():
+        for dep in stage.get("deps", []):
+            if dep["path"] in tables and dep.get("md5") != dvc_hash(root / dep["path"]):
+                raise UserError(
+                    dep["path"],
+                    got="other content" if (root / dep["path"]).exists() else "no such table",
+                    expected=f"what {lock} lists as {name}'s input",
+                    do=REPRO,
+                )
+
+
 def commit(root: Path, *, within: str = ".") -> str | None:
     """Return the git commit of the project, with `+changes` appended if tracked files differ; None outside git.
 
