@@ -92,9 +92,8 @@ def release(
         check_run(lock, outs, params=params.model_dump(), root=Path())
     sampled, origins = _sampled_images(), _pulled_manifest()
     wrote = [params.iterations[one.name].previous for one in iterations]
-    if (
-        origins is None
-    ):  # whoever published a pulled project's pairs had the file of what is excluded, and the policies
+    if origins is None:
+        # A pulled project has neither the list of what is excluded nor the policies; they were checked before its push.
         _check_excluded(params, iterations, sampled)
         for name in wrote:
             check_policy(name)
