@@ -69,16 +69,16 @@ def results_page() -> str:
         table += f"\n\n# On other processors\n\n{processors_table([ROOT / 'metrics/summary.json', *others])}"
     if final.is_file():
         table += f"\n\n# The test split\n\n{final.read_text(encoding='utf-8').strip()}"
-    arms = (
-        f"\n# The ablation\n\n{ARMS_PICTURE}\n\n{ablation.read_text(encoding='utf-8')}"
-        if ablation.is_file()
-        else ""
-    )
+    pictures = [text for name, text in PICTURES.items() if (ROOT / "metrics" / name).is_file()]
+    if ablation.is_file():
+        table = "\n\n".join(
+            [table, "# The ablation", *pictures, ablation.read_text(encoding="utf-8").strip()]
+        )
     return (
         "# Results\n\n"
         "The whole table of the record, as `make repro` printed it. `make docs` writes this page.\n"
         "What the figures mean and what they do not show: [evaluation.md](evaluation.md#what-the-figures-mean).\n\n"
-        f"{table}\n{arms}"
+        f"{table}\n"
     )
 
 
@@ -229,9 +229,11 @@ def _between(text: str, name: str, new: str) -> str:
 FAMILIES, RESULTS, ARMS = "families", "results", "arms"
 """What the README has between two marks."""
 HELD_OUT, OUT_OF_DISTRIBUTION = "held_out", "out_of_distribution"
-ARMS_PICTURE = (
-    "![Recall and CHAIR_S of all arms, and the curve of the base with an end bias](../metrics/ablation.svg)"
-)
+PICTURES = {
+    "ablation.svg": "![Recall and CHAIR_S of all arms, and the curve of the base](../metrics/ablation.svg)",
+    "ablation.scorers.svg": "![The gain of one iteration against the scorer's accuracy](../metrics/ablation.scorers.svg)",
+}
+"""Of the arms, by their file in metrics/."""
 README_ARMS = ("base", "shipped", "answers", "paper", "best-of-n", "only-ri", "sft-chosen", "self-rewarding")
 """The arms of the README, in its order."""
 PROCESSOR_FIGURES = (

@@ -161,13 +161,14 @@ def table(
     results: Results = RESULTS,
     arms_file: ArmsFile = None,
 ) -> None:
-    """Write the table of all results: RESULTS.json, RESULTS.md for docs/results.md, RESULTS.svg; it lists missing runs."""
+    """Write the table of all results: RESULTS.json, RESULTS.md for docs/results.md, and pictures; it lists missing runs."""
     from csrdata.ablation.arms import FILE, read_arms
     from csrdata.ablation.collecting import outdated
     from csrdata.ablation.page import markdown, shown_splits
-    from csrdata.ablation.picture import picture
+    from csrdata.ablation.picture import arms_picture, scorer_picture
     from csrdata.ablation.projects import open_campaign
     from csrdata.ablation.result import read_result
+    from csrdata.ablation.scorer_curve import scorer_curve
     from csrdata.ablation.table import build
     from csrdata.ablation.tuning import read_record
     from csrdata.storage.disk import atomic_file, write_json
@@ -186,7 +187,12 @@ def table(
     }
     text = markdown(built, found, tuned=tuned, outdated=outdated(campaign, read))
     write_json(where.with_suffix(".json"), built.as_json())
-    for suffix, content in ((".md", text), (".svg", picture(built, shown_splits(built)))):
+    splits = shown_splits(built)
+    curves = {split: scorer_curve(built, found.weaker_scorers, split) for split in splits}
+    pages = {".md": text, ".svg": arms_picture(built, splits)}
+    if any(len(points) > 1 for points in curves.values()):
+        pages[".scorers.svg"] = scorer_picture(curves)
+    for suffix, content in pages.items():
         with atomic_file(where.with_suffix(suffix)) as partial:
             partial.write_text(content, encoding="utf-8")
     print(text, end="")

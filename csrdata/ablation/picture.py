@@ -1,11 +1,12 @@
-"""All arms on the plane of recall and CHAIR_S, with the curve of the base, as an SVG picture."""
+"""The arms as SVG pictures: recall and CHAIR_S with the curve of the base, and the gain against the scorer's accuracy."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from csrdata.ablation.arms import BASE, Group
 from csrdata.ablation.base_curve import base_curves, mean_points
+from csrdata.ablation.scorer_curve import Point
 from csrdata.ablation.table import Row, Table
 
 LEFT, TOP, WIDTH, HEIGHT, GAP = 60, 46, 360, 320, 70
@@ -13,51 +14,78 @@ LEFT, TOP, WIDTH, HEIGHT, GAP = 60, 46, 360, 320, 70
 LEGEND = 150
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7B3294", "#000000")
 """Of the main arms, apart for readers who do not tell red from green."""
-QUIET = "#8c959f"
+QUIET, GRID = "#8c959f", "#d0d7de"
 STEP = 10.0
-"""Between two lines of the grid, percent."""
+"""Between two lines of the grid, percent or points."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A panel: its left edge, and the recall at its edges, percent. CHAIR_S is at 0 below and at `top` above."""
+class Panel:
+    """One of the pictures next to each other: its left edge in pixels, and the values at its edges."""
 
     left: float
-    low: float
-    high: float
-    top: float
+    xs: tuple[float, float]
+    ys: tuple[float, float]
 
-    def x(self, recall: float) -> float:
-        """Return the pixel of a recall."""
-        return self.left + (recall - self.low) / (self.high - self.low) * WIDTH
+    def x(self, value: float) -> float:
+        """Return the pixel of a value across."""
+        low, high = self.xs
+        return self.left + (value - low) / (high - low) * WIDTH
 
-    def y(self, chair_s: float) -> float:
-        """Return the pixel of a CHAIR_S."""
-        return TOP + (1 - chair_s / self.top) * HEIGHT
+    def y(self, value: float) -> float:
+        """Return the pixel of a value upwards."""
+        low, high = self.ys
+        return TOP + (high - value) / (high - low) * HEIGHT
+
+    def axes(self, *, title: str, across: str, upwards: str) -> Iterator[str]:
+        """Yield the grid, its numbers, and what they are."""
+        middle, bottom = self.left + WIDTH / 2, TOP + HEIGHT
+        yield _text(middle, TOP - 20, title, size=14)
+        for value in _steps(self.ys):
+            y = self.y(value)
+            yield f'<line x1="{self.left}" x2="{self.left + WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="{GRID}"/>'
+            yield _text(self.left - 8, y + 4, f"{value:g}", anchor="end")
+        for value in _steps(self.xs):
+            yield _text(self.x(value), bottom + 18, f"{value:g}")
+        yield _text(middle, bottom + 40, across)
+        yield (
+            f'<text transform="translate({self.left - 40} {TOP + HEIGHT / 2}) rotate(-90)" text-anchor="middle">'
+            f"{escape(upwards)}</text>"
+        )
 
 
-def picture(table: Table, splits: Sequence[str]) -> str:
+def arms_picture(table: Table, splits: Sequence[str]) -> str:
     """Return a panel for each split: the base's curve, the main arms by colour, the exploratory ones grey.
 
     Args:
         table: of all arms.
         splits: to show, one or more.
     """
-    total = LEFT + len(splits) * (WIDTH + GAP) + LEGEND
     main = [row.title for row in table.of(Group.MUST) if row.title != BASE]
     colours = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(main)}
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {TOP + HEIGHT + 50}" '
-        'font-family="sans-serif" font-size="12">',
-        f'<rect width="{total}" height="{TOP + HEIGHT + 50}" fill="white"/>',
+        part for left, split in _places(splits).items() for part in _arms_panel(table, split, left, colours)
     ]
-    for number, split in enumerate(splits):
-        parts += _panel(table, split, LEFT + number * (WIDTH + GAP), colours)
-    parts += _legend(total - LEGEND, colours, exploratory=bool(table.of(Group.EXPLORATORY)))
-    return "\n".join([*parts, "</svg>", ""])
+    legend = _legend(
+        LEFT + len(splits) * (WIDTH + GAP), colours, exploratory=bool(table.of(Group.EXPLORATORY))
+    )
+    return _svg([*parts, *legend], width=LEFT + len(splits) * (WIDTH + GAP) + LEGEND)
 
 
-def _panel(table: Table, split: str, left: float, colours: dict[str, str]) -> Iterator[str]:
+def scorer_picture(points: Mapping[str, Sequence[Point]]) -> str:
+    """Return a panel for each split: what one iteration gains, against how often R_I prefers the truer answer.
+
+    Args:
+        points: by split, as `csrdata.ablation.scorer_curve.scorer_curve` returns them.
+    """
+    parts: list[str] = []
+    for left, (split, own) in zip(_places(list(points)), points.items(), strict=True):
+        if len(own) > 1:
+            parts += _scorers_panel(own, split, left)
+    return _svg(parts, width=LEFT + len(points) * (WIDTH + GAP))
+
+
+def _arms_panel(table: Table, split: str, left: float, colours: Mapping[str, str]) -> Iterator[str]:
     curve = [
         (one["recall"], one["chair_s"])
         for one in mean_points(base_curves(table, split), ("recall", "chair_s")).values()
@@ -66,21 +94,38 @@ def _panel(table: Table, split: str, left: float, colours: dict[str, str]) -> It
     seen = [*curve, *(at for _, at in rows)]
     if not seen:
         return
-    recalls, chairs = [one for one, _ in seen], [one for _, one in seen]
-    low, high = STEP * (min(recalls) // STEP), STEP * -(-max(recalls) // STEP)
-    place = Place(left, low, high if high > low else low + STEP, max(STEP, STEP * -(-max(chairs) // STEP)))
-    yield from _axes(place, split)
+    panel = Panel(left, _range([one for one, _ in seen]), _range([0.0, *(one for _, one in seen)]))
+    yield from panel.axes(
+        title=split.replace("_", " "), across="recall, % of objects", upwards="CHAIR_S, % of answers"
+    )
     if curve:
-        points = " ".join(f"{place.x(recall):.1f},{place.y(chair):.1f}" for recall, chair in curve)
-        yield f'<polyline points="{points}" fill="none" stroke="{QUIET}" stroke-width="2"/>'
+        yield _polyline(panel, curve)
     for row, (recall, chair) in sorted(rows, key=lambda one: one[0].title in colours):
-        colour, radius = colours.get(row.title, QUIET), 6 if row.title in {BASE, *colours} else 3
-        fill = "white" if row.title == BASE else colour
-        yield (
-            f'<circle cx="{place.x(recall):.1f}" cy="{place.y(chair):.1f}" r="{radius}" fill="{fill}" '
-            f'stroke="{colour}" stroke-width="2"><title>{escape(row.title)}: CHAIR_S {chair:.1f}, recall {recall:.1f}'
-            "</title></circle>"
-        )
+        colour = colours.get(row.title, QUIET)
+        fill, radius = "white" if row.title == BASE else colour, 6 if row.title in {BASE, *colours} else 3
+        about = f"{row.title}: CHAIR_S {chair:.1f}, recall {recall:.1f}"
+        yield _dot(panel.x(recall), panel.y(chair), colour, fill=fill, radius=radius, about=about)
+
+
+def _scorers_panel(points: Sequence[Point], split: str, left: float) -> Iterator[str]:
+    at = [(point.accuracy, point.gain) for point in points]
+    panel = Panel(left, _range([one for one, _ in at]), _range([0.0, *(one for _, one in at)]))
+    yield from panel.axes(
+        title=split.replace("_", " "),
+        across="R_I prefers the truer of two answers, %",
+        upwards="gain in CHAIR_S at the base's recall, points",
+    )
+    zero = panel.y(0.0)
+    yield f'<line x1="{left}" x2="{left + WIDTH}" y1="{zero:.1f}" y2="{zero:.1f}" stroke="{QUIET}" stroke-width="2"/>'
+    yield _polyline(panel, at)
+    for point in points:
+        x, y = panel.x(point.accuracy), panel.y(point.gain)
+        about = f"{point.arm}: gain {point.gain:.1f}, accuracy {point.accuracy:.1f}"
+        yield _dot(x, y, COLOURS[0], fill=COLOURS[0], radius=4, about=about)
+        if x > left + WIDTH / 2:
+            yield _text(x - 8, y + 4, point.arm, anchor="end")
+        else:
+            yield _text(x + 8, y + 4, point.arm, anchor="start")
 
 
 def _at(row: Row, split: str) -> tuple[float, float] | None:
@@ -91,43 +136,65 @@ def _at(row: Row, split: str) -> tuple[float, float] | None:
     return recall.figure.value, chair.figure.value
 
 
-def _axes(place: Place, split: str) -> Iterator[str]:
-    yield (
-        f'<text x="{place.left + WIDTH / 2}" y="{TOP - 20}" text-anchor="middle" font-size="14">'
-        f"{escape(split.replace('_', ' '))}</text>"
-    )
-    for step in range(int(place.top / STEP) + 1):
-        y = place.y(step * STEP)
-        yield f'<line x1="{place.left}" x2="{place.left + WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#d0d7de"/>'
-        yield f'<text x="{place.left - 8}" y="{y + 4:.1f}" text-anchor="end">{step * STEP:g}</text>'
-    wide = STEP / 2 if place.high - place.low <= 4 * STEP else STEP
-    for step in range(int((place.high - place.low) / wide) + 1):
-        recall = place.low + step * wide
-        yield (
-            f'<text x="{place.x(recall):.1f}" y="{TOP + HEIGHT + 18}" text-anchor="middle">{recall:g}</text>'
-        )
-    yield (
-        f'<text x="{place.left + WIDTH / 2}" y="{TOP + HEIGHT + 40}" text-anchor="middle">recall, % of objects</text>'
-    )
-    middle = TOP + HEIGHT / 2
-    yield (
-        f'<text transform="translate({place.left - 40} {middle}) rotate(-90)" text-anchor="middle">'
-        "CHAIR_S, % of answers</text>"
-    )
-
-
-def _legend(left: float, colours: dict[str, str], *, exploratory: bool) -> Iterator[str]:
-    for number, (name, colour) in enumerate(colours.items()):
-        y = TOP + 10 + 22 * number
-        yield f'<circle cx="{left}" cy="{y}" r="6" fill="{colour}" stroke="{colour}" stroke-width="2"/>'
-        yield f'<text x="{left + 14}" y="{y + 4}">{escape(name)}</text>'
-    y = TOP + 10 + 22 * len(colours)
-    yield f'<circle cx="{left}" cy="{y}" r="6" fill="white" stroke="{QUIET}" stroke-width="2"/>'
-    yield f'<text x="{left + 14}" y="{y + 4}">base</text>'
-    yield (
-        f'<line x1="{left - 8}" x2="{left + 8}" y1="{y + 22}" y2="{y + 22}" stroke="{QUIET}" stroke-width="2"/>'
-    )
-    yield f'<text x="{left + 14}" y="{y + 26}">base, end bias</text>'
+def _legend(left: float, colours: Mapping[str, str], *, exploratory: bool) -> Iterator[str]:
+    y = TOP + 10.0
+    for name, colour in colours.items():
+        yield _dot(left, y, colour, fill=colour, radius=6)
+        yield _text(left + 14, y + 4, name, anchor="start")
+        y += 22
+    yield _dot(left, y, QUIET, fill="white", radius=6)
+    yield _text(left + 14, y + 4, "base", anchor="start")
+    yield f'<line x1="{left - 8}" x2="{left + 8}" y1="{y + 22}" y2="{y + 22}" stroke="{QUIET}" stroke-width="2"/>'
+    yield _text(left + 14, y + 26, "base, end bias", anchor="start")
     if exploratory:
-        yield f'<circle cx="{left}" cy="{y + 44}" r="3" fill="{QUIET}" stroke="{QUIET}" stroke-width="2"/>'
-        yield f'<text x="{left + 14}" y="{y + 48}">exploratory</text>'
+        yield _dot(left, y + 44, QUIET, fill=QUIET, radius=3)
+        yield _text(left + 14, y + 48, "exploratory", anchor="start")
+
+
+def _places(splits: Sequence[str]) -> dict[float, str]:
+    """Return the splits by the left edge of their panel."""
+    return {float(LEFT + number * (WIDTH + GAP)): split for number, split in enumerate(splits)}
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    """Return multiples of `STEP` around some values, not equal."""
+    low, high = STEP * (min(values) // STEP), STEP * -(-max(values) // STEP)
+    return low, high if high > low else low + STEP
+
+
+def _steps(ends: tuple[float, float]) -> list[float]:
+    """Return the values at which the grid has a line or a number."""
+    low, high = ends
+    step = STEP / 2 if high - low <= 4 * STEP else STEP
+    return [low + number * step for number in range(round((high - low) / step) + 1)]
+
+
+def _polyline(panel: Panel, values: Sequence[tuple[float, float]]) -> str:
+    points = " ".join(f"{panel.x(one):.1f},{panel.y(other):.1f}" for one, other in values)
+    return f'<polyline points="{points}" fill="none" stroke="{QUIET}" stroke-width="2"/>'
+
+
+def _dot(x: float, y: float, colour: str, *, fill: str, radius: int, about: str | None = None) -> str:
+    tooltip = "" if about is None else f"<title>{escape(about)}</title>"
+    return (
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{fill}" stroke="{colour}" stroke-width="2">{tooltip}'
+        "</circle>"
+    )
+
+
+def _text(x: float, y: float, text: str, *, anchor: str = "middle", size: int = 12) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}">{escape(text)}</text>'
+
+
+def _svg(parts: Sequence[str], *, width: float) -> str:
+    height = TOP + HEIGHT + 50
+    box = f'viewBox="0 0 {width} {height}"'
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" {box} font-family="sans-serif" font-size="12">',
+            f'<rect width="{width}" height="{height}" fill="white"/>',
+            *parts,
+            "</svg>",
+            "",
+        ]
+    )

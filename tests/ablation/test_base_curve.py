@@ -7,9 +7,11 @@ import pytest
 
 from csrdata.ablation.arms import Arms, read_arms
 from csrdata.ablation.base_curve import base_at_recalls, base_curves, chair_s_at, mean_points
+from csrdata.ablation.comparing import Pooled
 from csrdata.ablation.page import markdown
-from csrdata.ablation.picture import picture
-from csrdata.ablation.table import Table, build
+from csrdata.ablation.picture import arms_picture, scorer_picture
+from csrdata.ablation.scorer_curve import Point
+from csrdata.ablation.table import Cell, Table, build
 from tests.ablation.made import result
 
 FILE = """\
@@ -90,7 +92,7 @@ def test_every_arm_stands_beside_the_base_at_its_recall(arms: Arms) -> None:
 
 def test_the_picture_has_every_arm_and_the_curve(arms: Arms) -> None:
     """One panel; the base's curve; each arm at its recall and CHAIR_S, with its name in a tooltip."""
-    drawn = picture(_table(arms, "try"), ["held_out"])
+    drawn = arms_picture(_table(arms, "try"), ["held_out"])
     assert drawn.count("<polyline") == 1
     for name, chair in (("base", "100.0"), ("shipped", "0.0"), ("try", "0.0")):
         assert f"<title>{name}: CHAIR_S {chair}, recall 50.0</title>" in drawn
@@ -99,6 +101,21 @@ def test_the_picture_has_every_arm_and_the_curve(arms: Arms) -> None:
 
 def test_a_picture_of_nothing_is_a_picture(arms: Arms) -> None:
     """Before any arm has run there is no panel, and no error."""
-    drawn = picture(build(arms, []), ["held_out"])
+    drawn = arms_picture(build(arms, []), ["held_out"])
     assert drawn.endswith("</svg>\n")
     assert "<circle cx" in drawn  # the legend
+
+
+def test_the_picture_of_scorers_has_every_point_by_accuracy_and_gain() -> None:
+    """A panel for each split with two points or more; the points are joined in their order, on both sides of no gain."""
+    cell = Cell(Pooled(0.0, None, None, (0.0,)), None, None)
+    points = [
+        Point(arm, accuracy, None, cell, gain)
+        for arm, accuracy, gain in (("a", 90.0, 20.0), ("b", 60.0, -10.0))
+    ]
+    drawn = scorer_picture({"held_out": points, "other": points[:1]})
+    assert drawn.count("<polyline") == 1
+    assert "<title>a: gain 20.0, accuracy 90.0</title>" in drawn
+    assert "<title>b: gain -10.0, accuracy 60.0</title>" in drawn
+    assert "held out" in drawn
+    assert "other" not in drawn
