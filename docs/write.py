@@ -234,7 +234,7 @@ PICTURES = {
     "ablation.scorers.svg": "![The gain of one iteration against the scorer's accuracy](../metrics/ablation.scorers.svg)",
 }
 """Of the arms, by their file in metrics/."""
-README_ARMS = ("base", "shipped", "answers", "paper", "best-of-n", "only-ri", "sft-chosen", "self-rewarding")
+README_ARMS = ("base", "shipped", "paper", "best-of-n", "only-ri", "sft-chosen", "self-rewarding")
 """The arms of the README, in its order."""
 PROCESSOR_FIGURES = (
     "chair_s_at_recall",
