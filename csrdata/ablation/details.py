@@ -79,7 +79,7 @@ def pairs_before_training(rows: Sequence[Row]) -> list[str]:
             cells += [number(mean(one[key] for one in found), 3) for key in ("chosen", "rejected")]
             cells += [number(mean(one["chosen_preferred"] for one in found))]
             cells += [
-                number(mean(one[f"{side}_reward"] for one in own), 2) for side in ("chosen", "rejected")
+                number(mean(one.get(f"{side}_reward") for one in own), 2) for side in ("chosen", "rejected")
             ]
             lines.append(line([row.title, f"`{origin}`", *cells]))
     titles = [

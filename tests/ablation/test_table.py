@@ -216,10 +216,13 @@ def test_pairs_before_training_are_shown_by_origin(arms: Arms) -> None:
     one, other = (result("off", seed, {"3": GOOD}, iterations=3) for seed in (0, 1))
     quiet = {"csr_search": {"pairs": 30, "chosen": -0.6, "rejected": -0.7, "chosen_preferred": 25.0}}
     changed = other.pairs["1"] | {"likelihood": quiet, "chosen_reward": 1.5, "rejected_reward": -3.0}
-    older = {key: value for key, value in one.pairs["1"].items() if key != "likelihood"}
+    older = {
+        key: value for key, value in one.pairs["1"].items() if key != "likelihood" and "_reward" not in key
+    }
     results = [
         one,
         replace(other, pairs=dict(other.pairs) | {"1": changed}),
+        replace(result("off", 2, {"3": GOOD}, iterations=3), pairs={"1": older}),
         replace(result("try", 2, {"1": GOOD}), pairs={"1": older}),
     ]
     text = markdown(build(arms, results), arms)
