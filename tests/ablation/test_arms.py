@@ -101,7 +101,10 @@ def _changes(arm: Arm, raw: Mapping[str, Any]) -> Mapping[str, Any]:
 def test_the_comparisons_are_what_their_names_say() -> None:
     """One addition is off at a time; `paper` has none of those of whole answers; `official` keeps one best and two worst."""
     assert _changes(ARMS.named("shipped"), RAW) == {}
-    assert _changes(ARMS.named("no-anchor"), RAW) == {"train_dpo.sft_weight": (30.0, 0.0)}
+    assert _changes(ARMS.named("no-anchor"), RAW) == {
+        "train_dpo.sft_weight": (30.0, 0.0),
+        "train_dpo.learning_rate": (0.001, 0.0001),  # tuned
+    }
     assert _changes(ARMS.named("no-ends"), RAW) == {"select_pairs.ends": ("stop", "none")}
     assert _changes(ARMS.named("penalty-0.5"), RAW) == {
         "generate_beams.proposal.diversity_penalty": (3.0, 0.5)
