@@ -68,29 +68,40 @@ def report_cards(rows: Sequence[Row]) -> list[str]:
     return [*head(titles), *lines] if lines else []
 
 
+PAIR_COLUMNS = (
+    "arm",
+    "origin",
+    "pairs",
+    "chosen, nats a token",
+    "rejected, nats a token",
+    "chosen is likelier, %",
+    "chosen is false, %",
+    "rejected is false, %",
+    "reward of chosen",
+    "reward of rejected",
+)
+
+
 def pairs_before_training(rows: Sequence[Row]) -> list[str]:
-    """Return a table of the first iteration's pairs: their rewards (Table 10), and likelihoods by origin (Figure 8)."""
+    """Return a table of the first iteration's pairs: by origin, likelihood (Figure 8) and truth; rewards (Table 10)."""
     lines = []
     for row in rows:
         own = [result.pairs[result.iterations[1]] for result in row.results.values() if result.pairs]
+        rewards = [number(mean(one.get(f"{side}_reward") for one in own), 2) for side in SIDES]
         for origin in dict.fromkeys(origin for one in own for origin in one.get("likelihood", {})):
             found = [one["likelihood"][origin] for one in own if origin in one.get("likelihood", {})]
-            cells = [number(mean(one["pairs"] for one in found), 0)]
-            cells += [number(mean(one[key] for one in found), 3) for key in ("chosen", "rejected")]
-            cells += [number(mean(one["chosen_preferred"] for one in found))]
-            cells += [
-                number(mean(one.get(f"{side}_reward") for one in own), 2) for side in ("chosen", "rejected")
+            false = [one["false"][origin] for one in own if origin in one.get("false", {})]
+            cells = [
+                number(mean(one["pairs"] for one in found), 0),
+                *(number(mean(one[side] for one in found), 3) for side in SIDES),
+                number(mean(one["chosen_preferred"] for one in found)),
+                *(number(mean(one[side] for one in false)) for side in SIDES),
             ]
-            lines.append(line([row.title, f"`{origin}`", *cells]))
-    titles = [
-        "arm",
-        "origin",
-        "pairs",
-        "chosen, nats a token",
-        "rejected, nats a token",
-        "chosen is likelier, %",
-    ]
-    return [*head([*titles, "reward of chosen", "reward of rejected"]), *lines] if lines else []
+            lines.append(line([row.title, f"`{origin}`", *cells, *rewards]))
+    return [*head(PAIR_COLUMNS), *lines] if lines else []
+
+
+SIDES = ("chosen", "rejected")
 
 
 def _has_own_signals(row: Row) -> bool:

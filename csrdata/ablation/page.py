@@ -212,8 +212,9 @@ def _notes(table: Table, outdated: Sequence[str]) -> list[str]:
         "search's scorer, unless the arm names another), is higher for the truer of two answers of the first iteration's "
         "search that differ in truth",
         "pairs before training: means over the seeds whose results have them; likelihood under the policy that training "
-        "starts from, by origin of the pairs (the paper's Figure 8); rewards on the scale of `score_beams`, over all pairs "
-        "of the iteration (Table 10), comparable between arms with the same scale",
+        "starts from, by origin of the pairs (the paper's Figure 8); false, if one of a side's claims is, about an absent "
+        "object or a present one (a side without a claim is not counted); rewards on the scale of `score_beams`, over all "
+        "pairs of the iteration (Table 10), comparable between arms with the same scale",
         "how well a signal knows the truth: AUC, how often a true sentence has a higher value than a false one; truer "
         "sibling, how often the truer of two sentences that continue the same beginning has; seconds of one worker. "
         "`search` is the R_I that guided, `likelihood` the mean ln p of a token",

@@ -17,6 +17,7 @@ from csrdata.ablation.counts import Counts, count, read_counts, texts_of
 from csrdata.ablation.curves import EndCurve, read_curve
 from csrdata.evaluation.analyses import likelihood
 from csrdata.evaluation.equal_recall import describing
+from csrdata.evaluation.false_sides import false_sides
 from csrdata.evaluation.intervals import Figure
 from csrdata.evaluation.record import describe_evaluation
 from csrdata.evaluation.scorecard import Known, scorecards
@@ -27,8 +28,8 @@ from csrdata.params import Params
 from csrdata.pipeline.inputs import read_left_out
 from csrdata.pipeline.signal_cards import iteration_cards
 from csrdata.pipeline.source import open_source
-from csrdata.pipeline.truth import known_truth
-from csrdata.records import Answer, BiasedAnswer, Question, Truth
+from csrdata.pipeline.truth import known_truth, source_truths
+from csrdata.records import Answer, BiasedAnswer, Pair, Prompt, Question, Truth
 from csrdata.storage.disk import read_json, write_json
 from csrdata.storage.json_values import JsonValue, open_json
 from csrdata.storage.tables import read_rows
@@ -100,9 +101,10 @@ class Result:
     """By policy: metrics/match_recall; figures at every bias for the base alone, where the result is about it."""
     pairs: Json
     """By iteration: how many were kept, how often reward, likelihood and relevance prefer the truer answer, percent, the
-    mean reward of the chosen and of the rejected sides (Table 10), and their likelihood before training by origin (Fig. 8).
+    mean reward of the chosen and of the rejected sides (Table 10), and by origin their likelihood before training (Fig. 8)
+    and how often each side is false.
 
-    "judging" is the `JudgingFigures`, where the policy judged its answers. Older results lack the last three.
+    "judging" is the `JudgingFigures`, where the policy judged its answers. Older results lack the last four.
     """
     cards: Mapping[str, Json]
     """The report card of each signal in the first iteration's search (`csrdata.evaluation.signal_cards`), by its name; empty
@@ -157,7 +159,7 @@ def measure(params: Params, *, policies: Sequence[str], count_for: Sequence[str]
             if params.match_recall is not None and name != paths.BASE
         },
         "match_recall": _match_recall(policies),
-        "pairs": _pairs(policies[1:]),
+        "pairs": _pairs(params, policies[1:], source_truths(params.evaluation_sets, truths)),
         "cards": _cards(params, policies[1:]),
         "models": {name: value for name, value in prepared.items() if name in {"scorer", "held_out_scorer"}},
         "cpu_seconds": _cpu_seconds(),
@@ -289,8 +291,8 @@ def _match_recall(policies: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _pairs(iterations: Sequence[str]) -> dict[str, Any]:
-    """Return what the summary says of the pairs of each iteration; empty where nothing was trained."""
+def _pairs(params: Params, iterations: Sequence[str], truths: Mapping[str, Truth]) -> dict[str, Any]:
+    """Return what summary, analyses and truth say of the pairs of each iteration; empty where nothing was trained."""
     if not iterations:
         return {}
     summary, likelihoods = read_json(paths.SUMMARY, made_by="dvc repro summarize"), _likelihoods()
@@ -301,6 +303,7 @@ def _pairs(iterations: Sequence[str]) -> dict[str, Any]:
         found[name] = {key: entry[key] for key in ("kept", "chosen_reward", "rejected_reward")}
         found[name] |= {f"{key}_prefers_truer": preference.get(key) for key in PREFERENCES}
         found[name]["likelihood"] = likelihoods.get(name, {})
+        found[name]["false"] = _false_sides(params, name, truths)
         if "judging" in entry:
             found[name]["judging"] = entry["judging"]
     return found
@@ -324,6 +327,17 @@ def _likelihoods() -> dict[str, Any]:
                 if row["answer"] == "chosen":
                     own |= {"pairs": int(row["count"]), "chosen_preferred": float(row["preferred"])}
     return found
+
+
+def _false_sides(params: Params, name: str, truths: Mapping[str, Truth]) -> dict[str, Any]:
+    """Return how often each side of an iteration's pairs is false, by origin; empty where no truth is known."""
+    parser = open_source(params.source).claim_parser()
+    if parser is None:
+        return {}
+    prompts = read_rows(paths.PROMPTS, Prompt, made_by="dvc repro sample_prompts")
+    known = {one.prompt_id: truths[one.image] for one in prompts if one.image in truths}
+    pairs = read_rows(paths.pairs(name), Pair, made_by=f"dvc repro select_pairs@{name}")
+    return {origin: asdict(one) for origin, one in false_sides(pairs, known, parser).items()}
 
 
 def _cards(params: Params, iterations: Sequence[str]) -> dict[str, Any]:

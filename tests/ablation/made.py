@@ -82,6 +82,7 @@ def result(
                 "likelihood": {
                     "csr_search": {"pairs": 50, "chosen": -0.4, "rejected": -0.5, "chosen_preferred": 75.0}
                 },
+                "false": {"csr_search": {"chosen": 10.0, "rejected": 60.0}},
                 "reward_prefers_truer": 90.0,
                 "likelihood_prefers_truer": None,
                 "relevance_prefers_truer": 95.0,

@@ -217,7 +217,9 @@ def test_pairs_before_training_are_shown_by_origin(arms: Arms) -> None:
     quiet = {"csr_search": {"pairs": 30, "chosen": -0.6, "rejected": -0.7, "chosen_preferred": 25.0}}
     changed = other.pairs["1"] | {"likelihood": quiet, "chosen_reward": 1.5, "rejected_reward": -3.0}
     older = {
-        key: value for key, value in one.pairs["1"].items() if key != "likelihood" and "_reward" not in key
+        key: value
+        for key, value in one.pairs["1"].items()
+        if key not in {"likelihood", "false"} and "_reward" not in key
     }
     results = [
         one,
@@ -228,7 +230,7 @@ def test_pairs_before_training_are_shown_by_origin(arms: Arms) -> None:
     text = markdown(build(arms, results), arms)
     section = text.partition("first iteration's pairs, before training")[2].partition("###")[0]
     assert [line for line in section.splitlines() if line.startswith("| ")][2:] == [
-        "| off | `csr_search` | 40 | -0.500 | -0.600 | 50.0 | 1.00 | -2.50 |"
+        "| off | `csr_search` | 40 | -0.500 | -0.600 | 50.0 | 10.0 | 60.0 | 1.00 | -2.50 |"
     ]
 
 
