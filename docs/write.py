@@ -199,7 +199,9 @@ def arms_table(path: Path) -> str:
     lines = [f"| {' | '.join(heads)} |", f"| {' | '.join(['---'] * len(heads))} |"]
     for name in arms:
         cells = [_arm_cell(found[name].get(metric)) for metric in columns]
-        seeds = " / ".join(f"{one:.1f}" for one in found[name][f"{HELD_OUT}/{PRIMARY}"]["seeds"])
+        seeds = " / ".join(
+            "-" if one is None else f"{one:.1f}" for one in found[name][f"{HELD_OUT}/{PRIMARY}"]["seeds"]
+        )
         lines.append(f"| {' | '.join((name, *cells, seeds))} |")
     return "\n".join(lines)
 

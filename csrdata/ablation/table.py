@@ -7,7 +7,8 @@ METRIC is `SPLIT/FIGURE`, a figure of the plain answers by its name in metrics/s
 covers how it is set, the test takes it as given. "seeds" has the value of each seed. The p-values are two-sided, from
 20,000 swaps, and corrected over all tests of a split and group of arms (Holm). What was not measured is absent; a test
 that does not exist is null. Only what is counted image by image has tests (`csrdata.ablation.counts.FIGURES`); of other
-figures there is the mean over the seeds that have them, with the run's own interval if there is one seed.
+figures there is the mean over the seeds that have them, with the run's own interval if there is one seed. Where no bias
+gives some seed the base's recall, CHAIR_S at it has no value, only those of the other seeds.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -259,15 +260,29 @@ def _cells(members: Sequence[Arm], by_arm: ByArm, split: str) -> dict[str, dict[
         if name not in {BASE, SHIPPED}:
             pairs[f"{name} {SHIPPED}"] = (by_seed, _shipped_for(by_arm, name, split))
     chances = correct(compare(pairs, seed=seed_for(SEED, split)))
-    return {
-        name: {
+    found = {}
+    for name, by_seed in own.items():
+        pooled = _pool(by_arm, name, policies[name], by_seed, split)
+        pooled = _of_some_seeds(by_arm, name, policies[name], split) | pooled
+        found[name] = {
             f"{split}/{figure}": Cell(
-                pooled, chances.get((f"{name} {BASE}", figure)), chances.get((f"{name} {SHIPPED}", figure))
+                one, chances.get((f"{name} {BASE}", figure)), chances.get((f"{name} {SHIPPED}", figure))
             )
-            for figure, pooled in _pool(by_arm, name, policies[name], by_seed, split).items()
+            for figure, one in pooled.items()
         }
-        for name, by_seed in own.items()
-    }
+    return found
+
+
+def _of_some_seeds(by_arm: ByArm, name: str, policies: Mapping[int, str], split: str) -> dict[str, Pooled]:
+    """Return `PRIMARY` without a value, with that of the seeds that have it; nothing where none or all of them do."""
+    ratios = [
+        figures_of(by_arm[name][seed], split, policy=policy, base=_base_counts(by_arm, name, seed)).get(
+            PRIMARY
+        )
+        for seed, policy in policies.items()
+    ]
+    values = tuple(None if ratio is None else ratio.value for ratio in ratios)
+    return {PRIMARY: Pooled(None, None, None, values)} if {None} < set(values) else {}
 
 
 def _pool(

@@ -131,6 +131,24 @@ def test_an_arm_whose_recall_no_bias_reaches_has_no_such_figure(arms: Arms) -> N
     assert "no CHAIR_S at the base's recall: shipped/0 outside the curve" in text
 
 
+def test_a_seed_whose_recall_no_bias_reaches_takes_the_value_from_its_arm(arms: Arms) -> None:
+    """The mean of the other seeds would be that of a selection; their values are shown, and there is no test."""
+    results = [
+        *(result("base", seed, {"base": BAD}, iterations=0) for seed in (0, 1)),
+        at_recall(result("shipped", 0, {"3": HALF}, iterations=3)),
+        result("shipped", 1, {"3": GOOD}, iterations=3),
+    ]
+    table = build(arms, results)
+    assert table.as_json()["shipped"]["held_out/chair_s_at_recall"] == {
+        "value": None, "low": None, "high": None, "seeds": [50.0, None], "p_vs_base": None, "p_vs_shipped": None
+    }  # fmt: skip
+    assert table.as_json()["shipped"]["held_out/chair_s"]["seeds"] == [50.0, 0.0]
+    (line,) = [
+        line for line in markdown(table, arms).splitlines() if line.startswith("| shipped | 0, 1 | 3 | - |")
+    ]
+    assert line.endswith("| 50.0 / - |")
+
+
 def test_the_bases_own_curve_is_shown(arms: Arms) -> None:
     """What a bias alone does: the mean over seeds at each bias, for each split."""
     points = [{"bias": -1.0, "chair_s": 80.0, "recall": 90.0, "length": 30.0, "present_per_answer": 2.0}]
