@@ -23,17 +23,15 @@ def test_arms_are_listed_with_what_they_change(capsys: pytest.CaptureFixture[str
     """Name, sentence, group, iterations, and each changed key with both values; JSON has the same."""
     _csrdata("arms")
     lines = capsys.readouterr().out.splitlines()
-    place = lines.index(
-        "no-anchor: Without the token loss of the chosen sides, so that equation 1 is all of the loss."
-    )
-    arm = read_arms().named("no-anchor")
+    arm = read_arms().named("sentence-ranking")
+    place = lines.index(f"sentence-ranking: {arm.about}")
     about = f"  {arm.group}, {arm.iterations} iteration{'s' * (arm.iterations != 1)}"
-    assert lines[place + 1 : place + 3] == [about, "  train_dpo.sft_weight: 30.0 -> 0.0"]
+    assert lines[place + 1 : place + 3] == [about, "  generate_beams.rank_by: cumulative -> sentence"]
     _csrdata("arms", "--json")
     found = json.loads(capsys.readouterr().out)
     assert list(found) == list(read_arms().by_name)
     one = {"1": {"previous": "base"}}
-    assert found["no-anchor"]["changes"] == {"train_dpo.sft_weight": 0.0, "iterations": one}
+    assert found[arm.name]["changes"] == {"generate_beams.rank_by": "sentence", "iterations": one}
 
 
 def test_an_arm_that_does_not_fit_a_profile_says_why(capsys: pytest.CaptureFixture[str]) -> None:
