@@ -1,6 +1,6 @@
 """What a bias on end-of-sequence alone does to the base: fewer absent objects for less recall, without training.
 
-Every figure of an arm stands beside this curve: an arm that names no fewer absent objects than the base does at the same
+Every arm is compared with this curve: an arm that names no fewer absent objects than the base does at the same
 recall has gained nothing.
 """
 

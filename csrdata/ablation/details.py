@@ -1,4 +1,4 @@
-"""What the page of all arms shows beside the figures that arms are compared by.
+"""The page's tables that no test compares: what explains an arm's figures.
 
 Other figures of each arm, its pairs before training, what a policy's verdicts on its answers are worth, and how well each
 signal knows the truth.
@@ -55,7 +55,7 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
 
 
 def report_cards(rows: Sequence[Row]) -> list[str]:
-    """Return a table of the signals of `shipped`, and of every arm that has a signal or a scorer of its own; or nothing."""
+    """Return a table of the signals of `shipped`, and of every arm that changes the scorers; or nothing."""
     lines = [text for row in rows if _has_own_signals(row) for text in _cards(row)]
     titles = [
         "arm",

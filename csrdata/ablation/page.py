@@ -49,9 +49,9 @@ def markdown(
         rows = table.of(group)
         for split in shown_splits(table) if rows else ():
             title = f"{split.replace('_', ' ')}, {_title(group, rows)}"
-            beside: list[Reference | Row] = [*table.references[group], *rows]
-            lines += ["", f"### {title}", "", *_figures(beside, base_curves(table, split), split)]
-            lines += ["", f"### other figures, {title}", "", *other_figures(beside, split)]
+            shown: list[Reference | Row] = [*table.references[group], *rows]
+            lines += ["", f"### {title}", "", *_figures(shown, base_curves(table, split), split)]
+            lines += ["", f"### other figures, {title}", "", *other_figures(shown, split)]
         if rows:
             lines += ["", f"### what it cost and what it made, {_title(group, rows)}", "", *_costs(rows)]
     for title, found in (
@@ -86,7 +86,8 @@ def _rule(tuning: Tuning, tuned: Mapping[str, Tuned]) -> list[str]:
     lines = [
         f"**Tuning.** One rule for every arm: {len(tuning.trials())} runs of one iteration with seed 0 ({tried}).",
         "Chosen is the lowest CHAIR_S on validation images among the runs whose recall is at most",
-        f"{tuning.recall_loss:g} points below the base's. An arm without a row has the rate of the arm that it extends,",
+        f"{tuning.recall_loss:g} points below the base's; without such a run, the highest recall.",
+        "An arm without a row has the rate of the arm that it extends,",
         "or else of the profile. `shipped` is the profile, whatever the rule chooses.",
     ]
     if not tuned:

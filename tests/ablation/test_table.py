@@ -184,7 +184,7 @@ def test_a_page_shows_figures_with_marks(arms: Arms) -> None:
     assert "] b s |" in line
     assert "| off | 50 | 90.0 | 95.0 | 0.67 |" in text  # 100 seconds for 3 * 50 pairs
     assert "`train_dpo.learning_rate` of 0.0001, 0.0005" in text
-    assert "at most\n2 points below the base's" in text
+    assert "at most\n2 points below the base's; without such a run, the highest recall." in text
     assert "a processor (AVX2), 2 threads, torch 2.0; csrdata abc" in text
 
 
