@@ -46,6 +46,8 @@ from csrdata.strict_yaml import read_yaml
 COMMAND = "python -m csrdata.pipeline.final"
 """What `make final` runs; it works in a project of `csrdata init` too."""
 MARKDOWN = paths.FINAL.with_suffix(".md")
+BEFORE = paths.FINAL.with_name("final.before.json")
+"""Where a record of the same parameters goes that other models made, on another processor for instance."""
 ANSWERS = paths.TEST_SCENES / "answers"
 
 
@@ -261,6 +263,13 @@ def _check_same(settings: dict[str, str]) -> None:
     there = read_json(paths.FINAL, made_by=f"rm {paths.FINAL}, then: {COMMAND}").get("settings")
     before = there if isinstance(there, dict) else {}
     changed = sorted(name for name in settings if before.get(name) != settings[name])
+    if changed and "params" not in changed:
+        raise UserError(
+            str(paths.FINAL),
+            got=f"a record of these parameters with other models ({', '.join(changed)})",
+            expected="no record: it is made once",
+            do=f"to keep both: mv {paths.FINAL} {BEFORE}, then: {COMMAND}",
+        )
     if changed:
         raise UserError(
             str(paths.FINAL),

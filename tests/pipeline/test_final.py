@@ -181,6 +181,18 @@ def test_a_record_of_other_settings_is_not_replaced() -> None:
         final.run(_params())
 
 
+def test_a_record_of_other_models_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same parameters on another processor give other models: the line says how to keep both records."""
+    settings = final.final_settings(_params())
+    there = {"settings": settings | {"base": "0", "policy": "0"}}
+    write_json(paths.FINAL, there)
+    monkeypatch.setattr(final, "check_current", lambda _params: None)  # as after all stages
+    with pytest.raises(UserError) as caught:
+        final.run(_params())
+    assert "got a record of these parameters with other models (base, policy), expected" in str(caught.value)
+    assert read_json(paths.FINAL, made_by="") == there
+
+
 def test_another_source_has_no_test_split(tmp_path: Path) -> None:
     """Images without known truth have none: one line says what to use."""
     with pytest.raises(
