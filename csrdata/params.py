@@ -20,6 +20,7 @@ from csrdata.sections.engines import problem_of as engine_problem
 from csrdata.sections.evaluation import AnySet, EvaluatePolicy, MatchRecall, MeasureAttention, Summarize
 from csrdata.sections.method import AnyPairs, GenerateBeams, Guidance, ScoreBeams, TrainDpo
 from csrdata.sections.models import AnyModels, JudgeScorer, Scorers
+from csrdata.sections.scorers import problem_of as scorer_problem
 from csrdata.sections.sources import AnySource, Images, SamplePrompts
 from csrdata.sections.stopping import StopWhen, problem_of
 from csrdata.sections.values import Count, Numbers, Section
@@ -136,6 +137,7 @@ def _check_relations(params: Params, path: Path) -> None:
     _check_sets(params.evaluation_sets, path)
     _check_signals(params, path)
     _check_guidance(params.generate_beams.guidance, path)
+    _check_scorer_folders(params.scorers, path)
     _check_judges(params.scorers, path)
     _check_training(params.train_dpo, path)
     _check_matching(params, path)
@@ -197,6 +199,14 @@ def _check_guidance(section: Guidance, path: Path) -> None:
 
 BASE_POLICY = Path("policies/base")
 """The one policy of a project that no iteration makes."""
+
+
+def _check_scorer_folders(scorers: Scorers, path: Path) -> None:
+    """Check that no scorer is a folder where the record of another one goes."""
+    problem = scorer_problem(scorers)
+    if problem is not None:
+        key, got, expected = problem
+        raise UserError(f"{path}: {key}", got=got, expected=expected, do=_fix(path))
 
 
 def _check_judges(scorers: Scorers, path: Path) -> None:

@@ -39,10 +39,11 @@ from csrdata.pipeline.check_inputs import (
 )
 from csrdata.pipeline.dag import FILE, Form, dvc_yaml, project_files
 from csrdata.pipeline.proposing import live_answers, open_proposing
-from csrdata.pipeline.scorers import Role, embeds_texts, open_scorer, scorer_place
+from csrdata.pipeline.scorers import embeds_texts, open_scorer
 from csrdata.records import Pair, Prompt, Response, Sentence
 from csrdata.sections import stopping
 from csrdata.sections.method import AnyPairs, ImportedPairs
+from csrdata.sections.scorers import Role, scorer_place
 
 if TYPE_CHECKING:
     from PIL.Image import Image

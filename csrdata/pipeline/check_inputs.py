@@ -17,19 +17,12 @@ from csrdata.params import FILE, Params
 from csrdata.pipeline.evaluation_sets import open_sets, shrinking_splits
 from csrdata.pipeline.inputs import images_folder, need_exclusion, need_images, need_policy, need_scorer
 from csrdata.pipeline.pinning import pin_policy, pin_scorer
-from csrdata.pipeline.scorers import (
-    Role,
-    own_folder,
-    scorer_folder,
-    scorer_of,
-    scorer_place,
-    scorer_roles,
-    trained_scorers,
-)
+from csrdata.pipeline.scorers import trained_scorers
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.wordings import read_wordings
 from csrdata.records import Prompt
 from csrdata.sections.models import AnyScorer, JudgeScorer, MicroworldModels
+from csrdata.sections.scorers import Role, own_folder, scorer_folder, scorer_of, scorer_place, scorer_roles
 from csrdata.sections.sources import MicroworldSource
 from csrdata.sources.sampled import ImageReader, in_words
 from csrdata.storage.tables import read_rows

@@ -18,11 +18,12 @@ from csrdata.images import ImageRoot
 from csrdata.params import Params
 from csrdata.pipeline.inputs import need_images, need_policy, need_scorer, read_left_out
 from csrdata.pipeline.runtime import set_up_process
-from csrdata.pipeline.scorers import asks_the_policy, open_scorer, scorer_folder
+from csrdata.pipeline.scorers import asks_the_policy, open_scorer
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.truth import known_truth
 from csrdata.pipeline.wordings import read_wordings
 from csrdata.records import Answer, Question, Truth
+from csrdata.sections.scorers import scorer_folder
 from csrdata.storage.tables import atomic_file, read_rows, write_json, write_rows
 
 if TYPE_CHECKING:

@@ -27,7 +27,6 @@ from csrdata.pipeline.match_recall import answer_at_biases
 from csrdata.pipeline.recall_curves import read_base_curves, read_curves
 from csrdata.pipeline.run_all import form_here
 from csrdata.pipeline.runtime import machine, set_up_process
-from csrdata.pipeline.scorers import scorer_folder
 from csrdata.pipeline.source import open_source
 from csrdata.pipeline.staleness import LOCK, Project, why_stale
 from csrdata.pipeline.stopping import ran
@@ -35,6 +34,7 @@ from csrdata.pipeline.truth import known_truth
 from csrdata.pipeline.wordings import render_wordings
 from csrdata.records import Answer, BiasedAnswer, Question, Truth
 from csrdata.sections.evaluation import MatchRecall
+from csrdata.sections.scorers import scorer_folder
 from csrdata.sections.sources import MicroworldSource
 from csrdata.sources.sampled import ImageReader
 from csrdata.storage.disk import read_json, refusals_in_words

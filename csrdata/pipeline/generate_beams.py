@@ -11,10 +11,11 @@ from csrdata.pipeline.code import stage_hash
 from csrdata.pipeline.inputs import need, need_images, need_policy, need_scorer
 from csrdata.pipeline.proposing import open_proposing
 from csrdata.pipeline.runtime import set_up_process
-from csrdata.pipeline.scorers import open_scorer, scorer_folder
+from csrdata.pipeline.scorers import open_scorer
 from csrdata.pipeline.shards import run_shards
 from csrdata.pipeline.wordings import read_wordings
 from csrdata.records import Prompt, Sentence
+from csrdata.sections.scorers import scorer_folder
 from csrdata.storage.shard_shares import Share
 from csrdata.storage.tables import ShardStore, fingerprint, read_rows
 

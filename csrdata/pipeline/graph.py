@@ -11,19 +11,11 @@ from pathlib import Path
 from csrdata import paths
 from csrdata.params import Params
 from csrdata.pipeline.evaluation_sets import parser_files, set_files
-from csrdata.pipeline.scorers import (
-    Role,
-    asks_the_policy,
-    has_record,
-    own_folder,
-    scorer_folder,
-    scorer_of,
-    scorer_roles,
-    trained_scorers,
-)
+from csrdata.pipeline.scorers import asks_the_policy, trained_scorers
 from csrdata.pipeline.source import open_source, source_files
 from csrdata.search.responses import SEARCH
 from csrdata.sections.method import AnyPairs
+from csrdata.sections.scorers import Role, has_record, own_folder, scorer_folder, scorer_of, scorer_roles
 
 KEY, PREVIOUS = "${key}", "${item.previous}"
 """DVC's names for an iteration and for the policy before it, in a stage that runs once per iteration."""

@@ -12,16 +12,10 @@ from csrdata.params import Params
 from csrdata.pipeline.code import stage_hash
 from csrdata.pipeline.inputs import need, need_images, need_policy, need_scorer
 from csrdata.pipeline.runtime import set_up_process
-from csrdata.pipeline.scorers import (
-    asks_questions,
-    asks_the_policy,
-    open_scorer,
-    scorer_folder,
-    scorer_of,
-    scorer_roles,
-)
+from csrdata.pipeline.scorers import asks_questions, asks_the_policy, open_scorer
 from csrdata.pipeline.shards import run_shards
 from csrdata.records import Prompt, Sentence, Signal
+from csrdata.sections.scorers import scorer_folder, scorer_of, scorer_roles
 from csrdata.storage.shard_manifest import check_shards
 from csrdata.storage.shard_shares import Share
 from csrdata.storage.tables import ShardStore, fingerprint, read_rows

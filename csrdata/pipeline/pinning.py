@@ -8,9 +8,10 @@ from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.params import Params
 from csrdata.pinned import Pinned, checked_folder, facts, read_pinned, write_pinned
-from csrdata.pipeline.scorers import Role, open_scorer, record_folder, scorer_of, scorer_place
+from csrdata.pipeline.scorers import open_scorer, trained_scorers
 from csrdata.publishing.hub.models import Select, pin
 from csrdata.sections.models import EnsembleScorer, HubModel, PretrainedModels, SingleScorer
+from csrdata.sections.scorers import Role, record_folder, scorer_of, scorer_place
 from csrdata.storage.disk import SUMS, atomic_folder, write_json, write_sums
 
 WEIGHTS = "weights.json"
@@ -76,7 +77,7 @@ def pin_scorer(params: Params, role: Role, *, at: Path | None = None) -> list[Pi
     settings, folder = scorer_of(params.scorers, role), at or record_folder(role)
     match settings.kind:
         case "ensemble":
-            return _pin_members(settings, folder, role=role)
+            return _pin_members(settings, folder, role=role, trained=_trained_here(params))
         case "self_check":
             return []
         case "open_clip" | "noisy" | "detector" | "judge":
@@ -90,27 +91,38 @@ def pin_scorer(params: Params, role: Role, *, at: Path | None = None) -> list[Pi
             return [found]
 
 
-def _pin_members(settings: EnsembleScorer, folder: Path, *, role: Role) -> list[Pinned]:
-    """Write the record of an ensemble: its members' records and weights, all that a result depends on."""
+def _trained_here(params: Params) -> set[Path]:
+    """Return the folders of the scorers that `prepare` trains: other settings train another scorer into the same folder."""
+    return set(trained_scorers(params).folders.values()) if params.prepare.kind == "microworld" else set()
+
+
+def _pin_members(
+    settings: EnsembleScorer, folder: Path, *, role: Role, trained: Collection[Path]
+) -> list[Pinned]:
+    """Write the record of an ensemble: its members' records and weights, all that a result depends on.
+
+    An earlier record says what the files of a member are to be, unless the member is one of `trained`.
+    """
     found: list[Pinned] = []
     with atomic_folder(folder, replaces=SUMS) as partial_folder:
         for number, member in enumerate(settings.members):
             key = f"{scorer_place(role)}.members.{number}.scorer"
-            known = record_folder(role, number)
-            found.append(_pin_one(member.scorer, partial_folder / str(number), key=key, known=known))
+            own = member.scorer.kind == "open_clip" and Path(member.scorer.folder) in trained
+            known, at = record_folder(role, number), partial_folder / str(number)
+            found.append(_pin_one(member.scorer, at, key=key, known=known, anew=own))
         write_json(partial_folder / WEIGHTS, [member.weight for member in settings.members])
         write_sums(partial_folder)
     return found
 
 
-def _pin_one(settings: SingleScorer, folder: Path, *, key: str, known: Path) -> Pinned:
-    """Write the record of one scorer into a folder."""
+def _pin_one(settings: SingleScorer, folder: Path, *, key: str, known: Path, anew: bool = False) -> Pinned:
+    """Write the record of one scorer into a folder; `anew`, whatever the earlier one in `known` says."""
     from csrdata.relevance.config import CONFIG
     from csrdata.relevance.elsewhere import MADE_BY, RECORD, by_name, files_of_scorer, open_recorded
 
     named = by_name(settings.name, settings.tag, place=key) if settings.kind == "open_clip_name" else None
     select = partial(files_of_scorer, named=named is not None)
-    earlier = _known(known / RECORD)
+    earlier = None if anew else _known(known / RECORD)
     match settings.kind:
         case "open_clip":
             found = _pin_folder(Path(settings.folder), select, key=f"{key}.folder", known=earlier)

@@ -10,8 +10,9 @@ from csrdata import paths
 from csrdata.errors import UserError
 from csrdata.params import FILE, Params
 from csrdata.pipeline.runtime import machine, set_up_process
-from csrdata.pipeline.scorers import scorer_roles, trained_scorers
+from csrdata.pipeline.scorers import trained_scorers
 from csrdata.sections.models import MicroworldModels, PretrainedModels
+from csrdata.sections.scorers import scorer_roles
 from csrdata.sections.sources import MicroworldSource
 from csrdata.storage.tables import write_json
 

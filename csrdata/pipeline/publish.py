@@ -17,7 +17,6 @@ from csrdata.pipeline.chosen_by_truth import check_policy
 from csrdata.pipeline.inputs import images_folder, need_exclusion
 from csrdata.pipeline.pulled import DAG, changed_since, read_pulled
 from csrdata.pipeline.results import find_results
-from csrdata.pipeline.scorers import scorer_folder, scorer_of
 from csrdata.pipeline.stated import known_origin, stated_origin
 from csrdata.pipeline.stopping import has_pairs, need_ran
 from csrdata.pipeline.tables import project_tables
@@ -37,6 +36,7 @@ from csrdata.publishing.release.manifest import (
 from csrdata.publishing.release.provenance import check_run, commit
 from csrdata.publishing.release.writing import write_release
 from csrdata.records import ImageFile, Prompt
+from csrdata.sections.scorers import scorer_folder, scorer_of
 from csrdata.storage.iteration_tables import IterationTables
 from csrdata.storage.tables import read_rows
 

@@ -15,67 +15,15 @@ from csrdata.sections.models import (
     DetectorScorer,
     EnsembleScorer,
     JudgeScorer,
-    NoisyScorer,
     OpenClipScorer,
     Scorers,
     SelfCheckScorer,
     SingleScorer,
 )
+from csrdata.sections.scorers import Role, record_folder, scorer_of, scorer_roles
 
 if TYPE_CHECKING:
     from csrdata.relevance.base import Scorer
-
-Role = str
-"""`search` guides the search; `held_out` judges it; any other name is one of `scorers.others`."""
-
-
-BY_FOLDER = OpenClipScorer | NoisyScorer | DetectorScorer | JudgeScorer
-"""The kinds that are a folder themselves."""
-
-
-def scorer_roles(settings: Scorers) -> list[Role]:
-    """Return the roles of all scorers that a project has."""
-    return ["search", *(["held_out"] if settings.held_out else []), *settings.others]
-
-
-def scorer_of(settings: Scorers, role: Role) -> AnyScorer:
-    """Return the scorer of a role that the project has."""
-    match role:
-        case "search":
-            return settings.search
-        case "held_out" if settings.held_out is not None:
-            return settings.held_out
-    return settings.others[role]
-
-
-def own_folder(settings: AnyScorer) -> Path | None:
-    """Return the folder of a scorer that is one; None for any other kind."""
-    return Path(settings.folder) if isinstance(settings, BY_FOLDER) else None
-
-
-def has_record(settings: AnyScorer) -> bool:
-    """Return whether `prepare` records what the scorer is: it is no folder of the project, and no policy."""
-    return own_folder(settings) is None and not isinstance(settings, SelfCheckScorer)
-
-
-def scorer_folder(settings: AnyScorer, *, role: Role) -> Path | None:
-    """Return the folder that says what a scorer is: what a result depends on.
-
-    A scorer by folder is there itself. Of a self-check it is None: its policy says what it is. Of any other kind `prepare`
-    writes the record to `scorers/ROLE`.
-    """
-    return record_folder(role) if has_record(settings) else own_folder(settings)
-
-
-def record_folder(role: Role, member: int | None = None) -> Path:
-    """Return where the record of a scorer is, or that of one member of an ensemble."""
-    folder = Path("scorers") / role
-    return folder if member is None else folder / str(member)
-
-
-def scorer_place(role: Role) -> str:
-    """Return the key of a scorer in params.yaml. Example: "detector" -> `scorers.others.detector`."""
-    return f"scorers.{role}" if role in {"search", "held_out"} else f"scorers.others.{role}"
 
 
 def asks_the_policy(settings: Scorers, role: Role) -> bool:

@@ -19,10 +19,11 @@ from csrdata.pinned import hash_once
 from csrdata.pipeline import prepare
 from csrdata.pipeline.inputs import need_policy
 from csrdata.pipeline.publish_policy import _base as published_base
-from csrdata.pipeline.scorers import open_scorer, scorer_folder
+from csrdata.pipeline.scorers import open_scorer
 from csrdata.policy.loading import load_policy, new_chain
 from csrdata.policy.pixels import limit_pixels
 from csrdata.relevance.grid_detector import GridNetwork
+from csrdata.sections.scorers import scorer_folder
 from csrdata.sources.microworld.detector_training import detector_config
 from csrdata.storage.tables import hash_path, read_json
 from tests.pipeline.world import SIZES, small_params

@@ -17,17 +17,13 @@ from csrdata.pipeline import evaluate_policy, sample_prompts
 from csrdata.pipeline.code import reached, wiring
 from csrdata.pipeline.dag import Form, dvc_yaml, kinds_in_use
 from csrdata.pipeline.graph import Node, nodes, steps
+from csrdata.pipeline.pinning import pin_scorer
 from csrdata.pipeline.scorers import (
     TOWER,
     asks_questions,
     asks_the_policy,
     embeds_texts,
     open_scorer,
-    own_folder,
-    scorer_folder,
-    scorer_of,
-    scorer_place,
-    scorer_roles,
     trained_scorers,
 )
 from csrdata.pipeline.source import open_source
@@ -35,8 +31,10 @@ from csrdata.pipeline.wordings import read_wordings
 from csrdata.policy.asking import Asker
 from csrdata.policy.loading import load_policy
 from csrdata.records import Answer, Question
+from csrdata.sections.scorers import own_folder, scorer_folder, scorer_of, scorer_place, scorer_roles
 from csrdata.storage.tables import read_rows
 from tests.pipeline.world import draw_world, small_params
+from tests.relevance.test_open_clip import save_tiny_clip
 from tests.teaching import teach
 from tests.tiny import picture, tiny_llava
 
@@ -210,6 +208,66 @@ def test_a_judge_asks_its_own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (found,) = scorer.open([shown]).relevance([0], [f" {sentence} "])
         (share,) = Asker(judge, [shown]).ask([0], [asked])
         assert found.value == pytest.approx(100 * share)
+
+
+def ensemble(*folders: str) -> dict[str, Any]:
+    """Return a scorer of several CLIPs by folder."""
+    clips = [{"kind": "open_clip", "folder": folder} for folder in folders]
+    return {"kind": "ensemble", "members": [{"weight": 1.0, "scorer": clip} for clip in clips]}
+
+
+@pytest.mark.parametrize(
+    ("scorers", "message"),
+    [
+        (
+            {"search": NAMED, "others": {"mine": {"kind": "open_clip", "folder": "scorers/search"}}},
+            "scorers.others.mine.folder: got scorers/search, expected another folder than scorers/search, "
+            "where the record of scorers.search goes",
+        ),
+        (
+            {"search": ensemble("mine/clip", "./scorers/search/0")},
+            "scorers.search.members.1.scorer.folder: got ./scorers/search/0, expected another folder than",
+        ),
+        (
+            {"others": {"mine": CLIP, "clip": NAMED}},
+            "scorers.others.mine.folder: got scorers/clip, expected another folder than scorers/clip",
+        ),
+        (
+            {"others": {"big": NAMED, "judge": JUDGE | {"folder": "scorers"}}},
+            "scorers.others.judge.folder: got",
+        ),
+    ],
+)
+def test_a_folder_that_a_record_would_replace_is_refused(
+    tmp_path: Path, scorers: dict[str, Any], message: str
+) -> None:
+    """`prepare` writes the record of a scorer that is no folder to `scorers/ROLE`; no other scorer may be there."""
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(params(**scorers).model_dump()), encoding="utf-8")
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_params(path)
+
+
+def test_a_member_that_is_trained_again_is_recorded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`prepare` trains the held-out scorer with other settings into the same folder; a user's own may not change unsaid."""
+    monkeypatch.chdir(tmp_path)
+    mine, trained = Path("mine"), Path("scorers/held_out")
+    for folder in (mine, trained):
+        folder.mkdir(parents=True)
+        save_tiny_clip(folder)
+    settings = params(search=ensemble("scorers/held_out", "mine"))
+    before = pin_scorer(settings, "search")
+    save_tiny_clip(trained, seed=1)
+    again = pin_scorer(settings, "search")
+    assert again[0].files != before[0].files
+    assert again[1].files == before[1].files
+    save_tiny_clip(mine, seed=1)
+    with pytest.raises(
+        UserError, match=r"scorers/search/1/scorer.json: open_clip_model.safetensors: got other"
+    ):
+        pin_scorer(settings, "search")
 
 
 @pytest.mark.parametrize(
