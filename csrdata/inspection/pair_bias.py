@@ -1,4 +1,4 @@
-"""Figures of any table of preference pairs, from this project or another: length, scorers, copies, origins.
+"""Figures of any table of preference pairs, from this project or another: length, wording, scorers, copies, origins.
 
 One pass over the table turns its texts into numbers (`numbers`): polars streams it, and what stays in memory are about 200
 bytes a pair. A column that a table does not have counts as unknown everywhere. Percentages are 0 to 100; a figure over
@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from csrdata.inspection.lengths import words_of
+from csrdata.inspection.wording import Wording, first_word, wording
 from csrdata.search.pairs import Form
 
 FORM = (
@@ -114,6 +115,7 @@ class PairTable:
     """All figures of a table of pairs."""
 
     length: LengthBias
+    wording: Wording
     scorers: ScorerAgreement
     variety: Variety
     origins: dict[str, OriginFigures]
@@ -127,8 +129,9 @@ def numbers(pairs: pl.LazyFrame) -> pl.DataFrame:
         pairs: a table with the columns of `Pair`.
 
     Returns:
-        In the order of the pairs, the columns of `Pair` without its texts, and `chosen_count` and `rejected_count` (words),
-        `gap` (their difference), `by_reward`, `by_held_out` and `by_logprob` (chosen - rejected), `form`, `same_sides`, and
+        In the order of the pairs, the columns of `Pair` without its texts, and `chosen_first` and `rejected_first` (first
+        words, null without one), `chosen_count` and `rejected_count` (words), `gap` (their difference), `by_reward`,
+        `by_held_out` and `by_logprob` (chosen - rejected), `form`, `same_sides`, and
         the hashes `prompt_hash` and `pair_hash`.
     """
     sides_alike = (pl.col("chosen") == pl.col("rejected")) & (
@@ -137,6 +140,8 @@ def numbers(pairs: pl.LazyFrame) -> pl.DataFrame:
     return (
         pairs.with_columns(
             form=FORM,
+            chosen_first=first_word("chosen"),
+            rejected_first=first_word("rejected"),
             chosen_count=words_of("chosen"),
             rejected_count=words_of("rejected"),
             by_reward=pl.col("chosen_reward") - pl.col("rejected_reward"),
@@ -186,6 +191,7 @@ def pair_table(table: pl.DataFrame) -> PairTable:
     )
     return PairTable(
         length=_length(row),
+        wording=wording(table),
         scorers=ScorerAgreement(
             pairs=row["both"],
             held_out_agrees=row["agrees"],

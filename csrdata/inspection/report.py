@@ -18,6 +18,7 @@ from csrdata.inspection.stats import (
     ResponseFigures,
     Stats,
 )
+from csrdata.inspection.wording import Wording
 
 UNITS = {
     "answers": "answers",
@@ -26,10 +27,12 @@ UNITS = {
     "canonical": "% of answers",
     "chosen_longer": "% of pairs",
     "chosen_shorter": "% of pairs",
+    "compared": "pairs with two texts",
     "cpu_seconds": "s of CPU, on all cores",
     "equal_length": "% of pairs",
     "exact_duplicates": "pairs equal to an earlier one",
     "finished": "% of answers",
+    "first_word_only_accuracy": "0..100, % of pairs, 50 = it says nothing",
     "held_out_agrees": "% of pairs, ties half",
     "identical_sides": "pairs",
     "images": "images",
@@ -78,13 +81,14 @@ ORIGIN_COLUMNS = {
     "chosen_shorter": "% shorter",
     "held_out_agrees": "% agrees",
 }
+FIRST_WORD_COLUMNS = {"chosen": "% of chosen", "rejected": "% of rejected"}
 DEPTH_COLUMNS = {
     "candidates": "sentences",
     "mean_relevance": "R_I, mean",
     "mean_probability_per_token": "R_T per token",
     "truncated_for_the_scorer": "cut for the scorer",
 }
-"""Fields of the tables by origin and by depth, with their headers."""
+"""Fields of the tables by origin, by first word and by depth, with their headers."""
 
 NUMBERS = ("count", "lowest", "10%", "50%", "90%", "highest", "mean")
 
@@ -106,6 +110,8 @@ def _sections(figures: Stats, paper: Paper) -> Iterator[RenderableType]:
     picks = figures.length.length_only_picks
     title = "length alone" if picks is None else f"length alone (the better rule: take the {picks} side)"
     yield from _figures(paper, title, _single(figures.length))
+    yield from _figures(paper, "the first word alone", _single(figures.wording))
+    yield from _table(paper, "first words", FIRST_WORD_COLUMNS, figures.wording.first_words)
     yield from _figures(paper, "the held-out scorer", _single(figures.scorers))
     yield from _disagreements(paper, figures.scorers.largest_disagreements)
     yield from _figures(paper, "variety", _single(figures.variety))
@@ -126,6 +132,7 @@ def _single(
     | ResponseFigures
     | PairFigures
     | LengthBias
+    | Wording
     | ScorerAgreement
     | Variety
     | SearchCost

@@ -20,6 +20,7 @@ from csrdata.inspection.pair_bias import (
     numbers,
     pair_table,
 )
+from csrdata.inspection.wording import Wording
 from csrdata.records import DropReason, Fate, Stop
 from csrdata.search.pairs import Form
 from csrdata.storage.dropped import lost_prompts, removed_pairs
@@ -154,6 +155,7 @@ class Stats:
     responses: ResponseFigures
     pairs: PairFigures
     length: LengthBias
+    wording: Wording
     scorers: ScorerAgreement
     variety: Variety
     origins: dict[str, OriginFigures]
@@ -196,6 +198,7 @@ def stats(
         responses=_responses(iteration.responses),
         pairs=_pairs(table, iteration),
         length=figures.length,
+        wording=figures.wording,
         scorers=figures.scorers,
         variety=variety,
         origins=figures.origins,

@@ -7,6 +7,7 @@ from csrdata.inspection.lengths import words_of
 from csrdata.inspection.near_duplicates import near
 from csrdata.inspection.pair_bias import OTHERS, numbers, pair_table
 from csrdata.inspection.stats import stats
+from csrdata.inspection.wording import LONGEST, MOST_FIRST_WORDS, FirstWord, Wording
 from csrdata.records import Pair
 from csrdata.search.words import word_count
 from csrdata.storage.tables import schema
@@ -51,6 +52,37 @@ def test_length_bias_by_hand() -> None:
         {"reward": [3.0, 3.0, 1.0, 2.0, 1.0, 1.0, 0.5, 1.0], "words": [3, 3, 1, 2, 1, 1, 2, 1]}
     )
     assert found.reward_length_correlation == pytest.approx(sides.select(pl.corr("reward", "words")).item())
+
+
+def _wording(*sides: tuple[str, str]) -> Wording:
+    """Return the figures of first words of pairs that are given as chosen and rejected."""
+    chosen, rejected = zip(*sides, strict=True)
+    rows = {"prompt": ["p"] * len(sides), "chosen": chosen, "rejected": rejected}
+    return pair_table(numbers(_complete(pl.LazyFrame(rows)))).wording
+
+
+def test_the_first_word_alone_by_hand() -> None:
+    """A pair is judged by the other pairs: three of four in which "The" wins teach the rule, the fourth is wrong by it."""
+    found = _wording(("The a", "There b"), (" The c", "There d"), ("The e", "There f"), ("There g", "The h"))
+    # In the others, "The" is chosen in 2 of 3, "There" in 1 of 3; for the last pair 3 of 3 and 0 of 3.
+    assert (found.compared, found.first_word_only_accuracy) == (4, 75)
+    assert found.first_words == {"The": FirstWord(75, 25), "There": FirstWord(25, 75)}
+
+
+def test_the_first_word_says_nothing_where_it_cannot() -> None:
+    """Sides that begin alike, words that no other pair has, and one pair alone count half; a side without a word not at all."""
+    assert _wording(("A x", "A y"), ("A z", "A q")).first_word_only_accuracy == 50
+    assert _wording(("A x", "B y")).first_word_only_accuracy == 50
+    assert _wording(("A x", "B y"), ("C x", "D y")).first_word_only_accuracy == 50
+    assert _wording(("A x", ""), ("", "B y"), (" ", "C")) == Wording(0, None, {})
+
+
+def test_first_words_are_limited() -> None:
+    """A text without spaces is cut, and only the most frequent words are listed, equal ones in alphabetical order."""
+    assert list(_wording(("x" * 100, "y")).first_words) == ["x" * LONGEST, "y"]
+    many = _wording(*((f"w{number:02}", "z") for number in range(40)))
+    assert list(many.first_words) == ["z", *(f"w{number:02}" for number in range(MOST_FIRST_WORDS - 1))]
+    assert many.first_word_only_accuracy == 100
 
 
 def test_the_scorers_agree_where_both_rewards_are_known() -> None:
