@@ -111,7 +111,8 @@ def _sections(figures: Stats, paper: Paper) -> Iterator[RenderableType]:
     title = "length alone" if picks is None else f"length alone (the better rule: take the {picks} side)"
     yield from _figures(paper, title, _single(figures.length))
     yield from _figures(paper, "the first word alone", _single(figures.wording))
-    yield from _table(paper, "first words", FIRST_WORD_COLUMNS, figures.wording.first_words)
+    by_word = {one.word: one for one in figures.wording.first_words}
+    yield from _table(paper, "first words", FIRST_WORD_COLUMNS, by_word)
     yield from _figures(paper, "the held-out scorer", _single(figures.scorers))
     yield from _disagreements(paper, figures.scorers.largest_disagreements)
     yield from _figures(paper, "variety", _single(figures.variety))

@@ -16,8 +16,9 @@ LONGEST = 24
 
 @dataclass(frozen=True, slots=True)
 class FirstWord:
-    """How often sides begin with a word, in percent of those that are compared."""
+    """How often sides begin with a word, in percent of the pairs that are compared."""
 
+    word: str
     chosen: float
     rejected: float
 
@@ -31,7 +32,7 @@ class Wording:
     first_word_only_accuracy: float | None
     """0..100: percent of these pairs that a rule gets right which reads first words alone: it takes the side whose first
     word is chosen more often in the other pairs; equal shares count half. 50: the first word says nothing."""
-    first_words: dict[str, FirstWord]
+    first_words: list[FirstWord]
     """The most frequent ones first, at most `MOST_FIRST_WORDS`."""
 
 
@@ -68,10 +69,10 @@ def wording(table: pl.DataFrame) -> Wording:
     return Wording(
         compared=len(pairs),
         first_word_only_accuracy=100 * (right + equal / 2) / len(pairs) if len(pairs) else None,
-        first_words={
-            word: FirstWord(100 * chosen / len(pairs), 100 * rejected / len(pairs))
+        first_words=[
+            FirstWord(word, 100 * chosen / len(pairs), 100 * rejected / len(pairs))
             for word, chosen, rejected in counts.head(MOST_FIRST_WORDS).iter_rows()
-        },
+        ],
     )
 
 

@@ -66,7 +66,7 @@ def test_the_first_word_alone_by_hand() -> None:
     found = _wording(("The a", "There b"), (" The c", "There d"), ("The e", "There f"), ("There g", "The h"))
     # In the others, "The" is chosen in 2 of 3, "There" in 1 of 3; for the last pair 3 of 3 and 0 of 3.
     assert (found.compared, found.first_word_only_accuracy) == (4, 75)
-    assert found.first_words == {"The": FirstWord(75, 25), "There": FirstWord(25, 75)}
+    assert found.first_words == [FirstWord("The", 75, 25), FirstWord("There", 25, 75)]
 
 
 def test_the_first_word_says_nothing_where_it_cannot() -> None:
@@ -74,14 +74,17 @@ def test_the_first_word_says_nothing_where_it_cannot() -> None:
     assert _wording(("A x", "A y"), ("A z", "A q")).first_word_only_accuracy == 50
     assert _wording(("A x", "B y")).first_word_only_accuracy == 50
     assert _wording(("A x", "B y"), ("C x", "D y")).first_word_only_accuracy == 50
-    assert _wording(("A x", ""), ("", "B y"), (" ", "C")) == Wording(0, None, {})
+    assert _wording(("A x", ""), ("", "B y"), (" ", "C")) == Wording(0, None, [])
 
 
 def test_first_words_are_limited() -> None:
     """A text without spaces is cut, and only the most frequent words are listed, equal ones in alphabetical order."""
-    assert list(_wording(("x" * 100, "y")).first_words) == ["x" * LONGEST, "y"]
+    assert [one.word for one in _wording(("x" * 100, "y")).first_words] == ["x" * LONGEST, "y"]
     many = _wording(*((f"w{number:02}", "z") for number in range(40)))
-    assert list(many.first_words) == ["z", *(f"w{number:02}" for number in range(MOST_FIRST_WORDS - 1))]
+    assert [one.word for one in many.first_words] == [
+        "z",
+        *(f"w{number:02}" for number in range(MOST_FIRST_WORDS - 1)),
+    ]
     assert many.first_word_only_accuracy == 100
 
 
