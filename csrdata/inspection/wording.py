@@ -1,7 +1,7 @@
 """How the first words of chosen and rejected sides differ.
 
 Where the first word alone tells which side is chosen, training on the pairs teaches a wording as well as a preference: the
-policy comes to begin its sentences in that way, whatever they say. Text without spaces has no first word of use.
+policy comes to begin its sentences in that way, whatever they say. In a script without spaces these figures say nothing.
 """
 
 from dataclasses import dataclass
