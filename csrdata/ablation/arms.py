@@ -374,7 +374,7 @@ def text_of(text: str, changes: Mapping[str, Any], *, heading: str = "") -> str:
         heading: lines for its top, without `#`.
     """
     yaml = _round_trip()
-    root = yaml.load(text)  # ruamel's round trip: it builds texts, numbers, lists and mappings, no Python objects
+    root = yaml.load(text)  # ruamel's round trip: it builds no Python objects
     for key, value in changes.items():
         *sections, last = key.split(".")
         inside = root
