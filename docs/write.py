@@ -182,7 +182,8 @@ def arms_table(path: Path) -> str:
 
     Without any, the sentence that says so.
     """
-    from csrdata.ablation.table import PRIMARY
+    from csrdata.ablation.base_curve import AT_THIS_RECALL
+    from csrdata.ablation.by_seed import PRIMARY
 
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     arms = [name for name in README_ARMS if f"{HELD_OUT}/{PRIMARY}" in found.get(name, {})]
@@ -193,12 +194,14 @@ def arms_table(path: Path) -> str:
         f"{OUT_OF_DISTRIBUTION}/{PRIMARY}": "the same, out of distribution",
         f"{HELD_OUT}/chair_s": "CHAIR_S",
         f"{HELD_OUT}/recall": "recall",
+        f"{HELD_OUT}/present_per_answer": "objects named",
         f"{HELD_OUT}/length": "words",
+        f"{HELD_OUT}/{AT_THIS_RECALL}": "CHAIR_S of the base at this recall",
     }
     heads = ("arm", *columns.values(), "first column by seed")
     lines = [f"| {' | '.join(heads)} |", f"| {' | '.join(['---'] * len(heads))} |"]
     for name in arms:
-        cells = [_arm_cell(found[name].get(metric)) for metric in columns]
+        cells = [_arm_cell(found[name].get(metric), metric.partition("/")[2]) for metric in columns]
         seeds = " / ".join(
             "-" if one is None else f"{one:.1f}" for one in found[name][f"{HELD_OUT}/{PRIMARY}"]["seeds"]
         )
@@ -206,19 +209,24 @@ def arms_table(path: Path) -> str:
     return "\n".join(lines)
 
 
-def _arm_cell(cell: dict[str, Any] | None) -> str:
+def _arm_cell(cell: dict[str, Any] | None, figure: str) -> str:
     """Show a figure; b and s: it differs from base and from shipped. Example: `14.4 [12.2, 16.5] b s`."""
     from csrdata.evaluation.holm import SIGNIFICANT
+    from csrdata.evaluation.scorecard import FIGURES
 
     if cell is None or cell["value"] is None:
         return "-"
-    value, low, high = ("-" if cell[key] is None else f"{cell[key]:.1f}" for key in ("value", "low", "high"))
+    digits = FIGURES[figure].digits if figure in FIGURES else 1
+    value, low, high = (
+        "-" if cell[key] is None else f"{cell[key]:.{digits}f}" for key in ("value", "low", "high")
+    )
+    interval = [] if cell["p_vs_base"] is None and low == "-" else [f"[{low}, {high}]"]
     marks = [
         mark
         for mark, key in (("b", "p_vs_base"), ("s", "p_vs_shipped"))
         if cell[key] is not None and cell[key] < SIGNIFICANT
     ]
-    return " ".join([f"{value} [{low}, {high}]", *marks])
+    return " ".join([value, *interval, *marks])
 
 
 def _between(text: str, name: str, new: str) -> str:

@@ -133,11 +133,12 @@ def test_arms_of_the_readme_are_those_with_results(tmp_path: Path) -> None:
         "p_vs_shipped": 0.2,
     }
     figures = {f"held_out/{name}": cell for name in ("chair_s_at_recall", "chair_s", "recall", "length")}
+    figures["held_out/base_chair_s_at_this_recall"] = {**dict.fromkeys(cell), "value": 12.34}
     path.write_text(json.dumps({"base": {}, **dict.fromkeys(reversed(write.README_ARMS[1:]), figures)}))
     lines = write.arms_table(path).splitlines()
     assert [line.split(" | ")[0].removeprefix("| ") for line in lines[2:]] == list(write.README_ARMS[1:])
     known = "12.3 [10.0, 14.0] b"
-    assert lines[2] == f"| shipped | {known} | - | {known} | {known} | {known} | 12.0 / 12.7 |"
+    assert lines[2] == f"| shipped | {known} | - | {known} | {known} | - | {known} | 12.3 | 12.0 / 12.7 |"
     assert set(write.README_ARMS) <= set(read_arms().by_name)
     shown = README.partition("<!-- arms: ")[2].partition("<!-- end of arms -->")[0].strip().splitlines()[1:]
     assert len(README.splitlines()) - len(shown) + len(lines) + 1 <= 120

@@ -163,6 +163,7 @@ def table(
 ) -> None:
     """Write the table of all results: RESULTS.json, RESULTS.md for docs/results.md, and pictures; it lists missing runs."""
     from csrdata.ablation.arms import FILE, read_arms
+    from csrdata.ablation.base_curve import with_base
     from csrdata.ablation.collecting import outdated
     from csrdata.ablation.page import markdown, shown_splits
     from csrdata.ablation.picture import arms_picture, scorer_picture
@@ -179,14 +180,15 @@ def table(
     campaign = open_campaign(found, top=folder, results=results, profile=profile, quick=quick)
     where = campaign.results
     read = [read_result(path) for path in sorted(where.glob("*/*.json")) if path.stem.isdigit()]
-    built = build(found, read, seeds=QUICK_SEEDS if quick else None)
+    old = outdated(campaign, read)
+    built = build(found, read, seeds=QUICK_SEEDS if quick else None, outdated=old)
     tuned = {
         name: read_record(where / name / TUNING)
         for name in found.by_name
         if (where / name / TUNING).is_file()
     }
-    text = markdown(built, found, tuned=tuned, outdated=outdated(campaign, read))
-    write_json(where.with_suffix(".json"), built.as_json())
+    text = markdown(built, found, tuned=tuned)
+    write_json(where.with_suffix(".json"), with_base(built))
     splits = shown_splits(built)
     curves = {split: scorer_curve(built, found.weaker_scorers, split) for split in splits}
     pages = {".md": text, ".svg": arms_picture(built, splits)}

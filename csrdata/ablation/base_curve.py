@@ -9,9 +9,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from csrdata.ablation.arms import BASE
+from csrdata.ablation.cell import Cell
+from csrdata.ablation.comparing import Pooled
 from csrdata.ablation.table import Reference, Row, Table
 from csrdata.evaluation.equal_recall import crossings
 
+AT_THIS_RECALL = "base_chair_s_at_this_recall"
+"""The name in metrics/ablation.json of `base_at_recalls`."""
 Point = Mapping[str, float | None]
 """The bias, nats, and the figures of `csrdata.evaluation.scorecard.CURVE_FIGURES` at it."""
 
@@ -68,3 +72,16 @@ def base_at_recalls(row: Row | Reference, curves: Mapping[int, Sequence[Point]],
     ]
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def with_base(table: Table) -> dict[str, dict[str, object]]:
+    """Return the table in the form of metrics/ablation.json, each arm with the base at its recall."""
+    found = table.as_json()
+    for split in table.splits:
+        curves = base_curves(table, split)
+        for row in table.rows:
+            value = base_at_recalls(row, curves, split)
+            if value is not None:
+                cell = Cell(Pooled(value, None, None, ()), None, None)
+                found[row.arm.name][f"{split}/{AT_THIS_RECALL}"] = cell.as_json()
+    return found

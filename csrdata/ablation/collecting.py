@@ -52,14 +52,14 @@ def is_of_today(result: Result, params: Params, *, any_code: bool = False) -> bo
     )
 
 
-def outdated(campaign: Campaign, results: Iterable[Result]) -> list[str]:
-    """Return the results made with other parameters than their run has today, each with the keys that the arm changes.
+def outdated(campaign: Campaign, results: Iterable[Result]) -> dict[tuple[str, int], str]:
+    """Return the results made with other parameters than their run has today, by arm and seed: what the arm changes now.
 
     Args:
         campaign: of today.
         results: those of other profiles, and of arms that the campaign does not have, are left out.
     """
-    found = []
+    found = {}
     for result in results:
         origin, arm = result.origin, campaign.arms.by_name.get(result.origin.arm)
         if arm is None or origin.profile != Path(campaign.profile).name:
@@ -69,7 +69,7 @@ def outdated(campaign: Campaign, results: Iterable[Result]) -> list[str]:
             keys = sorted(
                 key for key in {**today, **origin.changes} if today.get(key) != origin.changes.get(key)
             )
-            found.append(f"{arm.name}/{origin.seed} ({', '.join(keys) or 'the profile'})")
+            found[arm.name, origin.seed] = ", ".join(keys) or "the profile"
     return found
 
 

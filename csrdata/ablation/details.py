@@ -4,11 +4,12 @@ Other figures of each arm, its pairs before training, what a policy's verdicts o
 signal knows the truth.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from csrdata.ablation.arms import SHIPPED
-from csrdata.ablation.markdown import MISSING, head, line, mean, number
-from csrdata.ablation.table import UNCOUNTED, Reference, Row
+from csrdata.ablation.markdown import MISSING, head, line, mean, named, number
+from csrdata.ablation.table import Reference, Row
+from csrdata.ablation.uncounted import UNCOUNTED, complete_seeds
 from csrdata.evaluation.scorecard import AT_RECALL, FIGURES
 
 OTHERS = tuple(name for name in UNCOUNTED if name not in AT_RECALL.values())
@@ -16,17 +17,29 @@ OTHERS = tuple(name for name in UNCOUNTED if name not in AT_RECALL.values())
 
 
 def other_figures(rows: Sequence[Reference | Row], split: str) -> list[str]:
-    """Return a table of `OTHERS`, without those that no arm has."""
+    """Return a table of `OTHERS`, without those that no arm has; a heading names the seeds where they are not all."""
     names = [name for name in OTHERS if any(f"{split}/{name}" in row.cells for row in rows)]
-    lines = head(["arm", "seeds", "iterations", *(FIGURES[name].title for name in names)])
+    lines = head(["arm", "seeds", "iterations", *(_heading(rows, split, name) for name in names)])
     for row in rows:
         found = [row.cells.get(f"{split}/{name}") for name in names]
         cells = [
             MISSING if cell is None else number(cell.figure.value, FIGURES[name].digits)
             for name, cell in zip(names, found, strict=True)
         ]
-        lines.append(line([row.title, ", ".join(map(str, row.found)), str(row.iterations), *cells]))
+        lines.append(line([row.title, _seeds(row.found), str(row.iterations), *cells]))
     return lines
+
+
+def _heading(rows: Sequence[Reference | Row], split: str, name: str) -> str:
+    """Return the title of a figure; with its seeds, where an arm has others too."""
+    used: set[int] = set()
+    lacking: set[int] = set()
+    for row in rows:
+        cell = row.cells.get(f"{split}/{name}")
+        for seed, value in zip(row.found, () if cell is None else cell.figure.seeds, strict=cell is not None):
+            (lacking if value is None else used).add(seed)
+    title = FIGURES[name].title
+    return f"{title}, {named(sorted(used))}" if lacking else title
 
 
 def verdicts(rows: Sequence[Row]) -> list[str]:
@@ -34,17 +47,20 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
     lines = []
     for row in rows:
         for name in dict.fromkeys(name for result in row.results.values() for name in result.pairs):
-            found = [
-                result.pairs[name]["judging"]
-                for result in row.results.values()
+            found = {
+                seed: result.pairs[name]["judging"]
+                for seed, result in row.results.items()
                 if "judging" in result.pairs.get(name, {})
-            ]
+            }
             if found:
-                shares = [number(mean(one[key] for one in found)) for key in ("agreed", "accuracy")]
-                counts = [number(mean(one[key] for one in found), 0) for key in ("judged", "compared")]
-                lines.append(line([row.title, name, counts[0], *shares, counts[1]]))
+                shares = [number(mean(one[key] for one in found.values())) for key in ("agreed", "accuracy")]
+                counts = [
+                    number(mean(one[key] for one in found.values()), 0) for key in ("judged", "compared")
+                ]
+                lines.append(line([row.title, _seeds(found), name, counts[0], *shares, counts[1]]))
     titles = [
         "arm",
+        "seeds",
         "iteration",
         "prompts judged",
         "same verdict in both orders, %",
@@ -56,20 +72,24 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
 
 def report_cards(rows: Sequence[Row]) -> list[str]:
     """Return a table of the signals of `shipped`, and of every arm that changes the scorers; or nothing."""
-    lines = [text for row in rows if _has_own_signals(row) for text in _cards(row)]
+    shown = [row for row in rows if _has_own_signals(row)]
+    seeds = _complete(row for row in shown if any(result.cards for result in row.results.values()))
+    lines = [text for row in shown for text in _cards(row, seeds)]
     titles = [
         "arm",
+        "seeds",
         "signal",
         "AUC, %",
         "truer sibling, %",
         "correlation with likelihood",
-        "seconds a sentence",
+        "milliseconds a sentence",
     ]
     return [*head(titles), *lines] if lines else []
 
 
 PAIR_COLUMNS = (
     "arm",
+    "seeds",
     "origin",
     "pairs",
     "chosen, nats a token",
@@ -84,20 +104,29 @@ PAIR_COLUMNS = (
 
 def pairs_before_training(rows: Sequence[Row]) -> list[str]:
     """Return a table of the first iteration's pairs: by origin, likelihood (Figure 8) and truth; rewards (Table 10)."""
+    first = {
+        row.title: {
+            seed: result.pairs[result.iterations[1]] for seed, result in row.results.items() if result.pairs
+        }
+        for row in rows
+    }
+    seeds = complete_seeds(
+        {seed: "likelihood" in one for seed, one in by_seed.items()} for by_seed in first.values()
+    )
     lines = []
-    for row in rows:
-        own = [result.pairs[result.iterations[1]] for result in row.results.values() if result.pairs]
-        rewards = [number(mean(one.get(f"{side}_reward") for one in own), 2) for side in SIDES]
-        for origin in dict.fromkeys(origin for one in own for origin in one.get("likelihood", {})):
-            found = [one["likelihood"][origin] for one in own if origin in one.get("likelihood", {})]
-            false = [one["false"][origin] for one in own if origin in one.get("false", {})]
+    for arm, by_seed in first.items():
+        own = {seed: one for seed, one in by_seed.items() if seed in seeds and "likelihood" in one}
+        rewards = [number(mean(one.get(f"{side}_reward") for one in own.values()), 2) for side in SIDES]
+        for origin in dict.fromkeys(origin for one in own.values() for origin in one["likelihood"]):
+            found = [one["likelihood"][origin] for one in own.values() if origin in one["likelihood"]]
+            false = [one["false"][origin] for one in own.values() if origin in one.get("false", {})]
             cells = [
                 number(mean(one["pairs"] for one in found), 0),
                 *(number(mean(one[side] for one in found), 3) for side in SIDES),
                 number(mean(one["chosen_preferred"] for one in found)),
                 *(number(mean(one[side] for one in false)) for side in SIDES),
             ]
-            lines.append(line([row.title, f"`{origin}`", *cells, *rewards]))
+            lines.append(line([arm, _seeds(own), f"`{origin}`", *cells, *rewards]))
     return [*head(PAIR_COLUMNS), *lines] if lines else []
 
 
@@ -108,16 +137,28 @@ def _has_own_signals(row: Row) -> bool:
     return row.title == SHIPPED or any(key.startswith("scorers") for key in row.arm.changes)
 
 
-def _cards(row: Row) -> Iterator[str]:
+def _cards(row: Row, seeds: Collection[int]) -> Iterator[str]:
     """Yield a line for each signal of an arm: means over seeds."""
-    for name in dict.fromkeys(name for result in row.results.values() for name in result.cards):
-        found = [result.cards[name] for result in row.results.values() if name in result.cards]
+    own = {seed: result for seed, result in row.results.items() if seed in seeds}
+    for name in dict.fromkeys(name for result in own.values() for name in result.cards):
+        found = {seed: result.cards[name] for seed, result in own.items() if name in result.cards}
+        seconds = mean(one["seconds_per_sentence"] for one in found.values())
         yield line(
             [
                 row.title,
+                _seeds(found),
                 f"`{name}`",
-                *(number(mean(one[key] for one in found)) for key in ("auc", "sibling_preference")),
-                number(mean(one["likelihood_correlation"] for one in found), 2),
-                number(mean(one["seconds_per_sentence"] for one in found), 4),
+                *(number(mean(one[key] for one in found.values())) for key in ("auc", "sibling_preference")),
+                number(mean(one["likelihood_correlation"] for one in found.values()), 2),
+                number(None if seconds is None else 1000 * seconds, 3),
             ]
         )
+
+
+def _complete(rows: Iterable[Row]) -> set[int]:
+    """Return the seeds with which no arm lacks report cards."""
+    return complete_seeds({seed: bool(result.cards) for seed, result in row.results.items()} for row in rows)
+
+
+def _seeds(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, seeds))

@@ -10,6 +10,11 @@ def number(value: float | None, digits: int = 1) -> str:
     return MISSING if value is None else f"{value:.{digits}f}"
 
 
+def named(seeds: Sequence[int]) -> str:
+    """Name some seeds. Example: `seeds 0, 1`."""
+    return f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"
+
+
 def mean(values: Iterable[float | None]) -> float | None:
     """Return the mean of the numbers that there are; None without any."""
     known = [value for value in values if value is not None]

@@ -6,11 +6,14 @@ from typing import Any
 from csrdata.ablation.arms import Arms, Group, Tuning
 from csrdata.ablation.base_curve import Point as BasePoint
 from csrdata.ablation.base_curve import base_at_recalls, base_curves, mean_points
+from csrdata.ablation.by_seed import CONFIDENCE, PRIMARY
+from csrdata.ablation.cell import Cell
 from csrdata.ablation.details import other_figures, pairs_before_training, report_cards, verdicts
-from csrdata.ablation.markdown import MISSING, head, line, mean, number
+from csrdata.ablation.markdown import MISSING, head, line, mean, named, number
 from csrdata.ablation.result import cpu_seconds_a_pair
 from csrdata.ablation.scorer_curve import Point, break_even, scorer_curve
-from csrdata.ablation.table import CONFIDENCE, PRIMARY, Cell, Reference, Row, Table
+from csrdata.ablation.some_seeds import SomeSeeds
+from csrdata.ablation.table import Reference, Row, Table
 from csrdata.ablation.tuning import Tuned
 from csrdata.evaluation.holm import SIGNIFICANT
 from csrdata.evaluation.scorecard import FIGURES
@@ -28,16 +31,13 @@ SAME_RECALL = "CHAIR_S of the base at this recall"
 """What ending earlier or later does to the base, without training."""
 
 
-def markdown(
-    table: Table, arms: Arms, *, tuned: Mapping[str, Tuned] | None = None, outdated: Sequence[str] = ()
-) -> str:
+def markdown(table: Table, arms: Arms, *, tuned: Mapping[str, Tuned] | None = None) -> str:
     """Return the section of docs/results.md, without its heading.
 
     Args:
         table: the results.
         arms: of the arms file.
         tuned: what was tried for arms, by name.
-        outdated: results that were made with other settings than the arm has today, each in words.
     """
     lines = [
         "Arms are sets of parameters over one profile: `csrdata arms` lists what each changes, and",
@@ -61,18 +61,22 @@ def markdown(
     ):
         lines += ["", f"### {title}", "", *found] if found else []
     for split in shown_splits(table):
+        lines += _some_seeds(table.some_seeds[split], split)
+    for split in shown_splits(table):
         lines += _scorer_curve(scorer_curve(table, arms.weaker_scorers, split), split)
         lines += _base_curve(base_curves(table, split), split)
-    return "\n".join([*lines, "", *_notes(table, outdated), ""])
+    return "\n".join([*lines, "", *_notes(table), ""])
 
 
 def _title(group: Group, rows: Sequence[Row]) -> str:
     """Name a group of arms, and the seeds of its results."""
     found = sorted({seed for row in rows for seed in row.results})
     wanted = sorted({seed for row in rows for seed in row.seeds})
-    seeds = f"seed {found[0]}" if len(found) == 1 else f"seeds {', '.join(map(str, found))}"
-    missing = "" if found == wanted else f" of {', '.join(map(str, wanted))}"
-    return f"{'main' if group is Group.MUST else 'exploratory'} arms, {seeds}{missing}"
+    seeds = named(wanted if set(found) >= set(wanted) else found)
+    missing = f" of {', '.join(map(str, wanted))}" if set(found) < set(wanted) else ""
+    more = sorted(set(found) - set(wanted))
+    extra = f" (some with {named(more)} too)" if more else ""
+    return f"{'main' if group is Group.MUST else 'exploratory'} arms, {seeds}{missing}{extra}"
 
 
 def shown_splits(table: Table) -> list[str]:
@@ -87,8 +91,9 @@ def _rule(tuning: Tuning, tuned: Mapping[str, Tuned]) -> list[str]:
         f"**Tuning.** One rule for every arm: {len(tuning.trials())} runs of one iteration with seed 0 ({tried}).",
         "Chosen is the lowest CHAIR_S on validation images among the runs whose recall is at most",
         f"{tuning.recall_loss:g} points below the base's; without such a run, the highest recall.",
-        "An arm without a row has the rate of the arm that it extends,",
-        "or else of the profile. `shipped` is the profile, whatever the rule chooses.",
+        "An arm without a row has the rate that it names, or that of the arm that it extends,",
+        "or else of the profile. `shipped` is the profile, whatever the rule chooses. It was chosen by hand, with more",
+        "trials ([experiments.md](experiments.md)): comparisons with it favour it.",
     ]
     if not tuned:
         return lines
@@ -165,7 +170,14 @@ def _scorer_curve(points: Sequence[Point], split: str) -> list[str]:
         f"### {split.replace('_', ' ')}, the gain of one iteration against the accuracy of the scorer",
         "",
         *head(
-            ["arm", "R_I prefers the truer, %", "reward prefers the truer, %", COLUMNS[0][1], "gain, points"]
+            [
+                "arm",
+                "R_I prefers the truer, %",
+                "reward prefers the truer, %",
+                COLUMNS[0][1],
+                "gain, points",
+                *(title for _, title in COLUMNS[1:]),
+            ]
         ),
         *(
             line(
@@ -173,8 +185,9 @@ def _scorer_curve(points: Sequence[Point], split: str) -> list[str]:
                     point.arm,
                     number(point.accuracy),
                     number(point.reward_accuracy),
-                    _cell(point.cell, PRIMARY),
+                    _cell(point.cells[PRIMARY], PRIMARY),
                     number(point.gain),
+                    *(_cell(point.cells.get(name), name) for name, _ in COLUMNS[1:]),
                 ]
             )
             for point in points
@@ -182,6 +195,19 @@ def _scorer_curve(points: Sequence[Point], split: str) -> list[str]:
         "",
         verdict,
     ]
+
+
+def _some_seeds(found: Sequence[SomeSeeds], split: str) -> list[str]:
+    """Show the arms that have the first figure with some of their seeds alone; nothing without one."""
+    if not found:
+        return []
+    title = f"{split.replace('_', ' ')}, {COLUMNS[0][1]} where some seeds have none: the others"
+    lines = ["", f"### {title}", ""]
+    lines += head(["arm", "seeds", COLUMNS[0][1], "shipped, these seeds", "base, these seeds"])
+    for one in found:
+        others = (number(one.shipped), number(one.base))
+        lines.append(line([one.name, ", ".join(map(str, one.seeds)), _cell(one.cell, PRIMARY), *others]))
+    return lines
 
 
 def _base_curve(curves: Mapping[int, Sequence[BasePoint]], split: str) -> list[str]:
@@ -200,7 +226,7 @@ def _base_curve(curves: Mapping[int, Sequence[BasePoint]], split: str) -> list[s
 ON_THE_CURVE = ("chair_s", "recall", "present_per_answer", "length")
 
 
-def _notes(table: Table, outdated: Sequence[str]) -> list[str]:
+def _notes(table: Table) -> list[str]:
     results = [result for row in table.rows for result in row.results.values()]
     notes = [
         f"value [{CONFIDENCE:g}% bootstrap interval over images, and over seeds where there are several]; "
@@ -208,11 +234,13 @@ def _notes(table: Table, outdated: Sequence[str]) -> list[str]:
         f"p < {SIGNIFICANT:g} after Holm's correction over all tests of the table; it is about these models, not about "
         "other seeds); by seed: the first figure of each seed",
         "the base at this recall: with a bias on end-of-sequence alone, linear between the points of its curve",
-        "other figures: means over the seeds whose results have them, without tests",
+        "other figures: means without tests, over the seeds with which no arm of the table lacks the figure (older results "
+        "do); the heading names the seeds where these are not all",
         "prefers the truer: how often the reward, and the mean over an answer's sentences of the scored signal (R_I of the "
         "search's scorer, unless the arm names another), is higher for the truer of two answers of the first iteration's "
         "search that differ in truth",
-        "pairs before training: means over the seeds whose results have them; likelihood under the policy that training "
+        "pairs before training, verdicts, signals: means over the seeds in the second column, with which no arm lacks them. "
+        "Likelihood under the policy that training "
         "starts from, by origin of the pairs (the paper's Figure 8); false, if one of a side's claims is, about an absent "
         "object or a present one (a side without a claim is not counted); rewards on the scale of `score_beams`, over all "
         "pairs of the iteration (Table 10), comparable between arms with the same scale",
@@ -234,10 +262,6 @@ def _notes(table: Table, outdated: Sequence[str]) -> list[str]:
     if len(revisions) > 1:
         notes.append(
             "results of several revisions: `python -m csrdata.ablation run` makes those again whose code differs"
-        )
-    if outdated:
-        notes.append(
-            f"made with other settings than the arm has today, still to be run again: {'; '.join(outdated)}"
         )
     reasons = [
         f"{row.arm.name}/{seed} {metrics['reason']}"

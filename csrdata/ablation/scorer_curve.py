@@ -1,12 +1,14 @@
 """What one iteration gains, against how often the search's scorer prefers the truer answer."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from csrdata.ablation.arms import BASE, SHIPPED, Group
+from csrdata.ablation.by_seed import PRIMARY
+from csrdata.ablation.cell import Cell
 from csrdata.ablation.result import Result
-from csrdata.ablation.table import PRIMARY, Cell, Table
+from csrdata.ablation.table import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +20,8 @@ class Point:
     """% of pairs of answers of the first search, unequal in truth, of which R_I prefers the truer one; 50 is chance."""
     reward_accuracy: float | None
     """The same of the reward."""
-    cell: Cell
-    """`PRIMARY`, % of answers."""
+    cells: Mapping[str, Cell]
+    """By figure; `PRIMARY` is among them."""
     gain: float
     """The base's `PRIMARY` less the arm's, in points; negative: harm."""
 
@@ -33,29 +35,27 @@ def scorer_curve(table: Table, arms: Sequence[str], split: str) -> list[Point]:
             first one with results are left out.
         split: to measure on.
     """
-    metric = f"{split}/{PRIMARY}"
     rows = [row for row in table.rows if row.arm.name in arms and row.results]
     if not rows:
         return []
     seeds = rows[0].found
-    cells = {row.arm.name: row.cells.get(metric) for row in rows if row.found == seeds}
+    cells = {row.arm.name: _of_split(row.cells, split) for row in rows if row.found == seeds}
     references = {
-        (one.title, one.iterations): one.cells.get(metric)
+        (one.title, one.iterations): _of_split(one.cells, split)
         for one in table.references[Group.EXPLORATORY]
         if one.found == seeds
     }
-    cells[SHIPPED], base = references.get((SHIPPED, 1)), references.get((BASE, 0))
+    cells[SHIPPED] = references.get((SHIPPED, 1), {})
+    base = _value(references.get((BASE, 0), {}))
     results = {
         row.arm.name: [row.results[seed] for seed in seeds if seed in row.results] for row in table.rows
     }
     found = []
-    for name, cell in cells.items():
-        accuracy = _mean(results[name], "relevance_prefers_truer")
-        if cell is None or base is None or accuracy is None:
-            continue
-        if cell.figure.value is not None and base.figure.value is not None:
+    for name, own in cells.items():
+        accuracy, value = _mean(results[name], "relevance_prefers_truer"), _value(own)
+        if accuracy is not None and value is not None and base is not None:
             reward = _mean(results[name], "reward_prefers_truer")
-            found.append(Point(name, accuracy, reward, cell, base.figure.value - cell.figure.value))
+            found.append(Point(name, accuracy, reward, own, base - value))
     return sorted(found, key=lambda point: -point.accuracy)
 
 
@@ -70,6 +70,17 @@ def break_even(points: Sequence[Point]) -> float | None:
             share = better.gain / (better.gain - worse.gain)
             return better.accuracy - share * (better.accuracy - worse.accuracy)
     return None
+
+
+def _of_split(cells: Mapping[str, Cell], split: str) -> dict[str, Cell]:
+    """Return the cells of one split, by figure."""
+    prefix = f"{split}/"
+    return {name.removeprefix(prefix): cell for name, cell in cells.items() if name.startswith(prefix)}
+
+
+def _value(cells: Mapping[str, Cell]) -> float | None:
+    """Return `PRIMARY`."""
+    return cells[PRIMARY].figure.value if PRIMARY in cells else None
 
 
 def _mean(results: Sequence[Result], name: str) -> float | None:

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from csrdata.ablation.arms import Arms, read_arms
-from csrdata.ablation.base_curve import base_at_recalls, base_curves, chair_s_at, mean_points
+from csrdata.ablation.base_curve import base_at_recalls, base_curves, chair_s_at, mean_points, with_base
+from csrdata.ablation.by_seed import PRIMARY
+from csrdata.ablation.cell import Cell
 from csrdata.ablation.comparing import Pooled
 from csrdata.ablation.page import markdown
 from csrdata.ablation.picture import arms_picture, scorer_picture
 from csrdata.ablation.scorer_curve import Point
-from csrdata.ablation.table import Cell, Table, build
+from csrdata.ablation.table import Table, build
 from tests.ablation.made import result
 
 FILE = """\
@@ -88,6 +90,11 @@ def test_every_arm_stands_beside_the_base_at_its_recall(arms: Arms) -> None:
         line for line in markdown(table, arms).splitlines() if line.startswith("| shipped | 0, 1 | 1 | - |")
     ]
     assert line.endswith("| 40.0 | 0.0 / 0.0 |")
+    found = with_base(table)
+    assert found["shipped"]["held_out/base_chair_s_at_this_recall"] == {
+        "value": 40.0, "low": None, "high": None, "seeds": [], "p_vs_base": None, "p_vs_shipped": None
+    }  # fmt: skip
+    assert found.keys() == table.as_json().keys()
 
 
 def test_the_picture_has_every_arm_and_the_curve(arms: Arms) -> None:
@@ -110,7 +117,7 @@ def test_the_picture_of_scorers_has_every_point_by_accuracy_and_gain() -> None:
     """A panel for each split with two points or more; the points are joined in their order, on both sides of no gain."""
     cell = Cell(Pooled(0.0, None, None, (0.0,)), None, None)
     points = [
-        Point(arm, accuracy, None, cell, gain)
+        Point(arm, accuracy, None, {PRIMARY: cell}, gain)
         for arm, accuracy, gain in (("a", 90.0, 20.0), ("b", 60.0, -10.0))
     ]
     drawn = scorer_picture({"held_out": points, "other": points[:1]})

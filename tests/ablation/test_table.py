@@ -13,6 +13,7 @@ from csrdata.ablation.result import Result
 from csrdata.ablation.scorer_curve import break_even, scorer_curve
 from csrdata.ablation.table import build
 from csrdata.ablation.tuning import Figures, Trial, Tuned
+from csrdata.ablation.uncounted import complete_seeds
 from csrdata.evaluation.intervals import Figure
 from tests.ablation.made import MACHINE, curve, result
 
@@ -149,6 +150,26 @@ def test_a_seed_whose_recall_no_bias_reaches_takes_the_value_from_its_arm(arms: 
     assert line.endswith("| 50.0 / - |")
 
 
+def test_an_arm_that_some_seeds_have_is_compared_with_those(arms: Arms) -> None:
+    """Off has it with seed 0 alone: there it is at 50, shipped at 0, the base at 100. Seed 1 takes no part."""
+    results = [
+        *(result("base", seed, {"base": BAD}, iterations=0) for seed in (0, 1)),
+        *(at_recall(result("shipped", seed, {"3": GOOD}, iterations=3)) for seed in (0, 1)),
+        at_recall(result("off", 0, {"3": HALF}, iterations=3)),
+        result("off", 1, {"3": BAD}, iterations=3),
+    ]
+    table = build(arms, results)
+    (found,) = table.some_seeds["held_out"]
+    assert (found.name, found.seeds, found.shipped, found.base) == ("off", (0,), 0.0, 100.0)
+    assert (found.cell.figure.value, found.cell.figure.seeds) == (50.0, (50.0,))
+    assert found.cell.p_vs_base is not None
+    assert found.cell.p_vs_base < 0.01
+    text = markdown(table, arms).partition("CHAIR_S at the base's recall where some seeds have none")[2]
+    (line,) = [line for line in text.splitlines() if line.startswith("| off | 0 | 50.0 [")]
+    assert line.endswith("] b s | 0.0 | 100.0 |")
+    assert not build(arms, results[:4]).some_seeds["held_out"]
+
+
 def test_the_bases_own_curve_is_shown(arms: Arms) -> None:
     """What a bias alone does: the mean over seeds at each bias, for each split."""
     points = [{"bias": -1.0, "chair_s": 80.0, "recall": 90.0, "length": 30.0, "present_per_answer": 2.0}]
@@ -189,7 +210,7 @@ def test_a_page_shows_figures_with_marks(arms: Arms) -> None:
 
 
 def test_figures_that_are_not_counted_come_from_the_summaries(arms: Arms) -> None:
-    """The mean over the seeds that have one; the run's own interval with one seed; no test. A figure nobody has is no column."""
+    """The mean over seeds; the run's own interval with one seed; no test. A figure nobody has is no column."""
     one = {"well_formed": Figure(98.0, 97.0, 99.0, None)}
     results = [
         result("base", 0, {"base": BAD}, iterations=0),
@@ -211,9 +232,49 @@ def test_figures_that_are_not_counted_come_from_the_summaries(arms: Arms) -> Non
         "value": 98.0, "low": 97.0, "high": 99.0, "seeds": [98.0]
     }  # fmt: skip
     text = markdown(table, arms)
-    assert "| arm | seeds | iterations | well-formed sentences | POPE accuracy |" in text
+    assert "| arm | seeds | iterations | well-formed sentences | POPE accuracy, seed 1 |" in text
     assert "| off | 0, 1 | 3 | 98.0 | 90.0 |" in text
     assert "POPE accuracy, popular objects" not in text
+
+
+def test_figures_that_are_not_counted_are_of_the_same_seeds_for_all_arms(arms: Arms) -> None:
+    """The base lacks one with seed 0: the others leave out theirs, which would be compared with another base."""
+
+    def having(name: str, seed: int, value: float | None) -> Result:
+        one = result(name, seed, {"3": HALF}, iterations=0 if name == "base" else 3)
+        known = {} if value is None else {"pope_accuracy": Figure(value, None, None, None)}
+        return replace(one, figures={one.last: {"held_out": known}})
+
+    results = [
+        having("base", 0, None),
+        having("base", 1, 80.0),
+        having("shipped", 0, 99.0),
+        having("shipped", 1, 90.0),
+        having("off", 1, 85.0),
+    ]
+    table = build(arms, results)
+    cells = table.as_json()
+    assert [cells[name]["held_out/pope_accuracy"]["value"] for name in ("base", "shipped", "off")] == [
+        80,
+        90,
+        85,
+    ]
+    assert cells["shipped"]["held_out/pope_accuracy"]["seeds"] == [None, 90.0]
+    assert "| arm | seeds | iterations | POPE accuracy, seed 1 |" in markdown(table, arms)
+
+
+@pytest.mark.parametrize(
+    ("has", "seeds"),
+    [
+        ([{0: True, 1: True}, {1: True}], {0, 1}),
+        ([{0: False, 1: True}, {0: True, 1: True}, {2: True}], {1, 2}),
+        ([{0: False, 1: False}, {0: True, 1: True}], {0, 1}),
+        ([{0: False}], set()),
+    ],
+)
+def test_complete_seeds(has: list[dict[int, bool]], seeds: set[int]) -> None:
+    """An arm that never has it takes no seed from the others; one that lacks it with one seed does."""
+    assert complete_seeds(has) == seeds
 
 
 def test_verdicts_of_a_policy_are_shown(arms: Arms) -> None:
@@ -224,13 +285,13 @@ def test_verdicts_of_a_policy_are_shown(arms: Arms) -> None:
     text = markdown(build(arms, [result("off", 0, {"3": GOOD}, iterations=3), judged]), arms)
     section = text.partition("verdicts on its own answers")[2].partition("###")[0]
     assert [line for line in section.splitlines() if line.startswith("| ")][2:] == [
-        "| try | 1 | 400 | 75.0 | 60.0 | 200 |"
+        "| try | 2 | 1 | 400 | 75.0 | 60.0 | 200 |"
     ]
     assert "verdicts on its own" not in markdown(build(arms, [one]), arms)
 
 
 def test_pairs_before_training_are_shown_by_origin(arms: Arms) -> None:
-    """Means over the seeds that have them; a result from before they were kept has no row."""
+    """Means over the seeds that all arms have them with; a result from before they were kept has no row."""
     one, other = (result("off", seed, {"3": GOOD}, iterations=3) for seed in (0, 1))
     quiet = {"csr_search": {"pairs": 30, "chosen": -0.6, "rejected": -0.7, "chosen_preferred": 25.0}}
     changed = other.pairs["1"] | {"likelihood": quiet, "chosen_reward": 1.5, "rejected_reward": -3.0}
@@ -248,8 +309,10 @@ def test_pairs_before_training_are_shown_by_origin(arms: Arms) -> None:
     text = markdown(build(arms, results), arms)
     section = text.partition("first iteration's pairs, before training")[2].partition("###")[0]
     assert [line for line in section.splitlines() if line.startswith("| ")][2:] == [
-        "| off | `csr_search` | 40 | -0.500 | -0.600 | 50.0 | 10.0 | 60.0 | 1.00 | -2.50 |"
+        "| off | 0, 1 | `csr_search` | 40 | -0.500 | -0.600 | 50.0 | 10.0 | 60.0 | 1.00 | -2.50 |"
     ]
+    text = markdown(build(arms, [*results, result("shipped", 2, {"3": GOOD}, iterations=3)]), arms)
+    assert "| shipped | 2 | `csr_search` |" not in text
 
 
 def test_report_cards_are_those_of_shipped_and_of_arms_with_a_signal_of_their_own(tmp_path: Path) -> None:
@@ -269,7 +332,10 @@ def test_report_cards_are_those_of_shipped_and_of_arms_with_a_signal_of_their_ow
     text = markdown(build(arms, results), arms)
     section = text.partition("how well each signal knows the truth")[2].partition("###")[0]
     rows = [line for line in section.splitlines() if line.startswith("| ")][2:]
-    assert rows == [f"| {name} | `search` | 93.0 | 96.0 | 0.20 | 0.0100 |" for name in ("shipped", "try")]
+    assert rows == [
+        f"| {name} | {seed} | `search` | 93.0 | 96.0 | 0.20 | 10.000 |"
+        for name, seed in (("shipped", 0), ("try", 2))
+    ]
 
 
 def test_what_is_missing_is_listed(arms: Arms) -> None:
@@ -355,8 +421,8 @@ def test_a_result_of_another_machine_than_its_base_is_left_out(arms: Arms) -> No
     assert why in markdown(table, arms)
 
 
-def test_results_of_other_settings_are_named(tmp_path: Path) -> None:
-    """A result of other parameters than its arm has today, with the keys; results of another profile are not compared."""
+def test_results_of_other_settings_are_left_out(tmp_path: Path) -> None:
+    """They are of another arm than today's. Each is named with the keys; results of another profile are not judged."""
     path = tmp_path / "arms.yaml"
     path.write_text(FILE.replace("Off., group: must, iterations: 3, changes: {}", OFF), encoding="utf-8")
     arms = read_arms(path)
@@ -371,10 +437,13 @@ def test_results_of_other_settings_are_named(tmp_path: Path) -> None:
         result("gone", 0, {"1": GOOD}),
     ]
     found = outdated(campaign, results)
-    assert found == ["off/1 (train_dpo.sft_weight)", "shipped/0 (the profile)"]
-    text = markdown(build(arms, results), arms, outdated=found)
-    assert f"still to be run again: {found[0]}; {found[1]}\n" in text
-    assert "made with other settings" not in markdown(build(arms, results), arms)
+    assert found == {("off", 1): "train_dpo.sft_weight", ("shipped", 0): "the profile"}
+    table = build(arms, results, outdated=found)
+    assert [row.found for row in table.rows] == [(), (), (0,), (0,), ()]
+    text = markdown(table, arms)
+    for name, what in (("off/1", "train_dpo.sft_weight"), ("shipped/0", "the profile")):
+        assert f"left out: {name}: made with other settings than the arm has today ({what})" in text
+    assert "missing: base/0, base/1, base/2, shipped/0, " in text
 
 
 def test_the_gain_of_an_iteration_is_shown_against_the_accuracy_of_the_scorer(arms: Arms) -> None:
@@ -395,7 +464,10 @@ def test_the_gain_of_an_iteration_is_shown_against_the_accuracy_of_the_scorer(ar
     assert break_even([points[0], points[2]]) == 75.0
     assert break_even(points[:2]) is None
     text = markdown(build(arms, results), arms)
-    assert "| eye | 55.0 | 90.0 | 100.0 [100.0, 100.0] b s | -50.0 |" in text
+    assert (
+        "| eye | 55.0 | 90.0 | 100.0 [100.0, 100.0] b s | -50.0 | 100.0 [100.0, 100.0] b s | 50.0 [50.0, 50.0] |"
+        in text
+    )
     assert "Under 75.0% an iteration does harm (linear between the points)." in text
 
 
