@@ -42,14 +42,19 @@ class ReferenceCheck:
 
 
 ROUNDING = {torch.float32: 3e-5, torch.bfloat16: 0.15, torch.float16: 0.03}
-"""Rounding allowance in nats: an answer of T tokens may differ by this times sqrt(T) between generation and training.
+"""Rounding allowance in nats: answers of T tokens differ by less than this times sqrt(T) between generation and training.
 
 Measured on the CPU between the decoder's shared prefix and TRL's batches, on the trained microworld policy and on random
 policies of 2, 8 and 24 layers, for answers of 7 to 275 tokens. Divided by sqrt(T), the differences have a root mean square
 of at most 0.030 in bfloat16 and 0.005 in float16; the largest is 0.064 and 0.014. The allowances are 5 and 6 times the
-root mean square. In float32 the largest seen is 1e-5, for 112 tokens in which a policy repeats itself; the allowance is 3
-times that. Weights 10 times wider than usual initial weights, in 12 or more layers, give up to 6 times more rounding: raise
+root mean square. In float32, over the 1,994 answers of a trained policy, the root mean square is 1.3e-6, and 99.9% are below
+4e-6. Weights 10 times wider than usual initial weights, in 12 or more layers, give up to 6 times more rounding: raise
 `reference_tolerance` for such a model."""
+SPIKE = {torch.float32: 3e-4}
+"""The same for a single answer, where it may be more: terms that cancel at one token can amplify its rounding.
+
+Of those 1,994 answers one differs by 4.8e-5 times sqrt(T), ten times more than any other: half of the difference is between
+float32 and float64, all of it at the end of a sentence that breaks off. The allowance is 6 times that."""
 MEAN_SHARE = 1 / 3
 """Limit on the mean of difference / allowance over the answers of a set, 0..1. Measured in half types: rounding gives at
 most 0.16, weights changed by 3% of their spread 0.47 or more."""
@@ -185,9 +190,9 @@ def check_references(
 ) -> ReferenceCheck:
     """Validate the reference's log-probabilities against those stored at generation; skip answers without a stored one.
 
-    Every difference must be at most `tolerance`, or what the number format rounds in an answer of that length if more
-    (`allowed_gap`). A wrong reference can be that close on one answer by chance, but not on all of them. So the mean of
-    difference / allowance must also be at most `MEAN_SHARE`.
+    Every difference must be at most `tolerance`, or what the number format may round in one answer of that length if more
+    (`most_gap`). A wrong reference can be that close on one answer by chance, but not on all of them. So the mean of
+    difference / what is usual (`usual_gap`) must also be at most `MEAN_SHARE`.
 
     Args:
         pairs: N pairs. Stored log-probabilities are in nats, and null if it is not known which policy wrote the answer.
@@ -201,7 +206,7 @@ def check_references(
         How many pairs were checked, and the largest difference.
 
     Raises:
-        UserError: a difference is not a number or exceeds its allowance, or the mean of difference / allowance is too large.
+        UserError: a difference is not a number or too large, or the mean of difference / allowance is.
     """
     dtype: torch.dtype = policy.model.dtype
     name, half = str(dtype).removeprefix("torch."), dtype != torch.float32
@@ -222,7 +227,7 @@ def check_references(
             tokens = side.tokens or len(
                 completion_ids(policy.processor, side.text, context=pair.context, complete=side.complete)
             )
-            gap, allowed = abs(value - side.logprob), allowed_gap(tokens, dtype=dtype, tolerance=tolerance)
+            gap, allowed = abs(value - side.logprob), most_gap(tokens, dtype=dtype, tolerance=tolerance)
             if not gap <= allowed:  # not `>`: NaN compares false
                 within = f"within {allowed:.2g} nats ({tokens} tokens in {name})"
                 raise UserError(
@@ -233,25 +238,33 @@ def check_references(
                 )
             gaps.append(gap)
             lengths.append(tokens)
-            shares.append(gap / allowed)
+            shares.append(gap / usual_gap(tokens, dtype=dtype, tolerance=tolerance))
     if shares and (mean := fmean(shares)) > MEAN_SHARE:
         raise UserError(
             f"{len(gaps)} answers: reference log-probabilities under {policy.folder}",
-            got=f"{fmean(gaps):.2g} nats away on average, {mean:.0%} of the limit for one answer",
+            got=f"{fmean(gaps):.2g} nats away on average, {mean:.0%} of the rounding allowance",
             expected=f"at most {MEAN_SHARE:.0%} (about {round(fmean(lengths))} tokens in {name}): {why}",
             do=do,
         )
     return ReferenceCheck(checked, max(gaps, default=None))
 
 
-def allowed_gap(tokens: int, *, dtype: torch.dtype, tolerance: float) -> float:
-    """Return how far an answer's reference log-probability may be from the one stored at generation, in nats.
+def usual_gap(tokens: int, *, dtype: torch.dtype, tolerance: float) -> float:
+    """Return how far reference log-probabilities usually are from those stored at generation, at most, in nats.
 
     The rounding errors of tokens are independent, so their sum grows with the square root of the number of tokens.
 
     Example: 46 tokens and a tolerance of 1e-4 -> 2e-4 in float32, 1.0 in bfloat16, 0.2 in float16
     """
     return max(tolerance, ROUNDING.get(dtype, 0.0) * math.sqrt(tokens))
+
+
+def most_gap(tokens: int, *, dtype: torch.dtype, tolerance: float) -> float:
+    """Return how far the reference log-probability of a single answer may be from the stored one, in nats.
+
+    Example: 46 tokens and a tolerance of 1e-4 -> 2e-3 in float32, as `usual_gap` in half types
+    """
+    return max(usual_gap(tokens, dtype=dtype, tolerance=tolerance), SPIKE.get(dtype, 0.0) * math.sqrt(tokens))
 
 
 @torch.inference_mode()

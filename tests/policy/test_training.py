@@ -11,7 +11,7 @@ import torch
 from csrdata.errors import UserError
 from csrdata.images import load_image
 from csrdata.policy.loading import Dtype, Policy, load_policy, new_chain
-from csrdata.policy.preflight import MEAN_SHARE, allowed_gap, check_references
+from csrdata.policy.preflight import MEAN_SHARE, check_references, most_gap, usual_gap
 from csrdata.policy.prompting import completion_ids, encode, render_prompt
 from csrdata.policy.training import TrainingReport, language_layers, train
 from csrdata.records import Pair, PairScores
@@ -209,7 +209,7 @@ def test_gaps_that_are_each_allowed_are_refused_together(base: Path, dtype: Dtyp
         [pair.scores.rejected_logprob for pair in pairs],
     ]
     allowed = [
-        [allowed_gap(tokens, dtype=policy.model.dtype, tolerance=1e-4) for tokens in own]
+        [usual_gap(tokens, dtype=policy.model.dtype, tolerance=1e-4) for tokens in own]
         for own in (
             [pair.scores.chosen_tokens for pair in pairs],
             [pair.scores.rejected_tokens for pair in pairs],
@@ -229,12 +229,34 @@ def test_gaps_that_are_each_allowed_are_refused_together(base: Path, dtype: Dtyp
 
 def test_the_tolerance_belongs_to_type_and_length() -> None:
     """Longer answers are allowed more, half types much more than float32, and none less than the tolerance."""
-    assert allowed_gap(9, dtype=torch.float32, tolerance=1e-4) == 1e-4
-    assert allowed_gap(400, dtype=torch.float32, tolerance=1e-4) == pytest.approx(6e-4)
-    assert allowed_gap(400, dtype=torch.bfloat16, tolerance=1e-4) == pytest.approx(3.0)
-    assert allowed_gap(100, dtype=torch.bfloat16, tolerance=1e-4) == pytest.approx(1.5)
-    assert allowed_gap(400, dtype=torch.float16, tolerance=1e-4) == pytest.approx(0.6)
-    assert allowed_gap(400, dtype=torch.float16, tolerance=5.0) == 5.0
+    assert usual_gap(9, dtype=torch.float32, tolerance=1e-4) == 1e-4
+    assert usual_gap(400, dtype=torch.float32, tolerance=1e-4) == pytest.approx(6e-4)
+    assert usual_gap(400, dtype=torch.bfloat16, tolerance=1e-4) == pytest.approx(3.0)
+    assert usual_gap(100, dtype=torch.bfloat16, tolerance=1e-4) == pytest.approx(1.5)
+    assert usual_gap(400, dtype=torch.float16, tolerance=1e-4) == pytest.approx(0.6)
+    assert usual_gap(400, dtype=torch.float16, tolerance=5.0) == 5.0
+    assert most_gap(400, dtype=torch.float32, tolerance=1e-4) == pytest.approx(6e-3)
+    assert most_gap(400, dtype=torch.float32, tolerance=5.0) == 5.0
+    assert most_gap(400, dtype=torch.bfloat16, tolerance=1e-4) == pytest.approx(3.0)
+
+
+def test_one_answer_may_be_rounded_more_than_all(base: Path) -> None:
+    """In float32, a gap like the largest one seen passes for one answer, not for all of them, nor does ten times as much."""
+    policy, pairs = load_policy(base), written_by(base)
+    stored = [
+        [pair.scores.chosen_logprob for pair in pairs],
+        [pair.scores.rejected_logprob for pair in pairs],
+    ]
+    seen = 4.8e-5 * math.sqrt(pairs[0].scores.chosen_tokens)
+    one = [[stored[0][0] + seen, *stored[0][1:]], stored[1]]
+    check = check_references(pairs, *one, policy=policy, tolerance=1e-6)
+    assert check.largest_gap == pytest.approx(seen, rel=1e-3)
+    every = [[value + seen for value in own] for own in stored]
+    with pytest.raises(UserError, match="nats away on average"):
+        check_references(pairs, *every, policy=policy, tolerance=1e-6)
+    far = [[stored[0][0] + 10 * seen, *stored[0][1:]], stored[1]]
+    with pytest.raises(UserError, match="as stored at generation"):
+        check_references(pairs, *far, policy=policy, tolerance=1e-6)
 
 
 def test_chain_trains_on(base: Path) -> None:
