@@ -158,13 +158,17 @@ def _scorer_curve(points: Sequence[Point], split: str) -> list[str]:
     """Show what one iteration gains with each scorer; nothing where fewer than two were measured."""
     if len(points) < 2:
         return []
-    limit = break_even(points)
+    gains = [point for point in points if point.gain is not None]
+    silent = [point.arm for point in points if point.gain is None]
+    limit = break_even(gains)
     if limit is not None:
         verdict = f"Under {limit:.1f}% an iteration does harm (linear between the points)."
-    elif all(point.gain >= 0 for point in points):
-        verdict = "No scorer did harm."
-    else:
+    elif any(point.gain < 0 for point in gains if point.gain is not None):
         verdict = "The accuracy does not say where harm begins."
+    else:
+        verdict = "" if silent else "No scorer did harm."
+    if silent:
+        verdict += f" An iteration does harm with {', '.join(silent)}: no bias gives the base's recall back."
     return [
         "",
         f"### {split.replace('_', ' ')}, the gain of one iteration against the accuracy of the scorer",
@@ -185,7 +189,7 @@ def _scorer_curve(points: Sequence[Point], split: str) -> list[str]:
                     point.arm,
                     number(point.accuracy),
                     number(point.reward_accuracy),
-                    _cell(point.cells[PRIMARY], PRIMARY),
+                    _cell(point.cells.get(PRIMARY), PRIMARY),
                     number(point.gain),
                     *(_cell(point.cells.get(name), name) for name, _ in COLUMNS[1:]),
                 ]
@@ -193,7 +197,7 @@ def _scorer_curve(points: Sequence[Point], split: str) -> list[str]:
             for point in points
         ),
         "",
-        verdict,
+        verdict.strip(),
     ]
 
 

@@ -57,6 +57,8 @@ class Panel:
 def arms_picture(table: Table, splits: Sequence[str]) -> str:
     """Return a panel for each split: the base's curve, the main arms by colour, the exploratory ones grey.
 
+    Exploratory arms with less recall than all of the curve are named under it.
+
     Args:
         table: of all arms.
         splits: to show, one or more.
@@ -76,12 +78,13 @@ def scorer_picture(points: Mapping[str, Sequence[Point]]) -> str:
     """Return a panel for each split: what one iteration gains, against how often R_I prefers the truer answer.
 
     Args:
-        points: by split, as `csrdata.ablation.scorer_curve.scorer_curve` returns them.
+        points: by split, as `csrdata.ablation.scorer_curve.scorer_curve` returns them. Those without a gain are left out.
     """
     parts: list[str] = []
     for left, (split, own) in zip(_places(list(points)), points.items(), strict=True):
-        if len(own) > 1:
-            parts += _scorers_panel(own, split, left)
+        gains = [(point, point.gain) for point in own if point.gain is not None]
+        if len(gains) > 1:
+            parts += _scorers_panel(gains, split, left)
     return _svg(parts, width=LEFT + len(points) * (WIDTH + GAP))
 
 
@@ -91,6 +94,9 @@ def _arms_panel(table: Table, split: str, left: float, colours: Mapping[str, str
         for one in mean_points(base_curves(table, split), ("recall", "chair_s")).values()
     ]
     rows = [(row, at) for row in table.rows if (at := _at(row, split)) is not None]
+    least = min([recall for recall, _ in curve] or [0.0])
+    far = [row.title for row, (recall, _) in rows if recall < least and row.title not in colours]
+    rows = [(row, at) for row, at in rows if row.title not in far]
     seen = [*curve, *(at for _, at in rows)]
     if not seen:
         return
@@ -105,10 +111,12 @@ def _arms_panel(table: Table, split: str, left: float, colours: Mapping[str, str
         fill, radius = "white" if row.title == BASE else colour, 6 if row.title in {BASE, *colours} else 3
         about = f"{row.title}: CHAIR_S {chair:.1f}, recall {recall:.1f}"
         yield _dot(panel.x(recall), panel.y(chair), colour, fill=fill, radius=radius, about=about)
+    if far:
+        yield _text(left + WIDTH / 2, TOP + HEIGHT + 58, f"not shown, with less recall: {', '.join(far)}")
 
 
-def _scorers_panel(points: Sequence[Point], split: str, left: float) -> Iterator[str]:
-    at = [(point.accuracy, point.gain) for point in points]
+def _scorers_panel(gains: Sequence[tuple[Point, float]], split: str, left: float) -> Iterator[str]:
+    at = [(point.accuracy, gain) for point, gain in gains]
     panel = Panel(left, _range([one for one, _ in at]), _range([0.0, *(one for _, one in at)]))
     yield from panel.axes(
         title=split.replace("_", " "),
@@ -118,9 +126,9 @@ def _scorers_panel(points: Sequence[Point], split: str, left: float) -> Iterator
     zero = panel.y(0.0)
     yield f'<line x1="{left}" x2="{left + WIDTH}" y1="{zero:.1f}" y2="{zero:.1f}" stroke="{QUIET}" stroke-width="2"/>'
     yield _polyline(panel, at)
-    for point in points:
-        x, y = panel.x(point.accuracy), panel.y(point.gain)
-        about = f"{point.arm}: gain {point.gain:.1f}, accuracy {point.accuracy:.1f}"
+    for point, gain in gains:
+        x, y = panel.x(point.accuracy), panel.y(gain)
+        about = f"{point.arm}: gain {gain:.1f}, accuracy {point.accuracy:.1f}"
         yield _dot(x, y, COLOURS[0], fill=COLOURS[0], radius=4, about=about)
         if x > left + WIDTH / 2:
             yield _text(x - 8, y + 4, point.arm, anchor="end")
@@ -187,7 +195,7 @@ def _text(x: float, y: float, text: str, *, anchor: str = "middle", size: int = 
 
 
 def _svg(parts: Sequence[str], *, width: float) -> str:
-    height = TOP + HEIGHT + 50
+    height = TOP + HEIGHT + 66
     box = f'viewBox="0 0 {width} {height}"'
     return "\n".join(
         [

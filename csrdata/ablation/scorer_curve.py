@@ -21,13 +21,14 @@ class Point:
     reward_accuracy: float | None
     """The same of the reward."""
     cells: Mapping[str, Cell]
-    """By figure; `PRIMARY` is among them."""
-    gain: float
-    """The base's `PRIMARY` less the arm's, in points; negative: harm."""
+    """By figure."""
+    gain: float | None
+    """The base's `PRIMARY` less the arm's, in points; negative: harm. None: no bias gives the arm the base's recall, which
+    is harm too."""
 
 
 def scorer_curve(table: Table, arms: Sequence[str], split: str) -> list[Point]:
-    """Return the points of some arms and of `shipped`, the best scorer first; arms without one of the figures are left out.
+    """Return the points of some arms and of `shipped`, the best scorer first; arms whose accuracy is unknown are left out.
 
     Args:
         table: of all arms.
@@ -53,9 +54,12 @@ def scorer_curve(table: Table, arms: Sequence[str], split: str) -> list[Point]:
     found = []
     for name, own in cells.items():
         accuracy, value = _mean(results[name], "relevance_prefers_truer"), _value(own)
-        if accuracy is not None and value is not None and base is not None:
+        measured = value is not None or any(
+            one.match_recall.get(one.last, {}).get("reason") for one in results[name]
+        )
+        if accuracy is not None and base is not None and measured:
             reward = _mean(results[name], "reward_prefers_truer")
-            found.append(Point(name, accuracy, reward, own, base - value))
+            found.append(Point(name, accuracy, reward, own, None if value is None else base - value))
     return sorted(found, key=lambda point: -point.accuracy)
 
 
@@ -63,9 +67,11 @@ def break_even(points: Sequence[Point]) -> float | None:
     """Return the highest accuracy, in %, under which an iteration does harm: linear between points; None: none of them does.
 
     Args:
-        points: the best scorer first.
+        points: the best scorer first, all with a gain.
     """
     for better, worse in itertools.pairwise(points):
+        if better.gain is None or worse.gain is None:
+            raise ValueError("a point without a gain has no place on the line")
         if better.gain >= 0 > worse.gain:
             share = better.gain / (better.gain - worse.gain)
             return better.accuracy - share * (better.accuracy - worse.accuracy)

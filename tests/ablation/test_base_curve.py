@@ -14,7 +14,7 @@ from csrdata.ablation.page import markdown
 from csrdata.ablation.picture import arms_picture, scorer_picture
 from csrdata.ablation.scorer_curve import Point
 from csrdata.ablation.table import Table, build
-from tests.ablation.made import result
+from tests.ablation.made import counts, result
 
 FILE = """\
 tuning: {grid: {train_dpo.learning_rate: [0.0001]}, recall_loss: 2.0}
@@ -104,6 +104,17 @@ def test_the_picture_has_every_arm_and_the_curve(arms: Arms) -> None:
     for name, chair in (("base", "100.0"), ("shipped", "0.0"), ("try", "0.0")):
         assert f"<title>{name}: CHAIR_S {chair}, recall 50.0</title>" in drawn
     assert "held out" in drawn
+
+
+def test_an_arm_far_from_the_others_is_named_and_does_not_shrink_them(arms: Arms) -> None:
+    """One that falls silent has no recall: the picture has the range of the base's curve, from 40 on."""
+    table = _table(arms, "try")
+    silent = replace(result("try", 0, {"1": GOOD}), counts={"1": {"held_out": counts(GOOD, named=0)}})
+    results = [*(one for row in table.rows for one in row.results.values() if row.title != "try"), silent]
+    drawn = arms_picture(build(arms, results), ["held_out"])
+    assert "not shown, with less recall: try" in drawn
+    assert "<title>try" not in drawn
+    assert "not shown" not in arms_picture(table, ["held_out"])
 
 
 def test_a_picture_of_nothing_is_a_picture(arms: Arms) -> None:

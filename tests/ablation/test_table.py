@@ -8,6 +8,7 @@ import pytest
 from csrdata.ablation.arms import Arms, read_arms
 from csrdata.ablation.collecting import outdated, params_hash
 from csrdata.ablation.page import markdown
+from csrdata.ablation.picture import scorer_picture
 from csrdata.ablation.projects import Run, open_campaign
 from csrdata.ablation.result import Result
 from csrdata.ablation.scorer_curve import break_even, scorer_curve
@@ -469,6 +470,27 @@ def test_the_gain_of_an_iteration_is_shown_against_the_accuracy_of_the_scorer(ar
         in text
     )
     assert "Under 75.0% an iteration does harm (linear between the points)." in text
+
+
+def test_a_scorer_after_which_the_policy_falls_silent_does_harm(arms: Arms) -> None:
+    """No bias gives it the base's recall: it has no gain, and is named; the others alone do not say that all is well."""
+    results = [
+        result("base", 0, {"base": HALF}, iterations=0),
+        at_recall(result("shipped", 0, {"1": GOOD})),
+        accurate(at_recall(result("try", 0, {"1": GOOD})), 75.0),
+        replace(
+            accurate(result("eye", 0, {"1": GOOD}), 55.0),
+            match_recall={"1": {"bias": None, "reason": "outside the curve"}},
+        ),
+    ]
+    table = build(arms, results)
+    points = scorer_curve(table, arms.weaker_scorers, "held_out")
+    assert [(one.arm, one.gain) for one in points] == [("shipped", 50.0), ("try", 50.0), ("eye", None)]
+    text = markdown(table, arms)
+    assert "| eye | 55.0 | 90.0 | - | - | 0.0 [0.0, 0.0] b |" in text
+    assert "An iteration does harm with eye: no bias gives the base's recall back." in text
+    assert "No scorer did harm" not in text
+    assert "<title>eye" not in scorer_picture({"held_out": points})
 
 
 def test_harm_by_every_scorer_is_not_called_harmless(arms: Arms) -> None:
