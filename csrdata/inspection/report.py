@@ -68,6 +68,7 @@ DISTRIBUTIONS = {
     "sentence_log10_probability": ("R_T of a sentence", "log10 of probability"),
     "sentence_probability_per_token": ("R_T per token", "0..1"),
     "sentence_relevance": ("R_I of a sentence", "0..100, 100 * cosine"),
+    "sentence_repetition": ("similarity to an earlier sentence", "0..1, cosine"),
     "sentence_guidance_reward": ("guidance of a sentence", "generate_beams' scale"),
     "answer_reward": ("reward of an answer", "score_beams' scale"),
     "pair_margin": ("margin of a pair", "scale of its origin"),

@@ -74,6 +74,8 @@ class Distributions:
     """0..1: geometric mean of the probabilities of the sentence's tokens."""
     sentence_relevance: Distribution | None
     """R_I (equation 3): 0..100, 100 * cosine."""
+    sentence_repetition: Distribution | None
+    """0..1: the largest similarity to an earlier sentence of the answer, by the search's scorer; not of first sentences."""
     sentence_guidance_reward: Distribution | None
     """On the scale of `generate_beams`."""
     answer_reward: Distribution | None
@@ -245,6 +247,7 @@ def _distributions(iteration: LoadedIteration, table: pl.DataFrame) -> Distribut
         sentence_log10_probability=distribution(spoken["logprob"] / 2.302585092994046),
         sentence_probability_per_token=distribution(spoken.select(per_token).to_series()),
         sentence_relevance=distribution(spoken["relevance"]),
+        sentence_repetition=distribution(spoken.filter(pl.col("depth") > 1)["repetition"].drop_nulls()),
         sentence_guidance_reward=distribution(spoken["guidance_reward"].drop_nulls()),
         answer_reward=distribution(iteration.responses["reward"]),
         pair_margin=distribution(_margins(table)),

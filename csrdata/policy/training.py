@@ -317,6 +317,13 @@ def _check_pairs(pairs: Sequence[Pair], objective: Objective, *, policy: Policy)
             expected="1 or more",
             do="see why prompts were dropped: csrdata stats; lower select_pairs.margin in params.yaml, then: dvc repro",
         )
+    if not any(pair.chosen.strip() for pair in pairs):
+        raise UserError(
+            "pairs to train on",
+            got=f"{len(pairs)}, in which the chosen side is always the end of the answer",
+            expected="chosen sides with words, too: trained on ends alone, a policy falls silent",
+            do="csrdata stats: where similarity to an earlier sentence is mostly above repetition_threshold, raise it",
+        )
     ends = end_ids(policy.model, policy.processor)
     for pair in pairs:
         check_texts(pair, sides=objective.sides)

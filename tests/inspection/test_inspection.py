@@ -18,12 +18,12 @@ from csrdata.inspection.search_tree import search_tree
 from csrdata.inspection.stats import stats
 from csrdata.inspection.tree import render_tree
 from csrdata.inspection.tree_figures import ReasonOfTree, tree_figures
-from csrdata.records import Dropped, Pair, Prompt, Response, Sentence
+from csrdata.records import Dropped, Fate, Pair, Prompt, Response, Sentence
 from csrdata.search.pairs import form
 from csrdata.storage.iteration_tables import IterationTables
 from csrdata.storage.tables import seal, to_table, write_rows
 from csrdata.text import json_text
-from tests.inspection.made import DROPPED, EMPTY, ITERATION, PAIR, PROMPTS, RESPONSES, SENTENCES
+from tests.inspection.made import DROPPED, EMPTY, ITERATION, PAIR, PROMPTS, RESPONSES, SENTENCES, sentence
 from tests.scores import pair_with, without_scores
 
 
@@ -31,6 +31,14 @@ def _text(drawn: RenderableType, *, width: int = 160) -> str:
     page = io.StringIO()
     Console(width=width, file=page).print(drawn)
     return page.getvalue()
+
+
+LATER = [
+    replace(sentence(node, 0, f" {node}.", fate=Fate.PRUNED), repetition=value)
+    for node, value in ((5, 0.2), (6, 0.4), (7, 0.9))
+]
+LONGER = replace(ITERATION, candidates=to_table([*SENTENCES, *LATER], Sentence))
+"""With three second sentences."""
 
 
 def test_counts_cover_every_candidate_and_prompt() -> None:
@@ -62,6 +70,14 @@ def test_components_are_those_of_sentences_with_text() -> None:
     assert found.sentence_probability_per_token.mean == pytest.approx(0.36787944)
 
 
+def test_similarity_is_that_of_sentences_after_another() -> None:
+    """A first sentence repeats nothing, and the end has no text: neither counts."""
+    found = stats(LONGER).distributions
+    assert found.sentence_repetition is not None
+    assert (found.sentence_repetition.count, found.sentence_repetition.p50) == (3, 0.4)
+    assert stats(ITERATION).distributions.sentence_repetition is None
+
+
 def test_nothing_made_gives_no_figures_but_a_report() -> None:
     """Without a pair or an answer the figures are null, not an error; the JSON keeps its keys."""
     figures = stats(EMPTY)
@@ -88,7 +104,7 @@ def test_the_report_shows_every_figure() -> None:
 
 def test_the_report_fits_an_ordinary_terminal() -> None:
     """In 80 columns no number is cut and no histogram is broken."""
-    figures = stats(ITERATION)
+    figures = stats(LONGER)
     text = _text(report(figures), width=80)
     assert "\N{HORIZONTAL ELLIPSIS}" not in text
     for field in fields(figures.distributions):

@@ -212,6 +212,19 @@ def test_every_tokenizer_keeps_its_tokens_at_a_boundary(name: str, tmp_path: Pat
     assert tried >= 3
 
 
+def test_pairs_that_only_end_answers_are_refused(tmp_path: Path) -> None:
+    """Trained on them, a policy says nothing any more; one chosen side with words is enough to train."""
+    policy = load_policy(FAMILIES["llava_old"](tmp_path / "policy"))
+    unlike_pictures(tmp_path / "images")
+    before, behind, _ = cuts(policy, generated(policy, REPLIES[0]))[0]
+    ends = [Pair("a", "images/0.png", "Describe it.", "", behind, "judge", context=before)] * 2
+    words = "^pairs to train on: got 2, in which the chosen side is always the end of the answer, expected chosen sides with words"
+    with pytest.raises(UserError, match=words):
+        trained(policy, ends, root=tmp_path)
+    goes_on = Pair("b", "images/1.png", "Describe it.", behind, "", "judge", context=before)
+    assert len(trained(policy, [ends[0], goes_on], root=tmp_path).steps) == 1
+
+
 @pytest.mark.parametrize("name", ["llava_old", "qwen2_5_vl"])
 def test_a_tokenizer_of_another_kind_trains(name: str, tmp_path: Path) -> None:
     """SentencePiece with a space before the first word, and byte-level BPE: continuations and ends train."""
