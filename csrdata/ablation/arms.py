@@ -36,7 +36,7 @@ BASE, SHIPPED = "base", "shipped"
 MOST_TRIALS = 8
 """The most settings that an arm may be tuned over."""
 SEEDS = (0, 1, 2)
-"""Of an arm of the group `must`. An exploratory one has the last: settings are chosen with the first."""
+"""Of an arm of the group `must`. An exploratory one has the last, as settings are chosen with the first."""
 SEEDED = ("prepare", "sample_prompts", "generate_beams", "select_pairs", "train_dpo")
 """Sections whose keys `seed` a run's seed replaces. The others draw the images and questions on which all are compared."""
 

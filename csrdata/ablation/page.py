@@ -75,7 +75,7 @@ def _title(group: Group, rows: Sequence[Row]) -> str:
     seeds = named(wanted if set(found) >= set(wanted) else found)
     missing = f" of {', '.join(map(str, wanted))}" if set(found) < set(wanted) else ""
     more = sorted(set(found) - set(wanted))
-    extra = f" (some with {named(more)} too)" if more else ""
+    extra = f" (some with {named(more)})" if more else ""
     return f"{'main' if group is Group.MUST else 'exploratory'} arms, {seeds}{missing}{extra}"
 
 

@@ -80,7 +80,9 @@ class Row:
 
     @property
     def missing(self) -> list[int]:
-        """The seeds without a result."""
+        """The seeds without a result; of an exploratory arm, for which one seed is enough, none if any has a result."""
+        if self.arm.group is Group.EXPLORATORY and self.results:
+            return []
         return [seed for seed in self.seeds if seed not in self.results]
 
 

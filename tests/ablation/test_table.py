@@ -354,6 +354,15 @@ def test_what_is_missing_is_listed(arms: Arms) -> None:
     assert "left out: off/1: other questions, truth or rules than base/0" in text
 
 
+def test_one_seed_of_an_exploratory_arm_is_enough(arms: Arms) -> None:
+    """Whichever it is; a main arm needs all of its seeds."""
+    results = [result("base", 0, {"base": BAD}, iterations=0), result("try", 0, {"1": GOOD})]
+    text = markdown(build(arms, results), arms)
+    missing = "missing: base/1, base/2, shipped/0, shipped/1, shipped/2, off/0, off/1, off/2, eye/2"
+    assert missing in text.splitlines()
+    assert "exploratory arms, seed 2 (some with seed 0)" in text
+
+
 def test_a_quick_table_misses_only_what_quick_runs_make(arms: Arms) -> None:
     """Its arms have one seed."""
     few = replace(arms, by_name={name: arms.named(name) for name in ("base", "shipped")})
