@@ -72,10 +72,11 @@ def _title(group: Group, rows: Sequence[Row]) -> str:
     """Name a group of arms, and the seeds of its results."""
     found = sorted({seed for row in rows for seed in row.results})
     wanted = sorted({seed for row in rows for seed in row.seeds})
-    seeds = named(wanted if set(found) >= set(wanted) else found)
-    missing = f" of {', '.join(map(str, wanted))}" if set(found) < set(wanted) else ""
-    more = sorted(set(found) - set(wanted))
-    extra = f" (some with {named(more)})" if more else ""
+    own = [seed for seed in found if seed in wanted]
+    more = named([seed for seed in found if seed not in wanted])
+    seeds = named(own or found)
+    missing = f" of {', '.join(map(str, wanted))}" if own and own != wanted else ""
+    extra = f" (some with {more})" if own and own != found else ""
     return f"{'main' if group is Group.MUST else 'exploratory'} arms, {seeds}{missing}{extra}"
 
 

@@ -360,7 +360,9 @@ def test_one_seed_of_an_exploratory_arm_is_enough(arms: Arms) -> None:
     text = markdown(build(arms, results), arms)
     missing = "missing: base/1, base/2, shipped/0, shipped/1, shipped/2, off/0, off/1, off/2, eye/2"
     assert missing in text.splitlines()
-    assert "exploratory arms, seed 2 (some with seed 0)" in text
+    assert "### held out, exploratory arms, seed 0\n" in text
+    text = markdown(build(arms, [*results, result("eye", 2, {"1": GOOD})]), arms)
+    assert "### held out, exploratory arms, seed 2 (some with seed 0)\n" in text
 
 
 def test_a_quick_table_misses_only_what_quick_runs_make(arms: Arms) -> None:
