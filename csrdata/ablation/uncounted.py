@@ -46,7 +46,7 @@ def complete_figures(arms: Sequence[Mapping[int, Result]], splits: Sequence[str]
 def uncounted_cells(
     results: Mapping[int, Result], policies: Mapping[int, str], seeds: Mapping[str, Collection[int]]
 ) -> dict[str, Cell]:
-    """Return the mean of each metric over its seeds; with one result, the interval of its own summary.
+    """Return the mean of each metric over its seeds; with one result, with the interval of its summary.
 
     Args:
         results: of one arm, by seed.
