@@ -73,7 +73,9 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
 def report_cards(rows: Sequence[Row]) -> list[str]:
     """Return a table of the signals of `shipped`, and of every arm that changes the scorers; or nothing."""
     shown = [row for row in rows if _has_own_signals(row)]
-    seeds = _complete(row for row in shown if any(result.cards for result in row.results.values()))
+    seeds = complete_seeds(
+        {seed: bool(result.cards) for seed, result in row.results.items()} for row in shown
+    )
     lines = [text for row in shown for text in _cards(row, seeds)]
     titles = [
         "arm",
@@ -153,11 +155,6 @@ def _cards(row: Row, seeds: Collection[int]) -> Iterator[str]:
                 number(None if seconds is None else 1000 * seconds, 3),
             ]
         )
-
-
-def _complete(rows: Iterable[Row]) -> set[int]:
-    """Return the seeds with which no arm lacks report cards."""
-    return complete_seeds({seed: bool(result.cards) for seed, result in row.results.items()} for row in rows)
 
 
 def _seeds(seeds: Iterable[int]) -> str:

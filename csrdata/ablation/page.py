@@ -159,12 +159,11 @@ def _scorer_curve(points: Sequence[Point], split: str) -> list[str]:
     """Show what one iteration gains with each scorer; nothing where fewer than two were measured."""
     if len(points) < 2:
         return []
-    gains = [point for point in points if point.gain is not None]
     silent = [point.arm for point in points if point.gain is None]
-    limit = break_even(gains)
+    limit = break_even(points)
     if limit is not None:
         verdict = f"Under {limit:.1f}% an iteration does harm (linear between the points)."
-    elif any(point.gain < 0 for point in gains if point.gain is not None):
+    elif any(point.gain is not None and point.gain < 0 for point in points):
         verdict = "The accuracy does not say where harm begins."
     else:
         verdict = "" if silent else "No scorer did harm."

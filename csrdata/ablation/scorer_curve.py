@@ -67,14 +67,12 @@ def break_even(points: Sequence[Point]) -> float | None:
     """Return the highest accuracy, in %, under which an iteration does harm: linear between points; None: none of them does.
 
     Args:
-        points: the best scorer first, all with a gain.
+        points: the best scorer first; those without a gain have no place on the line.
     """
-    for better, worse in itertools.pairwise(points):
-        if better.gain is None or worse.gain is None:
-            raise ValueError("a point without a gain has no place on the line")
-        if better.gain >= 0 > worse.gain:
-            share = better.gain / (better.gain - worse.gain)
-            return better.accuracy - share * (better.accuracy - worse.accuracy)
+    line = [(point.accuracy, point.gain) for point in points if point.gain is not None]
+    for (better, gain), (worse, loss) in itertools.pairwise(line):
+        if gain >= 0 > loss:
+            return better - gain / (gain - loss) * (better - worse)
     return None
 
 
