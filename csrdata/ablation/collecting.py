@@ -84,6 +84,10 @@ def params_hash(params: Params) -> str:
         del found["stop_when"]
     if found["train_dpo"]["checkpoint_every"] is None:
         del found["train_dpo"]["checkpoint_every"]
+    pairs = found["select_pairs"]
+    for rule in [pairs, *pairs.get("parts", [])]:
+        if "ends_per_prompt" in rule and rule["ends_per_prompt"] is None:
+            del rule["ends_per_prompt"]
     return hash_of(found)
 
 

@@ -77,6 +77,7 @@ def _sentences(
         per_prompt=settings.per_prompt,
         ends="none",
         end_gap=settings.end_gap,
+        ends_per_prompt=settings.ends_per_prompt,
         seed=settings.seed,
         scored=Scored(rewards, relevances),
         elsewhere={},

@@ -57,6 +57,7 @@ def make(
     per_prompt: int,
     ends: str,
     end_gap: float,
+    ends_per_prompt: int | None,
     seed: int,
     score: Callable[[Sequence[Sentence]], Scored],
     elsewhere: Mapping[str, Values] | None = None,
@@ -67,8 +68,8 @@ def make(
     Args:
         prompts: those that the policy could take.
         trees: the candidates of each, by `prompt_id`, in the order of `node_id`.
-        order, min_gap, chosen_share, rejected_share, repetition_threshold, per_prompt, ends, end_gap, seed, claims: see
-            `select`.
+        order, min_gap, chosen_share, rejected_share, repetition_threshold, per_prompt, ends, end_gap, ends_per_prompt, seed,
+            claims: see `select`.
         score: returns rewards and relevances of one tree, as `score_beams` computes them.
         elsewhere: mean R_I of the sentences with images of other prompts, by `prompt_id`; needed for evidence, in
             `order` or `ends`.
@@ -87,6 +88,7 @@ def make(
             per_prompt=per_prompt,
             ends=ends,
             end_gap=end_gap,
+            ends_per_prompt=ends_per_prompt,
             seed=seed,
             scored=score(tree),
             elsewhere=(elsewhere or {}).get(prompt.prompt_id, {}),
@@ -108,6 +110,7 @@ def select(
     per_prompt: int,
     ends: str,
     end_gap: float,
+    ends_per_prompt: int | None,
     seed: int,
     scored: Scored,
     elsewhere: Values,
@@ -130,10 +133,11 @@ def select(
         chosen_share, rejected_share: for `evidence` alone, see `csrdata.search.evidence.evidence_contrast`.
         repetition_threshold: a sentence whose `repetition` is at or above it is a repetition, and no side of a pair of
             sentences; for `evidence`, and where the answer may end, nothing speaks for it. None turns the rule off.
-        per_prompt: most pairs of sentences, and most pairs with the end, 1 or more.
+        per_prompt: most pairs of sentences, 1 or more.
         ends: which pairs with the end there are: `none`; `stop`: those where the end is chosen; `evidence`: also those where
             a sentence is. See `csrdata.search.end_pairs`.
         end_gap: least evidence for or against a sentence, 0..100.
+        ends_per_prompt: most pairs with the end, 1 or more; None: as many as `per_prompt`.
         seed: decides between beginnings with equal differences, and draws the numbers of `random`; 0 or more.
         scored: the rewards and relevances of the tree's sentences.
         elsewhere: mean R_I with images of other prompts, 0..100; for evidence, in `order` or
@@ -182,7 +186,8 @@ def select(
             )
             for prefix in beginnings
         ]
-        found += widest([each for each in decided if each], most=per_prompt, prompt=prompt, seed=seed)
+        most = per_prompt if ends_per_prompt is None else ends_per_prompt
+        found += widest([each for each in decided if each], most=most, prompt=prompt, seed=seed)
     if found:
         return numbered([pair_of(contrast, prompt, scored) for contrast in found])
     whole = sum(map(len, sides.values()))

@@ -135,6 +135,7 @@ class SentencePairs(Curated):
     per_prompt: Count
     ends: Literal["none", "stop", "evidence"]
     end_gap: NotNegative
+    ends_per_prompt: Count | None = None
     seed: Seed
 
 

@@ -99,9 +99,10 @@ def most_pairs(settings: AnyPairs, *, prompts: int) -> int | None:
 
 
 def _of_a_prompt(settings: AnswerPairs | SentencePairs) -> int:
-    """Return the most pairs of a prompt: of sentences, and as many with the end."""
-    with_end = isinstance(settings, SentencePairs) and settings.ends != "none"
-    return settings.per_prompt * (2 if with_end else 1)
+    """Return the most pairs of a prompt: of answers, or of sentences and with the end."""
+    if isinstance(settings, AnswerPairs) or settings.ends == "none":
+        return settings.per_prompt
+    return settings.per_prompt + (settings.ends_per_prompt or settings.per_prompt)
 
 
 def _names(splits: tuple[str, ...]) -> str:

@@ -19,6 +19,7 @@ from csrdata.ablation.projects import Campaign, Run, open_campaign, runs_of_arms
 from csrdata.ablation.result import hash_of, read_result, write_result
 from csrdata.ablation.running import Busy, Failed, Runner, _base_stages, _search_stages, is_taken, opened
 from csrdata.ablation.sharing import code_of
+from csrdata.params import Params
 from csrdata.pipeline.project import profile_path
 from csrdata.sections.engines import LocalProcesses
 from csrdata.sections.evaluation import MeasureAttention
@@ -81,6 +82,24 @@ def test_a_run_is_done_while_parameters_and_code_are_those_of_today(campaign: Ca
     assert not is_of_today(own, params.model_copy(update={"train_dpo": saved}), any_code=True)
     campaign.result(run).write_text("{", encoding="utf-8")
     assert not Runner(campaign).is_done(run)
+
+
+def test_a_new_key_that_is_null_keeps_earlier_results() -> None:
+    """Results from before `ends_per_prompt` are of the same parameters, also where the rule is a part of a mix."""
+    raw = read_yaml(profile_path("microworld"))
+    rule = {
+        key: value for key, value in raw["select_pairs"].items() if key not in {"curation", "ends_per_prompt"}
+    }
+    for mixed in (False, True):
+        before, null, one = (
+            params_hash(
+                Params.model_validate(
+                    raw | {"select_pairs": {"kind": "mixed", "parts": [rule, own]} if mixed else own}
+                )
+            )
+            for own in (rule, rule | {"ends_per_prompt": None}, rule | {"ends_per_prompt": 1})
+        )
+        assert before == null != one
 
 
 def test_an_arm_that_trains_nothing_ends_with_the_base(campaign: Campaign) -> None:

@@ -139,15 +139,18 @@ def test_pairs_of_sentences_are_said_in_words() -> None:
     assert "with at most 0.33 of it the rejected side, if they are at least 8 apart; the 4 beginnings" in said
     assert "A sentence that repeats an earlier one has no evidence." in said
     assert said.endswith(
-        "it wins against the most probable sentence if every sentence's evidence is at most -5."
+        "it wins against the most probable sentence if every sentence's evidence is at most -5. A prompt has at most 4 of "
+        "these pairs."
     )
+    assert str(rule(selection | {"ends_per_prompt": 1})).endswith("A prompt has at most 1 of these pairs.")
+    assert str(rule(selection | {"ends_per_prompt": None})) == said
     said = str(rule(selection | {"order": "relevance", "ends": "evidence"}))
     assert "with the lowest relevance R_I become" in said
     assert "is no side" in said
     assert (
         "every sentence's evidence, R_I minus the mean R_I with images of other prompts, is at most" in said
     )
-    assert said.endswith("it loses to the sentence with the most evidence if that is at least 5.")
+    assert "it loses to the sentence with the most evidence if that is at least 5." in said
     assert "end" not in str(rule(selection | {"order": "truth", "ends": "none"}))[-40:]
 
 

@@ -25,6 +25,7 @@ def end_pairs(
         "ends": "evidence",
         "end_gap": 5.0,
         "per_prompt": 9,
+        "ends_per_prompt": None,
         "repetition_threshold": 0.6,
     }
     found = select(
@@ -145,7 +146,7 @@ def test_unknown_evidence_decides_nothing() -> None:
 
 
 def test_pairs_with_the_end_have_a_limit_of_their_own() -> None:
-    """Two beginnings with evidence 10 and 30, one pair: the larger one, beside the one pair of sentences."""
+    """Two beginnings with evidence 10 and 30, one pair: the larger one, and the one pair of sentences. With two: both."""
     tree = [
         FIRST,
         node(1, 0, " A.", 30.0),
@@ -154,21 +155,28 @@ def test_pairs_with_the_end_have_a_limit_of_their_own() -> None:
         node(4, 3, " C.", 50.0),
         end(5, 3),
     ]
-    found = select(
-        PROMPT,
-        tree,
-        order="relevance",
-        min_gap=5.0,
-        chosen_share=1.0,
-        rejected_share=0.5,
-        repetition_threshold=0.6,
-        per_prompt=1,
-        ends="evidence",
-        end_gap=5.0,
-        seed=0,
-        scored=Scored({}, {one.node_id: one.relevance for one in tree}),
-        elsewhere=ELSEWHERE,
-    )
-    assert not isinstance(found, Dropped)
-    assert sides(found) == [(0, 3), (4, 5)]
-    assert [pair.number for pair in found] == [0, 1]
+    for per_prompt, ends_per_prompt, expected in (
+        (1, None, [(0, 3), (4, 5)]),
+        (9, 1, [(0, 3), (4, 5)]),
+        (1, 2, [(0, 3), (4, 5), (1, 2)]),
+        (9, None, [(0, 3), (4, 5), (1, 2)]),
+    ):
+        found = select(
+            PROMPT,
+            tree,
+            order="relevance",
+            min_gap=5.0,
+            chosen_share=1.0,
+            rejected_share=0.5,
+            repetition_threshold=0.6,
+            per_prompt=per_prompt,
+            ends="evidence",
+            end_gap=5.0,
+            ends_per_prompt=ends_per_prompt,
+            seed=0,
+            scored=Scored({}, {one.node_id: one.relevance for one in tree}),
+            elsewhere=ELSEWHERE,
+        )
+        assert not isinstance(found, Dropped)
+        assert sides(found) == expected
+        assert [pair.number for pair in found] == list(range(len(expected)))

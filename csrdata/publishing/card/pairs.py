@@ -183,10 +183,11 @@ def _of_ends(selection: Mapping[str, Any], *, defined: bool) -> str:
         f"{-selection['end_gap']:g}"
     )
     loses = f"it loses to the sentence with the most evidence if that is at least {selection['end_gap']:g}"
-    both = selection["ends"] == "evidence"
+    rule = f"{wins}; {loses}" if selection["ends"] == "evidence" else wins
+    most = selection.get("ends_per_prompt") or selection["per_prompt"]
     return (
-        " Where the policy proposed to end the answer, its end is a side too: "
-        f"{f'{wins}; {loses}' if both else wins}."
+        f" Where the policy proposed to end the answer, its end is a side too: {rule}. A prompt has at most {most} of these "
+        "pairs."
     )
 
 
