@@ -94,6 +94,15 @@ class Tuning:
 
 
 @dataclass(frozen=True, slots=True)
+class WeakerScorers:
+    """Arms that differ in the scorer of the search: what they gain is shown against its accuracy."""
+
+    recipe: str
+    """The arm whose scorer they change."""
+    arms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Arms:
     """All of an arms file."""
 
@@ -102,8 +111,7 @@ class Arms:
     """In the order of the file."""
     quick: Quick
     tuning: Tuning
-    weaker_scorers: tuple[str, ...] = ()
-    """Arms that differ in the scorer of the search: what they gain is shown against its accuracy."""
+    weaker_scorers: WeakerScorers | None = None
 
     def named(self, name: str) -> Arm:
         """Return an arm.
@@ -140,10 +148,15 @@ class _Tuning(Section):
     recall_loss: NotNegative
 
 
+class _WeakerScorers(Section):
+    recipe: Line
+    arms: Annotated[list[Line], Field(min_length=1)]
+
+
 class _File(Section):
     tuning: _Tuning
     quick: _Quick
-    weaker_scorers: list[Line] = Field(default_factory=list)
+    weaker_scorers: _WeakerScorers | None = None
     arms: dict[str, _Arm]
 
 
@@ -170,7 +183,10 @@ def read_arms(path: Path = FILE) -> Arms:
     by_name: dict[str, Arm] = {}
     for name, entry in file.arms.items():
         by_name[name] = _arm(name, entry, by_name, path)
-    for name in (BASE, SHIPPED, *file.quick.arms, *file.weaker_scorers):
+    weaker = None
+    if (own := file.weaker_scorers) is not None:
+        weaker = WeakerScorers(own.recipe, tuple(own.arms))
+    for name in (BASE, SHIPPED, *file.quick.arms, *((weaker.recipe, *weaker.arms) if weaker else ())):
         if name not in by_name:
             raise UserError(f"{path}: arms.{name}", got="no such arm", expected="an arm", do=do)
     grid = {key: tuple(values) for key, values in file.tuning.grid.items()}
@@ -179,7 +195,7 @@ def read_arms(path: Path = FILE) -> Arms:
         by_name,
         Quick(tuple(file.quick.arms), file.quick.changes),
         Tuning(grid, file.tuning.recall_loss),
-        tuple(file.weaker_scorers),
+        weaker,
     )
 
 

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from csrdata.ablation.arms import BASE, SHIPPED, Group
+from csrdata.ablation.arms import BASE, Group, WeakerScorers
 from csrdata.ablation.by_seed import PRIMARY
 from csrdata.ablation.cell import Cell
 from csrdata.ablation.result import Result
@@ -27,16 +27,18 @@ class Point:
     is harm too."""
 
 
-def scorer_curve(table: Table, arms: Sequence[str], split: str) -> list[Point]:
-    """Return the points of some arms and of `shipped`, the best scorer first; arms whose accuracy is unknown are left out.
+def scorer_curve(table: Table, weaker: WeakerScorers | None, split: str) -> list[Point]:
+    """Return the points of some arms and of their recipe, the best scorer first; arms of unknown accuracy are left out.
 
     Args:
         table: of all arms.
-        arms: exploratory arms of one iteration that differ in the scorer of the search. Those with other seeds than the
-            first one with results are left out.
+        weaker: exploratory arms of one iteration that differ in the scorer of the search. Those with other seeds than the
+            first one with results are left out. None: no points.
         split: to measure on.
     """
-    rows = [row for row in table.rows if row.arm.name in arms and row.results]
+    if weaker is None:
+        return []
+    rows = [row for row in table.rows if row.arm.name in weaker.arms and row.results]
     if not rows:
         return []
     seeds = rows[0].found
@@ -46,7 +48,7 @@ def scorer_curve(table: Table, arms: Sequence[str], split: str) -> list[Point]:
         for one in table.references[Group.EXPLORATORY]
         if one.found == seeds
     }
-    cells[SHIPPED] = references.get((SHIPPED, 1), {})
+    cells[weaker.recipe] = references.get((weaker.recipe, 1), {})
     base = _value(references.get((BASE, 0), {}))
     results = {
         row.arm.name: [row.results[seed] for seed in seeds if seed in row.results] for row in table.rows

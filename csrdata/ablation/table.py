@@ -42,7 +42,7 @@ from csrdata.evaluation.intervals import seed_for
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What some exploratory arms are compared with: base or shipped, with the seeds of these arms."""
+    """What some exploratory arms are compared with: base, shipped or another recipe, with the seeds of these arms."""
 
     title: str
     found: tuple[int, ...]
@@ -173,16 +173,22 @@ def build(
 def _references(
     arms: Arms, by_arm: ByArm, splits: Sequence[str], complete: Mapping[str, set[int]]
 ) -> tuple[Reference, ...]:
-    """Return base and shipped with the seeds and the numbers of iterations of the exploratory arms that have results."""
-    counts: dict[tuple[int, ...], set[int]] = {}
+    """Return base and shipped with the seeds and the numbers of iterations of the exploratory arms that have results.
+
+    With those of the arms that differ in the scorer comes their recipe, too.
+    """
+    weaker = arms.weaker_scorers
+    wanted: dict[tuple[int, ...], set[tuple[int, str]]] = {}
     for arm in arms.by_name.values():
         if arm.group is Group.EXPLORATORY and by_arm[arm.name]:
             own = by_arm[arm.name]
-            counts.setdefault(tuple(own), {0}).update(len(one.iterations) - 1 for one in own.values())
+            numbers = {len(one.iterations) - 1 for one in own.values()}
+            wanted.setdefault(tuple(own), {(0, BASE)}).update((number, SHIPPED) for number in numbers)
+            if weaker is not None and arm.name in weaker.arms:
+                wanted[tuple(own)].update((number, weaker.recipe) for number in numbers)
     found = []
-    for seeds, numbers in sorted(counts.items()):
-        for iterations in sorted(numbers):
-            name = SHIPPED if iterations else BASE
+    for seeds, names in sorted(wanted.items()):
+        for iterations, name in sorted(names):
             policies = {
                 seed: by_arm[name][seed].iterations[iterations]
                 for seed in seeds

@@ -113,9 +113,18 @@ def test_the_comparisons_are_what_their_names_say() -> None:
         "train_dpo.learning_rate": (0.001, 0.0001),  # tuned
     }
     assert _changes(ARMS.named("no-ends"), RAW) == {"select_pairs.ends": ("stop", "none")}
-    assert _changes(ARMS.named("penalty-0.5"), RAW) == {
+    assert _changes(ARMS.named("four-ends"), RAW) == {"select_pairs.ends_per_prompt": (1, None)}
+    groups = apply(RAW, settings(ARMS.named("groups"), RAW), place="")
+    assert groups["generate_beams"]["proposal"] == {"kind": "groups", "groups": 5, "diversity_penalty": 3.0}
+    assert set(_changes(ARMS.named("groups"), RAW)) == {
+        "generate_beams.proposal",
+        "select_pairs.ends_per_prompt",
+    }
+    assert _changes(ARMS.named("penalty-0.5"), groups) == {
         "generate_beams.proposal.diversity_penalty": (3.0, 0.5)
     }
+    noisy = _changes(ARMS.named("noise-10"), groups)
+    assert {key.partition(".")[0] for key in noisy} == {"scorers"}
     answers = apply(RAW, settings(ARMS.named("answers"), RAW), place="")
     paper = _changes(ARMS.named("paper"), answers)
     for name in ("answers-no-anchor", "answers-any-length", "sentence-ranking"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from csrdata.ablation.arms import Arms, read_arms
+from csrdata.ablation.arms import Arms, Group, read_arms
 from csrdata.ablation.collecting import outdated, params_hash
 from csrdata.ablation.page import markdown
 from csrdata.ablation.picture import scorer_picture
@@ -15,13 +15,14 @@ from csrdata.ablation.scorer_curve import break_even, scorer_curve
 from csrdata.ablation.table import build
 from csrdata.ablation.tuning import Figures, Trial, Tuned
 from csrdata.ablation.uncounted import complete_seeds
+from csrdata.errors import UserError
 from csrdata.evaluation.intervals import Figure
 from tests.ablation.made import MACHINE, curve, result
 
 FILE = """\
 tuning: {grid: {train_dpo.learning_rate: [0.0001, 0.0005]}, recall_loss: 2.0}
 quick: {arms: [base], changes: {}}
-weaker_scorers: [try, eye]
+weaker_scorers: {recipe: shipped, arms: [try, eye]}
 arms:
   base: {about: Base., group: must, iterations: 0, changes: {}}
   shipped: {about: Shipped., group: must, iterations: 3, changes: {}}
@@ -481,6 +482,30 @@ def test_the_gain_of_an_iteration_is_shown_against_the_accuracy_of_the_scorer(ar
         in text
     )
     assert "Under 75.0% an iteration does harm (linear between the points)." in text
+
+
+def test_the_curve_starts_at_the_recipe_whose_scorer_is_changed(tmp_path: Path) -> None:
+    """It is next to base and shipped in the table, after as many iterations. An arm that the file lacks is refused."""
+    path = tmp_path / "arms.yaml"
+    path.write_text(FILE.replace("recipe: shipped", "recipe: off"), encoding="utf-8")
+    arms = read_arms(path)
+    results = [
+        result("base", 0, {"base": HALF}, iterations=0),
+        at_recall(result("shipped", 0, {"1": BAD})),
+        at_recall(result("off", 0, {"1": GOOD})),
+        accurate(at_recall(result("try", 0, {"1": HALF})), 75.0),
+    ]
+    table = build(arms, results)
+    assert [(one.title, one.iterations) for one in table.references[Group.EXPLORATORY]] == [
+        ("base", 0),
+        ("off", 1),
+        ("shipped", 1),
+    ]
+    points = scorer_curve(table, arms.weaker_scorers, "held_out")
+    assert [(one.arm, one.gain) for one in points] == [("off", 50.0), ("try", 0.0)]
+    path.write_text(FILE.replace("recipe: shipped", "recipe: none"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"arms\.none"):
+        read_arms(path)
 
 
 def test_a_scorer_after_which_the_policy_falls_silent_does_harm(arms: Arms) -> None:
