@@ -34,8 +34,8 @@ repro: $(STAMP)  ## run the pipeline, skip what is up to date, print the table
 	dvc repro
 	@cat metrics/summary.md
 
-final: $(STAMP)  ## evaluate base and last policy on the test split: once, when all settings are final
-	python -m csrdata.pipeline.final
+final: $(STAMP)  ## evaluate base and last policy on the test split: once, when all settings are final (TEST_SEED=N: other images)
+	python -m csrdata.pipeline.final $(if $(TEST_SEED),--test-seed $(TEST_SEED))
 	@cat metrics/final.md
 
 ablation: $(STAMP)  ## run every arm and write their table (hours, resumable; QUICK=1: a few small arms, 11 minutes)

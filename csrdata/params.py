@@ -6,9 +6,9 @@ test checks that none is missing.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
@@ -106,6 +106,26 @@ OLD_NAMES = {
     "generate_beams.diversity_penalty": "generate_beams.proposal.diversity_penalty",
 }
 """Keys of earlier versions, alone or with the sections above them, with their names today."""
+
+
+def values_to_hash(params: Params, *, exclude: Collection[str]) -> dict[str, Any]:
+    """Return the values of some parameters, for a hash that says whether two results are of the same settings.
+
+    Keys that older versions did not have are left out where they are null, so that earlier results stay those of the same
+    settings.
+
+    Args:
+        params: a whole file.
+        exclude: sections that change no result.
+    """
+    found = params.model_dump(exclude=set(exclude))
+    pairs = found.get("select_pairs", {})
+    newer = [(found, "stop_when"), (found.get("train_dpo", {}), "checkpoint_every")]
+    newer += [(rule, "ends_per_prompt") for rule in (pairs, *pairs.get("parts", ()))]
+    for section, key in newer:
+        if key in section and section[key] is None:
+            del section[key]
+    return found
 
 
 def _refuse_old_names(raw: Mapping[object, object], path: Path, *, above: str = "") -> None:

@@ -10,7 +10,7 @@ from csrdata.ablation.arms import BASE, differences
 from csrdata.ablation.projects import Campaign, Run
 from csrdata.ablation.result import Origin, Result, hash_of, measure
 from csrdata.ablation.sharing import code_of, runs_of
-from csrdata.params import FILE, Params, load_params
+from csrdata.params import FILE, Params, load_params, values_to_hash
 from csrdata.strict_yaml import read_yaml
 
 
@@ -76,19 +76,9 @@ def outdated(campaign: Campaign, results: Iterable[Result]) -> dict[tuple[str, i
 def params_hash(params: Params) -> str:
     """Return the SHA-256 of the parameters on which a result depends.
 
-    Without `engine`, which never changes one, `measure_attention`, which no result has, and keys that older versions did not
-    have, where they are null.
+    Without `engine`, which never changes one, and `measure_attention`, which no result has.
     """
-    found = params.model_dump(exclude={"engine", "measure_attention"})
-    if found["stop_when"] is None:
-        del found["stop_when"]
-    if found["train_dpo"]["checkpoint_every"] is None:
-        del found["train_dpo"]["checkpoint_every"]
-    pairs = found["select_pairs"]
-    for rule in [pairs, *pairs.get("parts", [])]:
-        if "ends_per_prompt" in rule and rule["ends_per_prompt"] is None:
-            del rule["ends_per_prompt"]
-    return hash_of(found)
+    return hash_of(values_to_hash(params, exclude={"engine", "measure_attention"}))
 
 
 def _counted(campaign: Campaign, run: Run, params: Params, raw: Mapping[str, Any]) -> list[str]:

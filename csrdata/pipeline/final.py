@@ -1,9 +1,11 @@
 """`make final`: the base and the last policy on the test split, once, when every setting is final.
 
 No stage draws, asks about or answers for the test split, so nothing can be chosen by it. This module is not a stage of the
-DAG: it draws the images itself, and its record is made once. A record of other settings is never replaced.
+DAG: it draws the images itself, and its record is made once. A record of other settings is never replaced: who removes it
+draws other images, with `--test-seed`.
 """
 
+import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from csrdata.evaluation.summarizing import summarize_recall, summarize_splits, w
 from csrdata.evaluation.summary import Summary, read_prepared, read_world
 from csrdata.evaluation_sets.base import Asked
 from csrdata.images import ImageRoot
-from csrdata.params import FILE, Params, load_params
+from csrdata.params import FILE, Params, load_params, values_to_hash
 from csrdata.pipeline import works_here
 from csrdata.pipeline.evaluate_policy import answer_questions
 from csrdata.pipeline.graph import steps
@@ -49,18 +51,36 @@ MARKDOWN = paths.FINAL.with_suffix(".md")
 BEFORE = paths.FINAL.with_name("final.before.json")
 """Where a record of the same parameters goes that other models made, on another processor for instance."""
 ANSWERS = paths.TEST_SCENES / "answers"
+MOST_DIGITS = 9
+"""Of a seed."""
 
 
 def main() -> None:
     """Make the record of the project in the present folder; a user's mistake is one line."""
+    parser = argparse.ArgumentParser(
+        prog=COMMAND, description="Evaluate base and last policy on the test split."
+    )
+    parser.add_argument("--test-seed", metavar="N", help="in place of source.test_seed; 0 or more")
+    text = parser.parse_args().test_seed
     with leaving_in_words("final", reword=works_here), refusals_in_words("final", again=COMMAND):
-        run(load_params())
+        run(load_params(), test_seed=None if text is None else _seed(text))
 
 
-def run(params: Params) -> None:
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or len(text) > MOST_DIGITS:
+        expected = f"a whole number, 0 or more, of at most {MOST_DIGITS} digits"
+        raise UserError("--test-seed", got=text, expected=expected, do=f"{COMMAND} --test-seed 2")
+    return int(text)
+
+
+def run(params: Params, *, test_seed: int | None = None) -> None:
     """Evaluate the base and the last policy on the test split, and write `metrics/final.json` and `metrics/final.md`.
 
-    Nothing is done if the record of the same settings is there.
+    Nothing is done if the record of the same settings is there, whatever its test seed.
+
+    Args:
+        params: the project's.
+        test_seed: scenes and questions of the test split are drawn from it, 0 or more; None: `source.test_seed`.
 
     Raises:
         UserError: the source is not the microworld, a stage is out of date, or there is a record of other settings.
@@ -74,14 +94,17 @@ def run(params: Params) -> None:
             do="add an evaluation set that no setting is chosen by (docs/evaluation.md)",
         )
     made = paths.FINAL.is_file()
+    seed = _recorded_seed() if made else test_seed
+    tested = params if seed is None else _with_test_seed(params, source, seed)
     if made:
-        _check_same(_params_hash(params))
+        _check_same(_params_hash(tested))
     check_current(params)
-    settings = final_settings(params)
+    settings = final_settings(tested)
     if made:
         _check_same(settings)
         say(f"{paths.FINAL}: the record of these settings is there already; nothing was done")
         return
+    source = source if seed is None else source.model_copy(update={"test_seed": seed})
     record = evaluate(params, source)
     facts = machine(params.compute)
     with atomic_file(MARKDOWN) as partial:
@@ -97,6 +120,18 @@ def run(params: Params) -> None:
         },
     )
     say(f"{paths.FINAL}, {MARKDOWN}: written")
+
+
+def _with_test_seed(params: Params, source: MicroworldSource, seed: int) -> Params:
+    """Return the parameters with another seed of the test split: no stage depends on it."""
+    return params.model_copy(update={"source": source.model_copy(update={"test_seed": seed})})
+
+
+def _recorded_seed() -> int | None:
+    """Return the test seed of the record; None if it does not say."""
+    there = read_json(paths.FINAL, made_by=f"rm {paths.FINAL}, then: {COMMAND}").get("test")
+    seed = there.get("seed") if isinstance(there, dict) else None
+    return seed if isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 else None
 
 
 def check_current(params: Params) -> None:
@@ -130,9 +165,7 @@ def final_settings(params: Params) -> dict[str, str]:
 
 def _params_hash(params: Params) -> dict[str, str]:
     """Return the SHA-256 of all parameters but `engine`, which changes no result."""
-    # A limit that is null is left out: a record that was made before there were any stays that of its settings.
-    no_limit = {"stop_when"} if params.stop_when is None else set()
-    return fingerprint(params=params.model_dump(exclude={"engine"} | no_limit))
+    return fingerprint(params=values_to_hash(params, exclude={"engine"}))
 
 
 def evaluate(params: Params, source: MicroworldSource) -> Summary:
@@ -275,7 +308,7 @@ def _check_same(settings: dict[str, str]) -> None:
             str(paths.FINAL),
             got=f"a record of other settings ({', '.join(changed)})",
             expected="no record: it is made once, and settings that were chosen after it are not tested by it",
-            do=f"git restore {FILE}, or remove {paths.FINAL} on purpose and take another source.test_seed",
+            do=f"git restore {FILE}, or remove {paths.FINAL} on purpose, then, with other images: {COMMAND} --test-seed N",
         )
 
 

@@ -181,6 +181,40 @@ def test_a_record_of_other_settings_is_not_replaced() -> None:
         final.run(_params())
 
 
+def test_other_images_take_another_seed_and_no_stage_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--test-seed` draws the images, and the record states it. With the same settings it is made once, whatever the seed."""
+    monkeypatch.setattr(final, "check_current", lambda _params: None)  # as after all stages
+    final.run(_params(), test_seed=8)
+    record = read_json(paths.FINAL, made_by="")
+    assert record["test"] == {"images": 3, "seed": 8}
+    assert record["settings"] == final.final_settings(_params(test_seed=8)) != final.final_settings(_params())
+    scenes = read_scenes(paths.TEST_SCENES / "scenes.parquet")
+    assert scenes == sample_scenes(split=TEST, count=3, seed=8)
+    assert "test split: 3 images, seed 8, evaluated once" in final.MARKDOWN.read_text(encoding="utf-8")
+    for seed in (None, 8, 9):
+        final.run(_params(), test_seed=seed)
+        assert read_json(paths.FINAL, made_by="") == record
+    with pytest.raises(UserError, match=r"record of other settings \(params\).* --test-seed N"):
+        final.run(_params(held_out_images=9), test_seed=9)
+
+
+@pytest.mark.parametrize("seed", ["-1", "two", "1.0", "", "\u0663", "9" * 5000])
+def test_a_seed_that_is_no_seed_is_refused(
+    seed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, exit code 1, and nothing is drawn."""
+    monkeypatch.setattr("sys.argv", ["final", f"--test-seed={seed}"])
+    with pytest.raises(SystemExit) as caught:
+        final.main()
+    assert caught.value.code == 1
+    said = capsys.readouterr().err.strip()
+    assert "--test-seed: got" in said
+    assert "expected a whole number, 0 or more, of at most 9 digits. Next: " in said
+    assert "\n" not in said
+    assert len(said) < 400
+    assert not paths.TEST_SCENES.exists()
+
+
 def test_a_record_of_other_models_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same parameters on another processor give other models: the line says how to keep both records."""
     settings = final.final_settings(_params())
