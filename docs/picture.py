@@ -90,7 +90,7 @@ def _tree(pen: ImageDraw.ImageDraw, sentences: list[Sentence], chosen: set[int],
         label = "end" if node.relevance is None else f"{node.relevance:.0f}"
         _text(pen, (x + 5, y - 6), label, INK, 10)
         if node.relevance is not None:
-            _text(pen, (x + 24, y - 6), _short(node.text), INK, 8)
+            _text(pen, (x + 24, y - 6), _short(pen, node.text, width=BOX[0] - 26), INK, 8)
 
 
 def _answer(
@@ -141,9 +141,12 @@ def _shade(share: float) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _short(text: str) -> str:
-    words = text.strip().rstrip(".").split()
-    return " ".join(words)[:13]
+def _short(pen: ImageDraw.ImageDraw, text: str, *, width: float) -> str:
+    """Return the beginning of a sentence that fits a width."""
+    short, font = text.strip(), ImageFont.load_default(8 * SCALE)
+    while short and pen.textlength(short, font=font) > width * SCALE:
+        short = short[:-1].rstrip()
+    return short
 
 
 def _text(pen: ImageDraw.ImageDraw, at: tuple[float, float], text: str, fill: str, size: int) -> None:
