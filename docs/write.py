@@ -83,23 +83,27 @@ def results_page() -> str:
 
 
 def processors_table(summaries: Sequence[Path]) -> str:
-    """Return the main figures of the same params.yaml on several processors, each with its base and its last iteration.
+    """Return the main figures on several processors, each with its base and its last iteration.
 
     Args:
-        summaries: files of `metrics/summary.json`, the record's first.
+        summaries: files of `metrics/summary.json`, the record's first. NAME.json is of the same params.yaml, NAME.ARM.json of
+            an arm.
     """
     from csrdata.evaluation.scorecard import FIGURES
 
     read = [json.loads(path.read_text(encoding="utf-8")) for path in summaries]
+    names = [summary["prepared"]["machine"]["processor"] for summary in read]
+    arms = [path.stem.partition(".")[2] for path in summaries]
+    titles = [f"{name}, arm {arm}" if arm else name for name, arm in zip(names, arms, strict=True)]
     columns = [
-        (f"{summary['prepared']['machine']['processor']}: {words}", summary["splits"], policy)
-        for summary in read
+        (f"{title}: {words}", summary["splits"], policy)
+        for title, summary in zip(titles, read, strict=True)
         for last in [summary["iterations"][-1]]
         for words, policy in (("base", "base"), (f"iteration {last}", last))
     ]
     lines = [
-        "Another processor adds numbers in another order, so that the base and the scorers are other models. The same",
-        "`params.yaml` and seeds, `make repro` from nothing on each; the record is the first.",
+        "Another processor adds numbers in another order, so that the base and the scorers are other models. The same seeds,",
+        "and `params.yaml` or the arm that is named, from nothing on each; the record is the first.",
     ]
     for split in ("held_out", "out_of_distribution"):
         heads = " | ".join(title for title, _, _ in columns)
