@@ -5,7 +5,7 @@ docs/cli.md      every command with its help text
 docs/results.md  the full table of the record (metrics/summary.md), its main figures on other processors
                  (metrics/processors/), the test split (metrics/final.md) and the ablation (metrics/ablation.md)
 docs/families.md the families of models that the tests try (docs/families.json, written by `make families`)
-README.md        its arms, its five rows of results and its table of families, each between two marks
+README.md        its arms, its rows of results and its table of families, each between two marks
 """
 
 import ast
@@ -86,8 +86,8 @@ def processors_table(summaries: Sequence[Path]) -> str:
     """Return the main figures on several processors, each with its base and its last iteration.
 
     Args:
-        summaries: files of `metrics/summary.json`, the record's first. NAME.json is of the same params.yaml, NAME.ARM.json of
-            an arm.
+        summaries: files of `metrics/summary.json`, the record's first. NAME.json is of the same params.yaml, NAME.ARM.json
+            of an arm.
     """
     from csrdata.evaluation.scorecard import FIGURES
 
@@ -102,8 +102,8 @@ def processors_table(summaries: Sequence[Path]) -> str:
         for words, policy in (("base", "base"), (f"iteration {last}", last))
     ]
     lines = [
-        "Another processor adds numbers in another order, so that the base and the scorers are other models. The same seeds,",
-        "and `params.yaml` or the arm that is named, from nothing on each; the record is the first.",
+        "Another processor adds numbers in another order, so that the base and the scorers are other models. The same",
+        "seeds, and `params.yaml` or the arm that is named, from nothing on each; the record is the first.",
     ]
     for split in ("held_out", "out_of_distribution"):
         heads = " | ".join(title for title, _, _ in columns)
@@ -261,7 +261,7 @@ PROCESSOR_FIGURES = (
     "pope_accuracy",
 )
 """Figures that are shown for every processor."""
-ROWS = ("CHAIR_S", "recall", "length", "POPE accuracy", "R_I by the held-out scorer")
+ROWS = ("CHAIR_S at the base's recall", "CHAIR_S", "recall", "length", "POPE accuracy")
 PAGES = {
     "docs/map.md": map_page,
     "docs/cli.md": cli_page,
