@@ -45,6 +45,7 @@ SENTENCE_PAIRS: dict[str, Any] = {
     "per_prompt": 2,
     "ends": "none",
     "end_gap": 5.0,
+    "ends_per_prompt": None,
     "seed": 0,
 }
 ANSWER_PAIRS: dict[str, Any] = {
