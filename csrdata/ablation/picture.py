@@ -1,5 +1,6 @@
 """The arms as SVG pictures: recall and CHAIR_S with the curve of the base, and the gain against the scorer's accuracy."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
@@ -17,6 +18,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 QUIET, GRID = "#8c959f", "#d0d7de"
 STEP = 10.0
 """Between two lines of the grid, percent or points."""
+NOTE, NOTE_LINE, NOTE_LINES = 56, 16, 3
+"""What is named under a panel: characters of a line, pixels of a line, and lines that there is room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +114,10 @@ def _arms_panel(table: Table, split: str, left: float, colours: Mapping[str, str
         fill, radius = "white" if row.title == BASE else colour, 6 if row.title in {BASE, *colours} else 3
         about = f"{row.title}: CHAIR_S {chair:.1f}, recall {recall:.1f}"
         yield _dot(panel.x(recall), panel.y(chair), colour, fill=fill, radius=radius, about=about)
-    if far:
-        yield _text(left + WIDTH / 2, TOP + HEIGHT + 58, f"not shown, with less recall: {', '.join(far)}")
+    note = f"not shown, with less recall: {', '.join(far)}" if far else ""
+    lines = textwrap.wrap(note, NOTE, max_lines=NOTE_LINES, placeholder=" ...", break_on_hyphens=False)
+    for number, text in enumerate(lines):
+        yield _text(left + WIDTH / 2, TOP + HEIGHT + 58 + number * NOTE_LINE, text)
 
 
 def _scorers_panel(gains: Sequence[tuple[Point, float]], split: str, left: float) -> Iterator[str]:
@@ -195,7 +200,7 @@ def _text(x: float, y: float, text: str, *, anchor: str = "middle", size: int = 
 
 
 def _svg(parts: Sequence[str], *, width: float) -> str:
-    height = TOP + HEIGHT + 66
+    height = TOP + HEIGHT + 66 + (NOTE_LINES - 1) * NOTE_LINE
     box = f'viewBox="0 0 {width} {height}"'
     return "\n".join(
         [

@@ -1,5 +1,6 @@
 """The base's curve: what a bias on end-of-sequence alone does, next to what an arm does."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,6 +116,29 @@ def test_an_arm_far_from_the_others_is_named_and_does_not_shrink_them(arms: Arms
     assert "not shown, with less recall: try" in drawn
     assert "<title>try" not in drawn
     assert "not shown" not in arms_picture(table, ["held_out"])
+
+
+def test_names_under_a_panel_are_broken_into_lines(tmp_path: Path) -> None:
+    """Many arms that fall silent: no line is wider than the panel, names stay whole, and the picture has room for all."""
+    names = [f"arm-with-a-long-name-{number}" for number in range(5)]
+    entries = "".join(
+        f"  {name}: {{about: Silent., group: exploratory, iterations: 1, changes: {{}}}}\n" for name in names
+    )
+    path = tmp_path / "arms.yaml"
+    path.write_text(FILE + entries, encoding="utf-8")
+    arms = read_arms(path)
+    table = _table(arms, "try")
+    silent = [
+        replace(result(name, 0, {"1": GOOD}), counts={"1": {"held_out": counts(GOOD, named=0)}})
+        for name in names
+    ]
+    kept = [one for row in table.rows for one in row.results.values()]
+    drawn = arms_picture(build(arms, [*kept, *silent]), ["held_out"])
+    height = float(drawn.partition("viewBox=")[2].split()[3].strip('"'))
+    lines = re.findall(r'y="([0-9.]+)"[^>]*>([^<]*arm-with-a-long-name[^<]*)<', drawn)
+    assert len(lines) > 1
+    assert " ".join(text for _, text in lines) == f"not shown, with less recall: {', '.join(names)}"
+    assert all(len(text) <= 56 and float(y) < height for y, text in lines)
 
 
 def test_a_picture_of_nothing_is_a_picture(arms: Arms) -> None:
