@@ -38,7 +38,7 @@ final: $(STAMP)  ## evaluate base and last policy on the test split: once, when 
 	python -m csrdata.pipeline.final $(if $(TEST_SEED),--test-seed $(TEST_SEED))
 	@cat metrics/final.md
 
-ablation: $(STAMP)  ## run every arm and write their table (hours, resumable; QUICK=1: a few small arms, 11 minutes)
+ablation: $(STAMP)  ## run every arm and write their table (hours, resumable; QUICK=1: a few small arms, 11 to 17 minutes)
 	python -m csrdata.ablation run $(ARMS) --jobs $(JOBS) $(if $(QUICK),--quick)
 	python -m csrdata.ablation table $(if $(QUICK),--quick)
 
