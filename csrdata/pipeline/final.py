@@ -95,7 +95,9 @@ def run(params: Params, *, test_seed: int | None = None) -> None:
         )
     made = paths.FINAL.is_file()
     seed = _recorded_seed() if made else test_seed
-    tested = params if seed is None else _with_test_seed(params, source, seed)
+    if seed is not None:  # no stage depends on it: they are checked with the project's parameters
+        source = source.model_copy(update={"test_seed": seed})
+    tested = params.model_copy(update={"source": source})
     if made:
         _check_same(_params_hash(tested))
     check_current(params)
@@ -104,7 +106,6 @@ def run(params: Params, *, test_seed: int | None = None) -> None:
         _check_same(settings)
         say(f"{paths.FINAL}: the record of these settings is there already; nothing was done")
         return
-    source = source if seed is None else source.model_copy(update={"test_seed": seed})
     record = evaluate(params, source)
     facts = machine(params.compute)
     with atomic_file(MARKDOWN) as partial:
@@ -120,11 +121,6 @@ def run(params: Params, *, test_seed: int | None = None) -> None:
         },
     )
     say(f"{paths.FINAL}, {MARKDOWN}: written")
-
-
-def _with_test_seed(params: Params, source: MicroworldSource, seed: int) -> Params:
-    """Return the parameters with another seed of the test split: no stage depends on it."""
-    return params.model_copy(update={"source": source.model_copy(update={"test_seed": seed})})
 
 
 def _recorded_seed() -> int | None:
